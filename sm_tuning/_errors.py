@@ -1,0 +1,131 @@
+"""The one tree of errors that sm_tuning raises.
+
+    SmTuningError
+    ├── SpecError               the spec, or an argument, breaks a rule              exit code 2
+    │   └── MissingExtraError   a feature needs an extra that is not installed
+    ├── JobError                the job ended badly                                  exit code 1
+    │   ├── JobFailedError      it ended as Failed
+    │   ├── JobStoppedError     it was stopped before it was done
+    │   └── WaitTimeoutError    it had not ended when the time given to wait was up
+    └── ServiceError            AWS (or the local SageMaker) refused or is not there exit code 3
+        ├── AccessDeniedError   the credentials may not do this
+        ├── CredentialsError    there are no credentials, or they are wrong or expired
+        ├── EndpointError       no answer from the endpoint
+        ├── InvalidRequestError the service says that the request is not valid
+        ├── JobNotFoundError    there is no job of that name
+        ├── NameTakenError      there is a job of that name already
+        ├── QuotaError          a limit of the account
+        ├── ThrottledError      too many calls, also after the retries
+        └── LocalServerError    the local SageMaker cannot start, or its state is in use
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SmTuningError(Exception):
+    """Base of everything that sm_tuning raises on purpose."""
+
+    exit_code = 1
+
+
+class SpecError(SmTuningError, ValueError):
+    """A spec or an argument breaks a rule.
+
+    Attributes:
+        problems: one sentence each, with the place in the spec in front.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class MissingExtraError(SpecError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the extra {extra!r}: pip install 'sm-tuning[{extra}]'")
+
+
+class JobError(SmTuningError):
+    """A job ended badly.
+
+    Attributes:
+        job_name: the tuning job.
+        status: its status as the service names it.
+        reason: the service's FailureReason, or an empty string.
+    """
+
+    def __init__(self, message: str, *, job_name: str, status: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.job_name = job_name
+        self.status = status
+        self.reason = reason
+
+
+class JobFailedError(JobError):
+    """The tuning job ended as Failed."""
+
+
+class JobStoppedError(JobError):
+    """The tuning job was stopped before it was done."""
+
+
+class WaitTimeoutError(JobError):
+    """The tuning job had not ended when the time given to wait was up; it goes on."""
+
+
+class ServiceError(SmTuningError):
+    """AWS, or the local SageMaker, refused a call or could not be reached.
+
+    Attributes:
+        operation: the API operation, such as ``CreateHyperParameterTuningJob``; empty when none was made.
+        code: the service's error code; empty when it gave none.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, operation: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.code = code
+
+
+class AccessDeniedError(ServiceError):
+    """The credentials are known but may not do this."""
+
+
+class CredentialsError(ServiceError):
+    """There are no credentials, or they are wrong or expired."""
+
+
+class EndpointError(ServiceError):
+    """Nothing answered at the endpoint."""
+
+
+class InvalidRequestError(ServiceError):
+    """The service says that the request is not valid."""
+
+
+class JobNotFoundError(ServiceError):
+    """There is no job of that name in this account and region."""
+
+
+class NameTakenError(ServiceError):
+    """There is a job of that name in this account and region already."""
+
+
+class QuotaError(ServiceError):
+    """A limit of the account stands in the way."""
+
+
+class ThrottledError(ServiceError):
+    """The service wants fewer calls, also after the retries."""
+
+
+class LocalServerError(ServiceError):
+    """The local SageMaker cannot start, or its state cannot be used."""
