@@ -1,0 +1,8 @@
+"""The truth on disk: tuning jobs, training jobs, metric emissions and tags, in one SQLite file."""
+
+from __future__ import annotations
+
+from sm_tuning.local.store._query import BadTokenError, ListQuery
+from sm_tuning.local.store._store import NameTaken, Store
+
+__all__ = ["BadTokenError", "ListQuery", "NameTaken", "Store"]

@@ -1,0 +1,335 @@
+"""The store: every method is one transaction, visible to all threads and safe on disk when it returns."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sm_tuning.local._types import Emission, ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning.local.store._query import ListQuery
+from sm_tuning.local.store._schema import open_database
+
+Doc = dict[str, Any]
+
+_ACTIVE = "('InProgress', 'Stopping')"
+
+
+class NameTaken(KeyError):  # noqa: N818  (a state of affairs, turned into ResourceInUse by the service)
+    """There is a job of that name, compared without regard to case."""
+
+
+class Store:
+    """Documents of tuning and training jobs, emissions and tags.
+
+    A document is the Describe response as a plain dict, times in epoch seconds; members whose names start
+    with ``_`` are private to the server. Names are compared without regard to case, as the service does.
+
+    Args:
+        path: the SQLite file; made when absent.
+        clock: epoch seconds now, for LastModifiedTime.
+
+    Raises:
+        LocalServerError: the file cannot be read as a store.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._connection = open_database(path)
+        self._lock = threading.RLock()
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close the file; the store cannot be used afterwards."""
+        with self._lock:
+            self._connection.close()
+
+    # -- tuning jobs
+
+    def create_tuning_job(self, doc: Mapping[str, Any], tags: Sequence[Mapping[str, str]]) -> None:
+        """Add a tuning job and its tags.
+
+        Raises:
+            NameTaken: a tuning job has that name.
+        """
+        name = doc["HyperParameterTuningJobName"]
+        with self._transaction() as db:
+            try:
+                db.execute(
+                    "INSERT INTO tuning_jobs (key, status, created, modified, doc) VALUES (?, ?, ?, ?, ?)",
+                    (name.lower(), *_tuning_columns(doc), _dump(doc)),
+                )
+            except sqlite3.IntegrityError as e:
+                raise NameTaken(name) from e
+            self._put_tags(doc["HyperParameterTuningJobArn"], tags)
+
+    def tuning_job(self, name: str) -> Doc | None:
+        """Return a tuning job's document, or None."""
+        return self._doc("SELECT doc FROM tuning_jobs WHERE key = ?", name.lower())
+
+    def update_tuning_job(self, name: str, /, **members: Any) -> Doc:
+        """Set members of a tuning job (None removes one), bump its LastModifiedTime and return it.
+
+        Raises:
+            KeyError: no tuning job has that name.
+        """
+        with self._transaction() as db:
+            doc = self._merged(self.tuning_job(name), name, members)
+            db.execute(
+                "UPDATE tuning_jobs SET status = ?, created = ?, modified = ?, doc = ? WHERE key = ?",
+                (*_tuning_columns(doc), _dump(doc), name.lower()),
+            )
+        return doc
+
+    def active_tuning_jobs(self) -> list[str]:
+        """Return the names of those that are InProgress or Stopping, oldest first."""
+        rows = self._rows(f"SELECT doc FROM tuning_jobs WHERE status IN {_ACTIVE} ORDER BY id")  # noqa: S608
+        return [json.loads(row[0])["HyperParameterTuningJobName"] for row in rows]
+
+    def delete_tuning_job(self, name: str) -> None:
+        """Remove a tuning job and its tags; its training jobs stay, as on the service."""
+        with self._transaction() as db:
+            doc = self.tuning_job(name)
+            if doc is not None:
+                db.execute("DELETE FROM tags WHERE arn = ?", (doc["HyperParameterTuningJobArn"],))
+                db.execute("DELETE FROM tuning_jobs WHERE key = ?", (name.lower(),))
+
+    def page_tuning_jobs(self, query: ListQuery) -> tuple[list[Doc], str | None]:
+        """Return one page of documents, and the token of the next page if there is one."""
+        return self._page("tuning_jobs", query)
+
+    # -- training jobs
+
+    def create_training_job(
+        self,
+        doc: Mapping[str, Any],
+        *,
+        tuning_job: str | None,
+        index: int,
+        tags: Sequence[Mapping[str, str]],
+    ) -> None:
+        """Add a training job, as the index-th (from 1) of a tuning job if one is named.
+
+        Raises:
+            NameTaken: a training job has that name.
+            KeyError: there is no such tuning job.
+        """
+        name = doc["TrainingJobName"]
+        with self._transaction() as db:
+            parent = None if tuning_job is None else self._tuning_id(tuning_job)
+            try:
+                db.execute(
+                    "INSERT INTO training_jobs (key, tuning_id, position, status, objective_status,"
+                    " objective, retryable, plan_arn, created, modified, doc)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (name.lower(), parent, index, *_training_columns(doc), _dump(doc)),
+                )
+            except sqlite3.IntegrityError as e:
+                raise NameTaken(name) from e
+            self._put_tags(doc["TrainingJobArn"], tags)
+
+    def training_job(self, name: str) -> Doc | None:
+        """Return a training job's document, or None."""
+        return self._doc("SELECT doc FROM training_jobs WHERE key = ?", name.lower())
+
+    def update_training_job(self, name: str, /, **members: Any) -> Doc:
+        """Set members of a training job (None removes one), bump its LastModifiedTime and return it.
+
+        Raises:
+            KeyError: no training job has that name.
+        """
+        with self._transaction() as db:
+            doc = self._merged(self.training_job(name), name, members)
+            db.execute(
+                "UPDATE training_jobs SET status = ?, objective_status = ?, objective = ?, retryable = ?,"
+                " plan_arn = ?, created = ?, modified = ?, doc = ? WHERE key = ?",
+                (*_training_columns(doc), _dump(doc), name.lower()),
+            )
+        return doc
+
+    def training_jobs_of(self, tuning_job: str) -> list[Doc]:
+        """Return the training jobs of a tuning job, in the order of their index."""
+        rows = self._rows(
+            "SELECT doc FROM training_jobs WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
+            " ORDER BY position",
+            tuning_job.lower(),
+        )
+        return [json.loads(row[0]) for row in rows]
+
+    def page_training_jobs(self, query: ListQuery) -> tuple[list[Doc], str | None]:
+        """Return one page of documents, and the token of the next page if there is one."""
+        return self._page("training_jobs", query)
+
+    def active_training_jobs(self) -> list[str]:
+        """Return the names of those that are InProgress or Stopping, oldest first."""
+        rows = self._rows(
+            f"SELECT doc FROM training_jobs WHERE status IN {_ACTIVE} ORDER BY created, key"  # noqa: S608
+        )
+        return [json.loads(row[0])["TrainingJobName"] for row in rows]
+
+    def counters(self, tuning_job: str) -> tuple[dict[str, int], dict[str, int]]:
+        """Return TrainingJobStatusCounters and ObjectiveStatusCounters, every key present.
+
+        A failed training job counts as RetryableError when the platform failed it (its FailureReason starts
+        with InternalServerError), and as NonRetryableError otherwise.
+        """
+        statuses = dict.fromkeys(
+            ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0
+        )
+        objectives = dict.fromkeys((str(status) for status in ObjectiveStatus), 0)
+        rows = self._rows(
+            "SELECT status, objective_status, retryable, count(*)"
+            " FROM training_jobs WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
+            " GROUP BY 1, 2, 3",
+            tuning_job.lower(),
+        )
+        for status, objective, retryable, count in rows:
+            statuses[_counter_of(TrainingStatus(status), retryable=bool(retryable))] += count
+            objectives[objective] += count
+        return statuses, objectives
+
+    def best_training_job(self, tuning_job: str) -> Doc | None:
+        """Return the ended training job with the best objective, or None while there is none.
+
+        Jobs that early stopping ended (Stopped) count too; whether the service lets them is not documented.
+        The earlier job wins a tie.
+        """
+        parent = self.tuning_job(tuning_job)
+        if parent is None:
+            return None
+        sign = -1 if _objective_type(parent) == "Maximize" else 1
+        return self._doc(
+            "SELECT doc FROM training_jobs WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
+            " AND status IN ('Completed', 'Stopped') AND objective_status = 'Succeeded'"
+            " AND objective IS NOT NULL ORDER BY objective * ?, position LIMIT 1",
+            tuning_job.lower(),
+            sign,
+        )
+
+    # -- emissions
+
+    def add_emissions(self, training_job: str, emissions: Sequence[Emission]) -> None:
+        """Add emissions; one that is there already (same metric and step) is left as it is."""
+        key = training_job.lower()
+        rows = [(key, e.metric, e.step, e.timestamp, _number(e.value)) for e in emissions]
+        with self._transaction() as db:
+            db.executemany("INSERT OR IGNORE INTO emissions VALUES (?, ?, ?, ?, ?)", rows)
+
+    def emissions(self, training_job: str, metric: str | None = None) -> list[Emission]:
+        """Return a training job's emissions, of one metric or of all, by metric and step."""
+        rows = self._rows(
+            "SELECT metric, step, timestamp, value FROM emissions"
+            " WHERE training_job = ? AND metric = coalesce(?, metric) ORDER BY metric, step",
+            training_job.lower(),
+            metric,
+        )
+        return [
+            Emission(m, step, when, math.nan if value is None else value) for m, step, when, value in rows
+        ]
+
+    # -- tags
+
+    def tags(self, arn: str) -> list[dict[str, str]]:
+        """Return the tags of a resource in the order in which they were added."""
+        rows = self._rows("SELECT key, value FROM tags WHERE arn = ? ORDER BY rowid", arn)
+        return [{"Key": key, "Value": value} for key, value in rows]
+
+    def add_tags(self, arn: str, tags: Sequence[Mapping[str, str]]) -> None:
+        """Add tags to a resource; one with a key that is there gets the new value."""
+        with self._transaction():
+            self._put_tags(arn, tags)
+
+    def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
+        """Remove tags by key; keys that are not there are passed over."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])
+
+    # -- how it is done
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _rows(self, sql: str, *arguments: Any) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(sql, arguments).fetchall()
+
+    def _doc(self, sql: str, *arguments: Any) -> Doc | None:
+        rows = self._rows(sql, *arguments)
+        return json.loads(rows[0][0]) if rows else None
+
+    def _page(self, table: str, query: ListQuery) -> tuple[list[Doc], str | None]:
+        sql, arguments = query.sql(table)
+        rows = self._rows(sql, *arguments)
+        page = rows[: query.max_results]
+        token = query.token(page[-1][0], page[-1][1]) if len(rows) > len(page) else None
+        return [json.loads(row[2]) for row in page], token
+
+    def _merged(self, doc: Doc | None, name: str, members: Mapping[str, Any]) -> Doc:
+        if doc is None:
+            raise KeyError(name)
+        merged = {**doc, "LastModifiedTime": self._clock(), **members}
+        return {key: value for key, value in merged.items() if value is not None}
+
+    def _tuning_id(self, name: str) -> int:
+        rows = self._rows("SELECT id FROM tuning_jobs WHERE key = ?", name.lower())
+        if not rows:
+            raise KeyError(name)
+        return int(rows[0][0])
+
+    def _put_tags(self, arn: str, tags: Sequence[Mapping[str, str]]) -> None:
+        self._connection.executemany(
+            "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (arn, key) DO UPDATE SET value = excluded.value",
+            [(arn, tag["Key"], tag["Value"]) for tag in tags],
+        )
+
+
+def _dump(doc: Mapping[str, Any]) -> str:
+    return json.dumps(doc, separators=(",", ":"))
+
+
+def _number(value: float | None) -> float | None:
+    """SQLite has no nan: it is kept as NULL, which also keeps it out of every ranking."""
+    return None if value is None or math.isnan(value) else value
+
+
+def _tuning_columns(doc: Mapping[str, Any]) -> tuple[str, float, float]:
+    status = str(TuningStatus(doc["HyperParameterTuningJobStatus"]))
+    return status, doc["CreationTime"], doc["LastModifiedTime"]
+
+
+def _training_columns(doc: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        str(TrainingStatus(doc["TrainingJobStatus"])),
+        str(ObjectiveStatus(doc.get("_ObjectiveStatus", ObjectiveStatus.PENDING))),
+        _number(doc.get("_ObjectiveValue")),
+        str(doc.get("FailureReason", "")).startswith("InternalServerError"),
+        doc.get("ResourceConfig", {}).get("TrainingPlanArn"),
+        doc["CreationTime"],
+        doc["LastModifiedTime"],
+    )
+
+
+def _counter_of(status: TrainingStatus, *, retryable: bool) -> str:
+    if status is TrainingStatus.FAILED:
+        return "RetryableError" if retryable else "NonRetryableError"
+    return str(status) if status.is_terminal else "InProgress"
+
+
+def _objective_type(tuning_job: Mapping[str, Any]) -> str:
+    config = tuning_job["HyperParameterTuningJobConfig"]
+    definitions = tuning_job.get("TrainingJobDefinitions") or [{}]
+    objective = config.get("HyperParameterTuningJobObjective") or definitions[0].get("TuningObjective", {})
+    return str(objective.get("Type", "Maximize"))
