@@ -1,0 +1,56 @@
+"""What to tune: frozen values, valid once built, and the files they are kept in."""
+
+from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._estimators import (
+    AnyEstimator,
+    ContainerEstimator,
+    Estimator,
+    InstanceConfig,
+    MetricDefinition,
+    PyTorchEstimator,
+    XGBoostEstimator,
+)
+from sm_tuning.spec._files import dump, load, schema, to_data
+from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
+from sm_tuning.spec._parameters import (
+    CategoricalParameter,
+    ContinuousParameter,
+    IntegerParameter,
+    ParameterRange,
+)
+from sm_tuning.spec._tuning import CompletionCriteria, HyperbandConfig, TrainingDefinition, Tuning, WarmStart
+from sm_tuning.spec._values import decode_json, decode_plain, encode_json, encode_plain
+
+__all__ = [
+    "CONTENT_TYPES",
+    "AnyEstimator",
+    "AnyInput",
+    "CategoricalParameter",
+    "CompletionCriteria",
+    "ContainerEstimator",
+    "ContinuousParameter",
+    "DatasetInput",
+    "Estimator",
+    "FileSystemInput",
+    "FrozenDict",
+    "HyperbandConfig",
+    "Input",
+    "InstanceConfig",
+    "IntegerParameter",
+    "MetricDefinition",
+    "ParameterRange",
+    "PyTorchEstimator",
+    "Spec",
+    "TrainingDefinition",
+    "Tuning",
+    "WarmStart",
+    "XGBoostEstimator",
+    "decode_json",
+    "decode_plain",
+    "dump",
+    "encode_json",
+    "encode_plain",
+    "load",
+    "schema",
+    "to_data",
+]

@@ -1,0 +1,372 @@
+"""What is trained: an algorithm, its static hyperparameters, and the machines it runs on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from sm_tuning._errors import SpecError
+from sm_tuning.spec._base import TAG, FrozenDict, Spec
+from sm_tuning.spec._distribution import check_distribution
+from sm_tuning.spec._inputs import InputMode
+from sm_tuning.spec._values import check_value, decode_plain
+
+#: Left out of every source archive; the SDK's own list, and the version control of others.
+IGNORE_PATTERNS = (
+    ".env",
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    ".DS_Store",
+    ".cache",
+    ".ipynb_checkpoints",
+    "*.pyc",
+)
+
+#: Most metric definitions of a training job definition [botocore model].
+MAX_METRICS = 40
+
+
+class MetricDefinition(Spec):
+    """How a metric is read from the log: the first group of a regular expression, searched in each line.
+
+    Raises:
+        SpecError: when the expression does not compile, or has no group.
+    """
+
+    name: str = Field(alias="Name", min_length=1, max_length=255)
+    regex: str = Field(alias="Regex", min_length=1, max_length=500)
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, regex: str) -> str:
+        try:
+            groups = re.compile(regex).groups
+        except re.error as error:
+            raise SpecError(f"the regular expression {regex!r} does not compile: {error}") from None
+        if groups == 0:
+            raise SpecError(f"the regular expression {regex!r} needs a group (…) around the value")
+        return regex
+
+
+class InstanceConfig(Spec):
+    """One of several instance types that a tuning job may take, in the order of preference."""
+
+    instance_type: str
+    instance_count: int = Field(default=1, ge=1)
+    volume_size: int = Field(default=30, ge=1)
+
+
+def _metric_list(data: Any) -> Any:
+    """Accept a mapping of names to regular expressions beside the SDK's list."""
+    return [{"Name": k, "Regex": v} for k, v in data.items()] if isinstance(data, Mapping) else data
+
+
+def _tag_map(data: Any) -> Any:
+    """Accept the SDK's list of ``{"Key": …, "Value": …}`` beside a mapping."""
+    if isinstance(data, list | tuple):
+        return {
+            item["Key"]: item.get("Value", "") for item in data if isinstance(item, Mapping) and "Key" in item
+        }
+    return data
+
+
+class Estimator(Spec):
+    """What all estimators share; the names are the SageMaker SDK's.
+
+    Args:
+        instance_type: such as ``ml.m5.large``; needed unless ``instance_configs`` or ``resource_config`` is given.
+        volume_size: GB of storage for each instance.
+        instance_configs: several instance types to choose from (``HyperParameterTuningResourceConfig``).
+        resource_config: the API's ``ResourceConfig`` as it is, for what has no name here: instance groups, training
+            plans, placement. Replaces ``instance_type``, ``instance_count``, ``volume_size`` and ``volume_kms_key``.
+        hyperparameters: the static ones.
+        environment: variables that the training process sees.
+        max_run: seconds after which a training job is stopped.
+        max_wait: seconds to wait for spot instances and the run together; at least ``max_run``.
+        max_pending: seconds a job may wait for capacity.
+        checkpoint_s3_uri: where ``checkpoint_local_path`` is kept in S3, and restored from.
+        max_retry_attempts: how often a job is tried again after an internal error of the service.
+        role: ARN or name of the IAM role; found from the credentials at launch when left out.
+        output_path: ``s3://`` prefix for models; the account's default bucket when left out.
+        tags: copied to the tuning job, and by the service to each training job.
+
+    Raises:
+        SpecError: when a value breaks a rule of the service.
+    """
+
+    script_fields: ClassVar[bool] = False
+
+    instance_type: str | None = None
+    instance_count: int = Field(default=1, ge=1)
+    volume_size: int = Field(default=30, ge=0)
+    instance_configs: tuple[InstanceConfig, ...] = Field(default=(), max_length=6)
+    allocation_strategy: Literal["Prioritized"] | None = None
+    resource_config: FrozenDict[str, Any] | None = None
+    hyperparameters: FrozenDict[str, Any] = Field(default=FrozenDict())
+    metric_definitions: Annotated[
+        tuple[MetricDefinition, ...],
+        BeforeValidator(_metric_list, json_schema_input_type=list[MetricDefinition] | dict[str, str]),
+    ] = ()
+    environment: FrozenDict[str, str] = Field(default=FrozenDict())
+    input_mode: InputMode = "File"
+    use_spot_instances: bool = False
+    max_run: int = Field(default=86400, ge=1, le=2419200)
+    max_wait: int | None = Field(default=None, ge=1)
+    max_pending: int | None = Field(default=None, ge=1800, le=2419200)
+    max_retry_attempts: int | None = Field(default=None, ge=1, le=30)
+    checkpoint_s3_uri: str | None = Field(default=None, pattern=r"^s3://", max_length=1024)
+    checkpoint_local_path: str | None = None
+    subnets: tuple[str, ...] = Field(default=(), max_length=16)
+    security_group_ids: tuple[str, ...] = Field(default=(), max_length=5)
+    output_kms_key: str | None = None
+    volume_kms_key: str | None = None
+    enable_network_isolation: bool = False
+    encrypt_inter_container_traffic: bool = False
+    disable_output_compression: bool = False
+    role: str | None = None
+    output_path: str | None = Field(default=None, pattern=r"^s3://", max_length=1024)
+    tags: Annotated[
+        FrozenDict[str, str],
+        BeforeValidator(_tag_map, json_schema_input_type=dict[str, str] | list[dict[str, str]]),
+    ] = Field(default=FrozenDict(), max_length=50)
+
+    entry_point: str | None = None
+    source_dir: str | None = None
+    dependencies: tuple[str, ...] = ()
+    ignore_patterns: tuple[str, ...] = IGNORE_PATTERNS
+    code_location: str | None = Field(default=None, pattern=r"^s3://")
+
+    @property
+    def is_script_mode(self) -> bool:
+        """Whether a training script of the user is run by the image's toolkit."""
+        return self.entry_point is not None
+
+    @property
+    def predefines_metrics(self) -> bool:
+        """Whether the image brings metric definitions of its own, as built-in algorithms do."""
+        return False
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _values_have_a_json_form(cls, values: FrozenDict[str, Any]) -> FrozenDict[str, Any]:
+        for name, value in values.items():
+            check_value(name, value)
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text_in_one_form(cls, data: Any) -> Any:
+        """Give a plain image's text values the type that reading them back gives, so that specs compare equal."""
+        if isinstance(data, dict) and data.get("entry_point") is None:
+            values = data.get("hyperparameters")
+            if isinstance(values, Mapping):
+                plain = {k: decode_plain(v) if isinstance(v, str) else v for k, v in values.items()}
+                return {**data, "hyperparameters": plain}
+        return data
+
+    @model_validator(mode="after")
+    def _rules(self) -> Estimator:
+        found = [*_resource_problems(self), *_option_problems(self), *_script_problems(self)]
+        if found:
+            raise SpecError(found)
+        return self
+
+
+def _resource_problems(estimator: Estimator) -> list[str]:
+    given = [
+        name
+        for name, is_set in (
+            ("instance_type", estimator.instance_type is not None),
+            ("instance_configs", bool(estimator.instance_configs)),
+            ("resource_config", estimator.resource_config is not None),
+        )
+        if is_set
+    ]
+    found = []
+    if len(given) != 1:
+        found.append(
+            f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}"
+        )
+    if estimator.allocation_strategy and not estimator.instance_configs:
+        found.append("allocation_strategy is for instance_configs only")
+    if estimator.resource_config is not None:
+        defaults = {
+            name: type(estimator).model_fields[name].default for name in ("instance_count", "volume_size")
+        }
+        clash = [name for name, value in defaults.items() if getattr(estimator, name) != value]
+        clash += ["volume_kms_key"] if estimator.volume_kms_key else []
+        if clash:
+            found.append(f"{', '.join(clash)}: put these into resource_config, which replaces them")
+    if estimator.instance_configs and (estimator.instance_count != 1 or estimator.volume_size != 30):  # noqa: PLR2004
+        found.append("instance_count and volume_size belong into each of instance_configs")
+    return found
+
+
+def _option_problems(estimator: Estimator) -> list[str]:
+    found = []
+    if bool(estimator.subnets) != bool(estimator.security_group_ids):
+        found.append("subnets and security_group_ids go together: give both or neither")
+    if estimator.max_wait is not None and not estimator.use_spot_instances:
+        found.append(f"max_wait={estimator.max_wait} is for use_spot_instances=True only")
+    if estimator.use_spot_instances and estimator.max_wait is None:
+        found.append("use_spot_instances needs max_wait (seconds for waiting and running together)")
+    if estimator.max_wait is not None and estimator.max_wait < estimator.max_run:
+        found.append(
+            f"max_wait >= max_run must hold, but got max_wait={estimator.max_wait}, max_run={estimator.max_run}"
+        )
+    if estimator.checkpoint_local_path and not estimator.checkpoint_s3_uri:
+        found.append("checkpoint_local_path needs checkpoint_s3_uri")
+    if len(estimator.metric_definitions) > MAX_METRICS:
+        found.append(f"at most {MAX_METRICS} metric_definitions, but got {len(estimator.metric_definitions)}")
+    names = [definition.name for definition in estimator.metric_definitions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        found.append(f"metric_definitions must have different names, but {', '.join(twice)} stand twice")
+    reserved = sorted(
+        k for k in estimator.hyperparameters if k.startswith(("sagemaker_", "_tuning_objective"))
+    )
+    if reserved:
+        found.append(
+            f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you"
+        )
+    return found
+
+
+def _script_problems(estimator: Estimator) -> list[str]:
+    found = []
+    if estimator.entry_point is None:
+        extra = [name for name in ("source_dir", "dependencies", "code_location") if getattr(estimator, name)]
+        if extra:
+            found.append(f"{', '.join(extra)} need an entry_point (the script to run)")
+        return found
+    if not estimator.entry_point.endswith((".py", ".sh")):
+        found.append(f"entry_point must be a .py or .sh file, but got {estimator.entry_point!r}")
+    source = estimator.source_dir
+    if source and "://" in source and not (source.startswith("s3://") and source.endswith(".tar.gz")):
+        found.append(f"source_dir must be a local folder or an s3://….tar.gz object, but got {source!r}")
+    if source and source.startswith("s3://") and estimator.dependencies:
+        found.append("dependencies cannot be added to a source_dir that is in S3 already")
+    return found
+
+
+class XGBoostEstimator(Estimator):
+    """XGBoost: the built-in algorithm when there is no ``entry_point``, script mode when there is one.
+
+    Args:
+        version: the container's version, such as ``1.7-1``.
+        image_uri: replaces the image that ``version`` and the region give.
+    """
+
+    type: Literal["xgboost"] = "xgboost"
+    version: str | None = None
+    image_uri: str | None = Field(default=None, max_length=255)
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> XGBoostEstimator:
+        if (self.version is None) == (self.image_uri is None):
+            raise SpecError("exactly one of version and image_uri is needed")
+        if not self.is_script_mode and self.metric_definitions:
+            raise SpecError(
+                "the built-in XGBoost has metrics of its own (validation:rmse, …) and takes no metric_definitions"
+            )
+        return self
+
+    @property
+    def predefines_metrics(self) -> bool:
+        """The built-in algorithm's metrics need no definition; a script's do."""
+        return not self.is_script_mode
+
+
+class PyTorchEstimator(Estimator):
+    """A PyTorch training script in the AWS Deep Learning Container.
+
+    Args:
+        framework_version: such as ``2.6``; with ``py_version`` (``py312``) it names the image.
+        image_uri: replaces the image that the versions and the region give.
+        distribution: the SDK's form: ``{"torch_distributed": {"enabled": true}}`` (torchrun on every host),
+            ``{"pytorchddp": {"enabled": true}}`` or ``{"mpi": {"enabled": true, "processes_per_host": 4}}``.
+            Carried by the image's toolkit, the only way that reaches a tuned job.
+    """
+
+    type: Literal["pytorch"] = "pytorch"
+    entry_point: str | None = Field(default=...)
+    framework_version: str | None = None
+    py_version: str | None = None
+    image_uri: str | None = Field(default=None, max_length=255)
+    distribution: FrozenDict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> PyTorchEstimator:
+        if self.entry_point is None:
+            raise SpecError("entry_point is required: the training script")
+        if (self.framework_version is None) == (self.image_uri is None):
+            raise SpecError("exactly one of framework_version (with py_version) and image_uri is needed")
+        if (self.framework_version is None) != (self.py_version is None):
+            raise SpecError("framework_version and py_version go together, such as '2.6' and 'py312'")
+        if self.distribution is not None:
+            check_distribution(self.distribution, self.entry_point)
+        return self
+
+
+class ContainerEstimator(Estimator):
+    """An image of one's own, or an algorithm of the Marketplace or of the account.
+
+    Args:
+        image_uri: the container image; with ``entry_point`` it must carry the sagemaker-training toolkit.
+        algorithm_name: name or ARN of an algorithm resource, in place of an image.
+    """
+
+    type: Literal["container"] = "container"
+    image_uri: str | None = Field(default=None, max_length=255)
+    algorithm_name: str | None = Field(default=None, min_length=1, max_length=170)
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> ContainerEstimator:
+        if (self.image_uri is None) == (self.algorithm_name is None):
+            raise SpecError("exactly one of image_uri and algorithm_name is needed")
+        if self.algorithm_name and (self.metric_definitions or self.is_script_mode):
+            raise SpecError(
+                "an algorithm resource brings its own metrics and code: no metric_definitions, no entry_point"
+            )
+        return self
+
+    @property
+    def predefines_metrics(self) -> bool:
+        """An algorithm resource has metrics of its own; so may the image of a built-in algorithm."""
+        return self.algorithm_name is not None or is_builtin_image(self.image_uri or "")
+
+
+#: Repositories of the AWS built-in algorithms [Developer Guide, "Docker registry paths"].
+BUILTIN_REPOSITORIES = frozenset(
+    """blazingtext factorization-machines forecasting-deepar image-classification ipinsights kmeans knn lda
+    linear-learner ntm object-detection object2vec pca randomcutforest sagemaker-xgboost semantic-segmentation
+    seq2seq xgboost""".split()
+)
+
+
+def is_builtin_image(image_uri: str) -> bool:
+    """Whether an image is that of a built-in algorithm, which has metric definitions of its own."""
+    repository = image_uri.rpartition("/")[2].partition(":")[0]
+    return repository in BUILTIN_REPOSITORIES
+
+
+def _kind(data: Any) -> str | None:
+    kind = data.get("type") if isinstance(data, dict) else getattr(data, "type", None)
+    return f"{TAG}{kind}" if kind else None
+
+
+AnyEstimator = Annotated[
+    Annotated[XGBoostEstimator, Tag(f"{TAG}xgboost")]
+    | Annotated[PyTorchEstimator, Tag(f"{TAG}pytorch")]
+    | Annotated[ContainerEstimator, Tag(f"{TAG}container")],
+    Discriminator(
+        _kind,
+        custom_error_type="estimator_kind",
+        custom_error_message="an estimator needs type: xgboost, pytorch or container",
+    ),
+]

@@ -1,0 +1,256 @@
+"""Spec files: YAML or JSON in, a ``Tuning`` out, and back; and their JSON Schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sm_tuning._errors import SpecError
+from sm_tuning.spec._tuning import Tuning
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
+
+
+def load(
+    path: str | Path, *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Tuning:
+    """Read a spec file.
+
+    Args:
+        path: a ``.yaml``, ``.yml`` or ``.json`` file; paths inside are relative to it.
+        overrides: ``PATH=VALUE`` strings, such as ``max_jobs=5`` or ``estimator.hyperparameters.num_round=10``;
+            the value is read as YAML.
+        environ: values for ``${VAR}`` and ``${VAR:-fallback}``; the process's environment when left out. ``$${`` is
+            a plain ``${``.
+
+    Raises:
+        SpecError: when the file is missing, is not YAML or JSON, names an unknown variable, or breaks a rule.
+    """
+    path = Path(path)
+    data = _read(path)
+    if not isinstance(data, dict):
+        raise SpecError(
+            f"{path}: a spec file holds a mapping of fields, but this holds {type(data).__name__}"
+        )
+    data = _substitute(data, os.environ if environ is None else environ, str(path))
+    for override in overrides:
+        _set(data, override)
+    return Tuning.parse(_map_paths(data, lambda text: _absolute(text, path.parent)), where=str(path))
+
+
+def dump(tuning: Tuning, path: str | Path) -> Path:
+    """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.
+
+    Raises:
+        SpecError: when the ending is not ``.yaml``, ``.yml`` or ``.json``.
+    """
+    path = Path(path)
+    data = _map_paths(to_data(tuning), lambda text: _relative(text, path.parent))
+    data = _map_strings(data, lambda text: text.replace("${", "$${"))
+    if path.suffix == ".json":
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    elif path.suffix in {".yaml", ".yml"}:
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    else:
+        raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(path)!r}")
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def to_data(tuning: Tuning) -> dict[str, Any]:
+    """The spec as plain data, fields at their default left out; ``Tuning.parse`` reads it back."""
+    data: dict[str, Any] = tuning.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    for holder, source in [
+        (data, tuning),
+        *((data["estimators"][n], d) for n, d in tuning.estimators.items()),
+    ]:
+        if "estimator" in holder:
+            holder["estimator"] = {"type": source.estimator.type, **holder["estimator"]}  # type: ignore[union-attr]
+        for name, range_ in holder.get("hyperparameter_ranges", {}).items():
+            holder["hyperparameter_ranges"][name] = {
+                "type": source.hyperparameter_ranges[name].type,
+                **range_,
+            }
+        for name, channel in (holder.get("inputs") or {}).items():
+            if set(channel) == {"uri"} or channel == _guessed(channel):
+                holder["inputs"][name] = channel["uri"]
+    return data
+
+
+def _guessed(channel: dict[str, Any]) -> dict[str, Any]:
+    """The channel that its URI alone would give."""
+    from sm_tuning.spec._inputs import Input  # noqa: PLC0415  # keeps the names of this module few
+
+    if "uri" not in channel:
+        return {}
+    return Input(uri=channel["uri"]).model_dump(mode="json", exclude_defaults=True)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a spec file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Tuning.model_json_schema(by_alias=True),
+        "title": "sm_tuning spec file",
+    }
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"cannot read the spec file {str(path)!r}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: a spec file is UTF-8 text, but byte {error.start} is not") from error
+    try:
+        return json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, ValueError) as error:
+        kind = "JSON" if path.suffix == ".json" else "YAML"
+        raise SpecError(f"{path}: this is not {kind}: {' '.join(str(error).split())}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without surprises: ``1e-5`` is a number, and a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float | bool) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str | int | float | bool) else id(key))
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def _map_strings(data: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(data, dict):
+        return {key: _map_strings(value, change) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_map_strings(value, change) for value in data]
+    return change(data) if isinstance(data, str) else data
+
+
+def _substitute(data: Any, environ: Mapping[str, str], where: str) -> Any:
+    """Replace ``${VAR}``; a value that is nothing else is read as YAML, so that numbers stay numbers."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name, fallback, escaped = match.groups()
+        if escaped:
+            return str(escaped)
+        if name in environ:
+            return environ[name]
+        if fallback is None:
+            raise SpecError(
+                f"{where}: the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}"
+            )
+        return str(fallback)
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: walk(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [walk(value) for value in node]
+        if not isinstance(node, str) or "${" not in node:
+            return node
+        text = _VARIABLE.sub(value_of, node)
+        return _scalar(text) if _VARIABLE.fullmatch(node) else text
+
+    return walk(data)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506
+    except yaml.YAMLError:
+        return text
+    return text if value is None or isinstance(value, dict | list) else value
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    """Apply one ``PATH=VALUE`` in place.
+
+    Raises:
+        SpecError: when it is not of that form, or the path goes through a value that is not a mapping.
+    """
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise SpecError(f"an override has the form PATH=VALUE, such as max_jobs=5, but got {override!r}")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506
+    except yaml.YAMLError:
+        value = text
+    *parents, last = dotted.split(".")
+    node: Any = data
+    for part in parents:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise SpecError(f"the override {override!r} goes through a value that has no fields")
+    node[last] = value
+
+
+def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Apply ``change`` to every local path of a spec: sources, dependencies, and input channels."""
+    data = dict(data)
+    holders = [data]
+    if isinstance(data.get("estimators"), dict):
+        data["estimators"] = {k: dict(v) if isinstance(v, dict) else v for k, v in data["estimators"].items()}
+        holders += [value for value in data["estimators"].values() if isinstance(value, dict)]
+    for holder in holders:
+        if isinstance(holder.get("estimator"), dict):
+            holder["estimator"] = _estimator_paths(dict(holder["estimator"]), change)
+        if isinstance(holder.get("inputs"), dict):
+            holder["inputs"] = {
+                name: _channel_path(value, change) for name, value in holder["inputs"].items()
+            }
+        elif isinstance(holder.get("inputs"), str):
+            holder["inputs"] = change(holder["inputs"])
+    return data
+
+
+def _estimator_paths(estimator: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    names = ("source_dir",) if estimator.get("source_dir") else ("entry_point",)
+    for name in names:
+        if isinstance(estimator.get(name), str):
+            estimator[name] = change(estimator[name])
+    if isinstance(estimator.get("dependencies"), list):
+        estimator["dependencies"] = [
+            change(d) if isinstance(d, str) else d for d in estimator["dependencies"]
+        ]
+    return estimator
+
+
+def _channel_path(channel: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(channel, str):
+        return change(channel)
+    if isinstance(channel, dict) and isinstance(channel.get("uri"), str):
+        return {**channel, "uri": change(channel["uri"])}
+    return channel
+
+
+def _absolute(text: str, folder: Path) -> str:
+    if "://" in text:
+        return text
+    return str(Path(os.path.normpath(folder.absolute() / Path(text).expanduser())))
+
+
+def _relative(text: str, folder: Path) -> str:
+    if "://" in text:
+        return text
+    return Path(os.path.relpath(Path(text).expanduser().absolute(), folder.absolute())).as_posix()

@@ -1,0 +1,124 @@
+"""Where the training data is: S3, a local path that is uploaded, a file system, or a dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from sm_tuning._errors import SpecError
+from sm_tuning.spec._base import TAG, Spec
+
+#: What the container is told when the file's name says it, so that a built-in algorithm reads it without help.
+CONTENT_TYPES = {
+    ".csv": "text/csv",
+    ".libsvm": "text/libsvm",
+    ".svm": "text/libsvm",
+    ".parquet": "application/x-parquet",
+}
+
+InputMode = Literal["File", "Pipe", "FastFile"]
+
+
+class Input(Spec):
+    """One channel of training data in S3, or on this machine until it is uploaded.
+
+    Args:
+        uri: ``s3://bucket/prefix``, or a local file or folder, which is uploaded at launch under a key made of its
+            content.
+        content_type: MIME type; when left out it is taken from the file's ending (``.csv`` is ``text/csv``).
+        distribution: ``ShardedByS3Key`` gives each host its own part of the files.
+        s3_data_type: how ``uri`` is read: a prefix, a manifest, or an augmented manifest.
+        attribute_names: the JSON attributes to read from an augmented manifest.
+        instance_groups: names of the instance groups that get this channel (heterogeneous clusters).
+        shuffle_seed: shuffles the order of S3 keys (or manifest lines) each epoch.
+        hub_content_arn: the hub content that an S3 URI of a private hub belongs to.
+        accept_eula: accepts the licence of a gated model's data.
+
+    Raises:
+        SpecError: when options do not fit together.
+    """
+
+    uri: str = Field(min_length=1, max_length=1024)
+    content_type: str | None = Field(default=None, max_length=256)
+    distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
+    compression: Literal["None", "Gzip"] | None = None
+    record_wrapping: Literal["None", "RecordIO"] | None = None
+    s3_data_type: Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile", "Converse"] = "S3Prefix"
+    input_mode: InputMode | None = None
+    attribute_names: tuple[str, ...] = Field(default=(), max_length=16)
+    instance_groups: tuple[str, ...] = Field(default=(), max_length=5)
+    shuffle_seed: int | None = None
+    hub_content_arn: str | None = None
+    accept_eula: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _content_type_from_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("content_type") is None and isinstance(data.get("uri"), str):
+            for ending, content_type in CONTENT_TYPES.items():
+                if data["uri"].lower().endswith(ending):
+                    return {**data, "content_type": content_type}
+        return data
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Input:
+        if self.input_mode == "FastFile" and self.s3_data_type != "S3Prefix":
+            raise SpecError(f"input_mode FastFile needs s3_data_type S3Prefix, but got {self.s3_data_type!r}")
+        if self.attribute_names and self.s3_data_type != "AugmentedManifestFile":
+            raise SpecError("attribute_names are for s3_data_type AugmentedManifestFile only")
+        return self
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the data is in S3 already."""
+        return self.uri.startswith(("s3://", "https://"))
+
+
+class FileSystemInput(Spec):
+    """One channel of training data on Amazon EFS or FSx for Lustre; the estimator needs subnets for it."""
+
+    file_system_id: str = Field(pattern=r"^fs-[0-9a-f]{8,}$")
+    file_system_type: Literal["EFS", "FSxLustre"]
+    directory_path: str = Field(max_length=4096)
+    file_system_access_mode: Literal["ro", "rw"] = "ro"
+    content_type: str | None = Field(default=None, max_length=256)
+    compression: Literal["None", "Gzip"] | None = None
+    record_wrapping: Literal["None", "RecordIO"] | None = None
+    input_mode: InputMode | None = None
+    shuffle_seed: int | None = None
+
+
+class DatasetInput(Spec):
+    """One channel of training data that is a SageMaker dataset."""
+
+    dataset_arn: str = Field(min_length=1, max_length=1024)
+    content_type: str | None = Field(default=None, max_length=256)
+    compression: Literal["None", "Gzip"] | None = None
+    record_wrapping: Literal["None", "RecordIO"] | None = None
+    input_mode: InputMode | None = None
+    shuffle_seed: int | None = None
+
+
+def _from_text(data: Any) -> Any:
+    return {"uri": str(data)} if isinstance(data, str) or hasattr(data, "__fspath__") else data
+
+
+def _kind(data: Any) -> str:
+    def has(name: str) -> bool:
+        return name in data if isinstance(data, dict) else hasattr(data, name)
+
+    if has("file_system_id"):
+        return f"{TAG}file_system"
+    return f"{TAG}dataset" if has("dataset_arn") else f"{TAG}s3"
+
+
+AnyInput = Annotated[
+    Annotated[
+        Annotated[Input, Tag(f"{TAG}s3")]
+        | Annotated[FileSystemInput, Tag(f"{TAG}file_system")]
+        | Annotated[DatasetInput, Tag(f"{TAG}dataset")],
+        Discriminator(_kind),
+    ],
+    BeforeValidator(_from_text, json_schema_input_type=str | Input | FileSystemInput | DatasetInput),
+]

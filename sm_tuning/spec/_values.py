@@ -1,0 +1,61 @@
+"""Hyperparameter values on the wire are strings; how values become strings, and back.
+
+Two forms, by who reads them. The *framework* images' toolkit parses each value as JSON and keeps the text when
+that fails (aws/sagemaker-training-toolkit, mapping.py), so script mode sends JSON for everything, as SDK v2 did:
+nothing is lost. *Built-in algorithms* and custom images read plain text, so a string is sent as it is and only
+other types are written as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from sm_tuning._errors import SpecError
+
+
+def encode_json(value: Any) -> str:
+    """A value as the framework images' toolkit expects it: JSON, strings with their quotes."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def encode_plain(value: Any) -> str:
+    """A value as built-in algorithms and custom images expect it: text as it is, other types as JSON."""
+    return value if isinstance(value, str) else encode_json(value)
+
+
+def decode_json(text: str) -> Any:
+    """The value of a string that a framework job was given; the text itself when it is not JSON."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if is_plain_json(value) else text
+
+
+def decode_plain(text: str) -> Any:
+    """The value of a string that a built-in or custom image was given, if writing it gives the same string."""
+    value = decode_json(text)
+    return value if encode_plain(value) == text else text
+
+
+def is_plain_json(value: Any) -> bool:
+    """Whether a value has a JSON form that every reader understands: no nan, no infinity."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list):
+        return all(is_plain_json(item) for item in value)
+    if isinstance(value, dict):
+        return all(is_plain_json(item) for item in value.values())
+    return True
+
+
+def check_value(name: str, value: Any) -> None:
+    """Refuse a static hyperparameter value that has no JSON form.
+
+    Raises:
+        SpecError: for nan and infinity.
+    """
+    if not is_plain_json(value):
+        raise SpecError(f"hyperparameter {name!r} must be a finite number, text, or JSON, but got {value!r}")
