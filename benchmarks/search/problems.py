@@ -1,0 +1,112 @@
+"""Functions with known optima, as tuning problems."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sm_tuning.local.strategies import Space, space_of
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cost to minimise over a space, and its lowest value."""
+
+    name: str
+    space: Space
+    cost: Callable[[Mapping[str, str]], float]
+    optimum: float
+
+
+def _continuous(name: str, low: float, high: float, scaling: str = "Auto") -> dict:
+    return {"Name": name, "MinValue": repr(low), "MaxValue": repr(high), "ScalingType": scaling}
+
+
+def branin(h: Mapping[str, str]) -> float:
+    """Branin-Hoo, on its usual box."""
+    x, y = float(h["x"]), float(h["y"])
+    b, c, t = 5.1 / (4 * math.pi**2), 5 / math.pi, 1 / (8 * math.pi)
+    return (y - b * x * x + c * x - 6) ** 2 + 10 * (1 - t) * math.cos(x) + 10
+
+
+_ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
+_A = np.array(
+    [
+        [10, 3, 17, 3.5, 1.7, 8],
+        [0.05, 10, 17, 0.1, 8, 14],
+        [3, 3.5, 1.7, 10, 17, 8],
+        [17, 8, 0.05, 10, 0.1, 14],
+    ]
+)
+_P = 1e-4 * np.array(
+    [
+        [1312, 1696, 5569, 124, 8283, 5886],
+        [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650],
+        [4047, 8828, 8732, 5743, 1091, 381],
+    ]
+)
+
+
+def hartmann6(h: Mapping[str, str]) -> float:
+    """Hartmann's function of six dimensions."""
+    x = np.array([float(h[f"x{i}"]) for i in range(6)])
+    return -float(_ALPHA @ np.exp(-(_A * (x - _P) ** 2).sum(1)))
+
+
+_BOOSTERS = {"gbtree": 0.0, "dart": 0.05, "gblinear": 0.6}
+_GROWTH = {"depthwise": 0.0, "lossguide": 0.1}
+
+
+def mixed(h: Mapping[str, str]) -> float:
+    """Like a boosted tree's loss: a log learning rate, a depth that interacts with it, log integers, choices."""
+    eta, depth, rounds = math.log10(float(h["eta"])), int(h["depth"]), math.log10(int(h["rounds"]))
+    keep = -math.log10(1 - float(h["momentum"]))
+    best_eta = -1.2 - 0.08 * (depth - 6) - 0.4 * (rounds - 2)
+    loss = 1.5 * (eta - best_eta) ** 2 + 0.04 * (depth - 6) ** 2 + 0.5 * (rounds - 2.3) ** 2
+    loss += 0.3 * (keep - 1.2) ** 2 + _BOOSTERS[h["booster"]] + _GROWTH[h["grow_policy"]] * (depth > 4)
+    return loss + (0.5 * math.exp(min(4 * (eta + 0.2), 3)) if h["booster"] != "gblinear" else 0.2)
+
+
+def _ranges(continuous: list, integers: list | None = None, categories: list | None = None) -> Space:
+    return space_of(
+        {
+            "ContinuousParameterRanges": continuous,
+            "IntegerParameterRanges": integers or [],
+            "CategoricalParameterRanges": categories or [],
+        }
+    )
+
+
+def _mixed_optimum() -> float:
+    """By brute force: the first of the choices are the best, the momentum's part is zero at its own optimum."""
+    choices = {"momentum": repr(1 - 10**-1.2), "booster": "gbtree", "grow_policy": "depthwise"}
+    return min(
+        mixed({"eta": repr(10**eta), "depth": str(depth), "rounds": str(rounds), **choices})
+        for depth in range(2, 13)
+        for rounds in range(100, 400, 3)
+        for eta in np.linspace(-2.5, -0.4, 85).tolist()
+    )
+
+
+def problems() -> dict[str, Problem]:
+    """All problems by name."""
+    square = _ranges([_continuous("x", -5.0, 10.0), _continuous("y", 0.0, 15.0)])
+    six = _ranges([_continuous(f"x{i}", 0.0, 1.0) for i in range(6)])
+    blend = _ranges(
+        [_continuous("eta", 1e-4, 1.0, "Logarithmic"), _continuous("momentum", 0.0, 0.999, "ReverseLogarithmic")],
+        [
+            {"Name": "depth", "MinValue": "2", "MaxValue": "12", "ScalingType": "Linear"},
+            {"Name": "rounds", "MinValue": "10", "MaxValue": "2000", "ScalingType": "Logarithmic"},
+        ],
+        [
+            {"Name": "booster", "Values": list(_BOOSTERS)},
+            {"Name": "grow_policy", "Values": list(_GROWTH)},
+        ],
+    )
+    return {
+        "branin": Problem("branin", square, branin, 0.39788735772973816),
+        "hartmann6": Problem("hartmann6", six, hartmann6, -3.32236801141551),
+        "mixed": Problem("mixed", blend, mixed, _mixed_optimum()),
+    }

@@ -1,0 +1,229 @@
+"""Expected improvement, in logarithms, and its search over a mixed space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import erfcx, log_ndtr
+
+from sm_tuning.local.strategies._gp import Posterior
+from sm_tuning.local.strategies._space import Categorical, Continuous, Dimension, Space
+
+Array = NDArray[np.float64]
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_LOG_SQRT_HALF_PI = 0.5 * math.log(math.pi / 2)
+_SMALLEST_STD = 1e-9
+
+
+def log_h(z: Array) -> Array:
+    """``log(pdf(z) + z * cdf(z))`` of the standard normal, without cancellation for very negative ``z``.
+
+    The form of Ament et al., "Unexpected improvements to expected improvement for Bayesian optimization"
+    (NeurIPS 2023), equation 9.
+    """
+    out = np.empty_like(z)
+    near = z > -1.0
+    mid = ~near & (z > -1e6)
+    far = ~near & ~mid
+    zn, zm, zf = z[near], z[mid], z[far]
+    out[near] = np.log(np.exp(-0.5 * zn * zn - _LOG_SQRT_2PI) + zn * np.exp(log_ndtr(zn)))
+    tail = np.log(erfcx(-zm / math.sqrt(2.0)) * np.abs(zm)) + _LOG_SQRT_HALF_PI
+    out[mid] = -0.5 * zm * zm - _LOG_SQRT_2PI + np.log(-np.expm1(np.minimum(tail, -1e-300)))
+    out[far] = -0.5 * zf * zf - _LOG_SQRT_2PI - 2.0 * np.log(np.abs(zf))
+    return out
+
+
+def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
+    """The logarithm of the expected improvement below ``best``, for a minimisation."""
+    std = np.maximum(std, _SMALLEST_STD)
+    return np.asarray(np.log(std) + log_h((best - mean) / std))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Points of a space as rows of numbers, for the model.
+
+    Numeric dimensions become positions in [0, 1] on their own scale; an integer takes only the positions of
+    whole numbers, so that the model never tells two inputs apart that train the same. A categorical value
+    becomes its index, which the kernel compares for equality alone.
+    """
+
+    space: Space
+
+    @property
+    def categorical(self) -> NDArray[np.bool_]:
+        """Which columns hold an index."""
+        return np.array([isinstance(d, Categorical) for d in self.space.dimensions], dtype=bool)
+
+    @property
+    def continuous(self) -> NDArray[np.bool_]:
+        """Which columns may take any position."""
+        return np.array([isinstance(d, Continuous) for d in self.space.dimensions], dtype=bool)
+
+    def encode(self, point: tuple[str, ...]) -> list[float]:
+        """One row; raises ValueError for a value that is none of its dimension's."""
+        pairs = zip(self.space.dimensions, point, strict=True)
+        return [float(d.values.index(v)) if isinstance(d, Categorical) else d.encode(v) for d, v in pairs]
+
+    def decode(self, row: Array) -> tuple[str, ...]:
+        """The point that a row stands for."""
+        pairs = zip(self.space.dimensions, row, strict=True)
+        return tuple(
+            d.values[int(v)] if isinstance(d, Categorical) else d.decode(min(max(float(v), 0.0), 1.0)) for d, v in pairs
+        )
+
+    def snap(self, units: Array) -> Array:
+        """Rows of positions in [0, 1] to rows that stand for points (integers whole, categories indices)."""
+        columns = [_snap(d, units[:, j]) for j, d in enumerate(self.space.dimensions)]
+        return np.stack(columns, axis=1) if columns else units
+
+
+def _snap(dimension: Dimension, u: Array) -> Array:
+    u = np.clip(u, 0.0, 1.0)
+    if isinstance(dimension, Continuous):
+        return u
+    count = dimension.count
+    if isinstance(dimension, Categorical):
+        return np.minimum(np.floor(u * count), count - 1)
+    if count == 1:
+        return np.zeros_like(u)
+    if dimension.scaling != "Logarithmic":
+        return np.round(u * (count - 1)) / (count - 1)
+    a, b = math.log(dimension.low), math.log(dimension.high)
+    whole = np.clip(np.round(np.exp(a + u * (b - a))), dimension.low, dimension.high)
+    return np.asarray((np.log(whole) - a) / (b - a))
+
+
+@dataclass(frozen=True)
+class Search:
+    """How hard the acquisition is searched."""
+
+    candidates: int = 768
+    around: int = 24
+    incumbents: int = 5
+    starts: int = 4
+    rounds: int = 2
+    iterations: int = 20
+
+
+def maximise(
+    posterior: Posterior,
+    encoder: Encoder,
+    best: float,
+    incumbents: Array,
+    rng: np.random.Generator,
+    search: Search,
+) -> Array:
+    """Rows worth asking for, best first: the refined starts, then the candidates they came from.
+
+    Random points over the whole box and perturbations of the incumbents are scored at once; from the best
+    of them, gradients climb along the continuous columns and single steps along the discrete ones.
+    """
+    rows = np.concatenate(
+        [
+            encoder.snap(rng.random((search.candidates, len(encoder.space.dimensions)))),
+            _around(encoder, incumbents, rng, search.around),
+        ]
+    )
+    scores = log_expected_improvement(*posterior.at(rows), best)
+    order = np.argsort(-scores, kind="stable")
+    starts = rows[_spread(rows, order, search.starts)]
+    refined = [_climb(posterior, encoder, best, start, search) for start in starts]
+    refined.sort(key=lambda pair: -pair[0])
+    return np.concatenate([np.array([row for _, row in refined]), rows[order]])
+
+
+def _spread(rows: Array, order: NDArray[np.intp], count: int) -> list[int]:
+    """The best candidates that do not sit on one another, so that the climbs start apart."""
+    chosen: list[int] = []
+    for index in order[: 40 * count]:
+        gaps = [np.abs(rows[index] - rows[other]).max() for other in chosen]
+        if not gaps or min(gaps) > 0.05:
+            chosen.append(int(index))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _around(encoder: Encoder, incumbents: Array, rng: np.random.Generator, count: int) -> Array:
+    """Perturbations of good points, from very near to a third of the box, some columns at a time."""
+    if not len(incumbents):
+        return np.empty((0, len(encoder.space.dimensions)))
+    base = np.repeat(incumbents, count, axis=0)
+    scale = 10.0 ** rng.uniform(-2.5, -0.5, size=(len(base), 1))
+    touched = rng.random(base.shape) < max(0.4, 1.0 / base.shape[1])
+    numeric = base + touched * rng.normal(size=base.shape) * scale
+    units = np.where(encoder.categorical, rng.random(base.shape), numeric)
+    snapped = encoder.snap(units)
+    flip = touched & (rng.random(base.shape) < 0.3)
+    return np.where(encoder.categorical & ~flip, base, snapped)
+
+
+def _climb(posterior: Posterior, encoder: Encoder, best: float, start: Array, search: Search) -> tuple[float, Array]:
+    """The best row that alternating continuous and discrete ascent finds from one start."""
+    row, score = start, -math.inf
+    discrete = not encoder.continuous.all()
+    for _ in range(search.rounds if discrete else 1):
+        row = _ascend(posterior, best, row, encoder.continuous, search.iterations)
+        if discrete:
+            row, now = _step(posterior, encoder, best, row)
+        else:
+            now = float(log_expected_improvement(*posterior.at(row[None]), best)[0])
+        if now <= score + 1e-6:
+            return max(now, score), row
+        score = now
+    return score, row
+
+
+def _ascend(posterior: Posterior, best: float, row: Array, free: NDArray[np.bool_], iterations: int) -> Array:
+    """L-BFGS along the continuous columns."""
+    if not free.any():
+        return row
+
+    def negative(u: Array) -> tuple[float, Array]:
+        here = row.copy()
+        here[free] = u
+        mean, std, d_mean, d_std = posterior.gradient_at(here, free)
+        std = max(std, _SMALLEST_STD)
+        z = (best - mean) / std
+        log_of_h = float(log_h(np.array([z]))[0])
+        cdf_by_h = math.exp(min(float(log_ndtr(z)) - log_of_h, 700.0))
+        d_z = (-d_mean - z * d_std) / std
+        return -(math.log(std) + log_of_h), -(d_std / std + cdf_by_h * d_z)
+
+    bounds = [(0.0, 1.0)] * int(free.sum())
+    found = minimize(negative, row[free], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
+    out = row.copy()
+    out[free] = np.clip(found.x, 0.0, 1.0)
+    return out
+
+
+def _step(posterior: Posterior, encoder: Encoder, best: float, row: Array) -> tuple[Array, float]:
+    """The best of a row and the rows one discrete step away from it."""
+    rows = [row]
+    for j, dimension in enumerate(encoder.space.dimensions):
+        if not isinstance(dimension, Continuous):
+            for position in _neighbours(dimension, float(row[j])):
+                other = row.copy()
+                other[j] = position
+                rows.append(other)
+    every = np.array(rows)
+    scores = log_expected_improvement(*posterior.at(every), best)
+    top = int(np.argmax(scores))
+    return every[top], float(scores[top])
+
+
+def _neighbours(dimension: Dimension, position: float) -> list[float]:
+    if isinstance(dimension, Categorical):
+        return [float(k) for k in range(dimension.count) if k != int(position)]
+    decode: Callable[[float], str] = dimension.decode
+    here = int(decode(position))
+    steps = {here + s for s in (-3, -1, 1, 3)}
+    low, high = int(decode(0.0)), int(decode(1.0))
+    return [dimension.encode(str(k)) for k in sorted(steps) if low <= k <= high]

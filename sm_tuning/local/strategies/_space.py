@@ -1,0 +1,258 @@
+"""The search space of a tuning job: typed dimensions over the wire strings of ``ParameterRanges``.
+
+A dimension maps between three forms of one value: the wire string that a training job receives, a
+position ``u`` in [0, 1] on the dimension's own scale (linear, logarithmic, reverse-logarithmic), and, where
+the dimension is discrete, the index of the value. Strategies think in positions and answer in wire strings.
+
+Scaling follows the Developer Guide, automatic-model-tuning-define-ranges: ``Auto`` starts out linear,
+``Logarithmic`` needs values above 0, ``ReverseLogarithmic`` needs values in [0, 1) and is for continuous
+ranges only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+Point = tuple[str, ...]
+"""One value a dimension, as wire strings, in the order of ``Space.dimensions``."""
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """A range of doubles, ``low`` and ``high`` included."""
+
+    name: str
+    low: float
+    high: float
+    scaling: str = "Auto"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ValueError(f"{self.name}: min <= max must hold for finite numbers, got {self.low}..{self.high}")
+        if self.scaling == "Logarithmic" and self.low <= 0:
+            raise ValueError(f"{self.name}: logarithmic scaling needs values above 0, got min {self.low}")
+        if self.scaling == "ReverseLogarithmic" and not (self.low >= 0 and self.high < 1):
+            raise ValueError(
+                f"{self.name}: reverse logarithmic scaling needs a range in 0 <= x < 1, got {self.low}..{self.high}"
+            )
+
+    @property
+    def count(self) -> int | None:
+        """The number of values; ``None`` where they cannot be counted."""
+        return 1 if self.low == self.high else None
+
+    def decode(self, u: float) -> str:
+        """The wire string at position ``u`` of [0, 1]: Python's shortest round-trip form of the double."""
+        a, b = self._warp(self.low), self._warp(self.high)
+        return repr(min(max(self._unwarp(a + u * (b - a)), self.low), self.high))
+
+    def encode(self, value: str) -> float:
+        """The position of a wire string; outside [0, 1] when the value is outside the range."""
+        a, b = self._warp(self.low), self._warp(self.high)
+        return (self._warp(float(value)) - a) / (b - a) if b > a else 0.0
+
+    def value(self, index: int) -> str:
+        """The only value, for a range that has one."""
+        if self.count is None or index:
+            raise IndexError(f"{self.name} has no value of index {index}: the range is continuous")
+        return repr(self.low)
+
+    def draw(self, random: Random) -> str:
+        """A value, uniform on the dimension's scale."""
+        return self.decode(random.random())
+
+    def _warp(self, x: float) -> float:
+        if self.scaling == "Logarithmic":
+            return math.log(x)
+        return -math.log1p(-x) if self.scaling == "ReverseLogarithmic" else x
+
+    def _unwarp(self, t: float) -> float:
+        if self.scaling == "Logarithmic":
+            return math.exp(t)
+        return -math.expm1(-t) if self.scaling == "ReverseLogarithmic" else t
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A range of integers, both ends included."""
+
+    name: str
+    low: int
+    high: int
+    scaling: str = "Auto"
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"{self.name}: min <= max must hold, got {self.low}..{self.high}")
+        if self.scaling == "Logarithmic" and self.low <= 0:
+            raise ValueError(f"{self.name}: logarithmic scaling needs values above 0, got min {self.low}")
+        if self.scaling == "ReverseLogarithmic":
+            raise ValueError(f"{self.name}: reverse logarithmic scaling is for continuous ranges, not integers")
+
+    @property
+    def count(self) -> int:
+        """The number of integers in the range."""
+        return self.high - self.low + 1
+
+    def decode(self, u: float) -> str:
+        """The integer nearest to position ``u``, which runs from the lowest (0) to the highest (1)."""
+        a, b = self._warp(self.low), self._warp(self.high)
+        t = a + u * (b - a)
+        nearest = round(math.exp(t) if self.scaling == "Logarithmic" else t)
+        return str(min(max(nearest, self.low), self.high))
+
+    def encode(self, value: str) -> float:
+        """The position of a wire string; outside [0, 1] when the value is outside the range."""
+        a, b = self._warp(self.low), self._warp(self.high)
+        return (self._warp(float(value)) - a) / (b - a) if b > a else 0.0
+
+    def value(self, index: int) -> str:
+        """The integer of that index, counted from the lowest."""
+        return str(self.low + index)
+
+    def draw(self, random: Random) -> str:
+        """An integer: each equally likely, or, on the logarithmic scale, as likely as its share of that scale.
+
+        The share of ``k`` is the interval from ``k - 1/2`` to ``k + 1/2``, so that both ends keep a whole one.
+        """
+        if self.scaling != "Logarithmic":
+            return str(random.randint(self.low, self.high))
+        a, b = math.log(self.low - 0.5), math.log(self.high + 0.5)
+        drawn = round(math.exp(a + random.random() * (b - a)))
+        return str(min(max(drawn, self.low), self.high))
+
+    def _warp(self, x: float) -> float:
+        return math.log(x) if self.scaling == "Logarithmic" else float(x)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A choice between strings without an order."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or len(set(self.values)) != len(self.values):
+            raise ValueError(f"{self.name}: needs at least one value and each only once, got {list(self.values)}")
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return len(self.values)
+
+    def decode(self, u: float) -> str:
+        """The value in whose equal share of [0, 1] the position lies."""
+        return self.values[min(max(int(u * len(self.values)), 0), len(self.values) - 1)]
+
+    def encode(self, value: str) -> float:
+        """The middle of the value's share of [0, 1]; raises ValueError for a string that is no choice."""
+        return (self.values.index(value) + 0.5) / len(self.values)
+
+    def value(self, index: int) -> str:
+        """The value of that index, in the order of the request."""
+        return self.values[index]
+
+    def draw(self, random: Random) -> str:
+        """A value, each equally likely."""
+        return random.choice(self.values)
+
+
+Dimension = Continuous | Integer | Categorical
+
+
+@dataclass(frozen=True)
+class Space:
+    """The dimensions of a search, in the order in which the request names them."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.dimensions):
+            raise ValueError(f"hyperparameter names must be unique over all ranges, got {list(self.names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tuned hyperparameters."""
+        return tuple(dimension.name for dimension in self.dimensions)
+
+    def size(self) -> int | None:
+        """The number of combinations; ``None`` when a continuous range makes them uncountable."""
+        counts = [dimension.count for dimension in self.dimensions]
+        return None if None in counts else math.prod(count for count in counts if count is not None)
+
+    def point_at(self, index: int) -> Point:
+        """The combination of that index in the order of ``itertools.product`` (last dimension fastest)."""
+        size = self.size()
+        if size is None or not 0 <= index < size:
+            raise IndexError(f"no combination {index} in a space of {size or 'uncountably many'}")
+        digits: list[str] = []
+        for dimension in reversed(self.dimensions):
+            index, digit = divmod(index, dimension.count or 1)
+            digits.append(dimension.value(digit))
+        return tuple(reversed(digits))
+
+    def draw(self, random: Random) -> Point:
+        """A point, uniform on each dimension's own scale."""
+        return tuple(dimension.draw(random) for dimension in self.dimensions)
+
+    def point_of(self, hyperparameters: Mapping[str, str]) -> Point | None:
+        """The point that a trial ran; ``None`` when it lacks one of the dimensions."""
+        if any(name not in hyperparameters for name in self.names):
+            return None
+        return tuple(hyperparameters[name] for name in self.names)
+
+    def seen(self, trials: Iterable[Mapping[str, str]]) -> set[Point]:
+        """The points that were asked for already."""
+        return {point for point in map(self.point_of, trials) if point is not None}
+
+    def unseen(self, seen: set[Point], random: Random) -> Point | None:
+        """A combination that is not in ``seen``, from a random start; ``None`` when the space is used up.
+
+        Looks at no more than ``len(seen) + 1`` combinations. Only for a countable space.
+        """
+        size = self.size()
+        if size is None:
+            raise ValueError("an uncountable space has no list of combinations")
+        start = random.randrange(size)
+        for step in range(min(size, len(seen) + 1)):
+            point = self.point_at((start + step) % size)
+            if point not in seen:
+                return point
+        return None
+
+    def answer(self, point: Point) -> dict[str, str]:
+        """The point as hyperparameters."""
+        return dict(zip(self.names, point, strict=True))
+
+
+def space_of(parameter_ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Space:
+    """Read the request's ``ParameterRanges``.
+
+    Raises:
+        ValueError: a range that has no values, or breaks the rule of its scaling type.
+    """
+    return Space(tuple(_dimensions(parameter_ranges)))
+
+
+def _dimensions(ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Dimension]:
+    for one in ranges.get("IntegerParameterRanges") or ():
+        low, high = (_number(int, one, end) for end in ("MinValue", "MaxValue"))
+        yield Integer(one["Name"], int(low), int(high), one.get("ScalingType", "Auto"))
+    for one in ranges.get("ContinuousParameterRanges") or ():
+        low, high = (_number(float, one, end) for end in ("MinValue", "MaxValue"))
+        yield Continuous(one["Name"], float(low), float(high), one.get("ScalingType", "Auto"))
+    for one in ranges.get("CategoricalParameterRanges") or ():
+        yield Categorical(one["Name"], tuple(one["Values"]))
+
+
+def _number(kind: type[int] | type[float], one: Mapping[str, Any], end: str) -> int | float:
+    try:
+        return kind(one[end])
+    except ValueError as e:
+        what = "an integer" if kind is int else "a number"
+        raise ValueError(f"{one['Name']}: {end} must be {what}, got {one[end]!r}") from e
