@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, Self, TypeVar, final
+from typing import Any, NoReturn, Self, TypeVar, final, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -29,15 +29,15 @@ class FrozenDict(dict[K, V]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a spec is frozen: build a changed one with .replace(…)")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
         return FrozenDict, (dict(self),)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        inner = handler.generate_schema(dict[source.__args__])  # type: ignore[name-defined]
+        inner = handler.generate_schema(dict.__class_getitem__(get_args(source)))
         return core_schema.no_info_after_validator_function(cls, inner)
 
 
@@ -127,7 +127,7 @@ def _sentence(detail: dict[str, Any]) -> str:
     if detail["type"] == "missing":
         return "is required"
     if detail["type"] == "union_tag_invalid":
-        return detail["msg"].replace(TAG, "")
+        return str(detail["msg"]).replace(TAG, "")
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     message = detail["msg"]

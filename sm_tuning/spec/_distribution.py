@@ -49,6 +49,4 @@ def check_distribution(distribution: Mapping[str, Any], entry_point: str) -> Non
     if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
         raise SpecError(f"processes_per_host must be a whole number >= 1, but got {processes!r}")
     if name != "mpi" and not entry_point.endswith(".py"):
-        raise SpecError(
-            f"distribution {name!r} starts Python scripts only, but entry_point is {entry_point!r}"
-        )
+        raise SpecError(f"distribution {name!r} starts Python scripts only, but entry_point is {entry_point!r}")

@@ -69,9 +69,7 @@ def _metric_list(data: Any) -> Any:
 def _tag_map(data: Any) -> Any:
     """Accept the SDK's list of ``{"Key": …, "Value": …}`` beside a mapping."""
     if isinstance(data, list | tuple):
-        return {
-            item["Key"]: item.get("Value", "") for item in data if isinstance(item, Mapping) and "Key" in item
-        }
+        return {item["Key"]: item.get("Value", "") for item in data if isinstance(item, Mapping) and "Key" in item}
     return data
 
 
@@ -189,20 +187,16 @@ def _resource_problems(estimator: Estimator) -> list[str]:
     ]
     found = []
     if len(given) != 1:
-        found.append(
-            f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}"
-        )
+        found.append(f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}")
     if estimator.allocation_strategy and not estimator.instance_configs:
         found.append("allocation_strategy is for instance_configs only")
     if estimator.resource_config is not None:
-        defaults = {
-            name: type(estimator).model_fields[name].default for name in ("instance_count", "volume_size")
-        }
+        defaults = {name: type(estimator).model_fields[name].default for name in ("instance_count", "volume_size")}
         clash = [name for name, value in defaults.items() if getattr(estimator, name) != value]
         clash += ["volume_kms_key"] if estimator.volume_kms_key else []
         if clash:
             found.append(f"{', '.join(clash)}: put these into resource_config, which replaces them")
-    if estimator.instance_configs and (estimator.instance_count != 1 or estimator.volume_size != 30):  # noqa: PLR2004
+    if estimator.instance_configs and (estimator.instance_count != 1 or estimator.volume_size != 30):
         found.append("instance_count and volume_size belong into each of instance_configs")
     return found
 
@@ -227,13 +221,9 @@ def _option_problems(estimator: Estimator) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         found.append(f"metric_definitions must have different names, but {', '.join(twice)} stand twice")
-    reserved = sorted(
-        k for k in estimator.hyperparameters if k.startswith(("sagemaker_", "_tuning_objective"))
-    )
+    reserved = sorted(k for k in estimator.hyperparameters if k.startswith(("sagemaker_", "_tuning_objective")))
     if reserved:
-        found.append(
-            f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you"
-        )
+        found.append(f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you")
     return found
 
 
@@ -343,9 +333,26 @@ class ContainerEstimator(Estimator):
 
 #: Repositories of the AWS built-in algorithms [Developer Guide, "Docker registry paths"].
 BUILTIN_REPOSITORIES = frozenset(
-    """blazingtext factorization-machines forecasting-deepar image-classification ipinsights kmeans knn lda
-    linear-learner ntm object-detection object2vec pca randomcutforest sagemaker-xgboost semantic-segmentation
-    seq2seq xgboost""".split()
+    [
+        "blazingtext",
+        "factorization-machines",
+        "forecasting-deepar",
+        "image-classification",
+        "ipinsights",
+        "kmeans",
+        "knn",
+        "lda",
+        "linear-learner",
+        "ntm",
+        "object-detection",
+        "object2vec",
+        "pca",
+        "randomcutforest",
+        "sagemaker-xgboost",
+        "semantic-segmentation",
+        "seq2seq",
+        "xgboost",
+    ]
 )
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import yaml
 
 from sm_tuning._errors import SpecError
+from sm_tuning.spec._inputs import Input
 from sm_tuning.spec._tuning import Tuning
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
 
 
-def load(
-    path: str | Path, *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
-) -> Tuning:
+def load(path: str | Path, *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> Tuning:
     """Read a spec file.
 
     Args:
@@ -35,9 +34,7 @@ def load(
     path = Path(path)
     data = _read(path)
     if not isinstance(data, dict):
-        raise SpecError(
-            f"{path}: a spec file holds a mapping of fields, but this holds {type(data).__name__}"
-        )
+        raise SpecError(f"{path}: a spec file holds a mapping of fields, but this holds {type(data).__name__}")
     data = _substitute(data, os.environ if environ is None else environ, str(path))
     for override in overrides:
         _set(data, override)
@@ -68,17 +65,14 @@ def dump(tuning: Tuning, path: str | Path) -> Path:
 def to_data(tuning: Tuning) -> dict[str, Any]:
     """The spec as plain data, fields at their default left out; ``Tuning.parse`` reads it back."""
     data: dict[str, Any] = tuning.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    for holder, source in [
-        (data, tuning),
-        *((data["estimators"][n], d) for n, d in tuning.estimators.items()),
-    ]:
-        if "estimator" in holder:
-            holder["estimator"] = {"type": source.estimator.type, **holder["estimator"]}  # type: ignore[union-attr]
-        for name, range_ in holder.get("hyperparameter_ranges", {}).items():
-            holder["hyperparameter_ranges"][name] = {
-                "type": source.hyperparameter_ranges[name].type,
-                **range_,
-            }
+    holders: list[tuple[dict[str, Any], Tuning | TrainingDefinition]] = [(data, tuning)]
+    holders += [(data["estimators"][name], definition) for name, definition in tuning.estimators.items()]
+    for holder, source in holders:
+        if source.estimator is not None:
+            holder["estimator"] = {"type": source.estimator.type, **holder["estimator"]}
+        for name, range_ in source.hyperparameter_ranges.items():
+            data_range = holder["hyperparameter_ranges"][name]
+            holder["hyperparameter_ranges"][name] = {"type": range_.type, **data_range}
         for name, channel in (holder.get("inputs") or {}).items():
             if set(channel) == {"uri"} or channel == _guessed(channel):
                 holder["inputs"][name] = channel["uri"]
@@ -87,8 +81,6 @@ def to_data(tuning: Tuning) -> dict[str, Any]:
 
 def _guessed(channel: dict[str, Any]) -> dict[str, Any]:
     """The channel that its URI alone would give."""
-    from sm_tuning.spec._inputs import Input  # noqa: PLC0415  # keeps the names of this module few
-
     if "uri" not in channel:
         return {}
     return Input(uri=channel["uri"]).model_dump(mode="json", exclude_defaults=True)
@@ -120,7 +112,7 @@ def _read(path: Path) -> Any:
 class _Loader(yaml.SafeLoader):
     """YAML without surprises: ``1e-5`` is a number, and a key stands once."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -157,9 +149,7 @@ def _substitute(data: Any, environ: Mapping[str, str], where: str) -> Any:
         if name in environ:
             return environ[name]
         if fallback is None:
-            raise SpecError(
-                f"{where}: the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}"
-            )
+            raise SpecError(f"{where}: the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}")
         return str(fallback)
 
     def walk(node: Any) -> Any:
@@ -216,9 +206,7 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
         if isinstance(holder.get("estimator"), dict):
             holder["estimator"] = _estimator_paths(dict(holder["estimator"]), change)
         if isinstance(holder.get("inputs"), dict):
-            holder["inputs"] = {
-                name: _channel_path(value, change) for name, value in holder["inputs"].items()
-            }
+            holder["inputs"] = {name: _channel_path(value, change) for name, value in holder["inputs"].items()}
         elif isinstance(holder.get("inputs"), str):
             holder["inputs"] = change(holder["inputs"])
     return data
@@ -230,9 +218,7 @@ def _estimator_paths(estimator: dict[str, Any], change: Callable[[str], str]) ->
         if isinstance(estimator.get(name), str):
             estimator[name] = change(estimator[name])
     if isinstance(estimator.get("dependencies"), list):
-        estimator["dependencies"] = [
-            change(d) if isinstance(d, str) else d for d in estimator["dependencies"]
-        ]
+        estimator["dependencies"] = [change(d) if isinstance(d, str) else d for d in estimator["dependencies"]]
     return estimator
 
 

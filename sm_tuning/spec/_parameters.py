@@ -92,9 +92,7 @@ class IntegerParameter(Spec):
             )
         _log_needs_positive(low, high, self.scaling_type)
         if self.scaling_type == "ReverseLogarithmic":
-            raise SpecError(
-                "a ReverseLogarithmic scale is for continuous ranges only; use Linear or Logarithmic"
-            )
+            raise SpecError("a ReverseLogarithmic scale is for continuous ranges only; use Linear or Logarithmic")
         return self
 
 
@@ -110,9 +108,7 @@ class CategoricalParameter(Spec):
     """
 
     type: Literal["categorical"] = "categorical"
-    values: tuple[str | bool | int | float, ...] = Field(
-        json_schema_extra={"minItems": 2, "maxItems": MAX_VALUES}
-    )
+    values: tuple[str | bool | int | float, ...] = Field(json_schema_extra={"minItems": 2, "maxItems": MAX_VALUES})
 
     def __init__(self, values: Any, **extra: Any) -> None:
         if isinstance(values, str | bool | int | float):
@@ -124,10 +120,8 @@ class CategoricalParameter(Spec):
     @model_validator(mode="after")
     def _different(self) -> CategoricalParameter:
         shown = list(self.values)
-        if not 2 <= len(shown) <= MAX_VALUES:  # noqa: PLR2004
-            raise SpecError(
-                f"a categorical range has 2 to {MAX_VALUES} values, but got {len(shown)}: {shown!r}"
-            )
+        if not 2 <= len(shown) <= MAX_VALUES:
+            raise SpecError(f"a categorical range has 2 to {MAX_VALUES} values, but got {len(shown)}: {shown!r}")
         if any(isinstance(value, float) and not math.isfinite(value) for value in shown):
             raise SpecError(f"categorical values must be finite, but got {shown!r}")
         written = [json.dumps(value) for value in shown]

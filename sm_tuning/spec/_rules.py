@@ -81,9 +81,7 @@ def _definition_problems(tuning: Tuning, definition: TrainingDefinition) -> Iter
             f"at most {MAX_HYPERPARAMETERS} hyperparameters, static and tuned and SageMaker's own one together, "
             f"but got {total}"
         )
-    uses_file_system = any(
-        hasattr(channel, "file_system_id") for channel in (definition.inputs or {}).values()
-    )
+    uses_file_system = any(hasattr(channel, "file_system_id") for channel in (definition.inputs or {}).values())
     if uses_file_system and not estimator.subnets:
         yield "a file-system input needs subnets and security_group_ids"
 
@@ -122,11 +120,7 @@ def _strategy_problems(tuning: Tuning) -> Iterator[str]:
         yield f"warm_start works with strategy Bayesian and Random, but strategy is {tuning.strategy!r}"
     if tuning.strategy == "Grid":
         for _, definition in tuning.definitions:
-            other = [
-                n
-                for n, r in definition.hyperparameter_ranges.items()
-                if not isinstance(r, CategoricalParameter)
-            ]
+            other = [n for n, r in definition.hyperparameter_ranges.items() if not isinstance(r, CategoricalParameter)]
             if other:
                 yield (
                     f"strategy 'Grid' takes categorical ranges only, but {', '.join(other)} "
@@ -143,7 +137,9 @@ def _budget_problems(tuning: Tuning) -> Iterator[str]:
     if tuning.strategy == "Grid" and tuning.max_jobs != total:
         yield f"strategy 'Grid' runs every combination: max_jobs must be {total} or left out, but is {tuning.max_jobs}"
     elif tuning.max_jobs > total and not tuning.autotune:
-        yield f"the ranges have {total} combinations, fewer than max_jobs={tuning.max_jobs}: widen them or lower max_jobs"
+        yield (
+            f"the ranges have {total} combinations, fewer than max_jobs={tuning.max_jobs}: widen them or lower max_jobs"
+        )
 
 
 def combinations(definition: TrainingDefinition) -> int | None:

@@ -81,9 +81,7 @@ class WarmStart(Spec):
 
 
 Ranges = FrozenDict[Annotated[str, StringConstraints(min_length=1, max_length=256)], ParameterRange]
-Channels = FrozenDict[
-    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-]+$", max_length=64)], AnyInput
-]
+Channels = FrozenDict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-]+$", max_length=64)], AnyInput]
 
 
 class TrainingDefinition(Spec):
@@ -138,8 +136,8 @@ class Tuning(Spec):
     estimators: FrozenDict[
         Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,63}$")], TrainingDefinition
     ] = Field(default=FrozenDict(), max_length=10)
-    inputs: Annotated[Channels, BeforeValidator(_one_channel, json_schema_input_type=dict[str, AnyInput])] = (
-        Field(default=FrozenDict(), max_length=20)
+    inputs: Annotated[Channels, BeforeValidator(_one_channel, json_schema_input_type=dict[str, AnyInput])] = Field(
+        default=FrozenDict(), max_length=20
     )
     objective_metric_name: str | None = Field(default=None, min_length=1, max_length=255)
     objective_type: ObjectiveType = "Maximize"
@@ -163,9 +161,7 @@ class Tuning(Spec):
         if not isinstance(data, Mapping):
             return data
         data = dict(data)
-        no_limit = (
-            data.get("autotune") or data.get("max_runtime_in_seconds") or data.get("completion_criteria")
-        )
+        no_limit = data.get("autotune") or data.get("max_runtime_in_seconds") or data.get("completion_criteria")
         if data.get("max_jobs") is None and data.get("strategy") != "Grid" and not no_limit:
             data["max_jobs"] = 1
         return data
