@@ -13,7 +13,7 @@ import yaml
 
 from sm_tuning._errors import SpecError
 from sm_tuning.spec._inputs import Input
-from sm_tuning.spec._tuning import Tuning
+from sm_tuning.spec._tuning import TrainingDefinition, Tuning
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
 
