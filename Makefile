@@ -1,0 +1,55 @@
+# One way to run things. Every target makes what it needs; the first one takes a few minutes to install.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+# Two stamps, so that the demo installs only what a user of the local SageMaker needs.
+LOCAL := $(VENV)/.installed-local
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench docs clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sm_tuning needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(LOCAL): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --editable '.[all,sdk,dev]'
+	@touch $@ $(LOCAL)
+
+demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tuning job on this machine
+	$(BIN)/python docs/demo.py
+
+test: $(DEV)  ## every test
+	$(BIN)/python -m pytest
+
+check: $(DEV)  ## lint, format, types, import contract, generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/make_cli.py --check
+
+fix: $(DEV)  ## repair what a machine can repair, and write the generated docs anew
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python docs/make_cli.py
+
+bench: $(DEV)  ## measure the search strategies beside Optuna's
+	$(BIN)/python -m pip install --quiet 'optuna>=5'
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
+
+docs: $(DEV)  ## write the generated pages of docs/
+	$(BIN)/python docs/make_cli.py
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,34 @@
+"""``make demo``: a real tuning job of the built-in XGBoost on this machine, and what one can read of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sm_tuning as smt
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "demo-output"
+
+
+def main() -> None:
+    """Tune, print the best trial, and leave the frames as CSV files in ``demo-output/``."""
+    OUTPUT.mkdir(exist_ok=True)
+    with smt.local.connect() as server:
+        print(f"SageMaker on this machine: {server.endpoint_url}")
+        job = smt.launch(ROOT / "estimators" / "xgboost-diabetes.yaml")
+        print(f"Tuning job: {job.name}")
+        job.wait()
+        frames = {"trials": job.trials(), "curves": job.curves(), "logs": job.logs()}
+        best = job.best
+    for name, frame in frames.items():
+        frame.to_csv(OUTPUT / f"{name}.csv", index=False)
+        print(f"demo-output/{name}.csv: {len(frame)} rows")
+    print(f"\nBest trial: {best.training_job_name}")
+    print(f"  {best.objective_metric_name} = {best.objective_value:.4f}")
+    for name, value in best.hyperparameters.items():
+        print(f"  {name} = {value}")
+    print(f"  model: {best.model_uri}")
+
+
+if __name__ == "__main__":
+    main()

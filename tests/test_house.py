@@ -1,0 +1,63 @@
+"""Rules of the house that a machine can hold: sizes, where clients are made, what stays out of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = sorted((ROOT / "sm_tuning").rglob("*.py"))
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_functions_and_signatures_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+
+    assert text.count("\n") <= 500
+    assert [f.name for f in functions(tree) if body_lines(f) > 50] == []
+
+
+def test_clients_are_made_in_one_place_on_our_side_of_the_wire() -> None:
+    makers = {
+        str(path.relative_to(ROOT))
+        for path in PACKAGE
+        if "local" not in path.relative_to(ROOT).parts
+        and re.search(r"boto3\.(client|resource|Session|session)|\.client\(", path.read_text(encoding="utf-8"))
+    }
+
+    assert len(makers) == 1
+    assert next(iter(makers)).startswith("sm_tuning/aws/")
+
+
+def test_no_placeholder_is_left() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in PACKAGE
+        if re.search(r"NotImplementedError|placeholder docstring|TODO|FIXME|XXX", path.read_text(encoding="utf-8"), re.I)
+    ]
+
+    assert found == []
+
+
+def test_no_test_replaces_our_own_code() -> None:
+    own = re.compile(r"(patch(\.object)?\(|setattr\()\s*[\"']?sm_tuning|MagicMock\(|\bMock\(")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if path != Path(__file__) and own.search(path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
