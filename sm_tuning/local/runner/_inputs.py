@@ -1,0 +1,190 @@
+"""Channels and checkpoints: S3 to the work folder, and checkpoints back.
+
+API Reference, S3DataSource and CheckpointConfig.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from sm_tuning.local.runner._archive import files_in
+from sm_tuning.local.runner._errors import client_error
+from sm_tuning.local.runner._folder import Folder
+
+Check = Callable[[], None]
+"""Called between files; raises when the job is to stop."""
+
+
+class ObjectStore(Protocol):
+    """The part of S3 that a training job needs."""
+
+    def list_objects(self, uri: str) -> list[str]:
+        """Every object's URI under a prefix."""
+
+    def download(self, uri: str, path: Path) -> None:
+        """One object to a file."""
+
+    def upload(self, path: Path, uri: str) -> None:
+        """One file to an object."""
+
+
+def download_channels(job: Mapping[str, Any], folder: Folder, s3: ObjectStore, check: Check) -> None:
+    """Fill ``input/data/<channel>`` for each channel of a training job.
+
+    With one host ShardedByS3Key means every object. FastFile is served by a full copy: what the script sees
+    in the folder is the same. A Gzip channel's objects are decompressed and lose their ``.gz``.
+
+    Raises:
+        TrainingFailedError: an input that cannot be had, or a mode that a folder of files cannot give.
+    """
+    for channel in job.get("InputDataConfig") or ():
+        _refuse_what_is_not_files(channel, job)
+        target = folder.data / channel["ChannelName"]
+        target.mkdir(parents=True, exist_ok=True)
+        for uri, name in _objects(channel, s3, folder):
+            check()
+            path = _download(uri, name, target, s3)
+            if channel.get("CompressionType") == "Gzip":
+                _decompress(path, uri)
+
+
+def _refuse_what_is_not_files(channel: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    name = channel["ChannelName"]
+    mode = channel.get("InputMode") or job["AlgorithmSpecification"].get("TrainingInputMode", "File")
+    source = channel["DataSource"].get("S3DataSource")
+    if mode == "Pipe":
+        raise client_error(f"channel {name!r} has input mode Pipe; this machine gives File and FastFile.")
+    if channel.get("RecordWrapperType") == "RecordIO":
+        raise client_error(f"channel {name!r} wants RecordIO, which comes with Pipe mode only; use None.")
+    if source is None:
+        raise client_error(f"channel {name!r} has no S3DataSource; this machine reads from S3 only.")
+    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        raise client_error(f"channel {name!r} has S3DataType {source['S3DataType']}; use S3Prefix or ManifestFile.")
+
+
+def _objects(channel: Mapping[str, Any], s3: ObjectStore, folder: Folder) -> Iterator[tuple[str, str]]:
+    """Yield (URI, path within the channel)."""
+    source = channel["DataSource"]["S3DataSource"]
+    uri = source["S3Uri"]
+    found = s3.list_objects(uri)
+    if not found:
+        raise client_error(
+            f"Data download failed: no S3 objects found under S3 URL {uri!r} of channel "
+            f"{channel['ChannelName']!r}; check that the bucket exists and holds them."
+        )
+    if source["S3DataType"] == "ManifestFile":
+        yield from _manifest(uri, s3, folder)
+        return
+    if uri in found:
+        yield uri, PurePosixPath(uri).name
+        return
+    base = prefix_folder(uri, found)
+    yield from ((one, one.removeprefix(base)) for one in found if not one.endswith("/"))
+
+
+def prefix_folder(uri: str, found: list[str]) -> str:
+    """Return what to cut off the URIs found under a prefix: up to the last folder that the prefix names.
+
+    ``s3://b/data`` cuts ``s3://b/data/`` when everything found is in that folder, and ``s3://b/`` when the
+    prefix is the beginning of names (``s3://b/data-1``).
+    """
+    as_folder = uri.rstrip("/") + "/"
+    if all(one.startswith(as_folder) for one in found):
+        return as_folder
+    return uri[: uri.rindex("/") + 1]
+
+
+def _manifest(uri: str, s3: ObjectStore, folder: Folder) -> Iterator[tuple[str, str]]:
+    """Read ``[{"prefix": "s3://…/"}, "relative/name", …]``."""
+    local = folder.root / "manifest.json"
+    s3.download(uri, local)
+    try:
+        first, *names = json.loads(local.read_text(encoding="utf-8"))
+        prefix = first["prefix"]
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("every entry after the first must be a string")  # noqa: TRY301
+    except (ValueError, TypeError, KeyError) as e:
+        raise client_error(
+            f'the manifest {uri!r} is not [{{"prefix": "s3://..."}}, "relative/path", ...]: {e!r}'
+        ) from e
+    finally:
+        local.unlink()
+    yield from ((prefix + name, name) for name in names)
+
+
+def _download(uri: str, name: str, target: Path, s3: ObjectStore) -> Path:
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute():
+        raise client_error(f"Data download failed: the object {uri!r} would lie outside its channel's folder.")
+    path = target.joinpath(*parts)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3.download(uri, path)
+    except FileNotFoundError as e:
+        raise client_error(f"Data download failed: there is no object {uri!r}.") from e
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as e:
+        raise client_error(
+            f"Data download failed: {uri!r} is an object and also the folder of others; a file system cannot hold both."
+        ) from e
+    return path
+
+
+def _decompress(path: Path, uri: str) -> None:
+    plain = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".plain")
+    try:
+        with gzip.open(path, "rb") as packed, plain.open("wb") as out:
+            shutil.copyfileobj(packed, out)
+    except (gzip.BadGzipFile, EOFError) as e:
+        raise client_error(f"Data download failed: {uri!r} is not gzip, as CompressionType says: {e}") from e
+    path.unlink()
+    if path.suffix != ".gz":
+        plain.rename(path)
+
+
+class Checkpoints:
+    """The folder that is restored from S3 at the start and copied back while the job runs.
+
+    What is deleted in the folder stays in S3 (the service deletes it there too).
+    """
+
+    def __init__(self, job: Mapping[str, Any], folder: Folder, s3: ObjectStore) -> None:
+        config = job.get("CheckpointConfig") or {}
+        self._uri: str | None = config["S3Uri"].rstrip("/") + "/" if config else None
+        self._path = folder.inside(config.get("LocalPath") or "/opt/ml/checkpoints")
+        self._s3 = s3
+        self._known: dict[Path, tuple[int, int]] = {}
+
+    def restore(self, check: Check) -> None:
+        """Download what earlier runs left."""
+        self._path.mkdir(parents=True, exist_ok=True)
+        if self._uri is None:
+            return
+        for uri in self._s3.list_objects(self._uri):
+            check()
+            if not uri.endswith("/"):
+                path = _download(uri, uri.removeprefix(self._uri), self._path, self._s3)
+                self._known[path] = _stamp(path)
+
+    def sync(self) -> None:
+        """Upload the files that are new or changed since the last time."""
+        if self._uri is None:
+            return
+        for path in files_in(self._path):
+            try:
+                stamp = _stamp(path)
+                if self._known.get(path) != stamp:
+                    self._s3.upload(path, self._uri + path.relative_to(self._path).as_posix())
+                    self._known[path] = stamp
+            except FileNotFoundError:
+                if path.exists():  # so it is the bucket that is missing
+                    raise
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,207 @@
+"""The server's end of a supervisor, and what to do with processes whose supervisor is gone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+TOKEN_VARIABLE = "SM_TUNING_CONTAINER"  # noqa: S105 - the name of a marker, no secret
+"""Environment variable that marks every process of one container, whatever group it moved to."""
+
+_CLOCK_SLACK_SECONDS = 2.0  # psutil's creation times come from boot time and ticks
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a training process ended; times in epoch seconds."""
+
+    exit_code: int | None
+    signal: int | None
+    started: float
+    ended: float
+
+    @property
+    def code(self) -> int:
+        """The exit code as a container reports it: 128 + n for signal n."""
+        return self.exit_code if self.exit_code is not None else 128 + (self.signal or 0)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run: arguments, its whole environment, working folder."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a job's supervisor keeps its records."""
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """Every line that any process of the job printed."""
+        return self.folder / "log"
+
+    @property
+    def process(self) -> Path:
+        """Which process runs, or ran last."""
+        return self.folder / "process.json"
+
+    def exit(self, step: str) -> Path:
+        """How the process of a step (``install``, ``train``) ended."""
+        return self.folder / f"{step}.exit.json"
+
+    def read_exit(self, step: str) -> Exit | None:
+        """Return how the process of a step ended; None when it has not, or was cut off."""
+        record = _read(self.exit(step))
+        if record is None:
+            return None
+        return Exit(record["exit_code"], record["signal"], record["started"], record["ended"])
+
+
+class Container:
+    """One running supervisor. Closing it ends the training process at once, without an exit record."""
+
+    def __init__(self, command: Command, files: Files, *, step: str, grace: float, token: str) -> None:
+        self._lock = threading.Lock()
+        self._popen = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("_container.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        order = {
+            "argv": list(command.argv),
+            "env": {**command.env, TOKEN_VARIABLE: token},
+            "cwd": str(command.cwd),
+            "log": str(files.log),
+            "process": str(files.process),
+            "exit": str(files.exit(step)),
+            "lock": str(files.folder / "lock"),
+            "token": token,
+            "grace": grace,
+        }
+        self._write(json.dumps(order).encode() + b"\n")
+        self._selector = selectors.DefaultSelector()
+        assert self._popen.stdout is not None
+        self._selector.register(self._popen.stdout, selectors.EVENT_READ)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for news, ``timeout`` seconds at most; False once the supervisor has ended."""
+        if not self._selector.select(timeout):
+            return True
+        assert self._popen.stdout is not None
+        return bool(os.read(self._popen.stdout.fileno(), 1 << 16))
+
+    def stop(self) -> None:
+        """Ask for SIGTERM, the grace, SIGKILL."""
+        self._write(b"stop\n")
+
+    def abandon(self) -> None:
+        """Let go, as the death of the server would: the supervisor kills the process group at once."""
+        with self._lock, suppress(OSError):
+            assert self._popen.stdin is not None
+            self._popen.stdin.close()
+
+    def close(self) -> None:
+        """End whatever still runs, and reap the supervisor."""
+        self.abandon()
+        self._popen.wait()
+        self._selector.close()
+        assert self._popen.stdout is not None
+        self._popen.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, data: bytes) -> None:
+        with self._lock, suppress(OSError, ValueError):  # ended or closed: the reader of stdout will see it
+            assert self._popen.stdin is not None
+            view = memoryview(data)
+            while view:
+                view = view[self._popen.stdin.write(view) or 0 :]
+
+
+def kill_leftovers(files: Files) -> int:
+    """Kill what is left of the job's last container, and return how many processes that were.
+
+    A process is one of them when it was created after the container started and carries the container's
+    token in its environment (so one that left the process group is found too), or when it is in the group
+    of a leader created at the recorded time. A process id that the system gave to somebody else in the
+    meantime matches neither.
+    """
+    record = _read(files.process)
+    if record is None:
+        return 0
+    killed = 0
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _belongs(process, record):
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)  # psutil checks the creation time once more
+                killed += 1
+    return killed
+
+
+def _belongs(process: psutil.Process, record: Mapping[str, Any]) -> bool:
+    try:
+        if process.create_time() < record["started"] - _CLOCK_SLACK_SECONDS:
+            return False
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.environ().get(TOKEN_VARIABLE) == record["token"]:
+            return True
+        leader = psutil.Process(record["pid"])
+        same_leader = abs(leader.create_time() - record["started"]) < _CLOCK_SLACK_SECONDS
+        return same_leader and bool(os.getpgid(process.pid) == record["pid"])
+    except (psutil.Error, OSError):
+        return False
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return record
+
+
+def wait_until_free(files: Files, timeout: float, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """Wait until no supervisor works in the job's folder; False when one still does after ``timeout``.
+
+    After the death of a server its supervisors live for as long as it takes them to kill their group and to
+    write down what it said last.
+    """
+    files.folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + timeout
+    with (files.folder / "lock").open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    return False
+                sleep(0.02)
+            else:
+                return True

@@ -1,0 +1,142 @@
+"""The runner: training jobs on this machine, each in a thread of its own around a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sm_tuning.local._types import Identity, SecondaryStatus, TrainingStatus
+from sm_tuning.local.runner._logs import LogFollower, events, stream_name
+from sm_tuning.local.runner._process import Files
+from sm_tuning.local.runner._record import JobRecord
+from sm_tuning.local.runner._requirements import Environments
+from sm_tuning.local.runner._run import Cloud, RunnerSettings, TrainingRun, Workshop
+from sm_tuning.local.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Starts, stops and recovers training jobs whose documents are in the store.
+
+    Args:
+        store: the documents; they are kept up to date there.
+        aws: S3, CloudWatch and CloudWatch Logs.
+        identity: account and region.
+        jobs_dir: parent of the jobs' work folders; ``envs`` beside it holds installed requirements.
+        clock: epoch seconds now.
+        on_event: told the name of a training job after each change of status and after new metric values.
+        child_env: what training processes need to reach this server: endpoint, keys.
+        settings: grace, limits.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        aws: Cloud,
+        identity: Identity,
+        jobs_dir: Path,
+        clock: Callable[[], float],
+        on_event: Callable[[str], None],
+        child_env: Mapping[str, str] | None = None,
+        settings: RunnerSettings | None = None,
+    ) -> None:
+        jobs = jobs_dir.resolve()
+        self._shop = Workshop(
+            store=store,
+            aws=aws,
+            identity=identity,
+            jobs_dir=jobs,
+            clock=clock,
+            on_event=on_event,
+            child_env=dict(child_env or {}),
+            settings=settings or RunnerSettings(),
+            environments=Environments(jobs.parent / "envs"),
+        )
+        self._lock = threading.Lock()
+        self._runs: dict[str, tuple[TrainingRun, threading.Thread]] = {}
+        self._closed = False
+
+    def start(self, training_job: str) -> None:
+        """Begin a training job that is in the store; returns at once. Does nothing if it runs already."""
+        self._begin(training_job, recovering=False)
+
+    def stop(self, training_job: str) -> None:
+        """End a training job as Stopped: SIGTERM, the grace, SIGKILL. Does nothing if it has ended."""
+        with self._lock:
+            entry = self._runs.get(training_job)
+        if entry is not None:
+            entry[0].stop()
+            return
+        record = JobRecord(self._shop.store, training_job, self._shop.clock, self._shop.on_event)
+        if not record.request_stop(SecondaryStatus.STOPPED):
+            return
+        self._begin(training_job, recovering=True)
+        with self._lock:
+            entry = self._runs.get(training_job)
+        if entry is not None:  # it may be a run that start() began in between
+            entry[0].stop()
+
+    def recover(self) -> None:
+        """Carry on with every job that an earlier server left unfinished.
+
+        A job whose process had ended by itself is finished; any other is run again under its name, with its
+        hyperparameters and, if it has them, its checkpoints. Its log goes on in the same stream.
+        """
+        for name in self._shop.store.active_training_jobs():
+            self._begin(name, recovering=True)
+
+    def close(self) -> None:
+        """End all training processes and threads; the documents stay InProgress for ``recover``."""
+        with self._lock:
+            self._closed = True
+            entries = list(self._runs.values())
+        for run, _ in entries:
+            run.close()
+        for _, thread in entries:
+            thread.join()
+
+    def _begin(self, name: str, *, recovering: bool) -> None:
+        run = TrainingRun(self._shop, name)
+        thread = threading.Thread(
+            target=self._work, args=(name, run), kwargs={"recovering": recovering}, name=name, daemon=True
+        )
+        with self._lock:
+            if self._closed or name in self._runs:
+                return
+            self._runs[name] = (run, thread)
+            thread.start()
+
+    def _work(self, name: str, run: TrainingRun, **options: Any) -> None:
+        try:
+            run.run(**options)
+        except Exception:  # noqa: BLE001 - a thread's last words; the document stays active for recover()
+            _log.exception("training job %s: its end could not be recorded", name)
+        finally:
+            with self._lock:
+                del self._runs[name]
+
+
+def republish(store: Store, aws: Cloud, jobs_dir: Path) -> None:
+    """Bring logs and metrics of all ended training jobs back into CloudWatch, which forgets them at a restart.
+
+    To be called once, before ``Runner.recover``: jobs that have not ended are published by that.
+    """
+    if not jobs_dir.is_dir():
+        return
+    for folder in sorted(path for path in jobs_dir.iterdir() if path.is_dir()):
+        doc = store.training_job(folder.name)
+        if doc is not None and TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
+            _republish_job(store, aws, doc["TrainingJobName"], Files(folder))
+
+
+def _republish_job(store: Store, aws: Cloud, name: str, files: Files) -> None:
+    follower = LogFollower(files.log)
+    while lines := follower.read():
+        aws.put_log_events(stream_name(name, follower.first_ms or lines[0][0]), list(events(lines)))
+    data = [(one.metric, one.timestamp, one.value) for one in store.emissions(name)]
+    if data:
+        aws.put_metric_data({"TrainingJobName": name}, data)
