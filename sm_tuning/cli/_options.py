@@ -1,0 +1,78 @@
+"""Options that several commands share, each a decorator."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import sm_tuning as smt
+
+if TYPE_CHECKING:
+    from sm_tuning.aws import Aws
+
+#: Makes the connection when it is called, so that what is wrong with a spec is said first.
+Connect = Callable[[], "Aws"]
+
+spec_file = click.argument("file", type=click.Path(path_type=Path))
+job_name = click.argument("job")
+job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+overrides = click.option(
+    "--set",
+    "overrides",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Replace a field, such as max_jobs=5 or estimator.hyperparameters.epochs=2; may be repeated.",
+)
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a connection, and call it with a ``Connect`` named ``connect``."""
+
+    @click.option("--profile", help="A profile of ~/.aws/config.")
+    @click.option("--region", help="The AWS region.")
+    @click.option("--endpoint-url", help="Talk to this address instead of AWS.")
+    @click.option("--local", is_flag=True, help="Talk to the SageMaker on this machine; starts it when none runs.")
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapped(context: click.Context, *args: Any, local: bool, **kwargs: Any) -> Any:
+        place = {name: kwargs.pop(name) for name in ("profile", "region", "endpoint_url")}
+        given = [f"--{name.replace('_', '-')}" for name, value in place.items() if value is not None]
+        if local and given:
+            raise click.UsageError(f"--local is a place of its own: leave out {', '.join(given)}")
+
+        def connect() -> Aws:
+            if local:
+                context.with_resource(environment(smt.local.start().env()))
+            return smt.connect(**place)
+
+        return command(*args, connect=connect, **kwargs)
+
+    return wrapped
+
+
+def warm_start_overrides(parents: tuple[str, ...]) -> list[str]:
+    """The override that makes a job start from others; its type stays as the file has it."""
+    return [f"warm_start.parents={json.dumps(list(parents))}"] if parents else []
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for as long as a command runs, and put back what was there."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

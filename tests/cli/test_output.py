@@ -1,0 +1,172 @@
+"""How a frame is written: nothing lost, nothing shortened, whole files only."""
+
+import json
+from pathlib import Path
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from sm_tuning.cli._lazy import Entry
+from sm_tuning.cli._main import Program
+from sm_tuning.cli._output import Output, output_options, to_json
+
+FRAME = pd.DataFrame(
+    {
+        "eta": [0.1, float("nan")],
+        "depth": pd.array([3, None], dtype="Int64"),
+        "TrainingJobName": ["a-1", None],
+        "TrainingStartTime": pd.to_datetime(["2026-01-02T03:04:05.678Z", None]),
+        "IsBest": [True, False],
+        "exact": [0.1 + 0.2, float("-inf")],
+    }
+)
+
+
+@click.command()
+@output_options
+def show(output: Output) -> None:
+    """Show the frame."""
+    output.frame(FRAME)
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    return CliRunner()
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program(name="sm-tuning", entries={"show": Entry(f"{__name__}:show", "Show the frame.")})
+
+
+def test_json_keeps_types_and_every_digit(runner, program):
+    result = runner.invoke(program, ["show", "--format", "json"])
+    assert json.loads(result.stdout) == [
+        {
+            "eta": 0.1,
+            "depth": 3,
+            "TrainingJobName": "a-1",
+            "TrainingStartTime": "2026-01-02T03:04:05.678000+00:00",
+            "IsBest": True,
+            "exact": 0.30000000000000004,
+        },
+        {
+            "eta": None,
+            "depth": None,
+            "TrainingJobName": None,
+            "TrainingStartTime": None,
+            "IsBest": False,
+            "exact": "-Infinity",
+        },
+    ]
+    assert result.stderr == ""
+
+
+def test_csv_is_what_pandas_reads_back(runner, program, tmp_path):
+    file = tmp_path / "frame.csv"
+    assert runner.invoke(program, ["show", "-o", str(file)]).exit_code == 0
+    back = pd.read_csv(file, dtype={"depth": "Int64"}, parse_dates=["TrainingStartTime"])
+    assert list(back["exact"]) == list(FRAME["exact"])
+    assert back["TrainingStartTime"][0] == FRAME["TrainingStartTime"][0]
+    assert list(back.columns) == list(FRAME.columns)
+
+
+def test_parquet_is_what_pandas_reads_back(runner, program, tmp_path):
+    pytest.importorskip("pyarrow")
+    file = tmp_path / "frame.parquet"
+    assert runner.invoke(program, ["show", "-o", str(file)]).exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(file), FRAME, check_dtype=False)
+    assert runner.invoke(program, ["show", "--format", "parquet"]).stdout_bytes == file.read_bytes()
+
+
+def test_a_table_shows_every_value_in_full_and_numbers_to_the_right(runner, program):
+    lines = runner.invoke(program, ["show"]).stdout.splitlines()
+    assert lines == [
+        "eta  depth  TrainingJobName  TrainingStartTime          IsBest  exact",
+        "0.1      3  a-1              2026-01-02T03:04:05+00:00  True      0.3",
+        "  -      -  -                -                          False    -inf",
+    ]
+
+
+def test_a_line_break_in_a_cell_stays_in_its_row(runner, tmp_path):
+    file = tmp_path / "t.txt"
+    Output("table", file).frame(pd.DataFrame({"Message": ["one\ntwo"], "Host": ["algo-1"]}))
+    assert file.read_text() == "Message   Host\none\\ntwo  algo-1\n"
+
+
+@pytest.mark.parametrize("format_", ["table", "csv", "json"])
+def test_no_rows_still_make_a_document(tmp_path, format_):
+    file = tmp_path / "none"
+    Output(format_, file).frame(FRAME.iloc[:0])
+    text = file.read_text()
+    assert json.loads(text) == [] if format_ == "json" else "TrainingJobName" in text.splitlines()[0]
+
+
+def test_the_format_asked_for_wins_over_the_name_of_the_file(runner, program, tmp_path):
+    file = tmp_path / "frame.csv"
+    assert runner.invoke(program, ["show", "--format", "json", "-o", str(file)]).exit_code == 0
+    assert len(json.loads(file.read_text())) == 2
+
+
+def test_a_folder_that_is_missing_is_said_before_any_work(runner, program, tmp_path):
+    result = runner.invoke(program, ["show", "-o", str(tmp_path / "no" / "frame.csv")])
+    assert result.exit_code == 2
+    folder, file = str(tmp_path / "no"), str(tmp_path / "no" / "frame.csv")
+    assert result.stderr == f"sm-tuning: error: cannot write {file!r}: there is no folder {folder!r}\n"
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(runner, program, tmp_path):
+    folder = tmp_path / "frame.csv"
+    folder.mkdir()
+    result = runner.invoke(program, ["show", "-o", str(folder)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"sm-tuning: error: cannot write {str(folder)!r}: ")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_parquet_is_kept_off_a_terminal():
+    pty = pytest.importorskip("pty")
+    import os
+    import subprocess
+    import sys
+
+    master, slave = pty.openpty()
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_output as t\n"
+        "p = t.Program(name='sm-tuning', entries={'show': t.Entry('test_output:show', '')}); p()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "show", "--format", "parquet"], stdout=slave, stderr=subprocess.PIPE, check=False
+    )
+    os.close(slave)
+    os.close(master)
+    assert result.returncode == 2
+    assert result.stderr.decode() == (
+        "sm-tuning: error: Parquet is not for a terminal: give a file with -o, or send stdout somewhere\n"
+    )
+
+
+def test_parquet_without_its_library_names_what_to_install(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; sys.modules['fastparquet'] = None\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_output as t\n"
+        "p = t.Program(name='sm-tuning', entries={'show': t.Entry('test_output:show', '')}); p()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "show", "-o", str(tmp_path / "f.parquet")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "sm-tuning: error: --format parquet needs pyarrow: pip install pyarrow\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_json_does_not_have_are_null_or_text():
+    assert json.loads(to_json({"a": [float("nan"), float("inf")]})) == {"a": [None, "Infinity"]}
