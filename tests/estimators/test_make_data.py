@@ -1,0 +1,42 @@
+"""The committed data files are what make_data.py writes, to the byte."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sklearn")
+
+ESTIMATORS = Path(__file__).parents[2] / "estimators"
+
+
+def files_under(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_script_writes_the_committed_files_again(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ESTIMATORS / "make_data.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    made, committed = files_under(tmp_path), files_under(ESTIMATORS / "data")
+    assert sorted(made) == sorted(committed)
+    assert [name for name in made if made[name] != committed[name]] == []
+    assert sorted(done.stdout.split()) == sorted(str(tmp_path / name) for name in made)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns"),
+    [("diabetes", (354, 88), 11), ("breast-cancer", (455, 114), 31)],
+)
+def test_training_and_validation_rows_have_the_label_first_and_nothing_in_common(name, rows, columns):
+    parts = [(ESTIMATORS / "data" / name / f"{part}.csv").read_text().splitlines() for part in ("train", "validation")]
+
+    assert tuple(map(len, parts)) == rows
+    assert {line.count(",") + 1 for part in parts for line in part} == {columns}
+    assert not set(parts[0]) & set(parts[1])
