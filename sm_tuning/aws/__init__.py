@@ -1,0 +1,39 @@
+"""The wire: the only place that makes clients, calls AWS, and knows its errors."""
+
+from sm_tuning.aws._aws import Aws, connect
+from sm_tuning.aws._errors import is_missing, is_transient, mapped, was_retried
+from sm_tuning.aws._identity import (
+    BUCKET_VARIABLE,
+    ROLE_VARIABLE,
+    STUDIO_METADATA,
+    Bucket,
+    ensure_bucket,
+    find_account,
+    find_bucket,
+    find_role,
+    is_role_arn,
+)
+from sm_tuning.aws._upload import Uploaded, UploadLike, UploadOptions, split_uri, upload
+
+__all__ = [
+    "BUCKET_VARIABLE",
+    "ROLE_VARIABLE",
+    "STUDIO_METADATA",
+    "Aws",
+    "Bucket",
+    "UploadLike",
+    "UploadOptions",
+    "Uploaded",
+    "connect",
+    "ensure_bucket",
+    "find_account",
+    "find_bucket",
+    "find_role",
+    "is_missing",
+    "is_role_arn",
+    "is_transient",
+    "mapped",
+    "split_uri",
+    "upload",
+    "was_retried",
+]

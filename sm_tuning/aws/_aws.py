@@ -1,0 +1,226 @@
+"""The connection: one session, its clients, and calls whose errors are ours."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning.aws._errors import REGION_ADVICE, mapped
+
+#: More pages than any listing of one job has: 10,000 training jobs are 100 pages, a day of log lines some thousands.
+MAX_PAGES = 20_000
+
+#: Parameters that say what a call is about, for its errors.
+_SUBJECTS = ("HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
+
+
+class Aws:
+    """AWS, or a server that speaks its API, as seen with one set of credentials in one region.
+
+    Made by ``connect``. Making it calls nobody; each client is made when it is first asked for, under a lock, and may
+    be shared by threads, as boto3's documentation allows for clients (not for sessions).
+    """
+
+    def __init__(
+        self, session: Any, *, region: str | None, endpoint_url: str | None, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._session = session
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._environ = environ
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        where = f", endpoint_url={self._endpoint_url!r}" if self._endpoint_url else ""
+        return f"Aws(region={self._region!r}{where})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def region(self) -> str:
+        """The region.
+
+        Raises:
+            SpecError: there is none.
+        """
+        if not self._region:
+            raise SpecError(f"there is no AWS region: {REGION_ADVICE}")
+        return self._region
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment that settings such as ``SM_TUNING_ROLE`` are read from."""
+        return self._environ
+
+    @property
+    def sagemaker(self) -> Any:
+        """The SageMaker client."""
+        return self._client("sagemaker")
+
+    @property
+    def s3(self) -> Any:
+        """The S3 client."""
+        return self._client("s3")
+
+    @property
+    def logs(self) -> Any:
+        """The CloudWatch Logs client."""
+        return self._client("logs")
+
+    @property
+    def cloudwatch(self) -> Any:
+        """The CloudWatch client."""
+        return self._client("cloudwatch")
+
+    @property
+    def sts(self) -> Any:
+        """The STS client."""
+        return self._client("sts")
+
+    @property
+    def iam(self) -> Any:
+        """The IAM client."""
+        return self._client("iam")
+
+    def call(self, service: str, method: str, /, **params: Any) -> dict[str, Any]:
+        """Make one API call.
+
+        Args:
+            service: the client's name, such as ``sagemaker`` or ``logs``.
+            method: the client's method, such as ``describe_training_job``.
+            **params: the operation's parameters; one that is None is left out.
+
+        Raises:
+            SmTuningError: the call failed; see ``sm_tuning.aws.mapped``.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        client = self._client(service)
+        with mapped(client.meta.method_to_api_mapping[method], _subject(given)):
+            response: dict[str, Any] = getattr(client, method)(**given)
+        return response
+
+    def pages(
+        self,
+        service: str,
+        method: str,
+        /,
+        *,
+        token: str | tuple[str, str] = "NextToken",  # noqa: S107  (the member's name)
+        repeat_ends: bool = False,
+        max_pages: int = MAX_PAGES,
+        **params: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Make a call again and again, as long as its answer has a token for the next page.
+
+        Args:
+            service: as in ``call``.
+            method: as in ``call``.
+            token: the member that carries the token, or two names when request and response differ, such as
+                ``("nextToken", "nextForwardToken")``.
+            repeat_ends: a token that comes back unchanged means the end, as GetLogEvents has it.
+            max_pages: after so many it is taken for an endless loop.
+            **params: as in ``call``.
+
+        Raises:
+            ServiceError: a token came twice, or there was no end; nothing is cut off in silence.
+        """
+        asked, answered = (token, token) if isinstance(token, str) else token
+        seen: set[str] = set()
+        for _ in range(max_pages):
+            page = self.call(service, method, **params)
+            yield page
+            following = page.get(answered)
+            if not following or (repeat_ends and following == params.get(asked)):
+                return
+            if following in seen:
+                raise ServiceError(f"{method} gave the page token {following!r} twice, so its list has no end")
+            seen.add(following)
+            params[asked] = following
+        raise ServiceError(f"{method} had not come to an end after {max_pages} pages: ask for less at once")
+
+    def close(self) -> None:
+        """Close the connections of all clients; the next call opens new ones."""
+        with self._lock:
+            clients = list(self._clients.values())
+            self._clients.clear()
+        for client in clients:
+            client.close()
+
+    def _client(self, service: str) -> Any:
+        with self._lock:
+            client = self._clients.get(service)
+            if client is None:
+                region = self.region
+                with mapped(f"the {service} client"):
+                    client = self._session.client(
+                        service, region_name=region, endpoint_url=self._endpoint_url, config=self._config()
+                    )
+                self._clients[service] = client
+            return client
+
+    def _config(self) -> Any:
+        """Patience with AWS; on this machine a server is there at once or not at all, and has no bucket host names."""
+        from botocore.config import Config  # noqa: PLC0415
+
+        url = self._endpoint_url or self._environ.get("AWS_ENDPOINT_URL", "")
+        near = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        return Config(
+            retries={"mode": "adaptive", "total_max_attempts": 3 if near else 10},
+            connect_timeout=3 if near else 10,
+            read_timeout=60,
+            max_pool_connections=32,
+            user_agent_extra=f"sm_tuning/{metadata.version('sm-tuning')}",
+            s3={"addressing_style": "path"} if near else None,
+        )
+
+
+def connect(
+    *,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Aws:
+    """Prepare to speak to AWS, or to a server that speaks its API; makes no call.
+
+    Args:
+        session: a ``boto3.Session`` to use instead of one of our own.
+        profile: a profile of ``~/.aws/config``.
+        region: wins over the session's, which wins over ``AWS_REGION``, ``AWS_DEFAULT_REGION`` and the profile's.
+        endpoint_url: where all services are spoken to; when left out, ``AWS_ENDPOINT_URL`` and its like count, as
+            botocore reads them.
+        environ: where ``AWS_REGION`` and our own settings are read from; boto3 reads the real environment.
+
+    Raises:
+        SpecError: both ``session`` and ``profile`` are given.
+        CredentialsError: there is no such profile.
+    """
+    if session is not None and profile is not None:
+        raise SpecError(f"give session= or profile=, not both, but got session={session!r} and profile={profile!r}")
+    if session is not None:
+        region = region or session.region_name or environ.get("AWS_REGION")
+    else:
+        import boto3  # noqa: PLC0415  (importing sm_tuning stays cheap)
+
+        with mapped():
+            session = boto3.Session(profile_name=profile)
+        region = region or environ.get("AWS_REGION") or session.region_name
+    return Aws(session, region=region, endpoint_url=endpoint_url, environ=environ)
+
+
+def _subject(params: Mapping[str, Any]) -> str:
+    """What a call is about: a job, a role, an S3 URI."""
+    if "Bucket" in params:
+        return f"s3://{params['Bucket']}/{params.get('Key', '')}".rstrip("/")
+    return next((str(params[name]) for name in _SUBJECTS if name in params), "")
