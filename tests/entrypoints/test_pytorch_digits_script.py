@@ -167,17 +167,18 @@ def test_a_diverged_training_fails_with_the_reason_and_leaves_no_checkpoint(run,
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_a_damaged_checkpoint_is_named_and_not_trained_over(unbroken, run, data_dir, tmp_path):
-    _, base = unbroken
-    [good] = (base / "checkpoints").glob("*.pt")
-    damaged = tmp_path / good.name
-    damaged.write_bytes(good.read_bytes()[:1000])
+def test_a_damaged_checkpoint_is_named_rather_than_trained_over(unbroken, script_module, tmp_path):
+    import torch
 
-    done = run(SCRIPT, *QUICK, "--train", data_dir / "digits", "--checkpoint-dir", tmp_path, cwd=tmp_path)
+    checkpoint = script_module(SCRIPT, "checkpoint")
+    [good] = (unbroken[1] / "checkpoints").glob("*.pt")
+    whole = good.read_bytes()
 
-    assert done.returncode == 1
-    assert f"CheckpointError: {damaged} cannot be read; delete it" in done.stderr
-    assert damaged.stat().st_size == 1000
+    for kept in (0, 1, 1000, len(whole) - 1):
+        damaged = tmp_path / f"checkpoint-{kept}.pt"
+        damaged.write_bytes(whole[:kept])
+        with pytest.raises(checkpoint.CheckpointError, match=f"{damaged.name} cannot be read; delete it"):
+            checkpoint.load(damaged, torch.device("cpu"))
 
 
 class TestData:
