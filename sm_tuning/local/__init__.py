@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sm_tuning.local._config import ServerInfo
     from sm_tuning.local._connect import Connection, connect
-    from sm_tuning.local._daemon import ServerInfo, start, status, stop
+    from sm_tuning.local._daemon import start, status, stop
 
 __all__ = ["Connection", "ServerInfo", "connect", "start", "status", "stop"]
 
 _HOMES = {
     "Connection": "_connect",
-    "ServerInfo": "_daemon",
+    "ServerInfo": "_config",
     "connect": "_connect",
     "start": "_daemon",
     "status": "_daemon",

@@ -1,0 +1,287 @@
+"""The AWS services around SageMaker, from moto's backends in this process, with S3 kept on disk.
+
+Only this module knows moto's insides. What it adds: objects survive the server (``restore``) and big ones are
+served from disk instead of memory; logs and metrics of any age go straight into the backends.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sm_tuning.local._mirror import DiskBytes, DiskMirror
+from sm_tuning.local._types import Identity
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+METRIC_NAMESPACE = "/aws/sagemaker/TrainingJobs"
+_TRUST_POLICY = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", '
+    '"Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'
+)
+
+
+class AwsLocal:
+    """S3, CloudWatch, CloudWatch Logs, IAM and the rest, as plain functions and as a WSGI app.
+
+    moto keeps its state in the process: there is one of these in a process at a time.
+
+    Args:
+        identity: account, region, role and bucket.
+        s3_dir: where objects are kept.
+    """
+
+    def __init__(self, identity: Identity, s3_dir: Path) -> None:
+        self._identity = identity
+        self._mirror = DiskMirror(s3_dir)
+        self._lock = threading.RLock()
+        self._kept: dict[tuple[str, str], Any] = {}
+        self._log_streams: set[str] = set()
+
+    # -- for the door
+
+    def app(self) -> WSGIApplication:
+        """Return moto's server application."""
+        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  (heavy)
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
+
+        application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
+        return application
+
+    def sync_bucket(self, bucket: str) -> None:
+        """Bring the copy on disk up to date after a bucket, or any objects in it, may have changed."""
+        with self._lock:
+            found = self._s3().buckets.get(bucket)
+            kept = [name for place, name in self._kept if place == bucket]
+            if found is None:
+                self._mirror.remove_bucket(bucket)
+                self._kept = {place: key for place, key in self._kept.items() if place[0] != bucket}
+                return
+            self._mirror.put_bucket(bucket, found.region_name)
+            for name in {*kept, *found.keys.keys()}:
+                if self._kept.get((bucket, name)) is not self._object(bucket, name):
+                    self._sync_object(bucket, name)
+
+    def sync_objects(self, bucket: str, keys: Iterable[str]) -> None:
+        """Bring the copy on disk up to date after these keys may have changed."""
+        with self._lock:
+            for name in keys:
+                self._sync_object(bucket, name)
+
+    # -- for the server
+
+    def prepare(self) -> None:
+        """Make the bucket and the role that requests may count on, where they are not there."""
+        from moto.iam.models import iam_backends  # noqa: PLC0415  (heavy)
+
+        if self._identity.bucket not in self._s3().buckets:
+            self._s3().create_bucket(self._identity.bucket, self._identity.region)
+            self.sync_bucket(self._identity.bucket)
+        iam = iam_backends[self._identity.account_id]["aws"]
+        name = self._identity.role_arn.rsplit("/", 1)[-1]
+        if all(role.name != name for role in iam.roles.values()):
+            iam.create_role(
+                role_name=name,
+                assume_role_policy_document=_TRUST_POLICY,
+                path="/",
+                permissions_boundary=None,
+                description="Execution role of the local SageMaker",
+                tags=[],
+                max_session_duration=3600,
+            )
+
+    def restore(self) -> None:
+        """Give moto the buckets and objects that are on disk.
+
+        Raises:
+            LocalServerError: the copy on disk cannot be read.
+        """
+        with self._lock:
+            for bucket, region in self._mirror.buckets():
+                if bucket not in self._s3().buckets:
+                    self._s3().create_bucket(bucket, region)
+                for about, data in self._mirror.objects(bucket):
+                    self._restore_object(bucket, about, data)
+
+    # -- for the service and the runner
+
+    def list_objects(self, uri: str) -> list[str]:
+        """Return the URI of every object whose key starts with the key of this s3:// URI, sorted."""
+        bucket, prefix = split_uri(uri)
+        with self._lock:
+            found = self._s3().buckets.get(bucket)
+            if found is None:
+                return []
+            names = [name for name in list(found.keys.keys()) if name.startswith(prefix)]
+            return [f"s3://{bucket}/{name}" for name in sorted(names) if self._object(bucket, name) is not None]
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether a bucket exists."""
+        return bucket in self._s3().buckets
+
+    def download(self, uri: str, path: Path) -> None:
+        """Write one object to a file, making its folder.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        bucket, name = split_uri(uri)
+        with self._lock:
+            key = self._object(bucket, name)
+            if key is None:
+                raise FileNotFoundError(f"there is no object {uri}")
+            data = key.value
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Make an object of a file.
+
+        Raises:
+            FileNotFoundError: the bucket, or the file, does not exist.
+        """
+        bucket, name = split_uri(uri)
+        if bucket not in self._s3().buckets:
+            raise FileNotFoundError(f"there is no bucket {bucket!r} for {uri}")
+        with self._lock:
+            self._s3().put_object(bucket, name, path.read_bytes())
+            self._sync_object(bucket, name)
+
+    def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
+        """Append (epoch ms, message) to a stream of the training jobs' log group, whatever their age."""
+        from moto.logs.models import logs_backends  # noqa: PLC0415  (heavy)
+
+        logs = logs_backends[self._identity.account_id][self._identity.region]
+        with self._lock:
+            if LOG_GROUP not in logs.groups:
+                logs.create_log_group(LOG_GROUP, {})
+            group = logs.groups[LOG_GROUP]
+            if stream not in group.streams:
+                group.create_log_stream(stream)
+            group.put_log_events(stream, [{"timestamp": when, "message": text} for when, text in events])
+
+    def put_metric_data(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
+        """Add (metric name, epoch seconds, value) to the training jobs' namespace, whatever their age."""
+        from moto.cloudwatch.models import MetricDatum, cloudwatch_backends  # noqa: PLC0415  (heavy)
+
+        pairs = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        backend = cloudwatch_backends[self._identity.account_id][self._identity.region]
+        with self._lock:
+            backend.metric_data += [
+                MetricDatum(METRIC_NAMESPACE, name, value, pairs, _naive(when), None) for name, when, value in data
+            ]
+
+    # -- how it is done
+
+    def _s3(self) -> Any:
+        from moto.s3.models import s3_backends  # noqa: PLC0415  (heavy)
+
+        return s3_backends[self._identity.account_id]["aws"]
+
+    def _object(self, bucket: str, name: str) -> Any:
+        """Return moto's object, or None where there is none or the newest version is a delete marker."""
+        found = self._s3().buckets.get(bucket)
+        key = None if found is None else found.keys.get(name)
+        return key if hasattr(key, "contentsize") else None
+
+    def _sync_object(self, bucket: str, name: str) -> None:
+        if bucket not in self._s3().buckets:
+            return
+        key = self._object(bucket, name)
+        if key is None:
+            self._mirror.remove_object(bucket, name)
+            self._kept.pop((bucket, name), None)
+        elif self._kept.get((bucket, name)) is key:
+            self._mirror.describe_again(bucket, name, self._about(key))
+        else:
+            data = self._mirror.put_object(bucket, name, self._about(key), key.value)
+            self._kept[bucket, name] = key
+            if not self._s3().buckets[bucket].is_versioned:
+                _serve_from(key, data)
+
+    def _about(self, key: Any) -> dict[str, Any]:
+        return {
+            "etag": key.etag.strip('"'),
+            "size": key.contentsize,
+            "last_modified": key.last_modified.replace(tzinfo=UTC).timestamp(),
+            "storage": key.storage_class,
+            "metadata": dict(key.metadata),
+            "tags": self._s3().tagger.get_tag_dict_for_resource(key.arn),
+            "attributes": {name: getattr(key, name) for name in _ATTRIBUTES},
+        }
+
+    def _restore_object(self, bucket: str, about: Mapping[str, Any], data: Path) -> None:
+        key = self._s3().put_object(
+            bucket,
+            about["key"],
+            b"",
+            storage=about["storage"],
+            etag=about["etag"],
+            disable_notification=True,
+        )
+        key.last_modified = _naive(about["last_modified"])
+        key.set_metadata(dict(about["metadata"]))
+        for name, value in about["attributes"].items():
+            setattr(key, name, value)
+        self._s3().tagger.tag_resource(key.arn, [{"Key": k, "Value": v} for k, v in about["tags"].items()])
+        key.contentsize = about["size"]
+        _serve_from(key, data)
+        self._kept[bucket, about["key"]] = key
+
+
+_ATTRIBUTES = (
+    "encryption",
+    "kms_key_id",
+    "bucket_key_enabled",
+    "checksum_algorithm",
+    "checksum_value",
+    "checksum_type",
+    "checksum_parts",
+    "website_redirect_location",
+)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an s3:// URI.
+
+    Raises:
+        ValueError: it is another kind of URI.
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme != "s3" or not rest:
+        raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+    bucket, _, key = rest.partition("/")
+    return bucket, key
+
+
+def configure_process(tmp: Path, environ: Any = os.environ) -> None:
+    """Set what moto reads from the environment when it is imported: small buffers, files only under tmp."""
+    environ["TMPDIR"] = str(tmp)
+    environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(64 * 1024)
+    environ["MOTO_DISABLE_GLOBAL_CORS"] = "1"
+    environ["MOTO_LAMBDA_DATA_DIR"] = str(tmp / "lambda")
+    environ.pop("MOTO_ACCOUNT_ID", None)
+
+
+def _serve_from(key: Any, data: Path) -> None:
+    """Let moto read an object's bytes from disk, and free what it held of them."""
+    held = key._value_buffer  # noqa: SLF001  (moto offers no other way)
+    with key.lock:
+        key._value_buffer = DiskBytes(data)  # noqa: SLF001
+    held.close()
+    if key.multipart is not None:
+        key.multipart.dispose()
+        key.multipart = None
+
+
+def _naive(epoch: float) -> datetime:
+    """Return the naive UTC time that moto compares with."""
+    return datetime.fromtimestamp(epoch, tz=UTC).replace(tzinfo=None)

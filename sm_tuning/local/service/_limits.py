@@ -1,0 +1,119 @@
+"""What a request may ask of AWS and this server cannot do, each with the sentence that says so; and quotas.
+
+A feature that is built leaves this table, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sm_tuning.local.service._context import Request
+from sm_tuning.local.service._fault import Fault, invalid
+
+# "Resource limits for automatic model tuning" in the Developer Guide.
+MAX_PARALLEL_JOBS = 100
+MAX_JOBS = {"Random": 10_000}
+DEFAULT_MAX_JOBS = 750
+MAX_RUNTIME_SECONDS = 28 * 24 * 3600
+
+Test = Callable[[Request], bool]
+
+
+def _definitions(request: Request) -> list[Request]:
+    single = request.get("TrainingJobDefinition")
+    return [single] if single is not None else list(request.get("TrainingJobDefinitions", []))
+
+
+def _resources(request: Request) -> Iterator[Request]:
+    for definition in _definitions(request):
+        for name in ("ResourceConfig", "HyperParameterTuningResourceConfig"):
+            resource = definition.get(name, {})
+            yield resource
+            yield from resource.get("InstanceConfigs", [])
+
+
+def _channels(request: Request) -> Iterator[tuple[Request, Request]]:
+    for definition in _definitions(request):
+        for channel in definition.get("InputDataConfig", []):
+            yield definition, channel
+
+
+def _has_several_instances(request: Request) -> bool:
+    return any(resource.get("InstanceCount", 1) > 1 for resource in _resources(request))
+
+
+def _has_instance_groups(request: Request) -> bool:
+    return any(resource.get("InstanceGroups") for resource in _resources(request))
+
+
+def _wants_pipe(request: Request) -> bool:
+    return any(
+        channel.get("InputMode", definition["AlgorithmSpecification"]["TrainingInputMode"]) == "Pipe"
+        for definition, channel in _channels(request)
+    )
+
+
+def _reads_elsewhere(request: Request) -> bool:
+    return any("S3DataSource" not in channel["DataSource"] for _, channel in _channels(request))
+
+
+def _reads_odd_lists(request: Request) -> bool:
+    return any(
+        channel["DataSource"].get("S3DataSource", {}).get("S3DataType") in ("AugmentedManifestFile", "Converse")
+        for _, channel in _channels(request)
+    )
+
+
+def _wants_record_io(request: Request) -> bool:
+    return any(channel.get("RecordWrapperType") == "RecordIO" for _, channel in _channels(request))
+
+
+def _names_an_algorithm(request: Request) -> bool:
+    return any(d["AlgorithmSpecification"].get("AlgorithmName") for d in _definitions(request))
+
+
+_REFUSALS: tuple[tuple[Test, str], ...] = (
+    (
+        lambda r: r["HyperParameterTuningJobConfig"]["Strategy"] == "Hyperband",
+        "Strategy Hyperband; use Bayesian, Random or Grid",
+    ),
+    (lambda r: "WarmStartConfig" in r, "WarmStartConfig; start without parents"),
+    (lambda r: "Autotune" in r, "Autotune; give the ranges and limits themselves"),
+    (lambda r: "TrainingJobDefinitions" in r, "several TrainingJobDefinitions; give one TrainingJobDefinition"),
+    (_has_several_instances, "training jobs on more than one instance; set InstanceCount to 1"),
+    (_has_instance_groups, "InstanceGroups; give InstanceType and InstanceCount"),
+    (_names_an_algorithm, "AlgorithmName (algorithms of AWS Marketplace or your own); give a TrainingImage"),
+    (_wants_pipe, "input mode Pipe; use File or FastFile"),
+    (_wants_record_io, "RecordWrapperType RecordIO; use None"),
+    (_reads_elsewhere, "channels that are not on S3; give an S3DataSource"),
+    (_reads_odd_lists, "S3DataType AugmentedManifestFile or Converse; use S3Prefix or ManifestFile"),
+)
+
+
+def refuse_what_is_not_built(request: Request) -> None:
+    """Raise a ValidationException for the first thing that this server cannot do.
+
+    Raises:
+        Fault: ValidationException.
+    """
+    for test, what in _REFUSALS:
+        if test(request):
+            raise invalid(f"The local SageMaker does not support {what}. On AWS this is possible.")
+
+
+def check_quotas(request: Request) -> None:
+    """Raise a ResourceLimitExceeded where the highest quota that AWS grants is exceeded.
+
+    Raises:
+        Fault: ResourceLimitExceeded.
+    """
+    config = request["HyperParameterTuningJobConfig"]
+    limits = config["ResourceLimits"]
+    most = MAX_JOBS.get(config["Strategy"], DEFAULT_MAX_JOBS)
+    for name, highest in (("MaxParallelTrainingJobs", MAX_PARALLEL_JOBS), ("MaxNumberOfTrainingJobs", most)):
+        if limits.get(name, 0) > highest:
+            raise Fault(
+                "ResourceLimitExceeded",
+                f"The account-level service limit '{name}' for {config['Strategy']} tuning jobs is {highest}, "
+                f"with a request of {limits[name]}.",
+            )
