@@ -1,1 +1,151 @@
-"""Tune on SageMaker with a spec you can read, on AWS or on this machine, and get every answer as a DataFrame."""
+"""Tune on SageMaker with a spec you can read, on AWS or on this machine, and get every answer as a DataFrame.
+
+Every public name is imported when it is first used, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sm_tuning import local
+    from sm_tuning._errors import (
+        AccessDeniedError,
+        CredentialsError,
+        EndpointError,
+        InvalidRequestError,
+        JobError,
+        JobFailedError,
+        JobNotFoundError,
+        JobStoppedError,
+        LocalServerError,
+        MissingExtraError,
+        NameTakenError,
+        QuotaError,
+        ServiceError,
+        SmTuningError,
+        SpecError,
+        ThrottledError,
+        WaitTimeoutError,
+    )
+    from sm_tuning._job import BestTrial, TuningJob, attach, launch, list_jobs
+    from sm_tuning.aws import Aws, connect
+    from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
+    from sm_tuning.spec import (
+        CategoricalParameter,
+        CompletionCriteria,
+        ContainerEstimator,
+        ContinuousParameter,
+        DatasetInput,
+        FileSystemInput,
+        HyperbandConfig,
+        Input,
+        InstanceConfig,
+        IntegerParameter,
+        MetricDefinition,
+        PyTorchEstimator,
+        TrainingDefinition,
+        Tuning,
+        WarmStart,
+        XGBoostEstimator,
+        dump,
+        load,
+        schema,
+    )
+
+    __version__: str
+
+__all__ = [
+    "AccessDeniedError",
+    "Aws",
+    "BestTrial",
+    "CategoricalParameter",
+    "CompletionCriteria",
+    "ContainerEstimator",
+    "ContinuousParameter",
+    "Counts",
+    "CredentialsError",
+    "DatasetInput",
+    "EndpointError",
+    "FileSystemInput",
+    "HyperbandConfig",
+    "Input",
+    "InstanceConfig",
+    "IntegerParameter",
+    "InvalidRequestError",
+    "JobError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "JobStoppedError",
+    "LocalServerError",
+    "MetricDefinition",
+    "MissingExtraError",
+    "NameTakenError",
+    "PyTorchEstimator",
+    "QuotaError",
+    "ServiceError",
+    "SmTuningError",
+    "SpecError",
+    "ThrottledError",
+    "TrainingDefinition",
+    "TrainingStatus",
+    "Tuning",
+    "TuningJob",
+    "TuningStatus",
+    "WaitTimeoutError",
+    "WarmStart",
+    "XGBoostEstimator",
+    "__version__",
+    "attach",
+    "connect",
+    "dump",
+    "launch",
+    "list_jobs",
+    "load",
+    "local",
+    "schema",
+]
+
+_ROOMS = {
+    "_job": ("BestTrial", "TuningJob", "attach", "launch", "list_jobs"),
+    "aws": ("Aws", "connect"),
+    "jobs": ("Counts", "TrainingStatus", "TuningStatus"),
+    "spec": (
+        "CategoricalParameter",
+        "CompletionCriteria",
+        "ContainerEstimator",
+        "ContinuousParameter",
+        "DatasetInput",
+        "FileSystemInput",
+        "HyperbandConfig",
+        "Input",
+        "InstanceConfig",
+        "IntegerParameter",
+        "MetricDefinition",
+        "PyTorchEstimator",
+        "TrainingDefinition",
+        "Tuning",
+        "WarmStart",
+        "XGBoostEstimator",
+        "dump",
+        "load",
+        "schema",
+    ),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("sm-tuning")
+    if name == "local":
+        return importlib.import_module("sm_tuning.local")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, '_errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -50,22 +50,20 @@ class UploadOptions:
 
     Attributes:
         kms_key: encrypts them with this KMS key; None leaves it to the bucket.
-        owner: the account that each bucket must belong to; None when it may be any.
+        owners: bucket -> account that it must belong to; a bucket that is not here may be anybody's.
     """
 
     kms_key: str | None = None
-    owner: str | None = None
+    owners: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def check(self) -> dict[str, str]:
+    def check(self, bucket: str) -> dict[str, str]:
         """Parameters with which S3 refuses a bucket of another owner."""
-        return {"ExpectedBucketOwner": self.owner} if self.owner else {}
+        return {"ExpectedBucketOwner": self.owners[bucket]} if bucket in self.owners else {}
 
-    @property
-    def store(self) -> dict[str, str]:
+    def store(self, bucket: str) -> dict[str, str]:
         """Parameters for storing an object."""
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
-        return {**self.check, **key}
+        return {**self.check(bucket), **key}
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -146,7 +144,9 @@ def _is_there(aws: Aws, uri: str, size: int, options: UploadOptions) -> bool:
     """Whether the object is there; when the credentials may not ask, it is sent again."""
     bucket, key = split_uri(uri)
     try:
-        return bool(aws.call("s3", "head_object", Bucket=bucket, Key=key, **options.check)["ContentLength"] == size)
+        return bool(
+            aws.call("s3", "head_object", Bucket=bucket, Key=key, **options.check(bucket))["ContentLength"] == size
+        )
     except AccessDeniedError:  # without s3:ListBucket, S3 answers 403 for an object that is not there
         return False
     except ServiceError as error:
@@ -158,10 +158,10 @@ def _is_there(aws: Aws, uri: str, size: int, options: UploadOptions) -> bool:
 def _send(aws: Aws, item: UploadLike, options: UploadOptions) -> None:
     bucket, key = split_uri(item.uri)
     if isinstance(item.source, bytes):
-        aws.call("s3", "put_object", Bucket=bucket, Key=key, Body=item.source, **options.store)
+        aws.call("s3", "put_object", Bucket=bucket, Key=key, Body=item.source, **options.store(bucket))
         return
     from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
 
     config: Any = TransferConfig(max_concurrency=_PARTS)
     with mapped("PutObject", item.uri):
-        aws.s3.upload_file(str(item.source), bucket, key, ExtraArgs=options.store, Config=config)
+        aws.s3.upload_file(str(item.source), bucket, key, ExtraArgs=options.store(bucket), Config=config)

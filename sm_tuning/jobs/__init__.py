@@ -1,0 +1,54 @@
+"""The life of a tuning job: launch, describe, wait, stop, and start the next from it."""
+
+from sm_tuning.jobs._control import WarmStartKind, stop, warm_start
+from sm_tuning.jobs._display import shown_progress
+from sm_tuning.jobs._launch import OnProgress, launch
+from sm_tuning.jobs._progress import Progress, Running, line, progress_of, render
+from sm_tuning.jobs._read import (
+    Best,
+    Counts,
+    best,
+    best_of,
+    children,
+    counts,
+    counts_of,
+    describe,
+    list_jobs,
+    status,
+    status_of,
+    typed,
+)
+from sm_tuning.jobs._status import ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning.jobs._wait import OnUpdate, outcome, wait
+
+__all__ = [
+    "Best",
+    "Counts",
+    "ObjectiveStatus",
+    "OnProgress",
+    "OnUpdate",
+    "Progress",
+    "Running",
+    "TrainingStatus",
+    "TuningStatus",
+    "WarmStartKind",
+    "best",
+    "best_of",
+    "children",
+    "counts",
+    "counts_of",
+    "describe",
+    "launch",
+    "line",
+    "list_jobs",
+    "outcome",
+    "progress_of",
+    "render",
+    "shown_progress",
+    "status",
+    "status_of",
+    "stop",
+    "typed",
+    "wait",
+    "warm_start",
+]

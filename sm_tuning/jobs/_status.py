@@ -1,0 +1,74 @@
+"""The statuses of the API, in the one place of this side of the wire that spells them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from sm_tuning._errors import ServiceError
+
+
+class _Status(StrEnum):
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read the API's word.
+
+        Raises:
+            ServiceError: the service has a status that this version does not know.
+        """
+        try:
+            return cls(text)
+        except ValueError as error:
+            known = ", ".join(cls)
+            raise ServiceError(f"{text!r} is none of the statuses {known}: update sm-tuning") from error
+
+
+class TuningStatus(_Status):
+    """``HyperParameterTuningJobStatus``."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    DELETING = "Deleting"
+    DELETE_FAILED = "DeleteFailed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self not in (TuningStatus.IN_PROGRESS, TuningStatus.STOPPING, TuningStatus.DELETING)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the job ran to its end."""
+        return self is TuningStatus.COMPLETED
+
+
+class TrainingStatus(_Status):
+    """``TrainingJobStatus``."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    DELETING = "Deleting"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the training job has ended."""
+        return self in (TrainingStatus.COMPLETED, TrainingStatus.FAILED, TrainingStatus.STOPPED)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the training job ran to its end."""
+        return self is TrainingStatus.COMPLETED
+
+
+class ObjectiveStatus(_Status):
+    """``ObjectiveStatus``: whether a training job has given the tuning job a value to learn from."""
+
+    PENDING = "Pending"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
