@@ -1,0 +1,35 @@
+"""A connection to the fake SageMaker of ``results_fakes`` and, for everything else, to moto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+from results_fakes import REGION, FakeSageMaker
+
+from sm_tuning.aws import Aws
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[tuple[FakeSageMaker, Aws]]:
+    """One fake and one connection to it, for a module; tests begin by clearing it through ``sagemaker``."""
+    fake = FakeSageMaker()
+    with mock_aws(config={"core": {"passthrough": {"services": ["sagemaker"]}}}):
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+        fake.register(session)
+        with Aws(session, region=REGION, endpoint_url=None, environ={}) as aws:
+            yield fake, aws
+
+
+@pytest.fixture
+def sagemaker(world: tuple[FakeSageMaker, Aws]) -> FakeSageMaker:
+    fake, _ = world
+    vars(fake).update(vars(FakeSageMaker()))
+    return fake
+
+
+@pytest.fixture
+def aws(world: tuple[FakeSageMaker, Aws], sagemaker: FakeSageMaker) -> Aws:
+    return world[1]
