@@ -1,0 +1,1 @@
+"""Search quality of the strategies beside other libraries."""

@@ -35,7 +35,7 @@ def ours(problem: Problem, strategy: str, seed: int, budget: int, pending: int) 
 
 def tpe(problem: Problem, _: str, seed: int, budget: int, pending: int) -> tuple[list[float], list[float]]:
     """Optuna's TPESampler with the defaults of its version 5."""
-    import optuna
+    import optuna  # noqa: PLC0415 - only this engine needs it
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True))

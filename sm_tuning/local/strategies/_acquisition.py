@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _LOG_SQRT_HALF_PI = 0.5 * math.log(math.pi / 2)
 _SMALLEST_STD = 1e-9
+_NEAR = 0.1
+_CROWD = 4
+_OUT_OF_THE_WAY = 1e6
 
 
 def log_h(z: Array) -> Array:
@@ -117,6 +120,7 @@ def maximise(
     encoder: Encoder,
     best: float,
     incumbents: Array,
+    asked: Array | None,
     rng: np.random.Generator,
     search: Search,
 ) -> Array:
@@ -124,6 +128,15 @@ def maximise(
 
     Random points over the whole box and perturbations of the incumbents are scored at once; from the best
     of them, gradients climb along the continuous columns and single steps along the discrete ones.
+
+    Args:
+        posterior: the model of the costs.
+        encoder: the space.
+        best: the cost to improve upon.
+        incumbents: rows of low cost, to look around.
+        asked: rows whose crowded neighbourhoods are to be left alone this time; ``None`` for no such care.
+        rng: the randomness of this ask.
+        search: how hard to look.
     """
     rows = np.concatenate(
         [
@@ -132,11 +145,23 @@ def maximise(
         ]
     )
     scores = log_expected_improvement(*posterior.at(rows), best)
+    if asked is not None:
+        scores[crowded(rows, asked, encoder.categorical)] -= _OUT_OF_THE_WAY
     order = np.argsort(-scores, kind="stable")
     starts = rows[_spread(rows, order, search.starts)]
-    refined = [_climb(posterior, encoder, best, start, search) for start in starts]
-    refined.sort(key=lambda pair: -pair[0])
-    return np.concatenate([np.array([row for _, row in refined]), rows[order]])
+    climbed = [_climb(posterior, encoder, best, start, search) for start in starts]
+    found = np.array([row for _, row in climbed])
+    values = np.array([value for value, _ in climbed])
+    if asked is not None:
+        values[crowded(found, asked, encoder.categorical)] -= _OUT_OF_THE_WAY
+    return np.concatenate([found[np.argsort(-values, kind="stable")], rows[order]])
+
+
+def crowded(rows: Array, asked: Array, categorical: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows have several of ``asked`` within a tenth of the box along every dimension."""
+    gaps = np.abs(rows[:, None, :] - asked[None])
+    gaps[:, :, categorical] = gaps[:, :, categorical] != 0.0
+    return np.asarray((gaps.max(axis=2, initial=0.0) < _NEAR).sum(axis=1) >= _CROWD)
 
 
 def _spread(rows: Array, order: NDArray[np.intp], count: int) -> list[int]:

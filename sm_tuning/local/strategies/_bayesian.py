@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sm_tuning.local._types import Trial
 from sm_tuning.local.strategies._acquisition import Array, Encoder, Search, maximise
@@ -54,12 +55,13 @@ class BayesianSearch(NeverStops):
         if n < self._initial or len(data.costs) < 2 or (size is not None and len(seen) >= size):
             point = self._filling(n, seen)
         else:
-            point = self._improving(n, data, seen)
+            with threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
+                point = self._improving(n, data, seen)
         return self._space.answer(point)
 
     @property
     def _initial(self) -> int:
-        return min(max(4, len(self._space.dimensions) + 1), 10)
+        return min(max(4, round(1.5 * len(self._space.dimensions))), 12)
 
     def _filling(self, n: int, seen: set[Point]) -> Point:
         """The n-th point of a design that fills the space, or a random one where that point is taken."""
@@ -72,11 +74,17 @@ class BayesianSearch(NeverStops):
         return draw_new(self._space, seen, self._seed, n)
 
     def _improving(self, n: int, data: _Data, seen: set[Point]) -> Point:
+        """The point of largest expected improvement; every second time, away from where most trials are.
+
+        Without that care a search that has found one local optimum polishes it for good: the improvement
+        left there is tiny, yet larger than what a confident model expects of the rest of the box.
+        """
         rng = np.random.default_rng(entropy(self._seed, n, "acquisition"))
         costs = standardise(data.costs)
         posterior, best = self._model(data, costs)
         top = data.rows[np.argsort(costs, kind="stable")[: self._search.incumbents]]
-        for row in maximise(posterior, self._encoder, best, top, rng, self._search):
+        asked = np.concatenate([data.rows, data.pending]) if n % 2 == 0 else None
+        for row in maximise(posterior, self._encoder, best, top, asked, rng, self._search):
             point = self._encoder.decode(row)
             if point not in seen:
                 return point
@@ -100,10 +108,9 @@ class BayesianSearch(NeverStops):
         costs: list[float] = []
         pending: list[list[float]] = []
         for trial in trials:
-            point = self._space.point_of(trial.hyperparameters)
-            if point is None:
+            row = self._row(trial)
+            if row is None:
                 continue
-            row = self._encoder.encode(point)
             if trial.value is not None and math.isfinite(trial.value):
                 rows.append(row)
                 costs.append(self._sign * trial.value)
@@ -114,6 +121,13 @@ class BayesianSearch(NeverStops):
                 pending.append(row)
         width = len(self._space.dimensions)
         return _Data(np.array(rows).reshape(-1, width), _as_bad_as_any(costs), np.array(pending).reshape(-1, width))
+
+    def _row(self, trial: Trial) -> list[float] | None:
+        point = self._space.point_of(trial.hyperparameters)
+        try:
+            return None if point is None else self._encoder.encode(point)
+        except ValueError:
+            return None
 
 
 def _as_bad_as_any(costs: list[float]) -> Array:

@@ -22,8 +22,9 @@ _JITTER = 1e-8
 _LOG_SCALE_BOUNDS = (math.log(0.02), math.log(50.0))
 _LOG_SIGNAL_BOUNDS = (math.log(0.05), math.log(50.0))
 _LOG_NOISE_BOUNDS = (math.log(1e-7), math.log(1.0))
-_LOG_SCALE_PRIOR_STD = 1.0
-_LOG_SIGNAL_PRIOR_STD = 1.0
+_TYPICAL_SCALE = 0.15
+_LOG_SCALE_PRIOR_STD = 0.7
+_LOG_SIGNAL_PRIOR_STD = 0.3
 _LOG_NOISE_PRIOR = (math.log(1e-4), 3.0)
 
 
@@ -70,7 +71,7 @@ def fit(x: Array, y: Array, categorical: NDArray[np.bool_], iterations: int = 40
     """
     dimensions = x.shape[1]
     squared = squared_differences(x, x, categorical)
-    centre = math.log(0.4) + 0.5 * math.log(max(dimensions, 1))
+    centre = math.log(_TYPICAL_SCALE) + 0.5 * math.log(max(dimensions, 1))
     prior_mean = np.array([centre] * dimensions + [0.0, _LOG_NOISE_PRIOR[0]])
     prior_std = np.array([_LOG_SCALE_PRIOR_STD] * dimensions + [_LOG_SIGNAL_PRIOR_STD, _LOG_NOISE_PRIOR[1]])
     bounds = [_LOG_SCALE_BOUNDS] * dimensions + [_LOG_SIGNAL_BOUNDS, _LOG_NOISE_BOUNDS]

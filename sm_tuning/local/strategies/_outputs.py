@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_LAMBDAS = np.linspace(-2.0, 2.0, 41)
+_LAMBDAS = np.linspace(0.0, 1.0, 21)
 
 
 def standardise(costs: Array) -> Array:
@@ -15,7 +15,8 @@ def standardise(costs: Array) -> Array:
 
     Objectives of training runs have a heavy bad tail (diverged losses); left as they are, the tail would take
     the model's whole range and flatten the good region. Yeo and Johnson's transform (Biometrika 2000), of
-    the exponent of highest likelihood on a grid, keeps the order of the values.
+    the exponent of highest likelihood on a grid, keeps the order of the values. Exponents above 1 are left
+    out: they would press the good values together.
     """
     centred = _scaled(costs)
     if not np.any(centred):

@@ -250,7 +250,7 @@ def _dimensions(ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[D
         yield Categorical(one["Name"], tuple(one["Values"]))
 
 
-def _number(kind: type[int] | type[float], one: Mapping[str, Any], end: str) -> int | float:
+def _number(kind: type[int | float], one: Mapping[str, Any], end: str) -> int | float:
     try:
         return kind(one[end])
     except ValueError as e:
