@@ -4,16 +4,22 @@ from sm_tuning.request._build import to_request
 from sm_tuning.request._images import image_uri
 from sm_tuning.request._model import Violation, has_operation, validation_message, violations
 from sm_tuning.request._names import base_name, unique_name
+from sm_tuning.request._pack import pack_source
 from sm_tuning.request._read import from_description
 from sm_tuning.request._resolve import resolved
+from sm_tuning.request._stage import Staged, Upload, stage
 
 __all__ = [
+    "Staged",
+    "Upload",
     "Violation",
     "base_name",
     "from_description",
     "has_operation",
     "image_uri",
+    "pack_source",
     "resolved",
+    "stage",
     "to_request",
     "unique_name",
     "validation_message",
