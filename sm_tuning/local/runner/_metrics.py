@@ -38,8 +38,12 @@ def read_value(text: str | None) -> float | None:
 
 
 def single(value: float) -> float:
-    """Return a value as the service returns it: IEEE single precision (botocore model, MetricValue)."""
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+    """Return a value as the service returns it: IEEE single precision (botocore model, MetricValue).
+
+    Raises:
+        OverflowError: it is finite and too large for that.
+    """
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 
 class MetricScanner:

@@ -69,10 +69,16 @@ class JobRecord:
         reason = self.doc.get("_StopReason")
         return SecondaryStatus(reason) if reason else None
 
-    def move(self, status: SecondaryStatus, **members: Any) -> None:
+    def move(self, status: SecondaryStatus) -> None:
         """Enter a SecondaryStatus that is not an end."""
         with self._lock:
-            self._write(status, MESSAGES[status], members)
+            now = self._clock()
+            members = {}
+            if status is SecondaryStatus.STARTING:
+                members["_AttemptStartTime"] = now
+            if status is SecondaryStatus.DOWNLOADING:
+                members["TrainingStartTime"] = now
+            self._write(status, MESSAGES[status], members, now)
         self._on_event(self.name)
 
     def request_stop(self, reason: SecondaryStatus) -> bool:
@@ -81,7 +87,7 @@ class JobRecord:
             if self.doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
                 return False
             members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), "_StopReason": str(reason)}
-            self._write(SecondaryStatus.STOPPING, MESSAGES[SecondaryStatus.STOPPING], members)
+            self._write(SecondaryStatus.STOPPING, MESSAGES[SecondaryStatus.STOPPING], members, self._clock())
         self._on_event(self.name)
         return True
 
@@ -121,10 +127,10 @@ class JobRecord:
                 **objective_of(doc, emissions, ended_badly=status is SecondaryStatus.FAILED),
                 **members,
             },
+            now,
         )
 
-    def _write(self, status: SecondaryStatus, message: str, members: Mapping[str, Any]) -> None:
-        now = self._clock()
+    def _write(self, status: SecondaryStatus, message: str, members: Mapping[str, Any], now: float) -> None:
         transitions = [dict(one) for one in self.doc.get("SecondaryStatusTransitions") or ()]
         if transitions and "EndTime" not in transitions[-1]:
             transitions[-1]["EndTime"] = now

@@ -92,8 +92,8 @@ class TrainingRun:
     def __init__(self, shop: Workshop, name: str) -> None:
         self._shop = shop
         self._record = JobRecord(shop.store, name, shop.clock, shop.on_event)
-        self._name = name
-        self._files = Files(shop.jobs_dir / name)
+        self._name = str(self._record.doc["TrainingJobName"])  # the case in which it was created
+        self._files = Files(shop.jobs_dir / self._name)
         self._folder = Folder(self._files.folder / HOST)
         self._follower = LogFollower(self._files.log)
         self._guard = threading.Lock()
@@ -184,9 +184,9 @@ class TrainingRun:
         for step in ("install", "train"):
             self._files.exit(step).unlink(missing_ok=True)
         self._folder.make()
-        self._record.move(SecondaryStatus.STARTING, _AttemptStartTime=self._shop.clock())
+        self._record.move(SecondaryStatus.STARTING)
         self._check()
-        self._record.move(SecondaryStatus.DOWNLOADING, TrainingStartTime=self._shop.clock())
+        self._record.move(SecondaryStatus.DOWNLOADING)
         job = self._record.doc
         check_one_host(job)
         self._folder.write_config(job)

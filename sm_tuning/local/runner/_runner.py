@@ -67,7 +67,7 @@ class Runner:
     def stop(self, training_job: str) -> None:
         """End a training job as Stopped: SIGTERM, the grace, SIGKILL. Does nothing if it has ended."""
         with self._lock:
-            entry = self._runs.get(training_job)
+            entry = self._runs.get(training_job.lower())
         if entry is not None:
             entry[0].stop()
             return
@@ -76,7 +76,7 @@ class Runner:
             return
         self._begin(training_job, recovering=True)
         with self._lock:
-            entry = self._runs.get(training_job)
+            entry = self._runs.get(training_job.lower())
         if entry is not None:  # it may be a run that start() began in between
             entry[0].stop()
 
@@ -105,9 +105,9 @@ class Runner:
             target=self._work, args=(name, run), kwargs={"recovering": recovering}, name=name, daemon=True
         )
         with self._lock:
-            if self._closed or name in self._runs:
+            if self._closed or name.lower() in self._runs:
                 return
-            self._runs[name] = (run, thread)
+            self._runs[name.lower()] = (run, thread)
             thread.start()
 
     def _work(self, name: str, run: TrainingRun, **options: Any) -> None:
@@ -117,7 +117,7 @@ class Runner:
             _log.exception("training job %s: its end could not be recorded", name)
         finally:
             with self._lock:
-                del self._runs[name]
+                del self._runs[name.lower()]
 
 
 def republish(store: Store, aws: Cloud, jobs_dir: Path) -> None:

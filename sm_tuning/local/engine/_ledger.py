@@ -1,0 +1,98 @@
+"""The trials of one tuning job as decisions and strategies want to see them, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sm_tuning.local._types import TrainingStatus, Trial
+from sm_tuning.local.engine._decide import TrialState
+from sm_tuning.local.engine._documents import OBJECTIVE_KEY, Algorithm
+from sm_tuning.local.store import Store
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One training job: its state, what was tuned, and which definition it is of."""
+
+    index: int
+    definition: str | None
+    tuned: Mapping[str, str]
+    state: TrialState
+
+    def trial(self) -> Trial:
+        """Return it as a strategy sees it."""
+        state = self.state
+        return Trial(
+            index=self.index,
+            hyperparameters=self.tuned,
+            value=state.value,
+            failed=state.ended and state.value is None,
+            curve=state.curve,
+            finished=state.ended,
+        )
+
+
+class Ledger:
+    """All training jobs of a tuning job; those that have ended are read once."""
+
+    def __init__(self, store: Store, tuning_job: str) -> None:
+        self._store = store
+        self._entries = [self._entry(doc) for doc in store.training_jobs_of(tuning_job)]
+
+    def refresh(self) -> list[TrialState]:
+        """Read again those that have not ended, and return the states of all by index."""
+        for position, entry in enumerate(self._entries):
+            if not entry.state.ended:
+                doc = self._store.training_job(entry.state.name)
+                if doc is not None:
+                    self._entries[position] = self._entry(doc)
+        return [entry.state for entry in self._entries]
+
+    def add(self, doc: Mapping[str, Any]) -> None:
+        """Take up a new training job."""
+        self._entries.append(self._entry(doc))
+
+    @property
+    def next_index(self) -> int:
+        """The counter of the next training job."""
+        return max((entry.index for entry in self._entries), default=0) + 1
+
+    def trials(self, definition: str | None) -> list[Trial]:
+        """Return the trials of one definition."""
+        return [entry.trial() for entry in self._entries if entry.definition == definition]
+
+    def least_used(self, algorithms: list[Algorithm]) -> list[Algorithm]:
+        """Return the definitions by how few trials they had, so that all get their share."""
+        used = [entry.definition for entry in self._entries]
+        return sorted(algorithms, key=lambda algorithm: used.count(algorithm.name))
+
+    def running_trials(self, definition: str | None) -> list[tuple[str, Trial]]:
+        """Return (training job, trial) of those that run and are not stopping."""
+        return [
+            (entry.state.name, entry.trial())
+            for entry in self._entries
+            if entry.definition == definition and entry.state.status is TrainingStatus.IN_PROGRESS
+        ]
+
+    def _entry(self, doc: Mapping[str, Any]) -> Entry:
+        status = TrainingStatus(doc["TrainingJobStatus"])
+        state = TrialState(
+            name=doc["TrainingJobName"],
+            status=status,
+            value=doc.get("_ObjectiveValue") if status.is_terminal else None,
+            curve=self._curve(doc),
+            ended_at=doc.get("TrainingEndTime", doc["LastModifiedTime"]) if status.is_terminal else None,
+        )
+        return Entry(doc["_Index"], doc.get("_DefinitionName"), doc["_TunedHyperParameters"], state)
+
+    def _curve(self, doc: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return the objective values of a training job.
+
+        A job that was begun again after the death of the server repeats its epochs; what it printed before
+        that counts only when it resumes from checkpoints.
+        """
+        since = 0.0 if "CheckpointConfig" in doc else doc.get("_AttemptStartTime", 0.0)
+        emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY])
+        return tuple(one.value for one in emissions if one.timestamp >= since)

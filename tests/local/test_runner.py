@@ -1,0 +1,412 @@
+"""One real training job: script mode, inputs, outputs, statuses, metrics, failures."""
+
+import gzip
+import io
+import itertools
+import json
+import tarfile
+
+import pytest
+from _training import IDENTITY, Bench, names_in, tar_of, wait_for
+
+from sm_tuning.local.runner import RunnerSettings, republish
+
+HAPPY = """
+import argparse, json, os, sys
+parser = argparse.ArgumentParser()
+for name in ("--lr", "--flag", "--layers", "--opt", "--words", "-k"):
+    parser.add_argument(name)
+args = parser.parse_args()
+print("ARGS\\t" + json.dumps(vars(args), sort_keys=True))
+print("ARGV", json.dumps(sys.argv[1:]))
+print("ENV", json.dumps({k: v for k, v in os.environ.items()}))
+print("CWD", os.getcwd())
+for epoch in range(3):
+    print(f"epoch {epoch} loss={1.0 / (epoch + 1)}")
+print("on stderr", file=sys.stderr)
+with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.txt"), "w") as f:
+    f.write(open(os.path.join(os.environ["SM_CHANNEL_TRAIN"], "a", "data.csv")).read())
+with open(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "report.txt"), "w") as f:
+    f.write("report")
+"""
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def happy(bench):
+    uri = bench.put("1,2\n", f"data/{bench.state.name}/train/a/data.csv").removesuffix("a/data.csv")
+    channel = {
+        "ChannelName": "train",
+        "ContentType": "text/csv",
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}},
+    }
+    return bench.train(
+        HAPPY,
+        hyperparameters={
+            "lr": "0.1",
+            "flag": "true",
+            "layers": "[1, 2]",
+            "opt": '"adam"',
+            "words": '{"b": 2, "a": 1}',
+            "k": "plain text",
+        },
+        InputDataConfig=[channel],
+        Environment={"MINE": "yes"},
+    )
+
+
+def said(bench, doc, word):
+    return next(m for m in bench.messages(doc["TrainingJobName"]) if m.startswith(word)).removeprefix(word).strip()
+
+
+def test_a_script_gets_its_hyperparameters_as_the_toolkit_gives_them(bench, happy):
+    assert happy["TrainingJobStatus"] == "Completed", happy.get("FailureReason")
+    assert json.loads(said(bench, happy, "ARGV")) == [
+        *("--flag", "True", "-k", "plain text", "--layers", "[1, 2]", "--lr", "0.1"),
+        *("--opt", "adam", "--words", "a=1,b=2"),
+    ]
+
+
+def test_a_script_sees_the_environment_of_the_container_contract(bench, happy):
+    env = json.loads(said(bench, happy, "ENV"))
+    root = str(bench.state / "jobs" / happy["TrainingJobName"] / "algo-1")
+    assert env["SAGEMAKER_BASE_DIR"] == root
+    assert env["SM_MODEL_DIR"] == f"{root}/model"
+    assert env["SM_CHANNEL_TRAIN"] == f"{root}/input/data/train"
+    assert json.loads(env["SM_CHANNELS"]) == ["train"]
+    assert env["SM_HP_LR"] == "0.1"
+    assert env["SM_HP_OPT"] == "adam"
+    assert json.loads(env["SM_HPS"])["words"] == {"a": 1, "b": 2}
+    assert json.loads(env["SM_HOSTS"]) == ["algo-1"]
+    assert json.loads(env["SM_TRAINING_ENV"])["hps"]["layers"] == [1, 2]
+    assert int(env["SM_NUM_CPUS"]) >= 1
+    assert int(env["OMP_NUM_THREADS"]) >= 1
+    assert env["TRAINING_JOB_ARN"] == happy["TrainingJobArn"]
+    assert env["MINE"] == "yes"
+    assert "SM_HP__TUNING_OBJECTIVE_METRIC" not in env
+    assert said(bench, happy, "CWD") == f"{root}/code"
+
+
+def test_config_files_are_those_of_the_container_contract(bench, happy):
+    config = bench.state / "jobs" / happy["TrainingJobName"] / "algo-1" / "input" / "config"
+    assert json.loads((config / "hyperparameters.json").read_text()) == happy["HyperParameters"]
+    assert json.loads((config / "inputdataconfig.json").read_text()) == {
+        "train": {
+            "ContentType": "text/csv",
+            "TrainingInputMode": "File",
+            "S3DistributionType": "FullyReplicated",
+            "RecordWrapperType": "None",
+        }
+    }
+    resources = json.loads((config / "resourceconfig.json").read_text())
+    assert resources["current_host"] == "algo-1"
+    assert resources["current_instance_type"] == "ml.m5.large"
+
+
+def test_status_times_and_transitions_tell_the_life_of_the_job(happy):
+    transitions = happy["SecondaryStatusTransitions"]
+    assert [t["Status"] for t in transitions] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert all(a["EndTime"] == b["StartTime"] for a, b in itertools.pairwise(transitions))
+    assert transitions[-1]["StatusMessage"] == "Training job completed"
+    assert happy["TrainingStartTime"] == transitions[1]["StartTime"]
+    assert happy["TrainingEndTime"] == transitions[-1]["StartTime"]
+    assert happy["BillableTimeInSeconds"] == happy["TrainingTimeInSeconds"] >= 0
+
+
+def test_metrics_reach_document_store_and_cloudwatch(bench, happy):
+    name = happy["TrainingJobName"]
+    assert [(e.step, e.value) for e in bench.store.emissions(name, "loss")] == [(0, 1.0), (1, 0.5), (2, 1.0 / 3)]
+    assert happy["FinalMetricDataList"][0]["Value"] == 0.3333333432674408
+    assert happy["_ObjectiveStatus"] == "Succeeded"
+    assert happy["_ObjectiveValue"] == 1.0 / 3
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    data = cloudwatch_backends[IDENTITY.account_id][IDENTITY.region].metric_data
+    mine = [d for d in data if [(p.name, p.value) for p in d.dimensions] == [("TrainingJobName", name)]]
+    assert [(d.name, d.value) for d in mine] == [("loss", 1.0), ("loss", 0.5), ("loss", 1.0 / 3)]
+
+
+def test_log_lines_carry_tabs_as_the_service_shows_them(bench, happy):
+    messages = bench.messages(happy["TrainingJobName"])
+    assert any(m.startswith("ARGS#011{") for m in messages)
+    assert "on stderr" in messages
+
+
+def test_model_and_output_are_uploaded_under_the_services_keys(bench, happy):
+    base = f"s3://{IDENTITY.bucket}/out/{happy['TrainingJobName']}/output"
+    assert happy["ModelArtifacts"] == {"S3ModelArtifacts": f"{base}/model.tar.gz"}
+    assert names_in(bench.fetch(f"{base}/model.tar.gz")) == {"model.txt": b"1,2\n"}
+    assert names_in(bench.fetch(f"{base}/output.tar.gz")) == {"report.txt": b"report"}
+
+
+def test_republish_brings_logs_back_in_full(bench, happy):
+    name = happy["TrainingJobName"]
+    before = bench.log_events(name)
+    republish(bench.store, bench.aws, bench.state / "jobs")
+    assert bench.log_events(name) == sorted(before + before, key=lambda e: e[0])
+
+
+def test_same_model_gives_the_same_bytes(bench):
+    source = "import os; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('model')"
+    first, second = (bench.train(source)["ModelArtifacts"]["S3ModelArtifacts"] for _ in range(2))
+    assert bench.fetch(first) == bench.fetch(second)
+
+
+def test_uncompressed_output_goes_up_file_by_file(bench):
+    source = "import os; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('model')"
+    output = {"S3OutputPath": f"s3://{IDENTITY.bucket}/out", "CompressionType": "NONE"}
+    doc = bench.train(source, OutputDataConfig=output)
+    assert bench.fetch(doc["ModelArtifacts"]["S3ModelArtifacts"] + "m") == b"model"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise ValueError('too\\tbad')", r'ExitCode 1\nErrorMessage "ValueError: too'),
+        ("import sys; sys.exit('no data at all')", 'ExitCode 1\nErrorMessage "no data at all"\nCommand "'),
+        ("import sys; sys.exit(3)", 'ExecuteUserScriptError:\nExitCode 3\nErrorMessage ""\nCommand "'),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ExitCode -9\n"),
+    ],
+)
+def test_a_script_that_fails_says_why(bench, source, reason):
+    doc = bench.train(source)
+    assert doc["TrainingJobStatus"] == "Failed"
+    assert doc["FailureReason"].startswith("AlgorithmError: ExecuteUserScriptError:\n")
+    assert reason.replace("\\n", "\n") in doc["FailureReason"]
+    assert len(doc["FailureReason"]) <= 1024
+    assert doc["_ObjectiveStatus"] == "Failed"
+    assert "ModelArtifacts" not in doc
+
+
+def test_the_failure_file_becomes_the_failure_reason_up_to_1024_characters(bench):
+    source = """
+import os, sys
+open(os.environ["SM_OUTPUT_DIR"] + "/failure", "w").write("my own words " + "x" * 5000)
+sys.exit(7)
+"""
+    reason = bench.train(source)["FailureReason"]
+    assert reason.startswith("AlgorithmError: my own words xxx")
+    assert reason.endswith("x, exit code: 7")
+    assert len(reason) == 1024
+
+
+@pytest.mark.parametrize(
+    ("printed", "values"),
+    [
+        ("loss=1e-05", [1e-05]),
+        ("loss=12.5 loss=13", [12.5]),
+        ("loss=nan", []),
+        ("loss=inf", []),
+        ("loss=1e300", []),
+        ("nothing", []),
+        ("loss=abc", []),
+    ],
+)
+def test_only_finite_numbers_are_metric_values_and_every_line_is_kept(bench, printed, values):
+    doc = bench.train(f"print({printed!r})")
+    name = doc["TrainingJobName"]
+    assert doc["TrainingJobStatus"] == "Completed"
+    assert [e.value for e in bench.store.emissions(name)] == values
+    assert bench.messages(name) == [printed]
+    assert doc["_ObjectiveStatus"] == ("Succeeded" if values else "Failed")
+
+
+def test_a_regex_that_never_ends_costs_its_metric_and_nothing_else(bench):
+    definition = bench.definition(bench.code({"train.py": "print('a' * 60 + '!'); print('loss=2')"}))
+    definition["AlgorithmSpecification"] = {
+        **definition["AlgorithmSpecification"],
+        "MetricDefinitions": [
+            {"Name": "evil", "Regex": "^(a+)+$"},
+            {"Name": "loss", "Regex": "loss=(.*)"},
+        ],
+    }
+    name = bench.create_training_job(definition)
+    bench.runner.start(name)
+    doc = bench.ended(name)
+    assert doc["TrainingJobStatus"] == "Completed"
+    assert [(e.metric, e.value) for e in bench.store.emissions(name)] == [("loss", 2.0)]
+    assert any("'evil'" in m and "took longer" in m for m in bench.messages(name))
+
+
+def test_a_shell_script_is_run_by_sh(bench):
+    code = bench.code({"run.sh": 'echo "got $1 $2 in $(pwd)"\necho loss=$2\n'})
+    name = bench.create_training_job(bench.definition(code, program="run.sh", hyperparameters={"x": "a b"}))
+    bench.runner.start(name)
+    assert bench.ended(name)["TrainingJobStatus"] == "Completed"
+    assert bench.messages(name)[0].startswith("got -x a b in ")
+
+
+def test_json_quoted_toolkit_keys_are_read_like_plain_ones(bench):
+    code = bench.code({"src/train.py": "print('ran')"})
+    name = bench.create_training_job(bench.definition(json.dumps(code), program=json.dumps("src/train.py")))
+    bench.runner.start(name)
+    assert bench.ended(name)["TrainingJobStatus"] == "Completed"
+    assert bench.messages(name) == ["ran"]
+
+
+@pytest.mark.parametrize("member", ["../evil.py", "/tmp/evil.py"])
+def test_a_tar_member_outside_its_folder_is_refused(bench, member):
+    code = bench.put(tar_of({"train.py": "", member: "x"}), f"code/{bench.state.name}.tar.gz")
+    name = bench.create_training_job(bench.definition(code))
+    bench.runner.start(name)
+    doc = bench.ended(name)
+    assert doc["TrainingJobStatus"] == "Failed"
+    assert doc["FailureReason"].startswith("ClientError: ")
+    assert member in doc["FailureReason"]
+    assert not (bench.state / "jobs" / name / "algo-1" / "evil.py").exists()
+
+
+def test_a_link_out_of_the_code_folder_is_refused(bench):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        link = tarfile.TarInfo("train.py")
+        link.type, link.linkname = tarfile.SYMTYPE, "../../../../../etc/passwd"
+        tar.addfile(link)
+    code = bench.put(buffer.getvalue(), f"code/{bench.state.name}.tar.gz")
+    name = bench.create_training_job(bench.definition(code))
+    bench.runner.start(name)
+    assert bench.ended(name)["FailureReason"].startswith("ClientError: ")
+    assert not (bench.state / "jobs" / name / "algo-1" / "code" / "train.py").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}, "one host"),
+        ({"OutputDataConfig": {"S3OutputPath": "s3://no-such-bucket/x"}}, "no-such-bucket"),
+        ({"hyperparameters": {"sagemaker_mpi_enabled": "true"}}, "sagemaker_mpi_enabled"),
+        ({"program": "train.R"}, "not in"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/elsewhere"}}, "/elsewhere"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_a_clear_failure(bench, change, words):
+    doc = bench.train("print('loss=1')", **change)
+    assert doc["TrainingJobStatus"] == "Failed"
+    assert doc["FailureReason"].startswith("ClientError: ")
+    assert words in doc["FailureReason"]
+
+
+def channel_of(name, uri, kind="S3Prefix", **members):
+    return {"ChannelName": name, "DataSource": {"S3DataSource": {"S3DataType": kind, "S3Uri": uri}}, **members}
+
+
+def test_channels_are_filled_as_the_service_fills_them(bench):
+    base = f"in/{bench.state.name}"
+    one = bench.put("one", f"{base}/d/one.csv")
+    bench.put("two", f"{base}/d/sub/two.csv")
+    bench.put("part", f"{base}/e-part")
+    bench.put(gzip.compress(b"plain"), f"{base}/z/data.csv.gz")
+    root = f"s3://{IDENTITY.bucket}/{base}"
+    manifest = bench.put(json.dumps([{"prefix": f"{root}/d/"}, "sub/two.csv"]), f"{base}/list.manifest")
+    doc = bench.train(
+        "",
+        InputDataConfig=[
+            channel_of("file", one),
+            channel_of("folder", f"{root}/d"),
+            channel_of("names", f"{root}/e-"),
+            channel_of("packed", f"{root}/z/", CompressionType="Gzip"),
+            channel_of("listed", manifest, "ManifestFile"),
+        ],
+    )
+    assert doc["TrainingJobStatus"] == "Completed", doc
+    data = bench.state / "jobs" / doc["TrainingJobName"] / "algo-1" / "input" / "data"
+    found = {p.relative_to(data).as_posix(): p.read_text() for p in data.rglob("*") if p.is_file()}
+    assert found == {
+        "file/one.csv": "one",
+        "folder/one.csv": "one",
+        "folder/sub/two.csv": "two",
+        "names/e-part": "part",
+        "packed/data.csv": "plain",
+        "listed/sub/two.csv": "two",
+    }
+
+
+def test_a_missing_input_is_a_clear_failure(bench):
+    doc = bench.train("", InputDataConfig=[channel_of("train", f"s3://{IDENTITY.bucket}/nothing/here")])
+    assert "no S3 objects found under S3 URL" in doc["FailureReason"]
+
+
+def test_an_object_key_cannot_leave_its_channel(bench):
+    bench.put("x", f"in/{bench.state.name}/a/../../../evil")
+    uri = f"s3://{IDENTITY.bucket}/in/{bench.state.name}/"
+    doc = bench.train("", InputDataConfig=[channel_of("train", uri)])
+    assert "outside its channel" in doc["FailureReason"]
+
+
+def test_checkpoints_are_restored_and_kept(bench):
+    base = f"s3://{IDENTITY.bucket}/check/{bench.state.name}"
+    bench.put("4", f"check/{bench.state.name}/deep/epoch")
+    source = """
+import os
+path = os.path.join(os.environ["SAGEMAKER_BASE_DIR"], "checkpoints", "deep", "epoch")
+epoch = int(open(path).read())
+open(path, "w").write(str(epoch + 1) + " now")
+"""
+    doc = bench.train(source, CheckpointConfig={"S3Uri": base})
+    assert doc["TrainingJobStatus"] == "Completed", doc
+    assert bench.fetch(f"{base}/deep/epoch") == b"5 now"
+
+
+def test_requirements_are_installed_once_for_each_content(bench):
+    package = {
+        "pkg/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "pkg/backend.py": BACKEND,
+        "requirements.txt": "# comment\n./pkg\n",
+        "train.py": "import tiny_pkg, numpy; print('loss=' + tiny_pkg.LOSS)",
+    }
+    code = bench.code(package)
+    names = [bench.create_training_job(bench.definition(code)) for _ in range(2)]
+    for name in names:
+        bench.runner.start(name)
+        doc = bench.ended(name, timeout=40)
+        assert doc["TrainingJobStatus"] == "Completed", doc["FailureReason"]
+        assert doc["_ObjectiveValue"] == 7.0
+    assert any("Successfully installed tiny-pkg" in m for m in bench.messages(names[0]))
+    assert bench.messages(names[1]) == ["loss=7"]
+    assert len(list((bench.state / "envs").iterdir())) == 1
+
+
+BACKEND = """
+import zipfile
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    name = "tiny_pkg-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(f"{wheel_directory}/{name}", "w") as z:
+        z.writestr("tiny_pkg.py", "LOSS = '7'")
+        z.writestr("tiny_pkg-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: tiny-pkg\\nVersion: 1.0\\n")
+        z.writestr("tiny_pkg-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        z.writestr("tiny_pkg-1.0.dist-info/RECORD", "")
+    return name
+"""
+
+
+def test_requirements_that_cannot_be_installed_fail_the_job_with_pips_words(bench):
+    files = {"requirements.txt": "./no-such-folder\n", "train.py": "print('loss=1')"}
+    name = bench.create_training_job(bench.definition(bench.code(files)))
+    bench.runner.start(name)
+    doc = bench.ended(name, timeout=40)
+    assert doc["TrainingJobStatus"] == "Failed"
+    assert doc["FailureReason"].startswith("AlgorithmError: InstallRequirementsError:\nExitCode 1\n")
+    assert any("no-such-folder" in m for m in bench.messages(name))
+
+
+def test_an_empty_requirements_file_installs_nothing(bench):
+    files = {"requirements.txt": "\n# nothing\n", "train.py": "print('loss=1')"}
+    name = bench.create_training_job(bench.definition(bench.code(files)))
+    bench.runner.start(name)
+    assert bench.ended(name)["TrainingJobStatus"] == "Completed"
+    assert not (bench.state / "envs").exists()
+
+
+def test_a_job_takes_no_disk_once_it_has_ended(tmp_path):
+    bench = Bench(tmp_path, RunnerSettings(grace=0.5))
+    name = bench.train("print('loss=1')")["TrainingJobName"]
+    folder = tmp_path / "jobs" / name
+    wait_for(lambda: not (folder / "algo-1").exists())
+    assert (folder / "log").is_file()
+    bench.close()
