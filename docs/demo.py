@@ -24,7 +24,7 @@ def main() -> None:
         frame.to_csv(OUTPUT / f"{name}.csv", index=False)
         print(f"demo-output/{name}.csv: {len(frame)} rows")
     print(f"\nBest trial: {best.training_job_name}")
-    print(f"  {best.objective_metric_name} = {best.objective_value:.4f}")
+    print(f"  {best.metric_name} = {best.objective_value:.4f}")
     for name, value in best.hyperparameters.items():
         print(f"  {name} = {value}")
     print(f"  model: {best.model_uri}")
