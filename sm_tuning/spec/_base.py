@@ -38,7 +38,32 @@ class FrozenDict(dict[K, V]):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         inner = handler.generate_schema(dict.__class_getitem__(get_args(source)))
-        return core_schema.no_info_after_validator_function(cls, inner)
+        return core_schema.no_info_after_validator_function(freeze, inner)
+
+
+@final
+class FrozenList(list[V]):
+    """A list that cannot be changed: what a list inside a free-form value of a spec becomes.
+
+    Raises:
+        TypeError: on any attempt to change it.
+    """
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a spec is frozen: build a changed one with .replace(…)")
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+
+    def __reduce__(self) -> tuple[type[FrozenList[V]], tuple[list[V]]]:
+        return FrozenList, (list(self),)
+
+
+def freeze(value: Any) -> Any:
+    """Plain dicts, lists and tuples as frozen ones, at every depth; other values as they are."""
+    if isinstance(value, dict):
+        return FrozenDict({key: freeze(item) for key, item in value.items()})
+    return FrozenList(freeze(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 class Spec(BaseModel):

@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sm_tuning._errors import SpecError
-from sm_tuning.spec._base import TAG, FrozenDict, Spec
+from sm_tuning.spec._base import TAG, FrozenDict, Spec, freeze
 from sm_tuning.spec._distribution import check_distribution
 from sm_tuning.spec._inputs import InputMode
-from sm_tuning.spec._values import check_value, decode_plain
+from sm_tuning.spec._values import decode_plain, plain_value
 
 #: Left out of every source archive; the SDK's own list, and the version control of others.
 IGNORE_PATTERNS = (
@@ -152,9 +152,8 @@ class Estimator(Spec):
     @field_validator("hyperparameters")
     @classmethod
     def _values_have_a_json_form(cls, values: FrozenDict[str, Any]) -> FrozenDict[str, Any]:
-        for name, value in values.items():
-            check_value(name, value)
-        return values
+        plain = {name: plain_value(name, value) for name, value in values.items()}
+        return FrozenDict({name: freeze(value) for name, value in plain.items()})
 
     @model_validator(mode="before")
     @classmethod

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
+from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning._errors import SpecError
@@ -51,11 +53,22 @@ def is_plain_json(value: Any) -> bool:
     return True
 
 
-def check_value(name: str, value: Any) -> None:
-    """Refuse a static hyperparameter value that has no JSON form.
+def plain_value(name: str, value: Any) -> Any:
+    """A static hyperparameter's value as JSON has it: numbers of NumPy and text of enums become plain ones.
 
     Raises:
-        SpecError: for nan and infinity.
+        SpecError: for nan and infinity, and for what JSON cannot hold.
     """
-    if not is_plain_json(value):
-        raise SpecError(f"hyperparameter {name!r} must be a finite number, text, or JSON, but got {value!r}")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [plain_value(name, item) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {str.__str__(key): plain_value(name, item) for key, item in value.items()}
+    raise SpecError(f"hyperparameter {name!r} must be a finite number, text, or JSON, but got {value!r}")
