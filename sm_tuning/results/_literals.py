@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     r"|(?P<any>[.^$])|(?P<plain>.)",
     re.DOTALL,
 )
+_ONE_CHARACTER = frozenset("dDsSwWbBAZnrtfva")  # escapes that stand for no text that is plain to see
 _SERVER_RUN = re.compile(r"[A-Za-z0-9_#=@;,-]+")
 _SERVER_SHORTEST = 3
 _SERVER_LONGEST = 1024
@@ -41,8 +42,12 @@ def required(regex: str) -> str:
             runs.append("")
         elif kind == "plain":
             runs[-1] += text
+        elif text[1] in _ONE_CHARACTER:
+            runs.append("")
+        elif text[1].isalnum():  # a code such as x41, or a group's number
+            return ""
         else:
-            runs[-1:] = [runs[-1] + text[1]] if not text[1].isalnum() else [runs[-1], ""]
+            runs[-1] += text[1]
     return max(runs, key=len)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,11 +16,11 @@ from typing import Any
 import boto3
 from botocore.awsrequest import AWSResponse
 
-T0 = 1_700_000_000
+T0 = int(time.time()) - 2 * 24 * 3600  # CloudWatch Logs takes nothing older than 14 days
 REGION = "us-east-1"
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An error answer."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -39,11 +40,16 @@ class FakeSageMaker:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.trials: dict[str, list[dict[str, Any]]] = {}  # the full descriptions of training jobs
         self.calls: Counter[str] = Counter()
-        self.refusals: dict[str, Refusal] = {}
+        self.refusals: dict[str, RefusalError] = {}
         self.page_size = 100
         self.unsearchable: set[str] = set()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.log_pages: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+
+    def put(self, name: str, trials: list[dict[str, Any]], **changes: Any) -> None:
+        """Have a tuning job with these training jobs."""
+        self.jobs[name] = tuning_job(name, **changes)
+        self.trials[name] = trials
 
     def register(self, session: boto3.Session) -> None:
         session.events.register("before-send.sagemaker", self._answer)
@@ -69,7 +75,7 @@ class FakeSageMaker:
             if operation in self.refusals:
                 raise self.refusals[operation]
             return _response(200, getattr(self, operation)(body))
-        except Refusal as refusal:
+        except RefusalError as refusal:
             return _response(refusal.status, {"__type": refusal.code, "message": refusal.message})
 
     def DescribeHyperParameterTuningJob(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -78,7 +84,7 @@ class FakeSageMaker:
     def _job(self, body: dict[str, Any]) -> dict[str, Any]:
         name = body["HyperParameterTuningJobName"]
         if name not in self.jobs:
-            raise Refusal("ResourceNotFound", f"no {name}")
+            raise RefusalError("ResourceNotFound", f"no {name}")
         return self.jobs[name]
 
     def ListTrainingJobsForHyperParameterTuningJob(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -105,7 +111,7 @@ class FakeSageMaker:
             for trial in trials:
                 if trial["TrainingJobName"] == body["TrainingJobName"] and not trial.get("_deleted"):
                     return _public(trial)
-        raise Refusal("ValidationException", "Requested resource not found.")
+        raise RefusalError("ValidationException", "Requested resource not found.")
 
     def _page(self, member: str, items: list[Any], body: dict[str, Any]) -> dict[str, Any]:
         size = min(body.get("MaxResults", 10), self.page_size)
@@ -116,7 +122,7 @@ class FakeSageMaker:
         return page
 
 
-_IN_SUMMARY = [
+_IN_SUMMARY = (
     "TrainingJobDefinitionName",
     "TrainingJobName",
     "TrainingJobArn",
@@ -125,7 +131,7 @@ _IN_SUMMARY = [
     "TrainingEndTime",
     "TrainingJobStatus",
     "FailureReason",
-]
+)
 
 
 def _summary(trial: dict[str, Any]) -> dict[str, Any]:
@@ -220,3 +226,23 @@ def training_job(job: str, number: int, value: float | None = None, **changes: A
     if not succeeded:
         trial |= {"FailureReason": "AlgorithmError: , exit code: 1", "FinalMetricDataList": []}
     return {member: value for member, value in (trial | changes).items() if value is not None}
+
+
+def in_pages(events: list[dict[str, Any]], sizes: list[int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An answer to FilterLogEvents: pages of these sizes, 0 for an empty one, then all that is left."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        number, first = map(int, body.get("nextToken", "0-0").split("-"))
+        if number == len(sizes):
+            return {"events": events[first:]}
+        last = min(first + sizes[number], len(events))
+        return {"events": events[first:last], "nextToken": f"{number + 1}-{last}"}
+
+    return answer
+
+
+def log_event(stream: str, seconds: float, message: str) -> dict[str, Any]:
+    """An event as FilterLogEvents gives it, that many seconds after the zero of the tests."""
+    milliseconds = round((T0 + seconds) * 1000)
+    event_id = f"{stream}:{milliseconds}:{message}"
+    return {"logStreamName": stream, "timestamp": milliseconds, "message": message, "eventId": event_id}

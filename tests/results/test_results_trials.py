@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from results_fakes import T0, FakeSageMaker, Refusal, definition, training_job, tuning_job
+from results_fakes import T0, FakeSageMaker, RefusalError, definition, training_job, tuning_job
 
 from sm_tuning._errors import AccessDeniedError, CredentialsError, JobNotFoundError
 from sm_tuning.aws import Aws
@@ -21,17 +21,12 @@ TUNED = {"depth": "Int64", "eta": "float64", "booster": "string"}
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def put(fake: FakeSageMaker, name: str, jobs: list[dict[str, Any]], **changes: Any) -> None:
-    fake.jobs[name] = tuning_job(name, **changes)
-    fake.trials[name] = jobs
-
-
 def dtypes(table: pd.DataFrame) -> dict[str, str]:
     return {name: str(dtype) for name, dtype in table.dtypes.items()}
 
 
 def test_a_finished_job_gives_the_columns_of_the_contract_in_their_order(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 0.5), training_job("job", 2, 0.25), training_job("job", 3)])
+    sagemaker.put("job", [training_job("job", 1, 0.5), training_job("job", 2, 0.25), training_job("job", 3)])
     table = trials(aws, "job")
     assert dtypes(table) == {**TUNED, **TRIALS, "metric:train:rmse": "float64"}
     assert list(table)[3:16] == list(TRIALS)
@@ -52,7 +47,7 @@ def test_a_finished_job_gives_the_columns_of_the_contract_in_their_order(sagemak
 def test_a_hundred_trials_cost_one_describe_and_one_page_each_of_list_and_search(
     sagemaker: FakeSageMaker, aws: Aws
 ) -> None:
-    put(sagemaker, "job", [training_job("job", number, number / 8) for number in range(1, 102)])
+    sagemaker.put("job", [training_job("job", number, number / 8) for number in range(1, 102)])
     table = trials(aws, ["job", "job"])
     assert len(table) == 101
     assert table.attrs == {"billable_source": "Search"}
@@ -67,9 +62,9 @@ def test_a_hundred_trials_cost_one_describe_and_one_page_each_of_list_and_search
 def test_without_search_each_trial_is_described_and_the_frame_says_so(
     sagemaker: FakeSageMaker, aws: Aws, code: str
 ) -> None:
-    put(sagemaker, "job", [training_job("job", number, 1.0) for number in range(1, 21)])
+    sagemaker.put("job", [training_job("job", number, 1.0) for number in range(1, 21)])
     searched = trials(aws, "job")
-    sagemaker.refusals["Search"] = Refusal(code, "no")
+    sagemaker.refusals["Search"] = RefusalError(code, "no")
     described = trials(aws, "job")
     pd.testing.assert_frame_equal(searched, described)
     assert described.attrs == {"billable_source": "DescribeTrainingJob"}
@@ -77,21 +72,23 @@ def test_without_search_each_trial_is_described_and_the_frame_says_so(
 
 
 def test_wrong_credentials_are_an_error_even_where_only_search_shows_them(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 1.0)])
-    sagemaker.refusals["Search"] = Refusal("ExpiredTokenException", "expired")
+    sagemaker.put("job", [training_job("job", 1, 1.0)])
+    sagemaker.refusals["Search"] = RefusalError("ExpiredTokenException", "expired")
     with pytest.raises(CredentialsError):
         trials(aws, "job")
 
 
 def test_describing_may_be_denied_only_with_an_error(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 1.0)])
-    sagemaker.refusals = {name: Refusal("AccessDeniedException", "no") for name in ("Search", "DescribeTrainingJob")}
+    sagemaker.put("job", [training_job("job", 1, 1.0)])
+    sagemaker.refusals = {
+        name: RefusalError("AccessDeniedException", "no") for name in ("Search", "DescribeTrainingJob")
+    }
     with pytest.raises(AccessDeniedError):
         trials(aws, "job")
 
 
 def test_what_the_index_of_search_does_not_know_yet_is_described(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", number, 1.0) for number in (1, 2, 3)])
+    sagemaker.put("job", [training_job("job", number, 1.0) for number in (1, 2, 3)])
     sagemaker.unsearchable = {sagemaker.trials["job"][1]["TrainingJobName"]}
     table = trials(aws, "job")
     assert table["BillableTimeInSeconds"].tolist() == [55, 55, 55]
@@ -100,7 +97,7 @@ def test_what_the_index_of_search_does_not_know_yet_is_described(sagemaker: Fake
 
 
 def test_a_deleted_training_job_keeps_its_row_without_billable_seconds(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 1.0), training_job("job", 2, 2.0, _deleted=True)])
+    sagemaker.put("job", [training_job("job", 1, 1.0), training_job("job", 2, 2.0, _deleted=True)])
     sagemaker.unsearchable = {sagemaker.trials["job"][1]["TrainingJobName"]}
     assert trials(aws, "job")["BillableTimeInSeconds"].tolist() == [55, pd.NA]
 
@@ -111,7 +108,7 @@ def test_a_running_job_has_its_running_trials_last_and_asks_for_no_details_of_th
     running = training_job("job", 1, objective_status="Pending", TrainingJobStatus="InProgress")
     for member in ("TrainingEndTime", "TrainingStartTime", "BillableTimeInSeconds", "FailureReason"):
         del running[member]
-    put(sagemaker, "job", [running], HyperParameterTuningJobStatus="InProgress")
+    sagemaker.put("job", [running], HyperParameterTuningJobStatus="InProgress")
     table = trials(aws, "job")
     assert dtypes(table) == {**TUNED, **TRIALS, "metric:train:rmse": "float64"}
     row = table.iloc[0]
@@ -128,7 +125,7 @@ def test_a_running_job_has_its_running_trials_last_and_asks_for_no_details_of_th
 
 def test_a_failed_job_without_any_finished_trial_gives_the_whole_frame(sagemaker: FakeSageMaker, aws: Aws) -> None:
     failed = [training_job("job", number, TrainingStartTime=None, TrainingEndTime=None) for number in range(1, 6)]
-    put(sagemaker, "job", failed, HyperParameterTuningJobStatus="Failed")
+    sagemaker.put("job", failed, HyperParameterTuningJobStatus="Failed")
     table = trials(aws, "job")
     assert dtypes(table) == {**TUNED, **TRIALS, "metric:train:rmse": "float64"}
     assert table["TrainingJobStatus"].eq("Failed").all()
@@ -139,8 +136,8 @@ def test_a_failed_job_without_any_finished_trial_gives_the_whole_frame(sagemaker
 
 @pytest.mark.parametrize("names", ["job", ["job"], [], ["job", "more"]])
 def test_no_trials_give_no_rows_and_the_same_columns(sagemaker: FakeSageMaker, aws: Aws, names: Any) -> None:
-    put(sagemaker, "job", [])
-    put(sagemaker, "more", [])
+    sagemaker.put("job", [])
+    sagemaker.put("more", [])
     table = trials(aws, names)
     expected = {**TUNED, **TRIALS, "metric:train:rmse": "float64"} if names else dict(TRIALS)
     assert dtypes(table) == expected
@@ -148,7 +145,7 @@ def test_no_trials_give_no_rows_and_the_same_columns(sagemaker: FakeSageMaker, a
 
 
 def test_several_jobs_share_the_union_of_their_columns(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "one", [training_job("one", 1, 0.5)])
+    sagemaker.put("one", [training_job("one", 1, 0.5)])
     other = tuning_job("two")
     other["HyperParameterTuningJobConfig"]["ParameterRanges"] = {
         "ContinuousParameterRanges": [
@@ -182,8 +179,7 @@ def test_each_definition_of_a_multi_algorithm_job_has_its_own_ranges_and_objecti
         "trees", "validation:rmse", {"IntegerParameterRanges": [{"Name": "n", "MinValue": "1", "MaxValue": "9"}]}
     )
     nets = of("nets", "train:rmse", {"CategoricalParameterRanges": [{"Name": "act", "Values": ["relu", "gelu"]}]})
-    put(
-        sagemaker,
+    sagemaker.put(
         "job",
         [
             training_job("job", 1, 0.5, tuned={"n": "3"}, TrainingJobDefinitionName="trees"),
@@ -221,7 +217,7 @@ def test_each_definition_of_a_multi_algorithm_job_has_its_own_ranges_and_objecti
 def test_categories_are_numbers_only_when_all_of_them_are(
     sagemaker: FakeSageMaker, aws: Aws, values: list[str], given_texts: list[str], expected: list[Any], dtype: str
 ) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 0.5, tuned={"c": text}) for text in given_texts])
+    sagemaker.put("job", [training_job("job", 1, 0.5, tuned={"c": text}) for text in given_texts])
     sagemaker.jobs["job"]["HyperParameterTuningJobConfig"]["ParameterRanges"] = {
         "CategoricalParameterRanges": [{"Name": "c", "Values": values}]
     }
@@ -231,7 +227,7 @@ def test_categories_are_numbers_only_when_all_of_them_are(
 
 
 def test_a_hyperparameter_named_like_a_column_does_not_hide_it(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 0.5, tuned={"IsBest": "7"})])
+    sagemaker.put("job", [training_job("job", 1, 0.5, tuned={"IsBest": "7"})])
     table = trials(aws, "job")
     assert table.columns.is_unique
     assert table["hyperparameter:IsBest"].tolist() == [7]
@@ -239,7 +235,7 @@ def test_a_hyperparameter_named_like_a_column_does_not_hide_it(sagemaker: FakeSa
 
 
 def test_the_objective_is_the_wire_s_single_precision_number(sagemaker: FakeSageMaker, aws: Aws) -> None:
-    put(sagemaker, "job", [training_job("job", 1, 0.8791999816894531)])
+    sagemaker.put("job", [training_job("job", 1, 0.8791999816894531)])
     assert trials(aws, "job")["FinalObjectiveValue"].tolist() == [0.8791999816894531]
 
 
@@ -252,7 +248,7 @@ def test_the_service_s_best_wins_once_the_job_has_ended(sagemaker: FakeSageMaker
         "TrainingJobStatus": "Completed",
         "TunedHyperParameters": {},
     }
-    put(sagemaker, "job", jobs, BestTrainingJob=best)
+    sagemaker.put("job", jobs, BestTrainingJob=best)
     assert trials(aws, "job")["IsBest"].tolist() == [True, False]
     sagemaker.jobs["job"]["HyperParameterTuningJobStatus"] = "InProgress"
     assert trials(aws, "job")["IsBest"].tolist() == [False, True]
@@ -268,7 +264,7 @@ def test_an_unknown_job_is_named(sagemaker: FakeSageMaker, aws: Aws) -> None:
 def test_page_sizes_do_not_change_the_frame(
     sagemaker: FakeSageMaker, aws: Aws, size: int, count: int, seed: int
 ) -> None:
-    put(sagemaker, "job", [training_job("job", number, number % 7 / 4) for number in range(1, count + 1)])
+    sagemaker.put("job", [training_job("job", number, number % 7 / 4) for number in range(1, count + 1)])
     sagemaker.page_size = 100
     whole = trials(aws, "job")
     random.Random(seed).shuffle(sagemaker.trials["job"])
