@@ -8,7 +8,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from sm_tuning._errors import AccessDeniedError, ServiceError, SpecError
 from sm_tuning.aws._aws import Aws
@@ -72,11 +71,11 @@ def split_uri(uri: str) -> tuple[str, str]:
     Raises:
         SpecError: it is no S3 URI.
     """
-    parts = urlsplit(uri, allow_fragments=False)
-    if parts.scheme != "s3" or not parts.netloc:
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
         raise SpecError(f"an S3 URI looks like s3://bucket/key, but got {uri!r}")
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return parts.netloc, path.lstrip("/")
+    return bucket, key
 
 
 def upload(
