@@ -7,8 +7,9 @@ served from disk instead of memory; logs and metrics of any age go straight into
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,9 +263,9 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def configure_process(tmp: Path, environ: Any = os.environ) -> None:
+def configure_process(tmp: Path, environ: MutableMapping[str, str] = os.environ) -> None:
     """Set what moto reads from the environment when it is imported: small buffers, files only under tmp."""
-    environ["TMPDIR"] = str(tmp)
+    tempfile.tempdir = str(tmp)
     environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(64 * 1024)
     environ["MOTO_DISABLE_GLOBAL_CORS"] = "1"
     environ["MOTO_LAMBDA_DATA_DIR"] = str(tmp / "lambda")

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.wsgi import get_input_stream
 
 _RAW_HEADERS = "sm_tuning.raw_headers"
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def read_request(environ: dict[str, Any]) -> Incoming:
     """Read a request whole, and leave its body where the next application finds it."""
     target = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ["PATH_INFO"]
     path, _, query = target.partition("?")
-    body = environ["wsgi.input"].read()
+    body = get_input_stream(environ).read()
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     environ.pop("HTTP_TRANSFER_ENCODING", None)

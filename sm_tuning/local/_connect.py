@@ -1,0 +1,154 @@
+"""Everything inside ``with connect():`` talks to the SageMaker on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from sm_tuning._errors import LocalServerError
+from sm_tuning.local import _daemon
+from sm_tuning.local._config import ServerInfo
+
+# What would win over, or undo, the variables that lead to the local server.
+_REMOVED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_STS_EVENT = "before-sign.sts"
+
+
+class Connection:
+    """A local SageMaker, and an environment in which boto3 and the SageMaker SDK use it.
+
+    Entering starts a server if none runs on the state dir, sets the AWS variables, and makes boto3 forget its
+    default session. Leaving puts the variables back and stops the server if entering started it. The
+    SageMaker SDK calls STS at its public address, whatever the environment says; such calls of sessions that
+    are made inside go to the local server as well.
+
+    Args:
+        state_dir: where the server keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
+        port: for a server that is started.
+        keep_running: leave a server that was started running.
+        environ: the environment that is changed.
+    """
+
+    def __init__(
+        self,
+        state_dir: str | Path | None = None,
+        port: int | None = None,
+        *,
+        keep_running: bool = False,
+        environ: MutableMapping[str, str] = os.environ,
+    ) -> None:
+        self._state_dir = state_dir
+        self._port = port
+        self._keep_running = keep_running
+        self._environ = environ
+        self._info: ServerInfo | None = None
+        self._started = False
+        self._saved: dict[str, str | None] = {}
+
+    @property
+    def info(self) -> ServerInfo:
+        """Where the server is and which keys open it.
+
+        Raises:
+            LocalServerError: the connection is not open.
+        """
+        if self._info is None:
+            raise LocalServerError("the connection to the local SageMaker is not open: use `with`, or open()")
+        return self._info
+
+    def open(self) -> Self:
+        """Enter without ``with``, as in a notebook; opening what is open changes nothing.
+
+        Raises:
+            MissingExtraError: the extra ``local`` is not installed.
+            LocalServerError: the server cannot start.
+        """
+        if self._info is not None:
+            return self
+        running = _daemon.status(self._state_dir)
+        self._started = running is None
+        self._info = running or _daemon.start(self._state_dir, self._port)
+        self._set_environment(self._info)
+        self._forget_default_session()
+        _handlers().append((_STS_EVENT, self._redirect_sts))
+        return self
+
+    def close(self) -> None:
+        """Leave; closing what is closed changes nothing."""
+        if self._info is None:
+            return
+        state_dir = self._info.state_dir
+        self._info = None
+        _handlers().remove((_STS_EVENT, self._redirect_sts))
+        for name, value in self._saved.items():
+            if value is None:
+                self._environ.pop(name, None)
+            else:
+                self._environ[name] = value
+        self._saved = {}
+        self._forget_default_session()
+        if self._started and not self._keep_running:
+            _daemon.stop(state_dir)
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _set_environment(self, info: ServerInfo) -> None:
+        specific = [name for name in self._environ if name.startswith("AWS_ENDPOINT_URL_")]
+        direct = ",".join(filter(None, ("127.0.0.1", self._environ.get("NO_PROXY") or self._environ.get("no_proxy"))))
+        wanted: dict[str, str | None] = {
+            **dict.fromkeys((*_REMOVED, *specific)),
+            **info.env(),
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+        self._saved = {name: self._environ.get(name) for name in wanted}
+        for name, value in wanted.items():
+            if value is None:
+                self._environ.pop(name, None)
+            else:
+                self._environ[name] = value
+
+    def _forget_default_session(self) -> None:
+        """Make boto3 read the environment anew, if it is loaded at all."""
+        boto3 = sys.modules.get("boto3")
+        if boto3 is not None:
+            boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # the module, found by name
+
+    def _redirect_sts(self, request: Any, **_: Any) -> None:
+        """Send a call of STS's public address to the local server, before it is signed."""
+        if self._info is None:
+            return
+        asked, local = urlsplit(request.url), urlsplit(self._info.endpoint_url)
+        host = asked.hostname or ""
+        if host.startswith("sts.") and host.endswith(".amazonaws.com"):
+            request.url = urlunsplit((local.scheme, local.netloc, asked.path, asked.query, ""))
+
+
+def connect(state_dir: str | Path | None = None, port: int | None = None, *, keep_running: bool = False) -> Connection:
+    """Return a connection to the SageMaker on this machine, to be used with ``with`` or ``open()``.
+
+    Args:
+        state_dir: where the server keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
+        port: for a server that is started; None takes the one of last time, or any.
+        keep_running: leave a server that was started running.
+    """
+    return Connection(state_dir, port, keep_running=keep_running)
+
+
+def _handlers() -> list[Any]:
+    """Return the handlers that botocore gives to each new session."""
+    from botocore.handlers import BUILTIN_HANDLERS  # noqa: PLC0415  (kept off the import path)
+
+    handlers: list[Any] = BUILTIN_HANDLERS
+    return handlers

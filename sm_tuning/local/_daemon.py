@@ -1,0 +1,189 @@
+"""Start the server as a process of its own, look after it, stop it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sm_tuning._errors import LocalServerError, MissingExtraError
+from sm_tuning.local import _lock
+from sm_tuning.local._config import ServerInfo, StateDir, make_state_dir, read_server_info, resolve_state_dir
+
+_START_SECONDS = 90.0
+_STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_NEEDED = ("moto", "flask", "psutil", "scipy", "sklearn", "xgboost")
+# What would lead the server's own libraries, or the training scripts, to another AWS.
+_NOT_INHERITED = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def start(
+    state_dir: str | Path | None = None,
+    port: int | None = None,
+    *,
+    foreground: bool = False,
+    on_ready: Callable[[ServerInfo], None] | None = None,
+) -> ServerInfo:
+    """Start a local SageMaker and return once it answers.
+
+    Args:
+        state_dir: where it keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
+        port: on 127.0.0.1; None takes the one of last time, or any.
+        foreground: run it in this process, and return only when it was stopped (SIGTERM, SIGINT).
+        on_ready: called once it answers, which in the foreground is the way to learn where.
+
+    Raises:
+        MissingExtraError: the extra ``local`` is not installed.
+        LocalServerError: the port or the state dir is in use, the state cannot be read, or the server died.
+    """
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        raise MissingExtraError("the local SageMaker", "local")
+    state = resolve_state_dir(state_dir)
+    running = status(state.root)
+    if running is not None:
+        raise LocalServerError(
+            f"a local SageMaker (pid {running.pid}, {running.endpoint_url}) uses the state dir {state.root} already; "
+            "stop it, or name another state dir"
+        )
+    info = _serve_here(state, port, on_ready) if foreground else _spawn(state, port)
+    if on_ready is not None and not foreground:
+        on_ready(info)
+    return info
+
+
+def status(state_dir: str | Path | None = None) -> ServerInfo | None:
+    """Return the local SageMaker that runs on a state dir, or None.
+
+    Raises:
+        LocalServerError: what it wrote cannot be read.
+    """
+    state = resolve_state_dir(state_dir)
+    pid = _lock.holder(state.lock)
+    info = None if pid is None else read_server_info(state)
+    return info if info is not None and info.pid == pid else None
+
+
+def stop(state_dir: str | Path | None = None) -> bool:
+    """Stop the local SageMaker of a state dir; its jobs carry on when it is started again.
+
+    Returns:
+        Whether one was running.
+    """
+    state = resolve_state_dir(state_dir)
+    pid = _lock.holder(state.lock)
+    if not pid:
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return True
+        if _wait_for(lambda: _lock.holder(state.lock) != pid, _STOP_SECONDS):
+            _wait_for(lambda: _is_gone(pid), _STOP_SECONDS)
+            return True
+    raise LocalServerError(f"the local SageMaker (pid {pid}) on {state.root} does not stop")
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that this process started is taken off the process table."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _serve_here(state: StateDir, port: int | None, on_ready: Callable[[ServerInfo], None] | None) -> ServerInfo:
+    from sm_tuning.local import _server  # noqa: PLC0415  (loads the store and, later, moto)
+
+    seen: list[ServerInfo] = []
+
+    def note(info: ServerInfo) -> None:
+        seen.append(info)
+        if on_ready is not None:
+            on_ready(info)
+
+    wait = _server.until_signalled()
+    _server.log_to(state.log)
+    _server.serve(state, port or 0, note, wait)
+    return seen[0]
+
+
+def _spawn(state: StateDir, port: int | None) -> ServerInfo:
+    make_state_dir(state)
+    said_before = state.log.stat().st_size if state.log.exists() else 0
+    with state.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(state.root), "--port", str(port or 0)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(os.environ),
+            start_new_session=True,
+        )
+
+    def settled() -> bool:
+        return process.poll() is not None or _answers(state, process.pid)
+
+    if not _wait_for(settled, _START_SECONDS):
+        process.kill()
+        process.wait()
+        raise LocalServerError(
+            f"the local SageMaker did not answer within {_START_SECONDS:g} s; {_tail(state, said_before)}"
+        )
+    if process.poll() is not None:
+        raise LocalServerError(
+            f"the local SageMaker ended with code {process.returncode} instead of starting; {_tail(state, said_before)}"
+        )
+    info = status(state.root)
+    if info is None:
+        raise LocalServerError(f"the local SageMaker died right after its start; {_tail(state, said_before)}")
+    # It outlives this process on purpose: keep the Popen from complaining that nobody waited for it.
+    process.returncode = 0
+    return info
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in _NOT_INHERITED and not name.startswith("AWS_ENDPOINT_URL")
+    }
+
+
+def _answers(state: StateDir, pid: int) -> bool:
+    if _lock.holder(state.lock) != pid:
+        return False
+    info = read_server_info(state)
+    if info is None or info.pid != pid:
+        return False
+    try:
+        with socket.create_connection(("127.0.0.1", urlsplit(info.endpoint_url).port or 0), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _tail(state: StateDir, offset: int, lines: int = 15) -> str:
+    """Quote what the server has said since it was started."""
+    with state.log.open("rb") as log:
+        log.seek(offset)
+        said = log.read().decode("utf-8", "replace").strip().splitlines()
+    quoted = "\n".join(said[-lines:])
+    return f"its log ({state.log}) says:\n{quoted}" if quoted else f"its log ({state.log}) says nothing"

@@ -1,0 +1,211 @@
+"""The server process: ``python -m sm_tuning.local._server --state-dir D [--port N]``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import resource
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sm_tuning._errors import LocalServerError
+from sm_tuning.local import _lock
+from sm_tuning.local._config import (
+    Keys,
+    ServerInfo,
+    StateDir,
+    load_keys,
+    make_state_dir,
+    read_server_info,
+    resolve_state_dir,
+    write_private,
+)
+from sm_tuning.local._moto import AwsLocal, configure_process
+from sm_tuning.local.store import Store
+
+_log = logging.getLogger("sm_tuning.local")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wait: Callable[[], None]) -> None:
+    """Run a server until ``wait`` returns, then close it so that the next one carries on.
+
+    Args:
+        state: its files.
+        port: 0 takes the port of the server before, if that is free, so that clients which wait for a job
+            survive a restart; else any free one.
+        on_ready: called once the server answers.
+        wait: blocks for as long as the server is wanted.
+
+    Raises:
+        LocalServerError: the port or the state dir is in use, or the state cannot be read.
+    """
+    make_state_dir(state)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_lock.hold(state.lock))
+        _empty(state.tmp)
+        configure_process(state.tmp)
+        keys = load_keys(state)
+        store = Store(state.database)
+        stack.callback(store.close)
+        aws = AwsLocal(keys.identity(), state.s3)
+        aws.restore()
+        aws.prepare()
+        info = stack.enter_context(_running(state, keys, store, aws, port))
+        write_private(state.server_json, json.dumps(info.as_dict()))
+        _log.info("listening at %s", info.endpoint_url)
+        on_ready(info)
+        wait()
+        _log.info("stopping")
+
+
+@contextlib.contextmanager
+def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int) -> Iterator[ServerInfo]:
+    """Take up the work that is left, answer requests, and let go of both at the end."""
+    # moto reads its settings when it is imported, which must not be before configure_process.
+    from sm_tuning.local.door import FrontDoor, Verifier, make_http_server  # noqa: PLC0415
+    from sm_tuning.local.engine import Engine  # noqa: PLC0415
+    from sm_tuning.local.runner import Runner, republish  # noqa: PLC0415
+    from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
+
+    identity = keys.identity()
+    door = _Doorway()
+    http = _bind(make_http_server, port, _port_before(state), door)
+    info = _info(state, keys, f"http://127.0.0.1:{http.server_port}")
+    events = _Relay()
+    runner = Runner(store, aws, identity, state.jobs, time.time, events, child_env=info.env())
+    engine = Engine(store, runner, identity, time.time)
+    events.listener = engine.notify
+    context = Context(store, aws, engine, runner, identity, time.time)
+    door.app = FrontDoor(
+        SageMakerService(context),
+        aws.app(),
+        keeper=aws,
+        verifier=Verifier(keys.access_key_id, keys.secret_access_key, time.time),
+        identity=identity,
+    )
+    republish(store, aws, state.jobs)
+    runner.recover()
+    engine.recover()
+    thread = threading.Thread(target=http.serve_forever, name="http", daemon=True)
+    thread.start()
+    try:
+        yield info
+    finally:
+        http.shutdown()
+        engine.close()
+        runner.close()
+        http.server_close()
+        thread.join()
+
+
+class _Doorway:
+    """The port is taken before the rooms behind it exist: what they tell others carries its number."""
+
+    app: Any = None
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+class _Relay:
+    """The runner is made before the engine that hears its events."""
+
+    listener: Callable[[str], None] | None = None
+
+    def __call__(self, name: str) -> None:
+        if self.listener is not None:
+            self.listener(name)
+
+
+def _bind(make: Callable[[int, Any], Any], port: int, before: int, app: Any) -> Any:
+    if port == 0 and before:
+        with contextlib.suppress(OSError, SystemExit):
+            return make(before, app)
+    try:
+        return make(port, app)
+    except (OSError, SystemExit) as e:  # werkzeug exits where the address is in use
+        raise LocalServerError(f"port {port} on 127.0.0.1 is in use; name another one, or none") from e
+
+
+def _port_before(state: StateDir) -> int:
+    info = read_server_info(state)
+    return 0 if info is None else urlsplit(info.endpoint_url).port or 0
+
+
+def _info(state: StateDir, keys: Keys, endpoint_url: str) -> ServerInfo:
+    identity = keys.identity()
+    return ServerInfo(
+        endpoint_url=endpoint_url,
+        region=identity.region,
+        account_id=identity.account_id,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        bucket=identity.bucket,
+        role_arn=identity.role_arn,
+        state_dir=str(state.root),
+        pid=os.getpid(),
+    )
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def until_signalled() -> Callable[[], None]:
+    """Return a function that blocks until SIGTERM or SIGINT; to be called in the main thread, early."""
+    stopped = threading.Event()
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: stopped.set())
+
+    def wait() -> None:
+        while not stopped.wait(1.0):
+            pass
+
+    return wait
+
+
+def log_to(path: Path) -> None:
+    """Send what is logged to a file."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a server; return the exit code."""
+    parser = argparse.ArgumentParser(prog="sm_tuning.local._server")
+    parser.add_argument("--state-dir", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    wait = until_signalled()
+    state = resolve_state_dir(arguments.state_dir)
+    log_to(state.log)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4096 <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    try:
+        serve(state, arguments.port, on_ready=lambda _: None, wait=wait)
+    except LocalServerError as e:
+        sys.stderr.write(f"{e}\n")
+        return LocalServerError.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
