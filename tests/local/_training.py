@@ -1,7 +1,6 @@
 """What the runner's and the engine's tests share: a workbench without HTTP, scripts, bounded waiting."""
 
 import io
-import json
 import tarfile
 import time
 import uuid
@@ -126,7 +125,8 @@ class Bench:
         wait_for(lambda: self.store.training_job(name)["TrainingJobStatus"] not in active, timeout)
         return self.store.training_job(name)
 
-    def tune(self, definition, *, name=None, ranges=None, strategy="Random", config=None, **limits):
+    def tune(self, definition, *, name=None, ranges=None, strategy="Random", config=None, more=None, **limits):
+        """Create and submit a tuning job; ``config`` and ``more`` override members (None drops one)."""
         name = name or f"tune-{uuid.uuid4().hex[:8]}"
         now = time.time()
         doc = {
@@ -145,7 +145,11 @@ class Bench:
             "TrainingJobDefinition": definition,
             "CreationTime": now,
             "LastModifiedTime": now,
+            **(more or {}),
         }
+        config = doc["HyperParameterTuningJobConfig"]
+        doc["HyperParameterTuningJobConfig"] = {k: v for k, v in config.items() if v is not None}
+        doc = {k: v for k, v in doc.items() if v is not None}
         self.store.create_tuning_job(doc, [{"Key": "team", "Value": "vision"}])
         self.engine.submit(name)
         return name
@@ -162,7 +166,8 @@ class Bench:
         from moto.logs.models import logs_backends
 
         groups = logs_backends[IDENTITY.account_id][IDENTITY.region].groups
-        streams = groups["/aws/sagemaker/TrainingJobs"].streams
+        group = groups.get("/aws/sagemaker/TrainingJobs")
+        streams = dict(group.streams) if group else {}
         return [
             (event.timestamp, event.message)
             for stream in sorted(streams)
@@ -191,7 +196,3 @@ def tar_of(files):
 def names_in(tar_bytes):
     with tarfile.open(fileobj=io.BytesIO(tar_bytes)) as tar:
         return {member.name: tar.extractfile(member).read() for member in tar.getmembers()}
-
-
-def dumped(value):
-    return json.dumps(value)

@@ -148,8 +148,11 @@ def test_model_and_output_are_uploaded_under_the_services_keys(bench, happy):
 def test_republish_brings_logs_back_in_full(bench, happy):
     name = happy["TrainingJobName"]
     before = bench.log_events(name)
-    republish(bench.store, bench.aws, bench.state / "jobs")
-    assert bench.log_events(name) == sorted(before + before, key=lambda e: e[0])
+    again = Bench(bench.state)
+    assert again.log_events(name) == []
+    republish(again.store, again.aws, again.state / "jobs")
+    assert again.log_events(name) == before
+    again.close()
 
 
 def test_same_model_gives_the_same_bytes(bench):

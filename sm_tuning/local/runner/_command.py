@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning.local._types import Identity
+from sm_tuning.local.algorithms import algorithm_for
 from sm_tuning.local.runner._errors import client_error
 from sm_tuning.local.runner._folder import HOST, Folder
 from sm_tuning.local.runner._process import Command
@@ -92,8 +93,6 @@ def algorithm_command(job: Mapping[str, Any], folder: Folder, env: Mapping[str, 
     Raises:
         TrainingFailedError: this machine has no such algorithm.
     """
-    from sm_tuning.local.algorithms import algorithm_for
-
     image = job["AlgorithmSpecification"].get("TrainingImage", "")
     algorithm = algorithm_for(image)
     if algorithm is None:
