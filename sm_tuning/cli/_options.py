@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Makes the connection when it is called, so that what is wrong with a spec is said first.
 Connect = Callable[[], "Aws"]
+
+_PLACE = ("profile", "region", "endpoint_url")
 
 spec_file = click.argument("file", type=click.Path(path_type=Path))
 job_name = click.argument("job")
@@ -40,17 +41,16 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--region", help="The AWS region.")
     @click.option("--endpoint-url", help="Talk to this address instead of AWS.")
     @click.option("--local", is_flag=True, help="Talk to the SageMaker on this machine; starts it when none runs.")
-    @click.pass_context
     @functools.wraps(command)
-    def wrapped(context: click.Context, *args: Any, local: bool, **kwargs: Any) -> Any:
-        place = {name: kwargs.pop(name) for name in ("profile", "region", "endpoint_url")}
+    def wrapped(*args: Any, local: bool, **kwargs: Any) -> Any:
+        place = {name: kwargs.pop(name) for name in _PLACE}
         given = [f"--{name.replace('_', '-')}" for name, value in place.items() if value is not None]
         if local and given:
             raise click.UsageError(f"--local is a place of its own: leave out {', '.join(given)}")
 
         def connect() -> Aws:
             if local:
-                context.with_resource(environment(smt.local.start().env()))
+                click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             return smt.connect(**place)
 
         return command(*args, connect=connect, **kwargs)
@@ -58,21 +58,13 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def same_place() -> str:
+    """The options with which another command reaches what this one reached, each with a space in front."""
+    given = click.get_current_context().params
+    words = [f" --{name.replace('_', '-')} {shlex.quote(given[name])}" for name in _PLACE if given.get(name)]
+    return "".join(words) + (" --local" if given.get("local") else "")
+
+
 def warm_start_overrides(parents: tuple[str, ...]) -> list[str]:
     """The override that makes a job start from others; its type stays as the file has it."""
     return [f"warm_start.parents={json.dumps(list(parents))}"] if parents else []
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for as long as a command runs, and put back what was there."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

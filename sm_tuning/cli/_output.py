@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
@@ -42,6 +42,12 @@ class Output(NamedTuple):
             emit(content)
         else:
             write_file(self.path, content)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """Write rows as a frame of these columns; what a row lacks is missing, what it has beyond them is left out."""
+        import pandas as pd  # noqa: PLC0415  (loads when there is something to write)
+
+        self.frame(pd.DataFrame.from_records(rows, columns=list(columns)))
 
 
 def output_options(command: Callable[P, None]) -> Callable[..., None]:

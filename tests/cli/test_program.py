@@ -1,0 +1,180 @@
+"""The program as a whole: cheap help, commands that are documented, one table of exit codes."""
+
+import json
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from sm_tuning import _errors
+from sm_tuning.cli import main
+from sm_tuning.cli._exit import EXIT_CODES, MEANINGS, exit_code
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = "from sm_tuning.cli import main; main()"
+
+
+def all_commands(group=main, path="sm-tuning"):
+    """Every command with its full path, and the entry of the table that led to it."""
+    context = click.Context(group, info_name=path)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield f"{path} {name}", command, group.entries[name]
+        if isinstance(command, click.Group):
+            yield from all_commands(command, f"{path} {name}")
+
+
+COMMANDS = list(all_commands())
+PATHS = [path for path, _, _ in COMMANDS]
+
+
+def subclasses(kind):
+    return {kind}.union(*(subclasses(child) for child in kind.__subclasses__()))
+
+
+def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_the_commands_are_those_that_exist_and_no_more():
+    names = (
+        *("check", "render", "launch", "list", "status", "wait", "stop", "trials", "curves", "logs", "schema"),
+        *("local", "local start", "local env", "local status", "local stop"),
+    )
+    assert [path.partition(" ")[2] for path in PATHS] == list(names)
+
+
+@pytest.mark.parametrize(("path", "command", "entry"), COMMANDS, ids=PATHS)
+def test_each_command_says_what_it_does_as_the_table_says(path, command, entry):
+    assert command.help
+    assert command.help.partition("\n\n")[0].replace("\n", " ") == entry.short_help
+    assert command.name == path.rpartition(" ")[2]
+    for parameter in command.params:
+        assert isinstance(parameter, click.Argument) or parameter.help, f"{parameter.name} has no help"
+
+
+@pytest.mark.parametrize(("path", "command"), [c[:2] for c in COMMANDS if not isinstance(c[1], click.Group)])
+def test_each_command_shows_an_example_of_itself(path, command):
+    example = re.search(r"Example: (.*)", command.help)
+    assert example
+    assert path in example.group(1)
+
+
+def test_the_page_of_commands_is_up_to_date():
+    result = subprocess.run(
+        [sys.executable, "docs/make_cli.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_page_of_commands_has_every_command():
+    headings = re.findall(r"^## (.*)$", (ROOT / "docs/cli.md").read_text(encoding="utf-8"), re.M)
+    assert headings == ["sm-tuning", *PATHS]
+
+
+@pytest.mark.parametrize("args", [["--help"], *([*path.split()[1:], "--help"] for path in PATHS)], ids=" ".join)
+def test_help_loads_none_of_the_heavy_libraries(args):
+    code = (
+        "import sys\n"
+        "from sm_tuning.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr)\n"
+    )
+    result = run(code, *args)
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage: sm-tuning")
+    loaded = set(re.findall(r"'(\w+)'", result.stderr))
+    assert not loaded & {"boto3", "botocore", "pandas", "numpy", "pydantic", "sagemaker", "rich", "yaml", "moto"}
+
+
+def test_help_takes_less_than_300_ms_of_cpu():
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    times = []
+    for _ in range(3):
+        before = spent()
+        assert run(PROGRAM, "--help").returncode == 0
+        times.append(spent() - before)
+    assert min(times) < 0.3
+
+
+def test_a_call_without_arguments_shows_the_help():
+    assert run(PROGRAM).stdout == run(PROGRAM, "--help").stdout
+
+
+@pytest.mark.parametrize("kind", sorted(subclasses(_errors.SmTuningError), key=lambda k: k.__name__))
+def test_each_of_our_errors_has_the_exit_code_of_its_branch(kind):
+    error = kind.__new__(kind)
+    expected = 2 if issubclass(kind, _errors.SpecError) else 3 if issubclass(kind, _errors.ServiceError) else 1
+    assert exit_code(error) == expected == kind.exit_code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(click.UsageError("no"), 2), (click.Abort(), 130), (KeyboardInterrupt(), 130)]
+)
+def test_what_the_shell_does_wrong_or_interrupts_has_an_exit_code(error, code):
+    assert exit_code(error) == code
+
+
+def test_an_error_that_is_not_expected_has_no_exit_code():
+    with pytest.raises(LookupError):
+        exit_code(ZeroDivisionError())
+
+
+def test_every_exit_code_has_a_meaning_in_the_help():
+    assert {code for _, code in EXIT_CODES} | {0} == set(MEANINGS)
+    text = " ".join(run(PROGRAM, "--help").stdout.split())
+    for code, meaning in MEANINGS.items():
+        assert f"{code} {meaning}" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["launhc"], "sm-tuning: error: No such command 'launhc'"),
+        (["status"], "sm-tuning: error: Missing argument 'JOB'. (see sm-tuning status --help)"),
+        (["launch", "x.yaml", "--wiat"], "sm-tuning: error: No such option"),
+        (["trials", "j", "--format", "xml"], "sm-tuning: error: Invalid value for '--format'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_code_2(args, message):
+    result = run(PROGRAM, *args)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_bug_keeps_its_traceback():
+    code = (
+        "import click\nfrom sm_tuning.cli import main\nfrom sm_tuning.cli._lazy import Entry\nimport sys, types\n"
+        "module = types.ModuleType('faulty')\n"
+        "module.command = click.Command('faulty', callback=lambda: 1 / 0)\n"
+        "sys.modules['faulty'] = module\n"
+        "main.entries['faulty'] = Entry('faulty:command', '')\n"
+        "main()\n"
+    )
+    result = run(code, "faulty")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback")
+    assert "ZeroDivisionError" in result.stderr
+
+
+def test_the_schema_is_json_on_stdout():
+    result = run(PROGRAM, "schema")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "estimator" in json.loads(result.stdout)["properties"]
+
+
+def test_a_reader_that_leaves_early_ends_the_program_in_silence():
+    command = f"set -o pipefail; {sys.executable} -c '{PROGRAM}' schema | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.stderr == ""
+    assert result.returncode == 0
