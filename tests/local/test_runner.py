@@ -9,6 +9,7 @@ import tarfile
 import pytest
 from _training import IDENTITY, Bench, names_in, tar_of, wait_for
 
+from sm_tuning.local.algorithms import algorithm_for
 from sm_tuning.local.runner import RunnerSettings, republish
 
 HAPPY = """
@@ -286,6 +287,7 @@ def test_a_link_out_of_the_code_folder_is_refused(bench):
         ({"hyperparameters": {"sagemaker_mpi_enabled": "true"}}, "sagemaker_mpi_enabled"),
         ({"program": "train.R"}, "not in"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/elsewhere"}}, "/elsewhere"),
+        ({"OutputDataConfig": {"S3OutputPath": "https://b/c"}}, "s3://"),
     ],
 )
 def test_what_this_machine_cannot_do_is_a_clear_failure(bench, change, words):
@@ -413,3 +415,49 @@ def test_a_job_takes_no_disk_once_it_has_ended(tmp_path):
     wait_for(lambda: not (folder / "algo-1").exists())
     assert (folder / "log").is_file()
     bench.close()
+
+
+def test_without_a_checkpoint_config_there_is_no_checkpoint_folder(bench):
+    source = "import os; print(os.path.exists(os.environ['SAGEMAKER_BASE_DIR'] + '/checkpoints'))"
+    assert bench.messages(bench.train(source)["TrainingJobName"]) == ["False"]
+
+
+def test_the_built_in_xgboost_trains_prints_its_metrics_and_leaves_a_model(bench):
+    rows = "".join(f"{i % 2},{i % 2 + 0.1 * (i % 3)},{i % 5}\n" for i in range(60))
+    channels = [
+        channel_of(name, bench.put(rows, f"in/{bench.state.name}/{name}.csv"), ContentType="text/csv")
+        for name in ("train", "validation")
+    ]
+    image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+    algorithm = algorithm_for(image)
+    definition = bench.definition("", InputDataConfig=channels)
+    definition["StaticHyperParameters"] = {"objective": "reg:squarederror", "num_round": "5"}
+    definition["AlgorithmSpecification"] = {
+        "TrainingImage": image,
+        "TrainingInputMode": "File",
+        "MetricDefinitions": list(algorithm.metric_definitions),
+    }
+    name = bench.create_training_job(definition, objective="validation:rmse")
+    bench.runner.start(name)
+    doc = bench.ended(name, timeout=60)
+    assert doc["TrainingJobStatus"] == "Completed", doc.get("FailureReason")
+    curve = [e.value for e in bench.store.emissions(name, "validation:rmse")]
+    assert len(curve) == 5
+    assert curve == sorted(curve, reverse=True)
+    assert doc["_ObjectiveValue"] == curve[-1]
+    assert "xgboost-model" in names_in(bench.fetch(doc["ModelArtifacts"]["S3ModelArtifacts"]))
+
+
+def test_a_built_in_algorithm_that_fails_says_why_in_its_own_words(bench):
+    definition = bench.definition("")
+    definition["StaticHyperParameters"] = {"num_round": "none"}
+    definition["AlgorithmSpecification"] = {
+        "TrainingImage": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1",
+        "TrainingInputMode": "File",
+    }
+    name = bench.create_training_job(definition)
+    bench.runner.start(name)
+    reason = bench.ended(name, timeout=60)["FailureReason"]
+    assert reason.startswith("AlgorithmError: ")
+    assert "num_round" in reason
+    assert reason.endswith(", exit code: 1")

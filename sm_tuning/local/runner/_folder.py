@@ -70,7 +70,6 @@ class Folder:
             self.output_data,
             self.output / "intermediate",
             self.code,
-            self.root / "checkpoints",
         ):
             path.mkdir(parents=True, exist_ok=True)
 

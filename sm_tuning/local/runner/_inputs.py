@@ -70,7 +70,7 @@ def _refuse_what_is_not_files(channel: Mapping[str, Any], job: Mapping[str, Any]
 def _objects(channel: Mapping[str, Any], s3: ObjectStore, folder: Folder) -> Iterator[tuple[str, str]]:
     """Yield (URI, path within the channel)."""
     source = channel["DataSource"]["S3DataSource"]
-    uri = source["S3Uri"]
+    uri = s3_uri(source["S3Uri"])
     found = s3.list_objects(uri)
     if not found:
         raise client_error(
@@ -85,6 +85,17 @@ def _objects(channel: Mapping[str, Any], s3: ObjectStore, folder: Folder) -> Ite
         return
     base = prefix_folder(uri, found)
     yield from ((one, one.removeprefix(base)) for one in found if not one.endswith("/"))
+
+
+def s3_uri(uri: str) -> str:
+    """Return a URI that begins with s3://.
+
+    Raises:
+        TrainingFailedError: it is the https form, which the API's pattern allows too.
+    """
+    if not uri.startswith("s3://"):
+        raise client_error(f"{uri!r} does not begin with s3://, the form that this machine reads.")
+    return uri
 
 
 def prefix_folder(uri: str, found: list[str]) -> str:
@@ -154,16 +165,16 @@ class Checkpoints:
 
     def __init__(self, job: Mapping[str, Any], folder: Folder, s3: ObjectStore) -> None:
         config = job.get("CheckpointConfig") or {}
-        self._uri: str | None = config["S3Uri"].rstrip("/") + "/" if config else None
+        self._uri: str | None = s3_uri(config["S3Uri"]).rstrip("/") + "/" if config else None
         self._path = folder.inside(config.get("LocalPath") or "/opt/ml/checkpoints")
         self._s3 = s3
         self._known: dict[Path, tuple[int, int]] = {}
 
     def restore(self, check: Check) -> None:
-        """Download what earlier runs left."""
-        self._path.mkdir(parents=True, exist_ok=True)
+        """Make the folder and download what earlier runs left; without a CheckpointConfig there is no folder."""
         if self._uri is None:
             return
+        self._path.mkdir(parents=True, exist_ok=True)
         for uri in self._s3.list_objects(self._uri):
             check()
             if not uri.endswith("/"):

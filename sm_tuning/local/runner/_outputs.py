@@ -10,7 +10,7 @@ from typing import Any
 from sm_tuning.local.runner._archive import files_in, pack
 from sm_tuning.local.runner._errors import client_error
 from sm_tuning.local.runner._folder import Folder
-from sm_tuning.local.runner._inputs import ObjectStore
+from sm_tuning.local.runner._inputs import ObjectStore, s3_uri
 
 
 def upload_outputs(job: Mapping[str, Any], folder: Folder, s3: ObjectStore) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def upload_outputs(job: Mapping[str, Any], folder: Folder, s3: ObjectStore) -> d
         TrainingFailedError: the bucket does not take them.
     """
     output = job["OutputDataConfig"]
-    base = f"{output['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/output/"
+    base = f"{s3_uri(output['S3OutputPath']).rstrip('/')}/{job['TrainingJobName']}/output/"
     try:
         if output.get("CompressionType") == "NONE":
             _upload_files(folder.model, base + "model/", s3)

@@ -165,6 +165,7 @@ class TrainingRun:
                 raise InterruptedTrainingError
         else:
             shutil.rmtree(self._files.folder, ignore_errors=True)
+        # a job that is run again after the death of the server has its whole time again
         self._deadline = self._shop.clock() + doc["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
         self._attempts((doc.get("RetryStrategy") or {}).get("MaximumRetryAttempts", 0))
 
