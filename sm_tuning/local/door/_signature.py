@@ -149,11 +149,10 @@ class Verifier:
         expires = given.get("Expires", "")
         if not re.fullmatch(r"\d{1,12}", expires):
             raise _refuse("missing", "Query-string authentication requires the Expires parameter.", "s3")
-        headers = {name: value for name, value in (*request.headers, *given.items()) if _is_signed_by_v2(name)}
-        auth = HmacV1QueryAuth(Credentials(self._access_key_id, self._secret))
-        split = urlsplit(f"http://host{request.path}?{request.query}")
-        text = auth.canonical_string(request.method, split, headers, int(expires), auth_path=request.path)
-        if not hmac.compare_digest(str(auth.sign_string(text)).encode(), given.get("Signature", "").encode()):
+        expected = HmacV1QueryAuth(Credentials(self._access_key_id, self._secret)).sign_string(
+            _old_string_to_sign(request, given)
+        )
+        if not hmac.compare_digest(str(expected).encode(), given.get("Signature", "").encode()):
             raise _refuse("signature", _MISMATCH, "s3")
         if int(expires) < self._clock():
             raise _refuse("expired", "Request has expired", "s3")
@@ -262,5 +261,20 @@ def _http_date(value: str | None) -> str:
         return ""
 
 
-def _is_signed_by_v2(name: str) -> bool:
-    return name.lower().startswith("x-amz-") or name.lower() in ("content-md5", "content-type")
+def _old_string_to_sign(request: Incoming, given: Mapping[str, str]) -> str:
+    """Return what Signature Version 2 signs; headers may have been moved into the query."""
+    headers = {name.lower(): value.strip() for name, value in (*request.headers, *given.items())}
+    amazon = sorted(name for name in headers if name.startswith("x-amz-"))
+    resource = HmacV1QueryAuth(Credentials("", "")).canonical_resource(
+        urlsplit(f"http://host{request.path}?{request.query}"), auth_path=request.path
+    )
+    return "\n".join(
+        (
+            request.method,
+            headers.get("content-md5", ""),
+            headers.get("content-type", ""),
+            given["Expires"],
+            *(f"{name}:{headers[name]}" for name in amazon),
+            resource,
+        )
+    )

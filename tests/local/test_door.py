@@ -1,0 +1,187 @@
+import json
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from sm_tuning.local._config import resolve_state_dir
+
+
+def refused(call, **params):
+    with pytest.raises(ClientError) as error:
+        call(**params)
+    return error.value.response["Error"]["Code"], error.value.response["Error"]["Message"]
+
+
+def test_the_caller_is_the_execution_role_and_the_role_trusts_sagemaker(local_server):
+    arn = local_server.client("sts").get_caller_identity()["Arn"]
+    assert arn == "arn:aws:sts::123456789012:assumed-role/SmTuningLocal/local"
+    role = local_server.client("iam").get_role(RoleName=arn.split("/")[1])["Role"]
+    assert role["Arn"] == local_server.info.role_arn
+    principals = [one["Principal"] for one in role["AssumeRolePolicyDocument"]["Statement"]]
+    assert principals == [{"Service": "sagemaker.amazonaws.com"}]
+
+
+def test_simulating_a_policy_allows_every_action_asked_for(local_server):
+    pages = local_server.client("iam").get_paginator("simulate_principal_policy")
+    asked = ["s3:GetObject", "sagemaker:CreateTrainingJob"]
+    results = pages.paginate(PolicySourceArn=local_server.info.role_arn, ActionNames=asked).build_full_result()
+    assert [(r["EvalActionName"], r["EvalDecision"]) for r in results["EvaluationResults"]] == [
+        (action, "allowed") for action in asked
+    ]
+
+
+def test_the_default_bucket_is_there(local_server):
+    local_server.s3.head_bucket(Bucket=local_server.info.bucket)
+    assert local_server.info.bucket == "sagemaker-us-east-1-123456789012"
+
+
+def test_a_violation_of_the_model_is_said_in_the_words_of_the_service(local_server):
+    code, message = refused(
+        local_server.sagemaker.describe_hyper_parameter_tuning_job, HyperParameterTuningJobName="x" * 33
+    )
+    assert code == "ValidationException"
+    assert (
+        f"Value '{'x' * 33}' at 'hyperParameterTuningJobName' failed to satisfy constraint: Member must have" in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("delete_training_job", {"TrainingJobName": "x"}),
+        ("search", {"Resource": "TrainingJob"}),
+    ],
+)
+def test_training_work_that_nobody_does_is_refused_not_faked(local_server, operation, params):
+    code, message = refused(getattr(local_server.sagemaker, operation), **params)
+    assert code == "ValidationException"
+    assert "The local SageMaker does not support" in message
+
+
+def test_a_training_job_of_its_own_is_refused_not_faked(local_server):
+    code, message = refused(
+        local_server.sagemaker.create_training_job,
+        TrainingJobName="alone",
+        AlgorithmSpecification={"TrainingImage": "x", "TrainingInputMode": "File"},
+        RoleArn=local_server.info.role_arn,
+        OutputDataConfig={"S3OutputPath": "s3://b"},
+        StoppingCondition={"MaxRuntimeInSeconds": 1},
+    )
+    assert (code, "CreateTrainingJob" in message) == ("ValidationException", True)
+    assert local_server.sagemaker.list_training_jobs(NameContains="alone")["TrainingJobSummaries"] == []
+
+
+def test_what_moto_lacks_is_a_clear_error_and_not_tried_again(local_server):
+    code, _ = refused(local_server.sagemaker.list_labeling_jobs)
+    assert code == "UnsupportedOperation"
+
+
+def test_an_operation_that_sagemaker_does_not_have_is_unknown(local_server):
+    other = boto3.Session(
+        local_server.info.access_key_id, local_server.info.secret_access_key, region_name=local_server.info.region
+    ).client("sagemaker", endpoint_url=local_server.info.endpoint_url)
+
+    def rename(request, **_):
+        request.headers.replace_header("X-Amz-Target", "SageMaker.MakeCoffee")
+
+    other.meta.events.register_first("before-sign.sagemaker", rename)
+    assert refused(other.list_training_jobs)[0] == "UnknownOperationException"
+
+
+def test_the_model_registry_and_models_are_there(local_server):
+    sagemaker = local_server.sagemaker
+    sagemaker.create_model_package_group(ModelPackageGroupName="group")
+    groups = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    assert [group["ModelPackageGroupName"] for group in groups] == ["group"]
+    model = sagemaker.create_model(
+        ModelName="m", ExecutionRoleArn=local_server.info.role_arn, PrimaryContainer={"Image": "i"}
+    )
+    sagemaker.add_tags(ResourceArn=model["ModelArn"], Tags=[{"Key": "a", "Value": "b"}])
+    assert sagemaker.list_tags(ResourceArn=model["ModelArn"])["Tags"] == [{"Key": "a", "Value": "b"}]
+
+
+def test_an_unexpected_failure_says_nothing_of_its_insides_but_the_log_does(local_server):
+    logs = local_server.logs
+    code, message = refused(logs.start_query, logGroupName="x", startTime=0, endTime=1, queryString="\x00")
+    assert "Traceback" not in message
+    if code == "InternalFailure":
+        assert "Traceback" in resolve_state_dir(local_server.info.state_dir).log.read_text()
+
+
+def test_big_uploads_in_parts_copies_and_deletes_reach_the_disk(local_server, tmp_path):
+    s3, bucket = local_server.s3, "a-bucket-of-mine"
+    s3.create_bucket(Bucket=bucket)
+    folder = resolve_state_dir(local_server.info.state_dir).s3 / bucket
+    big = tmp_path / "big"
+    big.write_bytes(bytes(range(256)) * 4096 * 10)
+
+    def on_disk():
+        return sorted(json.loads(p.read_text())["key"] for p in folder.glob("*.json") if p.name != "bucket.json")
+
+    s3.upload_file(str(big), bucket, "parts")
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "parts"})
+    assert on_disk() == ["copy", "parts"]
+    s3.download_file(bucket, "parts", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == big.read_bytes()
+    part = s3.get_object(Bucket=bucket, Key="copy", Range="bytes=250-260")["Body"].read()
+    assert part == big.read_bytes()[250:261]
+    s3.put_object(Bucket=bucket, Key="copy", Body=b"new")
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == b"new"
+    s3.put_object(Bucket=bucket, Key="third", Body=b"3")
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "parts"}, {"Key": "third"}]})
+    assert on_disk() == ["copy"]
+    s3.delete_object(Bucket=bucket, Key="copy")
+    s3.delete_bucket(Bucket=bucket)
+    assert not folder.exists()
+
+
+def test_logs_of_a_stream_end_with_a_stable_token(local_server):
+    logs = local_server.logs
+    logs.create_log_group(logGroupName="g")
+    logs.create_log_stream(logGroupName="g", logStreamName="s/1")
+    streams = logs.describe_log_streams(logGroupName="g", logStreamNamePrefix="s/", limit=1)
+    assert "nextToken" not in streams
+    first = logs.get_log_events(logGroupName="g", logStreamName="s/1", startFromHead=True)
+    again = logs.get_log_events(
+        logGroupName="g", logStreamName="s/1", startFromHead=True, nextToken=first["nextForwardToken"]
+    )
+    assert (again["events"], again["nextForwardToken"]) == ([], first["nextForwardToken"])
+
+
+def test_the_aws_variables_alone_lead_another_process_to_the_server(local_server):
+    code = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][0]['Name'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=local_server.info.env(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == local_server.info.bucket
+
+
+def test_localhost_is_as_good_as_its_address(local_server):
+    s3 = local_server.client(
+        "s3",
+        endpoint_url=local_server.info.endpoint_url.replace("127.0.0.1", "localhost"),
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    assert s3.list_buckets()["Buckets"]
+
+
+def test_many_requests_at_once_are_all_answered(local_server):
+    def work(number):
+        uri = local_server.put(f"many/{number}", str(number).encode())
+        local_server.sagemaker.list_hyper_parameter_tuning_jobs()
+        return uri
+
+    with ThreadPoolExecutor(8) as pool:
+        uris = list(pool.map(work, range(40)))
+    assert len(set(uris)) == 40
+    url = local_server.s3.generate_presigned_url(
+        "get_object", Params={"Bucket": local_server.info.bucket, "Key": "many/7"}
+    )
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"7"
