@@ -7,7 +7,7 @@ one family of FilterLogEvents pages (10,000 lines or 1 MB each) does for all of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -75,15 +75,26 @@ def in_order(raw: Iterable[dict[str, Any]], trials: Sequence[str]) -> list[Event
     Jobs whose names begin alike share a prefix: the streams of ``job-2`` are found with those of ``job``.
     """
     place = {name: index for index, name in enumerate(trials)}
+    streams: dict[str, tuple[tuple[int, int, str], str, str] | None] = {}
     keyed = []
     for event in raw:
-        trial, _, tail = event["logStreamName"].partition("/")
-        if trial in place:
-            host, number = _host(tail)
-            order = (place[trial], number, host, event["timestamp"])
-            keyed.append((order, Event(trial, host, event["timestamp"], event["message"])))
-    keyed.sort(key=lambda pair: pair[0])
-    return [event for _, event in keyed]
+        name, moment = event["logStreamName"], event["timestamp"]
+        if name not in streams:
+            streams[name] = _stream(name, place)
+        if (stream := streams[name]) is not None:
+            order, trial, host = stream
+            keyed.append((order, moment, Event(trial, host, moment, event["message"])))
+    keyed.sort(key=lambda item: item[:2])
+    return [event for _, _, event in keyed]
+
+
+def _stream(name: str, place: Mapping[str, int]) -> tuple[tuple[int, int, str], str, str] | None:
+    """Where the lines of a stream come, its trial and its host; None when it is of no trial that is wanted."""
+    trial, _, tail = name.partition("/")
+    if trial not in place:
+        return None
+    host, number = _host(tail)
+    return (place[trial], number, host), trial, host
 
 
 def _host(tail: str) -> tuple[str, int]:

@@ -42,7 +42,8 @@ class FakeSageMaker:
         self.calls: Counter[str] = Counter()
         self.refusals: dict[str, RefusalError] = {}
         self.page_size = 100
-        self.unsearchable: set[str] = set()
+        self.unsearchable: set[str] = set()  # trials that the index of Search has not yet
+        self.outdated: set[str] = set()  # trials that it has as they were while they ran
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.log_pages: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
@@ -98,13 +99,17 @@ class FakeSageMaker:
         assert condition["Name"] == "TuningJobArn"
         assert condition["Operator"] == "Equals"
         found = [
-            {"TrainingJob": _public(trial)}
+            {"TrainingJob": self._indexed(trial)}
             for name, job in self.jobs.items()
             if job["HyperParameterTuningJobArn"] == condition["Value"]
             for trial in self.trials[name]
             if trial["TrainingJobName"] not in self.unsearchable
         ]
         return self._page("Results", found, body)
+
+    def _indexed(self, trial: dict[str, Any]) -> dict[str, Any]:
+        running = {"TrainingJobStatus": "InProgress", "BillableTimeInSeconds": 1, "FinalMetricDataList": []}
+        return _public(trial) | (running if trial["TrainingJobName"] in self.outdated else {})
 
     def DescribeTrainingJob(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         for trials in self.trials.values():

@@ -90,10 +90,12 @@ def test_describing_may_be_denied_only_with_an_error(sagemaker: FakeSageMaker, a
 def test_what_the_index_of_search_does_not_know_yet_is_described(sagemaker: FakeSageMaker, aws: Aws) -> None:
     sagemaker.put("job", [training_job("job", number, 1.0) for number in (1, 2, 3)])
     sagemaker.unsearchable = {sagemaker.trials["job"][1]["TrainingJobName"]}
+    sagemaker.outdated = {sagemaker.trials["job"][2]["TrainingJobName"]}
     table = trials(aws, "job")
     assert table["BillableTimeInSeconds"].tolist() == [55, 55, 55]
+    assert table["metric:train:rmse"].tolist() == [0.5, 0.5, 0.5]
     assert table.attrs == {"billable_source": "Search and DescribeTrainingJob"}
-    assert sagemaker.calls["DescribeTrainingJob"] == 1
+    assert sagemaker.calls["DescribeTrainingJob"] == 2
 
 
 def test_a_deleted_training_job_keeps_its_row_without_billable_seconds(sagemaker: FakeSageMaker, aws: Aws) -> None:

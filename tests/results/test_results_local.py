@@ -1,0 +1,169 @@
+"""The frames of a job that the local SageMaker really ran."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+import tarfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pandas as pd
+import pytest
+
+from sm_tuning.aws import Aws
+from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.results import TRIALS, curves, logs, trials
+
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
+LOSSES = [12.5, 0.1, 1e-05]
+SCRIPT = f"""
+import argparse, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("--units", type=int)
+parser.add_argument("--mode")
+args = parser.parse_args()
+if args.mode == "silent":
+    print("nothing to say")
+elif args.mode == "crash":
+    sys.exit("out of ideas")
+else:
+    for epoch, loss in enumerate({LOSSES!r}):
+        print(f"epoch={{epoch}};\\tloss={{loss!r}}; acc={{args.units}};", flush=True)
+    print("loss=nan;" if args.mode == "astray" else "done")
+"""
+MODES = ["good", "silent", "crash", "astray"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    state_dir = tmp_path_factory.mktemp("results-server")
+    yield start(state_dir)
+    stop(state_dir)
+
+
+@pytest.fixture(scope="module")
+def local(server: ServerInfo) -> Iterator[Aws]:
+    session = boto3.Session(server.access_key_id, server.secret_access_key, region_name=server.region)
+    with Aws(session, region=server.region, endpoint_url=server.endpoint_url, environ={}) as aws:
+        yield aws
+
+
+@pytest.fixture(scope="module")
+def job(local: Aws, server: ServerInfo) -> str:
+    """A finished Grid job of one trial for each mode."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        member = tarfile.TarInfo("train.py")
+        member.size = len(SCRIPT.encode())
+        tar.addfile(member, io.BytesIO(SCRIPT.encode()))
+    local.call("s3", "put_object", Bucket=server.bucket, Key="code.tar.gz", Body=archive.getvalue())
+    name = "frames"
+    local.call("sagemaker", "create_hyper_parameter_tuning_job", **request(name, server))
+    until = time.monotonic() + 90
+    while True:
+        answer = local.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
+        if answer["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping"):
+            return name
+        assert time.monotonic() < until, answer
+        time.sleep(0.1)
+
+
+def request(name: str, server: ServerInfo) -> dict[str, Any]:
+    return {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Grid",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": {"MaxParallelTrainingJobs": 2},
+            "ParameterRanges": {
+                "CategoricalParameterRanges": [
+                    {"Name": "mode", "Values": [f'"{mode}"' for mode in MODES]},
+                    {"Name": "units", "Values": ["8"]},
+                ]
+            },
+        },
+        "TrainingJobDefinition": {
+            "StaticHyperParameters": {
+                "sagemaker_program": '"train.py"',
+                "sagemaker_submit_directory": f'"s3://{server.bucket}/code.tar.gz"',
+            },
+            "AlgorithmSpecification": {
+                "TrainingImage": IMAGE,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [
+                    {"Name": "loss", "Regex": "loss=(.*?);"},
+                    {"Name": "acc", "Regex": "acc=([0-9.]+);"},
+                ],
+            },
+            "RoleArn": server.role_arn,
+            "OutputDataConfig": {"S3OutputPath": f"s3://{server.bucket}/out"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+    }
+
+
+def test_the_trials_of_a_real_job_tell_what_became_of_each(local: Aws, job: str) -> None:
+    table = trials(local, job)
+    assert list(table) == ["mode", "units", *TRIALS, "metric:acc"]
+    by_mode = table.set_index("mode")
+    assert sorted(by_mode.index) == sorted(MODES)
+    assert by_mode["units"].tolist() == [8] * 4
+    assert by_mode["TrainingJobStatus"].to_dict() == {
+        "good": "Completed",
+        "silent": "Completed",
+        "crash": "Failed",
+        "astray": "Completed",
+    }
+    assert by_mode.loc["good", "ObjectiveStatus"] == "Succeeded"
+    assert by_mode.loc["silent", "ObjectiveStatus"] == "Failed"
+    assert by_mode.loc["good", "FinalObjectiveValue"] == struct.unpack("f", struct.pack("f", 1e-05))[0]
+    assert math.isnan(by_mode.loc["crash", "FinalObjectiveValue"])
+    assert "out of ideas" in by_mode.loc["crash", "FailureReason"]
+    assert by_mode.loc["good", "metric:acc"] == 8.0
+    assert table["IsBest"].sum() == 1
+    assert by_mode.loc["good", "BillableTimeInSeconds"] >= 0
+    assert table["BestSoFar"].dropna().is_monotonic_decreasing
+
+
+def test_the_curves_of_a_real_job_are_the_printed_numbers(local: Aws, job: str) -> None:
+    table = trials(local, job).set_index("mode")["TrainingJobName"]
+    values = curves(local, job)
+    losses = values[values["MetricName"] == "loss"].groupby("TrainingJobName")["Value"].agg(list)
+    assert losses[table["good"]] == LOSSES
+    assert losses[table["astray"]][:3] == LOSSES
+    assert math.isnan(losses[table["astray"]][3])
+    assert set(losses.index) == {table["good"], table["astray"]}
+    assert set(values["Source"]) == {"logs"}
+    assert values["ElapsedSeconds"].between(-1, 90).all()
+
+
+def test_the_lines_of_a_real_job_are_all_there_in_the_form_of_cloudwatch(local: Aws, job: str) -> None:
+    names = trials(local, job).set_index("mode")["TrainingJobName"]
+    table = logs(local, job, trial=[names["good"]])
+    messages = table["Message"].tolist()
+    printed = [f"epoch={epoch};#011loss={loss!r}; acc=8;" for epoch, loss in enumerate(LOSSES)]
+    assert [message for message in messages if message.startswith("epoch")] == printed
+    assert set(table["Host"]) == {"algo-1"}
+    assert set(logs(local, job)["TrainingJobName"]) == set(names)
+    assert logs(local, job, grep="out of [a-z]+", trial=names["crash"])["Message"].str.contains("out of ideas").any()
+
+
+def test_what_comes_with_a_frame_can_be_written_beside_it(local: Aws, job: str) -> None:
+    """Parquet keeps ``attrs`` as JSON."""
+    assert json.loads(json.dumps(trials(local, job).attrs)) == {"billable_source": "DescribeTrainingJob"}
+    assert json.loads(json.dumps(curves(local, job).attrs)) == {"unreadable_metrics": {}}
+
+
+def test_a_frame_keeps_its_values_in_csv(local: Aws, job: str) -> None:
+    table = trials(local, job)
+    dtypes = {name: str(dtype) for name, dtype in table.dtypes.items()}
+    times = [name for name, dtype in dtypes.items() if dtype.startswith("datetime")]
+    plain = {name: dtype for name, dtype in dtypes.items() if name not in times}
+    back = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype=plain, parse_dates=times)
+    pd.testing.assert_frame_equal(back.astype(dtypes), table)
