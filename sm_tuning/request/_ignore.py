@@ -79,5 +79,6 @@ def _match(pattern: Sequence[str], path: Sequence[str]) -> bool:
     if not pattern:
         return not path
     if pattern[0] == "**":
-        return any(_match(pattern[1:], path[start:]) for start in range(len(path) + (len(pattern) == 1)))
+        rest = pattern[1:]
+        return bool(path) if not rest else any(_match(rest, path[start:]) for start in range(len(path)))
     return bool(path) and fnmatchcase(path[0], pattern[0]) and _match(pattern[1:], path[1:])

@@ -86,26 +86,39 @@ def _read_definitions(reader: Reader, config: dict[str, Any], common: dict[str, 
     several = reader.items("TrainingJobDefinitions")
     if several:
         ranges.close()
-        definitions = {str(one.take("DefinitionName", "")): _read_one(one, common) for one in several}
+        definitions = {str(one.take("DefinitionName", "")): _read_one(one, objective, common) for one in several}
         return {"estimators": {key: {**objective, **found} for key, found in definitions.items()}}
     only = reader.inner("TrainingJobDefinition")
     only.take("DefinitionName")  # a label, of use only where there are several
-    found = _read_one(only, common)
+    found = _read_one(only, objective, common)
     for field, value in objective.items():
         if found.setdefault(field, value) != value:
             only.refuse("TuningObjective", found[field], f"{field} is {value!r} in the job's own objective")
     own, hints = read_ranges(ranges, as_json="entry_point" in found["estimator"])
     found["hyperparameter_ranges"] |= own
     found["auto_parameters"] |= hints
+    if common["described"]:
+        _drop_chosen_ranges(found)
     return found
 
 
-def _read_one(definition: Reader, common: dict[str, Any]) -> dict[str, Any]:
+def _read_one(definition: Reader, shared: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """Read one definition; ``shared`` is the job's own objective, if any."""
     objective = _read_objective(definition.inner("TuningObjective"))
     ranges = definition.inner("HyperParameterRanges")
-    found = read_definition(definition, objective_metric_name=objective.get("objective_metric_name"), **common)
+    metric = {**shared, **objective}.get("objective_metric_name")
+    found = read_definition(definition, objective_metric_name=metric, **common)
     own, hints = read_ranges(ranges, as_json="entry_point" in found["estimator"])
-    return {**objective, **found, "hyperparameter_ranges": own, "auto_parameters": hints}
+    fields = {**objective, **found, "hyperparameter_ranges": own, "auto_parameters": hints}
+    if common["described"]:
+        _drop_chosen_ranges(fields)
+    return fields
+
+
+def _drop_chosen_ranges(fields: dict[str, Any]) -> None:
+    """Leave out the ranges that autotune chose from hints: the hints are what was asked for."""
+    for name in fields["auto_parameters"]:
+        fields["hyperparameter_ranges"].pop(name, None)
 
 
 def _read_objective(reader: Reader) -> dict[str, Any]:
