@@ -19,8 +19,13 @@ def check_definition(definition: Request, objective: Request, ranges: Request) -
     Raises:
         Fault: ValidationException for the first rule that is broken.
     """
-    _check_image(definition, ranges)
-    _check_metrics(definition, objective)
+    specification = definition["AlgorithmSpecification"]
+    image = specification.get("TrainingImage")
+    if bool(image) == bool(specification.get("AlgorithmName")):
+        raise invalid("Give either TrainingImage or AlgorithmName in AlgorithmSpecification, not both and not neither.")
+    if image:
+        _check_image(image, definition, ranges)
+        _check_metrics(definition, objective)
     _check_resources(definition)
     _check_stopping(definition)
     channels = [channel["ChannelName"] for channel in definition.get("InputDataConfig", [])]
@@ -44,13 +49,7 @@ def builtin_algorithm(definition: Request) -> Algorithm | None:
     return algorithm_for(definition["AlgorithmSpecification"].get("TrainingImage", ""))
 
 
-def _check_image(definition: Request, ranges: Request) -> None:
-    specification = definition["AlgorithmSpecification"]
-    image = specification.get("TrainingImage")
-    if bool(image) == bool(specification.get("AlgorithmName")):
-        raise invalid("Give either TrainingImage or AlgorithmName in AlgorithmSpecification, not both and not neither.")
-    if not image:
-        return
+def _check_image(image: str, definition: Request, ranges: Request) -> None:
     static = definition.get("StaticHyperParameters", {})
     algorithm = builtin_algorithm(definition)
     if algorithm is not None:

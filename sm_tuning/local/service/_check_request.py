@@ -31,8 +31,7 @@ def check_request(request: Request, context: Context) -> None:
     if "Autotune" not in request:
         for definition, objective, ranges in _parts(request, config, single=single):
             check_ranges(ranges, definition.get("StaticHyperParameters", {}), config)
-            if not definition["AlgorithmSpecification"].get("AlgorithmName"):
-                check_definition(definition, objective, ranges)
+            check_definition(definition, objective, ranges)
     refuse_what_is_not_built(request)
     check_quotas(request)
     check_places(request["TrainingJobDefinition"], context)
