@@ -21,7 +21,7 @@ from sm_tuning.aws import (
     was_retried,
 )
 from sm_tuning.jobs._read import describe, status
-from sm_tuning.request import Staged, stage, to_request, unique_name
+from sm_tuning.request import Staged, base_name, stage, to_request, unique_name
 from sm_tuning.spec import AnyEstimator, Tuning
 
 _log = logging.getLogger(__name__)
@@ -141,9 +141,8 @@ def _names(
     if name is not None:
         yield name
         return
-    base = tuning.base_tuning_job_name or (tuning.estimator.type if tuning.estimator else "tuning")
     for _ in range(_TRIES):
-        yield unique_name(base, now=now(), token=new_token())
+        yield unique_name(base_name(tuning), now=now(), token=new_token())
 
 
 def _check_is_free(aws: Aws, name: str) -> None:
