@@ -18,7 +18,7 @@ def standardise(costs: Array) -> Array:
     the exponent of highest likelihood on a grid, keeps the order of the values. Exponents above 1 are left
     out: they would press the good values together.
     """
-    centred = _scaled(costs)
+    centred = _scaled(_without_outliers(costs))
     if not np.any(centred):
         return centred
     transformed = np.stack([yeo_johnson(centred, float(power)) for power in _LAMBDAS])
@@ -37,6 +37,22 @@ def yeo_johnson(x: Array, power: float) -> Array:
     low = np.log1p(-x[~up])
     out[~up] = -low if abs(down) < 1e-9 else -np.expm1(down * low) / down
     return out
+
+
+def _without_outliers(costs: Array) -> Array:
+    """Costs in units of the largest, those far above the rest brought down to one bound.
+
+    One diverged trial of 1e30 would otherwise make all the others look equal. The bound lies ten times as far
+    above the median as the best value lies below it, where nothing is to be told apart any more.
+    """
+    largest = float(np.abs(costs).max(initial=0.0))
+    if largest == 0.0:
+        return costs
+    unit = costs / largest
+    middle, best = float(np.median(unit)), float(unit.min())
+    if middle > best:
+        unit = np.minimum(unit, middle + 10.0 * (middle - best))
+    return np.asarray(unit / np.abs(unit).max())
 
 
 def _scaled(values: Array) -> Array:

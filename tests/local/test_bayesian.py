@@ -1,0 +1,235 @@
+"""The Bayesian strategy: its model, its acquisition, and what it finds."""
+
+import math
+import statistics
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import check_grad
+from scipy.stats import norm
+
+from sm_tuning.local._types import Trial
+from sm_tuning.local.strategies import Space, make, space_of
+from sm_tuning.local.strategies._acquisition import Encoder, log_h
+from sm_tuning.local.strategies._gp import (
+    Hyperparameters,
+    Posterior,
+    _negative_log_likelihood,
+    fit,
+    squared_differences,
+)
+from sm_tuning.local.strategies._outputs import standardise
+
+SQUARE = space_of(
+    {
+        "ContinuousParameterRanges": [
+            {"Name": "x", "MinValue": "-5", "MaxValue": "10"},
+            {"Name": "y", "MinValue": "0", "MaxValue": "15"},
+        ]
+    }
+)
+MIXED = space_of(
+    {
+        "IntegerParameterRanges": [{"Name": "depth", "MinValue": "1", "MaxValue": "10"}],
+        "ContinuousParameterRanges": [
+            {"Name": "rate", "MinValue": "1e-5", "MaxValue": "1.0", "ScalingType": "Logarithmic"}
+        ],
+        "CategoricalParameterRanges": [{"Name": "kind", "Values": ["a", "b", "c"]}],
+    }
+)
+
+
+def branin(h: dict) -> float:
+    x, y = float(h["x"]), float(h["y"])
+    return (
+        (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2
+        + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
+        + 10
+    )
+
+
+def mixed(h: dict) -> float:
+    offset = {"a": 1.0, "b": 0.0, "c": 2.0}[h["kind"]]
+    return (math.log10(float(h["rate"])) + 2) ** 2 + 0.2 * (int(h["depth"]) - 7) ** 2 + offset
+
+
+def run(space: Space, cost, seed: int, budget: int, *, sign: float = 1.0, pending: int = 0) -> list[Trial]:
+    """Trials in order of their asking; each ends when ``pending`` others have been asked for after it."""
+    chooser = make("Bayesian", space, seed=seed, maximize=sign < 0)
+    trials: list[Trial] = []
+    for n in range(budget + pending):
+        if n >= pending:
+            due = trials[n - pending - 1] if n > pending else None
+            if due is not None:
+                value = sign * cost(due.hyperparameters)
+                trials[due.index - 1] = Trial(due.index, due.hyperparameters, value, finished=True)
+        trials.append(Trial(n + 1, chooser.ask(trials)))
+    return trials
+
+
+def lowest(trials: list[Trial], cost) -> float:
+    return min(cost(t.hyperparameters) for t in trials)
+
+
+class TestSearch:
+    def test_it_finds_the_optimum_of_branin_in_thirty_evaluations(self):
+        regrets = [lowest(run(SQUARE, branin, seed, 30), branin) - 0.397887 for seed in range(5)]
+        assert statistics.median(regrets) < 0.01
+
+    def test_it_finds_it_with_four_under_way(self):
+        regrets = [lowest(run(SQUARE, branin, seed, 40, pending=3), branin) - 0.397887 for seed in range(5)]
+        assert statistics.median(regrets) < 0.02
+
+    def test_it_finds_the_best_integer_choice_and_rate_of_a_mixed_space(self):
+        regrets = [lowest(run(MIXED, mixed, seed, 30), mixed) for seed in range(5)]
+        assert statistics.median(regrets) < 0.01
+
+    def test_maximising_is_minimising_the_negative(self):
+        down, up = run(MIXED, mixed, 4, 15), run(MIXED, mixed, 4, 15, sign=-1.0)
+        assert [t.hyperparameters for t in down] == [t.hyperparameters for t in up]
+
+    def test_the_same_seed_gives_the_same_trials_and_another_seed_others(self):
+        assert run(MIXED, mixed, 0, 15) == run(MIXED, mixed, 0, 15) != run(MIXED, mixed, 1, 15)
+
+    def test_a_new_instance_carries_the_sequence_on(self):
+        trials = run(SQUARE, branin, 2, 14)
+        ended = [Trial(t.index, t.hyperparameters, branin(t.hyperparameters), finished=True) for t in trials[:13]]
+        assert make("Bayesian", SQUARE, seed=2, maximize=False).ask(ended) == trials[13].hyperparameters
+
+    def test_no_point_comes_twice_also_with_many_pending(self):
+        chooser = make("Bayesian", MIXED, seed=0, maximize=False)
+        trials = [t for t in run(MIXED, mixed, 0, 12) if t.finished]
+        for index in range(len(trials) + 1, len(trials) + 11):
+            trials.append(Trial(index, chooser.ask(trials)))
+        assert len({tuple(sorted(t.hyperparameters.items())) for t in trials}) == len(trials)
+
+    def test_pending_trials_push_the_next_one_away(self):
+        ended = [t for t in run(SQUARE, branin, 1, 16) if t.finished]
+        chooser = make("Bayesian", SQUARE, seed=1, maximize=False)
+        trials = list(ended)
+        for index in range(len(ended) + 1, len(ended) + 5):
+            trials.append(Trial(index, chooser.ask(trials)))
+        new = [np.array([float(t.hyperparameters["x"]), float(t.hyperparameters["y"])]) for t in trials[len(ended) :]]
+        gaps = [np.linalg.norm(a - b) for i, a in enumerate(new) for b in new[:i]]
+        assert min(gaps) > 0.05
+
+    def test_a_region_where_trials_fail_is_left_alone(self):
+        chooser = make("Bayesian", SQUARE, seed=3, maximize=False)
+        trials: list[Trial] = []
+        for index in range(1, 36):
+            h = chooser.ask(trials)
+            fails = float(h["x"]) < 2.5
+            trials.append(Trial(index, h, None if fails else branin(h), failed=fails, finished=True))
+        assert sum(t.failed for t in trials[15:]) <= 8
+
+    def test_it_searches_on_when_every_trial_failed(self):
+        chooser = make("Bayesian", SQUARE, seed=3, maximize=False)
+        trials: list[Trial] = []
+        for index in range(1, 13):
+            trials.append(Trial(index, chooser.ask(trials), failed=True, finished=True))
+        assert len({tuple(t.hyperparameters.values()) for t in trials}) == 12
+
+    @pytest.mark.parametrize("values", [[1.0] * 12, [math.nan, 1e300, -1e300] * 4, [math.inf, 1.0, 2.0] * 4])
+    def test_values_without_use_do_no_harm(self, values):
+        chooser = make("Bayesian", MIXED, seed=0, maximize=False)
+        trials: list[Trial] = []
+        for index, value in enumerate(values, 1):
+            trials.append(Trial(index, chooser.ask(trials), value, finished=True))
+        assert MIXED.point_of(chooser.ask(trials)) is not None
+
+    def test_trials_of_another_space_are_left_out(self):
+        chooser = make("Bayesian", MIXED, seed=0, maximize=False)
+        trials = [t for t in run(MIXED, mixed, 0, 12) if t.finished]
+        strange = [Trial(90, {"kind": "z", "depth": "1", "rate": "0.1"}, 1.0), Trial(91, {"other": "1"}, 1.0)]
+        assert MIXED.point_of(chooser.ask([*trials, *strange])) is not None
+
+    def test_a_suggestion_after_a_hundred_trials_takes_a_tenth_of_a_second(self):
+        random = make("Random", MIXED, seed=0, maximize=False)
+        trials: list[Trial] = []
+        for index in range(1, 101):
+            h = random.ask(trials)
+            trials.append(Trial(index, h, mixed(h), finished=True))
+        chooser = make("Bayesian", MIXED, seed=0, maximize=False)
+        chooser.ask(trials)
+        begin = time.process_time()
+        chooser.ask(trials)
+        assert time.process_time() - begin < 0.2
+
+
+class TestModel:
+    def data(self, count: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        x = np.column_stack([rng.random((count, 2)), rng.integers(0, 3, count)])
+        return x, standardise(np.sin(5 * x[:, 0]) + x[:, 1] + x[:, 2]), np.array([False, False, True])
+
+    def test_the_slopes_of_the_likelihood_are_right(self):
+        x, y, categorical = self.data()
+        squared = squared_differences(x, x, categorical)
+        theta = np.array([-0.5, 0.3, 0.1, 0.2, -3.0])
+        error = check_grad(
+            lambda t: _negative_log_likelihood(t, squared, y)[0],
+            lambda t: _negative_log_likelihood(t, squared, y)[1],
+            theta,
+        )
+        assert error < 1e-4
+
+    def test_the_slopes_of_the_posterior_are_right(self):
+        x, y, categorical = self.data()
+        posterior = Posterior(x, y, Hyperparameters(np.array([0.4, 0.8, 1.0]), 1.2, 1e-4), categorical)
+        free = np.array([True, True, False])
+
+        def at(u: np.ndarray) -> np.ndarray:
+            return np.concatenate(posterior.at(np.array([[u[0], u[1], 1.0]])))
+
+        here = np.array([0.37, 0.61])
+        _, _, d_mean, d_std = posterior.gradient_at(np.array([*here, 1.0]), free)
+        steps = np.eye(2) * 1e-6
+        numeric = np.array([(at(here + s) - at(here - s)) / 2e-6 for s in steps])
+        assert np.column_stack([d_mean, d_std]) == pytest.approx(numeric, abs=1e-4)
+
+    def test_it_goes_through_noiseless_data_and_is_unsure_between(self):
+        x, y, categorical = self.data()
+        posterior = Posterior(x, y, fit(x, y, categorical), categorical)
+        mean, std = posterior.at(x)
+        assert mean == pytest.approx(y, abs=0.1)
+        assert posterior.at(np.array([[5.0, 5.0, 1.0]]))[1][0] > 3 * std.max()
+
+    def test_a_dimension_without_influence_gets_the_longest_scale(self):
+        rng = np.random.default_rng(1)
+        x = rng.random((40, 3))
+        scales = fit(x, standardise(np.sin(6 * x[:, 1])), np.zeros(3, dtype=bool)).scales
+        assert scales[1] < 0.5 * min(scales[0], scales[2])
+
+
+class TestPieces:
+    @given(st.floats(-30, 30))
+    def test_the_logarithm_of_improvement_is_that_of_the_plain_formula(self, z):
+        plain = norm.pdf(z) + z * norm.cdf(z)
+        if plain > 1e-12 and z > -6:
+            assert log_h(np.array([z]))[0] == pytest.approx(math.log(plain), abs=1e-5)
+
+    def test_the_logarithm_of_improvement_falls_without_end_and_stays_finite(self):
+        values = log_h(-np.logspace(-2, 8, 200))
+        assert np.isfinite(values).all()
+        assert (np.diff(values) < 0).all()
+
+    def test_one_diverged_trial_does_not_make_the_others_look_equal(self):
+        out = standardise(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1e30]))
+        assert out[4] - out[0] > 0.5
+
+    @settings(max_examples=50)
+    @given(st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=30))
+    def test_standardised_costs_keep_their_order(self, costs):
+        out = standardise(np.array(costs))
+        assert np.isfinite(out).all()
+        order = np.argsort(costs, kind="stable")
+        assert (np.diff(out[order]) >= -1e-9).all()
+
+    @given(st.lists(st.floats(0, 1), min_size=3, max_size=3))
+    def test_a_snapped_row_is_the_row_of_the_point_that_it_stands_for(self, units):
+        encoder = Encoder(MIXED)
+        (row,) = encoder.snap(np.array([units]))
+        assert encoder.encode(encoder.decode(row)) == pytest.approx(list(row), abs=1e-9)
