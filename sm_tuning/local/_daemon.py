@@ -161,7 +161,10 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _answers(state: StateDir, pid: int) -> bool:
     if _lock.holder(state.lock) != pid:
         return False
-    info = read_server_info(state)
+    try:
+        info = read_server_info(state)
+    except LocalServerError:
+        return False  # left by an earlier server: the new one replaces it, or ends and says why
     if info is None or info.pid != pid:
         return False
     try:

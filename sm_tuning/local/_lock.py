@@ -45,7 +45,7 @@ def holder(path: Path) -> int | None:
     """Return the process id of the server that holds the lock, or None; 0 while it is just starting."""
     try:
         file = path.open("r")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     with file:
         try:

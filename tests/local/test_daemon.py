@@ -1,0 +1,229 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+import boto3
+import pytest
+
+from sm_tuning._errors import LocalServerError
+from sm_tuning.local import start, status, stop
+from sm_tuning.local._config import load_keys, make_state_dir, read_server_info, resolve_state_dir
+
+MEMBERS = [
+    "endpoint_url",
+    "region",
+    "account_id",
+    "access_key_id",
+    "secret_access_key",
+    "bucket",
+    "role_arn",
+    "state_dir",
+    "pid",
+]
+
+
+def client(info, service):
+    session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
+    return session.client(service, endpoint_url=info.endpoint_url)
+
+
+def kill(info):
+    os.kill(info.pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(info.pid, 0)
+
+
+def test_start_status_and_stop_agree(state_dir):
+    assert status(state_dir) is None
+    info = start(state_dir)
+    assert list(asdict(info)) == MEMBERS
+    assert status(state_dir) == info
+    assert client(info, "sagemaker").list_training_jobs()["TrainingJobSummaries"] == []
+    assert stop(state_dir) is True
+    assert status(state_dir) is None
+    assert stop(state_dir) is False
+
+
+def test_the_environment_is_what_boto3_needs(state_dir):
+    info = start(state_dir)
+    assert info.env() == {
+        "AWS_ENDPOINT_URL": info.endpoint_url,
+        "AWS_ACCESS_KEY_ID": info.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": info.secret_access_key,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    assert info.secret_access_key not in repr(info)
+
+
+def test_it_is_detached_listens_on_loopback_only_and_its_secrets_are_private(state_dir):
+    info = start(state_dir)
+    assert os.getsid(info.pid) == info.pid
+    port = int(info.endpoint_url.rpartition(":")[2])
+    with contextlib.closing(socket.socket()) as probe:
+        probe.settimeout(2)
+        assert probe.connect_ex(("127.0.0.2", port)) != 0
+    state = resolve_state_dir(state_dir)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (state.server_json, state.keys, state.root)] == [
+        0o600,
+        0o600,
+        0o700,
+    ]
+
+
+def test_killed_at_any_moment_it_comes_back_with_keys_port_jobs_and_objects(state_dir):
+    first = start(state_dir)
+    client(first, "s3").put_object(Bucket=first.bucket, Key="kept", Body=b"bytes")
+    kill(first)
+    assert status(state_dir) is None
+    second = start(state_dir)
+    assert {**asdict(second), "pid": 0} == {**asdict(first), "pid": 0}
+    assert client(second, "s3").get_object(Bucket=first.bucket, Key="kept")["Body"].read() == b"bytes"
+
+
+def test_half_written_objects_are_cleared_at_the_next_start(state_dir):
+    info = start(state_dir)
+    stop(state_dir)
+    folder = resolve_state_dir(state_dir).s3 / info.bucket
+    (folder / "0123-45.bin").write_bytes(b"half")
+    (folder / "0123.json.1.tmp").write_bytes(b"half")
+    start(state_dir)
+    assert [path.name for path in folder.iterdir()] == ["bucket.json"]
+
+
+def test_a_second_server_on_one_state_dir_is_refused(state_dir):
+    info = start(state_dir)
+    with pytest.raises(LocalServerError, match=f"pid {info.pid}.*uses the state dir"):
+        start(state_dir)
+    direct = subprocess.run(
+        [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(state_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (direct.returncode, f"pid {info.pid}" in direct.stderr) == (3, True)
+    assert status(state_dir) == info
+
+
+def test_a_port_in_use_is_a_clear_error(state_dir):
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalServerError, match=f"port {port} on 127.0.0.1 is in use"):
+            start(state_dir, port)
+    assert status(state_dir) is None
+    assert start(state_dir, port).endpoint_url == f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sagemaker.sqlite", b"no database at all, but long enough" * 200),
+        ("keys.json", b"{"),
+        ("server.json", b'{"pid": 1}'),
+        ("s3/b/bucket.json", b"[]"),
+    ],
+)
+def test_state_that_cannot_be_read_is_a_clear_error_that_names_the_file(state_dir, name, content):
+    path = state_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(LocalServerError) as error:
+        start(state_dir)
+    assert str(path) in str(error.value)
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_place_where_no_folder_can_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalServerError, match="cannot be made"):
+        start(tmp_path / "file" / "state")
+
+
+def test_a_server_that_dies_while_starting_is_quoted(state_dir):
+    make_state_dir(resolve_state_dir(state_dir))
+    (state_dir / "s3").rmdir()
+    (state_dir / "s3").write_text("in the way")
+    with pytest.raises(LocalServerError, match="cannot be made"):
+        start(state_dir)
+
+
+def test_the_region_is_taken_once_and_stays(tmp_path):
+    state = resolve_state_dir(tmp_path)
+    keys = load_keys(state, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"})
+    assert keys.identity().bucket == "sagemaker-eu-west-1-123456789012"
+    assert load_keys(state, {"AWS_REGION": "us-west-2"}) == keys
+    assert len(keys.secret_access_key) >= 40
+
+
+def test_the_state_dir_is_the_argument_then_the_variable_then_home(tmp_path):
+    environ = {"SM_TUNING_STATE_DIR": str(tmp_path / "variable")}
+    assert resolve_state_dir(tmp_path / "argument", environ).root == tmp_path / "argument"
+    assert resolve_state_dir(None, environ).root == tmp_path / "variable"
+    assert resolve_state_dir(None, {}).root.parts[-2:] == (".sm-tuning", "local")
+
+
+def test_in_the_foreground_it_says_where_it_is_and_ends_with_its_signal(state_dir):
+    code = (
+        "import sys; from sm_tuning.local import start\n"
+        "start(sys.argv[1], foreground=True, on_ready=lambda info: print(info.endpoint_url, flush=True))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(state_dir)], stdout=subprocess.PIPE, text=True) as process:
+        said = process.stdout.readline().strip()
+        info = status(state_dir)
+        assert info.endpoint_url == said
+        assert info.pid == process.pid
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert status(state_dir) is None
+    assert json.loads(resolve_state_dir(state_dir).server_json.read_text())["pid"] == info.pid
+
+
+def test_importing_the_package_and_asking_for_status_is_light(tmp_path):
+    code = (
+        "import sys; from sm_tuning import local; local.status(sys.argv[1]); local.connect(sys.argv[1])\n"
+        "sys.exit(any(name in sys.modules for name in ('moto', 'boto3', 'botocore', 'pandas', 'werkzeug')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['moto'] = None\n"
+        "from importlib.abc import MetaPathFinder\n"
+        "class Blind(MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'flask': raise ModuleNotFoundError(name)\n"
+        "from sm_tuning.local import start\n"
+        "from sm_tuning._errors import MissingExtraError\n"
+        "try: start(sys.argv[1])\n"
+        "except MissingExtraError as e: print(e); sys.exit(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 7
+    assert "pip install 'sm-tuning[local]'" in done.stdout
+
+
+def test_the_log_has_tracebacks_and_no_secrets(state_dir):
+    info = start(state_dir)
+    client(info, "s3").list_buckets()
+    stop(state_dir)
+    log = resolve_state_dir(state_dir).log.read_text()
+    assert "listening at" in log
+    assert info.secret_access_key not in log
+    assert read_server_info(resolve_state_dir(state_dir)) == info
+
+
+def test_starting_takes_little_time(state_dir):
+    begun = time.process_time()
+    start(state_dir)
+    assert time.process_time() - begun < 1.0
