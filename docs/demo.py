@@ -14,7 +14,7 @@ def main() -> None:
     """Tune, print the best trial, and leave the frames as CSV files in ``demo-output/``."""
     OUTPUT.mkdir(exist_ok=True)
     with smt.local.connect() as server:
-        print(f"SageMaker on this machine: {server.endpoint_url}")
+        print(f"SageMaker on this machine: {server.info.endpoint_url}")
         job = smt.launch(ROOT / "estimators" / "xgboost-diabetes.yaml")
         print(f"Tuning job: {job.name}")
         job.wait()
