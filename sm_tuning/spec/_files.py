@@ -103,10 +103,20 @@ def _read(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: a spec file is UTF-8 text, but byte {error.start} is not") from error
     try:
-        return json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
+        return json.loads(text, object_pairs_hook=_pairs) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise SpecError(f"{path}: this is not {kind}: {' '.join(str(error).split())}") from error
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys stand once."""
+    data: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in data:
+            raise ValueError(f"the key {key!r} stands twice")
+        data[key] = value
+    return data
 
 
 class _Loader(yaml.SafeLoader):
