@@ -19,7 +19,7 @@ _PREFIX = "s3://found-at-launch"
 _NAME = "named-at-launch"
 
 #: The field that many problems have in front, such as ``estimators.deep.estimator.source_dir``.
-_PLACE = re.compile(r"((?:estimators?|inputs|hyperparameter_ranges)(?:\.[\w\-.]+)?): (.+)", re.DOTALL)
+_PLACE = re.compile(r"([A-Za-z_][\w\-]*(?:\.[\w\-]+)*): (.+)", re.DOTALL)
 
 
 class Finding(NamedTuple):
@@ -56,12 +56,18 @@ def check(tuning: Tuning, *, base_dir: str | Path | None = None, region: str = "
     return [*_errors(tuning, region), *_advice(tuning)]
 
 
-def problems_of(error: SpecError, code: str = "spec") -> list[Finding]:
-    """The findings that an error stands for, such as that of a spec that could not be built."""
+def problems_of(error: SpecError, code: str = "spec", *, file: str | Path = "") -> list[Finding]:
+    """The findings that an error stands for, such as that of a file that is no spec.
+
+    Args:
+        error: what was raised.
+        code: the findings' code.
+        file: the spec file, which its problems have in front.
+    """
     found = []
     for problem in error.problems:
-        match = _PLACE.fullmatch(problem)
-        where, message = match.groups() if match else ("", problem)
+        match = _PLACE.fullmatch(problem.removeprefix(f"{file}: "))
+        where, message = match.groups() if match else ("", problem.removeprefix(f"{file}: "))
         found.append(Finding(code, "error", where, message))
     return found
 

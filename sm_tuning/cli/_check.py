@@ -43,7 +43,7 @@ def check(file: Path, overrides: tuple[str, ...], strict: bool, region: str, as_
         findings = [finding._asdict() for finding in found]
         emit_json({"file": str(file), "ok": not failed, "findings": findings})
     for finding in found:
-        say(str(finding), finding.severity)
+        say(f"{file}: {finding}", finding.severity)
     if not found:
         say(f"{file}: nothing found")
     return SpecError.exit_code if failed else 0
@@ -56,4 +56,4 @@ def _findings(file: Path, overrides: tuple[str, ...], region: str) -> list[Findi
     try:
         return preflight.check(smt.load(file, overrides=overrides), region=region)
     except SpecError as error:
-        return preflight.problems_of(error)
+        return preflight.problems_of(error, file=file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,12 @@ def env(state_dir: Path | None) -> None:
     info = smt.local.status(state_dir)
     if info is None:
         raise LocalServerError("no local SageMaker runs: start it with `sm-tuning local start`")
-    emit("".join(f"export {name}={shlex.quote(value)}\n" for name, value in info.env().items()))
+    emit("".join(f"export {name}={_quoted(value)}\n" for name, value in info.env().items()))
+
+
+def _quoted(value: str) -> str:
+    """A shell word that is in quotes even where it need not be, so that each line looks alike."""
+    return "'" + value.replace("'", "'\\''") + "'"
 
 
 @click.command()

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -39,7 +40,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--profile", help="A profile of ~/.aws/config.")
     @click.option("--region", help="The AWS region.")
-    @click.option("--endpoint-url", help="Talk to this address instead of AWS.")
+    @click.option("--endpoint-url", metavar="URL", callback=_url, help="Talk to this address instead of AWS.")
     @click.option("--local", is_flag=True, help="Talk to the SageMaker on this machine; starts it when none runs.")
     @functools.wraps(command)
     def wrapped(*args: Any, local: bool, **kwargs: Any) -> Any:
@@ -56,6 +57,15 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, connect=connect, **kwargs)
 
     return wrapped
+
+
+def _url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no URL before botocore does, which has no error of its own for it."""
+    del context, parameter
+    parts = urlsplit(value or "")
+    if value is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise click.BadParameter(f"{value!r} is not of the form http://host:port or https://host")
+    return value
 
 
 def same_place() -> str:

@@ -149,7 +149,9 @@ def _parquet(frame: pd.DataFrame) -> bytes:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """Columns side by side, numbers to the right; nothing is shortened."""
+    """Columns side by side, numbers to the right; no value is shortened, and what is missing in every row left out."""
+    if len(frame):
+        frame = frame.dropna(axis="columns", how="all")
     rows = [[_cell(value) for value in row.values()] for row in _records(frame)]
     names = [str(name) for name in frame.columns]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]

@@ -1,0 +1,51 @@
+"""Fixtures: a command line to call, a SageMaker that denies, and one that really runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from _program import ROLE, Cli, Denier, Server, program
+
+
+@pytest.fixture
+def cli() -> Cli:
+    return Cli()
+
+
+@pytest.fixture
+def denier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Denier]:
+    server = Denier()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "known",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "SM_TUNING_ROLE": ROLE,
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    state_dir = tmp_path_factory.mktemp("state")
+    environ = {"SM_TUNING_STATE_DIR": str(state_dir), "OMP_NUM_THREADS": "1"}
+    started = program("local", "start", environ=environ)
+    assert started.returncode == 0, started.stderr
+    yield Server(state_dir, json.loads(started.stdout))
+    assert program("local", "stop", environ=environ).returncode == 0
+
+
+@pytest.fixture
+def at_home(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """``--local`` means the module's server."""
+    monkeypatch.setenv("SM_TUNING_STATE_DIR", str(server.state_dir))
+    return server

@@ -1,0 +1,137 @@
+"""The rendered request and script, made without asking anybody."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import tarfile
+
+import _specs as specs
+import pytest
+from _program import ROLE
+
+ESTIMATOR = specs.script()["estimator"]
+
+
+@pytest.fixture
+def offline(denier):
+    """An AWS that would deny every question; a role is known."""
+    yield denier
+    assert denier.asked == []
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A place whose name a shell must have quoted."""
+    path = tmp_path / "it's $HOME & more"
+    path.mkdir()
+    return path
+
+
+def run(script: str, folder) -> tuple[subprocess.CompletedProcess[str], list[list[str]]]:
+    """Run a script with an ``aws`` that only notes its arguments; what it was called with."""
+    notes = folder / "calls"
+    tool = folder / "aws"
+    tool.write_text(
+        f'#!/bin/sh\nprintf "%s\\0" "$@" >> {shlex.quote(str(notes))}\nprintf "\\n\\n" >> {shlex.quote(str(notes))}\n'
+    )
+    tool.chmod(0o755)
+    result = subprocess.run(
+        ["sh"], input=script, capture_output=True, text=True, check=False, env={"PATH": f"{folder}:/usr/bin:/bin"}
+    )
+    return result, [call.split("\0")[:-1] for call in notes.read_text().split("\n\n")[:-1]]
+
+
+def test_the_request_is_json_with_all_that_the_launch_would_send(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost())
+    result = cli("render", path, "--name", "mine", "--set", "max_jobs=7")
+    request = json.loads(result.stdout)
+    assert request["HyperParameterTuningJobName"] == "mine"
+    assert request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] == 7
+    definition = request["TrainingJobDefinition"]
+    assert definition["RoleArn"] == ROLE
+    assert definition["OutputDataConfig"]["S3OutputPath"] == "s3://sagemaker-us-east-1-123456789012/sm-tuning/output"
+    assert result.stderr == ""
+
+
+def test_a_name_is_made_when_none_is_given(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost(base_tuning_job_name="mine"))
+    names = {json.loads(cli("render", path).stdout)["HyperParameterTuningJobName"] for _ in range(3)}
+    assert len(names) == 3
+    assert all(re.fullmatch(r"mine-\d{6}-\d{6}-[0-9a-f]{4}", name) for name in names)
+
+
+def test_the_script_uploads_and_creates_whatever_the_names(offline, cli, folder):
+    regex = r"""it's "(\S+)" `x` $y \\z"""
+    path = specs.write(folder, specs.script(estimator={**ESTIMATOR, "metric_definitions": {"score": regex}}))
+    archives = folder / "archives"
+    script = cli("render", path, "--as", "cli", "--name", "mine", "-o", archives).stdout
+    request = json.loads(cli("render", path, "--name", "mine").stdout)
+    result, calls = run(script, folder)
+    assert result.returncode == 0, result.stderr
+    assert calls[0][:2] == ["s3api", "head-bucket"]
+    copies = {call[4]: call[3] for call in calls if call[:2] == ["s3", "cp"]}
+    data = request["TrainingJobDefinition"]["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert copies[data] == str(folder / "train.csv")
+    code = json.loads(request["TrainingJobDefinition"]["StaticHyperParameters"]["sagemaker_submit_directory"])
+    with tarfile.open(copies[code]) as archive:
+        assert archive.extractfile("train.py").read().decode() == specs.SCRIPT
+    assert calls[-1][:3] == ["sagemaker", "create-hyper-parameter-tuning-job", "--cli-input-json"]
+    assert json.loads(calls[-1][3]) == request
+    assert request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"][0]["Regex"] == regex
+
+
+def test_an_archive_has_a_name_made_of_its_content(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.script())
+    archives = tmp_path / "archives"
+    for _ in range(2):
+        cli("render", path, "--as", "cli", "-o", archives)
+    assert len(list(archives.iterdir())) == 1
+    (tmp_path / "train.py").write_text("print('score=2;')\n")
+    cli("render", path, "--as", "cli", "-o", archives)
+    assert len(list(archives.iterdir())) == 2
+
+
+def test_archives_go_to_the_users_cache_when_no_folder_is_given(offline, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    script = cli("render", specs.write(tmp_path, specs.script()), "--as", "cli").stdout
+    (archive,) = (tmp_path / "cache" / "sm-tuning").iterdir()
+    assert str(archive) in script
+
+
+def test_a_script_stops_where_something_fails(offline, cli, tmp_path):
+    script = cli("render", specs.write(tmp_path, specs.xgboost()), "--as", "cli").stdout
+    tool = tmp_path / "aws"
+    tool.write_text('#!/bin/sh\necho "$1" >> "$0.calls"\n[ "$1" != s3 ]\n')
+    tool.chmod(0o755)
+    result = subprocess.run(["sh"], input=script, text=True, check=False, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert result.returncode != 0
+    assert "sagemaker" not in (tmp_path / "aws.calls").read_text()
+
+
+def test_uploads_are_encrypted_with_the_jobs_own_key(offline, cli, folder):
+    data = specs.xgboost(estimator={**specs.xgboost()["estimator"], "output_kms_key": "alias/mine"})
+    _, calls = run(cli("render", specs.write(folder, data), "--as", "cli").stdout, folder)
+    copies = [call for call in calls if call[:2] == ["s3", "cp"]]
+    assert copies
+    assert all(call[3:7] == ["--sse", "aws:kms", "--sse-kms-key-id", "alias/mine"] for call in copies)
+
+
+def test_a_bucket_of_ones_own_is_neither_asked_for_nor_made(offline, cli, folder, monkeypatch):
+    monkeypatch.setenv("SM_TUNING_BUCKET", "mine")
+    script = cli("render", specs.write(folder, specs.xgboost()), "--as", "cli").stdout
+    _, calls = run(script, folder)
+    assert {tuple(call[:2]) for call in calls} == {("s3", "cp"), ("sagemaker", "create-hyper-parameter-tuning-job")}
+    assert all(call[4].startswith("s3://mine/") for call in calls[:-1])
+
+
+def test_several_estimators_are_rendered_as_one_job(offline, cli, tmp_path):
+    one = {key: specs.xgboost()[key] for key in ("estimator", "objective_metric_name", "hyperparameter_ranges")}
+    data = specs.xgboost(
+        estimator=None, estimators={"a": one, "b": one}, hyperparameter_ranges=None, objective_metric_name=None
+    )
+    request = json.loads(cli("render", specs.write(tmp_path, data)).stdout)
+    assert [definition["DefinitionName"] for definition in request["TrainingJobDefinitions"]] == ["a", "b"]
+    assert cli("render", tmp_path / "tuning.yaml", "--as", "cli").stdout.count("aws s3 cp ") == 1
