@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from service_requests import NOW, ROLE, Hands, Objects
 
 from sm_tuning.local import ServerInfo, start, stop
-
-XGBOOST_IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+from sm_tuning.local._types import Identity
+from sm_tuning.local.service import Context, SageMakerService
+from sm_tuning.local.store import Store
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,23 @@ def state_dir(tmp_path):
     folder = tmp_path / "state"
     yield folder
     stop(folder)
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
+@pytest.fixture
+def store(tmp_path):
+    ticks = itertools.count(1)
+    opened = Store(tmp_path / "s.sqlite", clock=lambda: NOW + next(ticks))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def service(store, hands):
+    identity = Identity("us-east-1", "123456789012", ROLE, "bucket")
+    objects = Objects("s3://bucket/data/train.csv", "s3://bucket/code/sourcedir.tar.gz")
+    return SageMakerService(Context(store, objects, hands, hands, identity, lambda: NOW))

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 import boto3
 import pytest
+from service_requests import XGBOOST, request
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning.local import start, status, stop
@@ -227,3 +228,60 @@ def test_starting_takes_little_time(state_dir):
     begun = time.process_time()
     start(state_dir)
     assert time.process_time() - begun < 1.0
+
+
+def wait_until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+
+
+def test_a_tuning_job_outlives_the_death_of_its_server(state_dir):
+    info = start(state_dir)
+    s3, sagemaker = client(info, "s3"), client(info, "sagemaker")
+    rows = "\n".join(f"{3 * n % 7},{n},{n % 5}" for n in range(60)).encode()
+    for name in ("train", "validation"):
+        s3.put_object(Bucket=info.bucket, Key=f"data/{name}/rows.csv", Body=rows)
+    sagemaker.create_hyper_parameter_tuning_job(**request(config=XGBOOST_CONFIG, definition=xgboost_on(info)))
+
+    def trials():
+        answer = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName="Job-1")
+        return {one["TrainingJobName"]: one for one in answer["TrainingJobSummaries"]}
+
+    def described():
+        return sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="Job-1")
+
+    wait_until(lambda: any(one["TrainingJobStatus"] == "Completed" for one in trials().values()))
+    kill(info)
+    before = start(state_dir) and trials()
+    wait_until(lambda: described()["HyperParameterTuningJobStatus"] != "InProgress")
+    after = trials()
+    assert described()["HyperParameterTuningJobStatus"] == "Completed"
+    assert described()["TrainingJobStatusCounters"]["Completed"] == len(after) == 4
+    assert {name: after[name]["TunedHyperParameters"] for name in before} == {
+        name: one["TunedHyperParameters"] for name, one in before.items()
+    }
+    logs = client(info, "logs")
+    streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
+    assert {stream["logStreamName"].partition("/")[0] for stream in streams} == set(after)
+
+
+XGBOOST_CONFIG = {
+    "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:rmse"},
+    "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1", "MaxValue": "0.9"}]},
+}
+
+
+def xgboost_on(info):
+    def channel(name):
+        uri = f"s3://{info.bucket}/data/{name}/"
+        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}
+        return {"ChannelName": name, "ContentType": "text/csv", "DataSource": source}
+
+    return {
+        "StaticHyperParameters": {"num_round": "5", "objective": "reg:squarederror"},
+        "AlgorithmSpecification": {"TrainingImage": XGBOOST, "TrainingInputMode": "File"},
+        "InputDataConfig": [channel("train"), channel("validation")],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{info.bucket}/out"},
+    }

@@ -90,12 +90,8 @@ class FrontDoor:
             return self._answer(request, environ)
         except Fault as fault:
             return fault_response(fault, "json" if request is None else protocol_of(request))
-        except NotImplementedError as e:
-            missing = Fault("UnsupportedOperation", f"This server does not do that: {e}", 501)
-            return fault_response(missing, "json" if request is None else protocol_of(request))
-        except Exception:  # noqa: BLE001  (the last resort: the caller gets AWS's answer, the log the traceback)
-            _log.exception("the request failed: %s", environ.get("REQUEST_URI"))
-            failure = Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
+        except Exception as e:  # noqa: BLE001  (the last resort: the caller gets AWS's answer, the log the traceback)
+            failure = _failure(e, environ)
             return fault_response(failure, "json" if request is None else protocol_of(request))
 
     def _answer(self, request: Incoming, environ: WSGIEnvironment) -> Response:
@@ -129,6 +125,15 @@ class FrontDoor:
             self._keeper.sync_objects(bucket, [key])
         elif bucket:
             self._keeper.sync_bucket(bucket)
+
+
+def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
+    """Return the refusal that stands for an unexpected error, and log the traceback."""
+    if isinstance(error, RuntimeError) and "has not been implemented" in str(error):
+        # moto's words. 501 is not tried again by the SDKs, as 500 would be.
+        return Fault("UnsupportedOperation", f"The local SageMaker does not do that: {error}.", 501)
+    _log.error("the request failed: %s", environ.get("REQUEST_URI"), exc_info=error)
+    return Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
 
 
 def _check_origin(request: Incoming) -> None:
