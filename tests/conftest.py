@@ -84,18 +84,17 @@ def network() -> Iterator[Network]:
         yield guard
 
 
-@pytest.fixture
-def real_aws(
-    own_environment: Mapping[str, str], network: Network, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Mapping[str, str]]:
-    """Give back this machine's AWS settings and the network, for a test that is marked aws."""
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED"):
-        monkeypatch.delenv(name)
-    for name, value in own_environment.items():
-        monkeypatch.setenv(name, value)
-    network.is_open = True
-    yield own_environment
-    network.is_open = False
+@pytest.fixture(scope="module")
+def real_aws(own_environment: Mapping[str, str], network: Network) -> Iterator[Mapping[str, str]]:
+    """Give back this machine's AWS settings and the network, for tests that are marked aws."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED"):
+            patch.delenv(name)
+        for name, value in own_environment.items():
+            patch.setenv(name, value)
+        network.is_open = True
+        yield own_environment
+        network.is_open = False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

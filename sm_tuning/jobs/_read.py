@@ -65,12 +65,13 @@ class Best(NamedTuple):
 
 
 def describe(aws: Aws, name: str) -> dict[str, Any]:
-    """Return DescribeHyperParameterTuningJob's answer.
+    """Return DescribeHyperParameterTuningJob's answer, without what botocore adds about the HTTP exchange.
 
     Raises:
         JobNotFoundError: there is no such job.
     """
-    return aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
+    answer = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
+    return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
 
 
 def status_of(description: Mapping[str, Any]) -> TuningStatus:
