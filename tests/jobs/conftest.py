@@ -12,19 +12,26 @@ from moto import mock_aws
 from sm_tuning.aws import Aws, connect
 
 
-@pytest.fixture
-def sagemaker() -> FakeSageMaker:
-    return FakeSageMaker()
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """One session for all tests, because it keeps the service models that it has read."""
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 
 
 @pytest.fixture
-def connected(sagemaker: FakeSageMaker) -> Iterator[Callable[..., Aws]]:
+def sagemaker(session: boto3.Session) -> Iterator[FakeSageMaker]:
+    fake = FakeSageMaker()
+    fake.register(session)
+    yield fake
+    fake.unregister(session)
+
+
+@pytest.fixture
+def connected(session: boto3.Session, sagemaker: FakeSageMaker) -> Iterator[Callable[..., Aws]]:
     """Make connections with settings in place of the environment's; closes them in the end."""
     made: list[Aws] = []
 
     def make(**environ: str) -> Aws:
-        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-        sagemaker.register(session)
         made.append(connect(session=session, environ=environ))
         return made[-1]
 

@@ -86,6 +86,9 @@ class FakeSageMaker:
     def register(self, session: boto3.Session) -> None:
         session.events.register("before-send.sagemaker", self._answer)
 
+    def unregister(self, session: boto3.Session) -> None:
+        session.events.unregister("before-send.sagemaker", self._answer)
+
     def put(self, **description: Any) -> None:
         made = job(**description)
         self.jobs[made["HyperParameterTuningJobName"].lower()] = made
