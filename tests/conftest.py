@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Properties say what holds, not how fast a busy machine is.
+settings.register_profile("sm_tuning", deadline=None)
+settings.load_profile("sm_tuning")
 
 #: Variables of this machine that would change what a test does; tests that are marked aws get them back.
 _PREFIXES = ("AWS_", "SM_TUNING_")

@@ -2,7 +2,7 @@
 
 from sm_tuning.jobs._control import WarmStartKind, stop, warm_start
 from sm_tuning.jobs._display import shown_progress
-from sm_tuning.jobs._launch import OnProgress, launch
+from sm_tuning.jobs._launch import OnProgress, Plan, launch, plan, send
 from sm_tuning.jobs._progress import Progress, Running, line, progress_of, render
 from sm_tuning.jobs._read import (
     Best,
@@ -27,6 +27,7 @@ __all__ = [
     "ObjectiveStatus",
     "OnProgress",
     "OnUpdate",
+    "Plan",
     "Progress",
     "Running",
     "TrainingStatus",
@@ -42,8 +43,10 @@ __all__ = [
     "line",
     "list_jobs",
     "outcome",
+    "plan",
     "progress_of",
     "render",
+    "send",
     "shown_progress",
     "status",
     "status_of",

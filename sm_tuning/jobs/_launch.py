@@ -68,14 +68,14 @@ def launch(
         ServiceError: AWS refused or could not be reached.
     """
     say = on_progress or _log.info
-    plan = _plan(aws, tuning)
+    planned = plan(aws, tuning)
     names = _names(tuning, name, now, new_token)
     chosen = next(names)
-    request = plan.request(chosen, aws.region)
+    request = planned.request(chosen, aws.region)
     if name is not None:
         _check_is_free(aws, name)
     _check_parents(aws, tuning)
-    _send(aws, plan, say)
+    send(aws, planned, say)
     while True:
         say(f"creating tuning job {chosen}")
         try:
@@ -84,13 +84,13 @@ def launch(
             following = next(names, None)
             if following is None:
                 raise
-            chosen, request = following, plan.request(following, aws.region)
+            chosen, request = following, planned.request(following, aws.region)
         else:
             return chosen
 
 
-class _Plan(NamedTuple):
-    """All that a job needs beside its name.
+class Plan(NamedTuple):
+    """All that a job needs beside its name; making one uploads and creates nothing.
 
     Attributes:
         staged: the tuning with S3 URIs in place of local paths, and what must be uploaded for that.
@@ -105,10 +105,23 @@ class _Plan(NamedTuple):
     bucket: Bucket | None
 
     def request(self, name: str, region: str) -> dict[str, Any]:
+        """The parameters of CreateHyperParameterTuningJob, checked against the service's model.
+
+        Raises:
+            SpecError: they break a rule.
+        """
         return to_request(self.staged.tuning, name=name, region=region, role=self.role, output_path=self.output_path)
 
 
-def _plan(aws: Aws, tuning: Tuning) -> _Plan:
+def plan(aws: Aws, tuning: Tuning) -> Plan:
+    """Find role and bucket, read scripts and data, and name them by their content.
+
+    Asks AWS only for what the spec and the environment leave open.
+
+    Raises:
+        SpecError: the tuning cannot be launched as it is.
+        ServiceError: AWS refused or could not be reached.
+    """
     estimators = [definition.estimator for _, definition in tuning.definitions]
     roles = {role: find_role(aws, role) for role in dict.fromkeys(estimator.role for estimator in estimators)}
     tuning = _with_estimators(tuning, lambda estimator: _with_arn(estimator, roles))
@@ -116,7 +129,7 @@ def _plan(aws: Aws, tuning: Tuning) -> _Plan:
     bucket = None if given else find_bucket(aws, next(iter(roles.values())))
     root = given.rstrip("/") if given else f"s3://{bucket.name if bucket else ''}/sm-tuning"
     staged = stage(tuning, code_prefix=f"{root}/code", data_prefix=f"{root}/data")
-    return _Plan(staged, roles.get(None), given or f"{root}/output", bucket)
+    return Plan(staged, roles.get(None), given or f"{root}/output", bucket)
 
 
 def _with_estimators(tuning: Tuning, change: Callable[[AnyEstimator], AnyEstimator]) -> Tuning:
@@ -174,18 +187,27 @@ def _check_parents(aws: Aws, tuning: Tuning) -> None:
             )
 
 
-def _send(aws: Aws, plan: _Plan, say: OnProgress) -> None:
-    """Upload what is not in S3 yet; the default bucket comes into being with its first use."""
-    keys = {definition.estimator.output_kms_key for _, definition in plan.staged.tuning.definitions}
-    bucket = plan.bucket
+def send(aws: Aws, planned: Plan, say: OnProgress) -> None:
+    """Upload what is not in S3 yet; the default bucket comes into being with its first use.
+
+    Args:
+        aws: the connection.
+        planned: what the job needs.
+        say: called with a few words for each step that takes time.
+
+    Raises:
+        ServiceError: S3 refused.
+    """
+    keys = {definition.estimator.output_kms_key for _, definition in planned.staged.tuning.definitions}
+    bucket = planned.bucket
     owners = {bucket.name: bucket.owner} if bucket is not None and bucket.owner is not None else {}
     if bucket is not None and ensure_bucket(aws, bucket):
         say(f"created the bucket {bucket.name}")
-    if not plan.staged.uploads:
+    if not planned.staged.uploads:
         return
-    say(f"uploading {len(plan.staged.uploads)} files that are named by their content")
+    say(f"uploading {len(planned.staged.uploads)} files that are named by their content")
     options = UploadOptions(kms_key=keys.pop() if len(keys) == 1 else None, owners=owners)
-    done = upload(aws, plan.staged.uploads, options=options)
+    done = upload(aws, planned.staged.uploads, options=options)
     say(f"uploaded {len(done.sent)} files ({done.size:,} bytes); {len(done.kept)} were there already")
 
 
@@ -201,3 +223,6 @@ def _create(aws: Aws, request: dict[str, Any]) -> None:
         if not was_retried(error):
             raise
         _log.info("the service had created the job when it was asked the first time")
+
+
+_plan, _send = plan, send  # the names by which `sm-tuning render` has them
