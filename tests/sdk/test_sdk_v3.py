@@ -25,7 +25,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
     state = tmp_path_factory.mktemp("state")
     with smt.local.connect(state_dir=state) as server:
         environ = {**os.environ, "SM_TUNING_STATE_DIR": str(state)}
-        program = [sys.executable, str(HERE / "_tune.py"), str(HERE / "_source"), server.info.bucket, server.info.role_arn]
+        arguments = [str(HERE / "_source"), server.info.bucket, server.info.role_arn]
+        program = [sys.executable, str(HERE / "_tune.py"), *arguments]
         done = subprocess.run(program, env=environ, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
         said = json.loads(done.stdout.splitlines()[-1])
