@@ -59,8 +59,7 @@ def output_options(command: Callable[P, None]) -> Callable[..., None]:
     @click.option("-o", "--output", "path", type=click.Path(path_type=Path), help="Write to a file, not to stdout.")
     @functools.wraps(command)
     def wrapped(*args: Any, format_: str | None, path: Path | None, **kwargs: Any) -> None:
-        ending = path.suffix.removeprefix(".").lower() if path else ""
-        output = Output(format_ or (ending if ending in FORMATS else "table"), path)
+        output = Output(format_ or _format_of(path), path)
         if path and not path.parent.is_dir():
             raise SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
         if output.format == "parquet" and path is None and sys.stdout.isatty():
@@ -68,6 +67,17 @@ def output_options(command: Callable[P, None]) -> Callable[..., None]:
         command(*args, output=output, **kwargs)  # type: ignore[arg-type]
 
     return wrapped
+
+
+def _format_of(path: Path | None) -> str:
+    """The format that a file's name says; a table for none."""
+    ending = path.suffix.lower() if path else ""
+    found = {"": "table", ".txt": "table", **{f".{name}": name for name in FORMATS[1:]}}.get(ending)
+    if found is None:
+        raise SpecError(
+            f"the name {str(path)!r} says no format: end it in .csv, .json, .parquet or .txt, or give --format"
+        )
+    return found
 
 
 def emit(content: str | bytes) -> None:

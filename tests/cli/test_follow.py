@@ -293,6 +293,19 @@ def test_starting_and_stopping_the_local_server(tmp_path):
     assert program("local", "status", environ=environ).returncode == 3
 
 
+def test_local_starts_a_server_where_none_runs_and_leaves_it_running(tmp_path):
+    environ = {"SM_TUNING_STATE_DIR": str(tmp_path)}
+    try:
+        result = program("list", "--local", "--format", "json", environ=environ)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
+        running = program("local", "status", environ=environ)
+        assert running.returncode == 0
+        assert program("list", "--local", environ=environ).returncode == 0
+        assert program("local", "status", environ=environ).stdout == running.stdout
+    finally:
+        program("local", "stop", environ=environ)
+
+
 def test_a_server_in_the_foreground_ends_when_it_is_interrupted(tmp_path):
     command = [*PROGRAM, "local", "start", "--foreground", "--state-dir", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))

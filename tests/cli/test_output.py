@@ -110,6 +110,16 @@ def test_the_format_asked_for_wins_over_the_name_of_the_file(runner, program, tm
     assert len(json.loads(file.read_text())) == 2
 
 
+def test_a_name_that_says_an_unknown_format_is_refused(runner, program, tmp_path):
+    result = runner.invoke(program, ["show", "-o", str(tmp_path / "frame.xlsx")])
+    assert result.exit_code == 2
+    assert "says no format: end it in .csv, .json, .parquet or .txt, or give --format" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    for name in ("frame.txt", "frame"):
+        assert runner.invoke(program, ["show", "-o", str(tmp_path / name)]).exit_code == 0
+        assert (tmp_path / name).read_text().startswith("eta  depth")
+
+
 def test_a_folder_that_is_missing_is_said_before_any_work(runner, program, tmp_path):
     result = runner.invoke(program, ["show", "-o", str(tmp_path / "no" / "frame.csv")])
     assert result.exit_code == 2
