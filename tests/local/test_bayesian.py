@@ -140,6 +140,13 @@ class TestSearch:
             trials.append(Trial(index, chooser.ask(trials), value, finished=True))
         assert MIXED.point_of(chooser.ask(trials)) is not None
 
+    def test_a_space_with_nothing_to_choose_is_asked_without_harm(self):
+        chooser = make("Bayesian", space_of({}), seed=0, maximize=False)
+        trials: list[Trial] = []
+        for index in range(1, 8):
+            trials.append(Trial(index, chooser.ask(trials), 1.0, finished=True))
+        assert all(t.hyperparameters == {} for t in trials)
+
     def test_trials_of_another_space_are_left_out(self):
         chooser = make("Bayesian", MIXED, seed=0, maximize=False)
         trials = [t for t in run(MIXED, mixed, 0, 12) if t.finished]

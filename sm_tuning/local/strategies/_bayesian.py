@@ -120,7 +120,11 @@ class BayesianSearch(NeverStops):
             else:
                 pending.append(row)
         width = len(self._space.dimensions)
-        return _Data(np.array(rows).reshape(-1, width), _as_bad_as_any(costs), np.array(pending).reshape(-1, width))
+        return _Data(
+            np.array(rows).reshape(len(rows), width),
+            _as_bad_as_any(costs),
+            np.array(pending).reshape(len(pending), width),
+        )
 
     def _row(self, trial: Trial) -> list[float] | None:
         point = self._space.point_of(trial.hyperparameters)
