@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # Two stamps, so that the demo installs only what a user of the local SageMaker needs.
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
+# The AWS CLI pins a botocore of its own, so that it lives apart; the tests find it on their PATH.
+AWSCLI := $(CURDIR)/$(VENV)/awscli
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix bench docs clean
@@ -24,13 +26,15 @@ $(LOCAL): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[all,sdk,dev]'
+	$(PYTHON) -m venv $(AWSCLI)
+	$(AWSCLI)/bin/python -m pip install --quiet awscli
 	@touch $@ $(LOCAL)
 
 demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tuning job on this machine
 	$(BIN)/python docs/demo.py
 
 test: $(DEV)  ## every test
-	$(BIN)/python -m pytest
+	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .
