@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sm_tuning.request._model import _service_model, has_operation, validation_message, violations
 from sm_tuning.request._patterns import matches
 
+PATTERN = "Member must satisfy regular expression pattern"
 ROLE = "arn:aws:iam::123456789012:role/R"
 
 
@@ -103,7 +104,7 @@ def test_several_violations_are_joined_and_counted():
         (
             {"Environment": {"1A": "x"}},
             "environment",
-            "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z_][a-zA-Z0-9_]*]",
+            f"Map keys must satisfy constraint: [{PATTERN}: [a-zA-Z_][a-zA-Z0-9_]*]",
             "pattern",
         ),
         (
