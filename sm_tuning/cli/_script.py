@@ -15,7 +15,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws, Bucket, split_uri
 from sm_tuning.cli._exit import say
 from sm_tuning.cli._output import to_json, write_file
-from sm_tuning.jobs._launch import _plan, _send
+from sm_tuning.jobs import plan, send
 from sm_tuning.request import Upload, base_name, unique_name
 from sm_tuning.spec import Tuning
 
@@ -52,13 +52,13 @@ def prepare(aws: Aws, tuning: Tuning, name: str | None, *, upload: bool = False)
         SpecError: the tuning cannot be launched as it is.
         ServiceError: AWS refused or could not be reached.
     """
-    plan = _plan(aws, tuning)
+    planned = plan(aws, tuning)
     name = name or unique_name(base_name(tuning), now=datetime.now(UTC), token=secrets.token_hex(2))
-    request = plan.request(name, aws.region)
+    request = planned.request(name, aws.region)
     if upload:
-        _send(aws, plan, say)
+        send(aws, planned, say)
         return Rendered(request, aws.region, (), None)
-    return Rendered(request, aws.region, plan.staged.uploads, plan.bucket)
+    return Rendered(request, aws.region, planned.staged.uploads, planned.bucket)
 
 
 def shell_script(rendered: Rendered, folder: Path) -> str:
