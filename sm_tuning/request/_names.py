@@ -13,11 +13,11 @@ from sm_tuning.spec import ContainerEstimator, Tuning
 MAX_NAME = 32
 
 _OURS = re.compile(r"^(?P<base>.+)-\d{6}-\d{6}-[0-9a-f]{4}$")
-_SUFFIX = len("-YYMMDD-HHMMSS-xxxx")
+_SUFFIX = len("-261120-171503-a1b2")
 
 
 def unique_name(base: str | None, *, now: datetime, token: str) -> str:
-    """A name that no other job has: ``<base>-YYMMDD-HHMMSS-<4 hex>``.
+    """A name that no other job has: ``<base>-<date>-<time>-<four hexadecimal digits>``.
 
     Args:
         base: trimmed to what fits; characters that a name may not hold become dashes.

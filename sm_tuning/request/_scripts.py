@@ -39,7 +39,8 @@ _ENABLED = {
 }
 _OPTIONS = {
     "torch_distributed": {},
-    "pytorchddp": {"custom_mpi_options": "sagemaker_pytorch_ddp_custom_mpi_options"},
+    # The toolkit starts pytorchddp with its SMDataParallel runner, which reads that runner's options (runner.py).
+    "pytorchddp": {"custom_mpi_options": "sagemaker_distributed_dataparallel_custom_mpi_options"},
     "mpi": {
         "processes_per_host": "sagemaker_mpi_num_of_processes_per_host",
         "custom_mpi_options": "sagemaker_mpi_custom_mpi_options",

@@ -97,6 +97,7 @@ def test_values_for_an_algorithm_are_plain():
         ({"estimator": xgboost(environment={"A-B": "1"})}, "job", "estimator.environment:"),
         ({"estimator": xgboost(tags={"a?": "1"})}, "job", "estimator.tags:"),
         ({"estimator": xgboost(hyperparameters={"a": "x" * 2501})}, "job", "estimator.hyperparameters:"),
+        ({"estimator": xgboost(hyperparameters={"a": "x\ny"})}, "job", "estimator.hyperparameters:"),
         ({"estimator": xgboost(subnets=["_"], security_group_ids=["sg-1"])}, "job", "estimator.subnets:"),
         ({"hyperparameter_ranges": {"e": {"values": ["a", "x" * 257]}}}, "job", "hyperparameter_ranges:"),
         ({"inputs": {"train": {"uri": "s3://b/d", "instance_groups": [""]}}}, "job", "inputs.train:"),

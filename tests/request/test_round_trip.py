@@ -11,7 +11,7 @@ from strategies import REGION, tunings
 from sm_tuning.request import from_description, resolved, to_request, violations
 
 OPERATION = "CreateHyperParameterTuningJob"
-ROUND_TRIP = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ROUND_TRIP = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ def test_the_toolkit_is_told_what_to_run_in_json():
         (1e-05, "1e-05"),
         ({"a": [1, "ü"]}, '{"a": [1, "ü"]}'),
         ("5", '"5"'),
+        ("a\nb", r'"a\nb"'),
     ],
 )
 def test_values_for_a_script_are_json(value, text):
@@ -78,7 +79,7 @@ def test_categorical_values_for_a_script_are_json():
             {"pytorchddp": {"enabled": True, "custom_mpi_options": "-x A"}},
             {
                 "sagemaker_pytorch_ddp_enabled": "true",
-                "sagemaker_pytorch_ddp_custom_mpi_options": '"-x A"',
+                "sagemaker_distributed_dataparallel_custom_mpi_options": '"-x A"',
                 "sagemaker_instance_type": '"ml.g5.xlarge"',
             },
         ),
