@@ -1,22 +1,22 @@
 """The one tree of errors that sm_tuning raises.
 
-    SmTuningError
-    ├── SpecError               the spec, or an argument, breaks a rule              exit code 2
-    │   └── MissingExtraError   a feature needs an extra that is not installed
-    ├── JobError                the job ended badly                                  exit code 1
-    │   ├── JobFailedError      it ended as Failed
-    │   ├── JobStoppedError     it was stopped before it was done
-    │   └── WaitTimeoutError    it had not ended when the time given to wait was up
-    └── ServiceError            AWS (or the local SageMaker) refused or is not there exit code 3
-        ├── AccessDeniedError   the credentials may not do this
-        ├── CredentialsError    there are no credentials, or they are wrong or expired
-        ├── EndpointError       no answer from the endpoint
-        ├── InvalidRequestError the service says that the request is not valid
-        ├── JobNotFoundError    there is no job of that name
-        ├── NameTakenError      there is a job of that name already
-        ├── QuotaError          a limit of the account
-        ├── ThrottledError      too many calls, also after the retries
-        └── LocalServerError    the local SageMaker cannot start, or its state is in use
+SmTuningError
+├── SpecError               the spec, or an argument, breaks a rule              exit code 2
+│   └── MissingExtraError   a feature needs an extra that is not installed
+├── JobError                the job ended badly                                  exit code 1
+│   ├── JobFailedError      it ended as Failed
+│   ├── JobStoppedError     it was stopped before it was done
+│   └── WaitTimeoutError    it had not ended when the time given to wait was up
+└── ServiceError            AWS (or the local SageMaker) refused or is not there exit code 3
+    ├── AccessDeniedError   the credentials may not do this
+    ├── CredentialsError    there are no credentials, or they are wrong or expired
+    ├── EndpointError       no answer from the endpoint
+    ├── InvalidRequestError the service says that the request is not valid
+    ├── JobNotFoundError    there is no job of that name
+    ├── NameTakenError      there is a job of that name already
+    ├── QuotaError          a limit of the account
+    ├── ThrottledError      too many calls, also after the retries
+    └── LocalServerError    the local SageMaker cannot start, or its state is in use
 """
 
 from __future__ import annotations

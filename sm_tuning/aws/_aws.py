@@ -203,9 +203,12 @@ def connect(
         environ: where ``AWS_REGION`` and our own settings are read from; boto3 reads the real environment.
 
     Raises:
-        SpecError: both ``session`` and ``profile`` are given.
+        SpecError: both ``session`` and ``profile`` are given, or an endpoint is no URL.
         CredentialsError: there is no such profile.
     """
+    for name, url in (("endpoint_url", endpoint_url), ("AWS_ENDPOINT_URL", environ.get("AWS_ENDPOINT_URL"))):
+        if url and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise SpecError(f"{name} must be a URL such as http://127.0.0.1:8000, but got {url!r}")
     if session is not None and profile is not None:
         raise SpecError(f"give session= or profile=, not both, but got session={session!r} and profile={profile!r}")
     if session is not None:

@@ -223,6 +223,3 @@ def _create(aws: Aws, request: dict[str, Any]) -> None:
         if not was_retried(error):
             raise
         _log.info("the service had created the job when it was asked the first time")
-
-
-_plan, _send = plan, send  # the names by which `sm-tuning render` has them

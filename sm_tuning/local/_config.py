@@ -111,6 +111,7 @@ class ServerInfo:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "SM_TUNING_ROLE": self.role_arn,
         }
 
     def as_dict(self) -> dict[str, str | int]:

@@ -35,13 +35,23 @@ class Metric:
 
 @dataclass(frozen=True)
 class Definition:
-    """What the trials of one training job definition have in common; ``name`` is None in a single-algorithm job."""
+    """What the trials of one training job definition have in common.
+
+    Attributes:
+        name: None in a single-algorithm job.
+        objective: the objective's metric name.
+        maximize: its direction.
+        ranges: the tuned hyperparameters.
+        metrics: all that are defined.
+        predefined: whether the metrics come with the image: dozens, of which a job emits a few.
+    """
 
     name: str | None
     objective: str
     maximize: bool
     ranges: tuple[Range, ...]
     metrics: tuple[Metric, ...]
+    predefined: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,12 +116,14 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
     name = objective.get("MetricName") or definition.get("StaticHyperParameters", {}).get(
         "_tuning_objective_metric", ""
     )
+    entries = definition.get("AlgorithmSpecification", {}).get("MetricDefinitions", [])
     return Definition(
         name=definition.get("DefinitionName"),
         objective=name,
         maximize=objective.get("Type") == "Maximize",
         ranges=_ranges_of(definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {}),
-        metrics=_metrics_of(definition.get("AlgorithmSpecification", {}).get("MetricDefinitions", []), name),
+        metrics=_metrics_of(entries, name),
+        predefined=name != OBJECTIVE_ALIAS and any(entry["Name"] == OBJECTIVE_ALIAS for entry in entries),
     )
 
 

@@ -103,11 +103,15 @@ def _fixed_columns(ordered: Mapping[Job, Sequence[Trial]], details: Mapping[str,
 def _metric_columns(
     rows: Sequence[tuple[Job, Trial]], per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, Detail]
 ) -> dict[str, list[float | None]]:
-    """``metric:<name>`` of every metric that is not the objective of all its trials: the defined ones, then others."""
+    """``metric:<name>`` of every metric that is not the objective of all its trials: the defined ones, then others.
+
+    Of the dozens that a built-in algorithm could emit, only those that a trial did.
+    """
     names = {
         metric.name: None
         for job in per_job
         for definition in job.definitions
+        if not definition.predefined
         for metric in definition.metrics
         if metric.name != definition.objective
     }

@@ -112,7 +112,7 @@ def test_a_running_job_has_its_running_trials_last_and_asks_for_no_details_of_th
         del running[member]
     sagemaker.put("job", [running], HyperParameterTuningJobStatus="InProgress")
     table = trials(aws, "job")
-    assert dtypes(table) == {**TUNED, **TRIALS, "metric:train:rmse": "float64"}
+    assert dtypes(table) == {**TUNED, **TRIALS}
     row = table.iloc[0]
     assert row["TrainingStartTime"] is pd.NaT
     assert not row["IsBest"]
@@ -129,7 +129,7 @@ def test_a_failed_job_without_any_finished_trial_gives_the_whole_frame(sagemaker
     failed = [training_job("job", number, TrainingStartTime=None, TrainingEndTime=None) for number in range(1, 6)]
     sagemaker.put("job", failed, HyperParameterTuningJobStatus="Failed")
     table = trials(aws, "job")
-    assert dtypes(table) == {**TUNED, **TRIALS, "metric:train:rmse": "float64"}
+    assert dtypes(table) == {**TUNED, **TRIALS}
     assert table["TrainingJobStatus"].eq("Failed").all()
     assert table["BestSoFar"].isna().all()
     assert not table["IsBest"].any()
@@ -141,9 +141,21 @@ def test_no_trials_give_no_rows_and_the_same_columns(sagemaker: FakeSageMaker, a
     sagemaker.put("job", [])
     sagemaker.put("more", [])
     table = trials(aws, names)
-    expected = {**TUNED, **TRIALS, "metric:train:rmse": "float64"} if names else dict(TRIALS)
+    expected = {**TUNED, **TRIALS} if names else dict(TRIALS)
     assert dtypes(table) == expected
     assert len(table) == 0
+
+
+def test_a_script_has_a_column_for_each_metric_that_it_defines_and_a_built_in_algorithm_for_those_emitted(
+    sagemaker: FakeSageMaker, aws: Aws
+) -> None:
+    silent = training_job("job", 1, objective_status="Failed")
+    silent.pop("FinalMetricDataList", None)
+    sagemaker.put("job", [silent])
+    assert "metric:train:rmse" not in trials(aws, "job")
+    definitions = sagemaker.jobs["job"]["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
+    definitions[:] = [entry for entry in definitions if entry["Name"] != "ObjectiveMetric"]
+    assert trials(aws, "job")["metric:train:rmse"].isna().all()
 
 
 def test_several_jobs_share_the_union_of_their_columns(sagemaker: FakeSageMaker, aws: Aws) -> None:
