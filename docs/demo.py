@@ -8,21 +8,28 @@ import sm_tuning as smt
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo-output"
+SHOWN = ["eta", "max_depth", "subsample", "FinalObjectiveValue", "BestSoFar", "TrainingJobStatus"]
 
 
 def main() -> None:
     """Tune, print the best trial, and leave the frames as CSV files in ``demo-output/``."""
     OUTPUT.mkdir(exist_ok=True)
     with smt.local.connect() as server:
-        print(f"SageMaker on this machine: {server.info.endpoint_url}")
-        job = smt.launch(ROOT / "estimators" / "xgboost-diabetes.yaml")
-        print(f"Tuning job: {job.name}")
-        job.wait()
+        print(f"The SageMaker on this machine answers at {server.info.endpoint_url}")
+        job = smt.launch(ROOT / "estimators" / "xgboost-diabetes.yaml", wait=True)
         frames = {"trials": job.trials(), "curves": job.curves(), "logs": job.logs()}
-        best = job.best
+        show_best(job.best)
+    print(f"\n{frames['trials'][SHOWN].to_string(index=False)}\n")
     for name, frame in frames.items():
         frame.to_csv(OUTPUT / f"{name}.csv", index=False)
-        print(f"demo-output/{name}.csv: {len(frame)} rows")
+        print(f"demo-output/{name}.csv: {len(frame):,} rows")
+
+
+def show_best(best: smt.BestTrial | None) -> None:
+    """Print the trial that the service ranks first."""
+    if best is None:
+        print("no trial has an objective value")
+        return
     print(f"\nBest trial: {best.training_job_name}")
     print(f"  {best.metric_name} = {best.objective_value:.4f}")
     for name, value in best.hyperparameters.items():
