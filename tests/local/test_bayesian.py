@@ -13,7 +13,8 @@ from scipy.stats import norm
 
 from sm_tuning.local._types import Trial
 from sm_tuning.local.strategies import Space, make, space_of
-from sm_tuning.local.strategies._acquisition import Encoder, log_h
+from sm_tuning.local.strategies._acquisition import log_h
+from sm_tuning.local.strategies._encoder import Encoder
 from sm_tuning.local.strategies._gp import (
     Hyperparameters,
     Posterior,

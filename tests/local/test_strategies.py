@@ -171,7 +171,6 @@ class TestMake:
     @pytest.mark.parametrize(
         ("strategy", "config", "words"),
         [
-            ("Hyperband", {}, "Hyperband strategy is not available"),
             ("Genetic", {}, "unknown strategy 'Genetic'"),
             ("Random", {"HyperbandStrategyConfig": {}}, "takes no StrategyConfig"),
         ],

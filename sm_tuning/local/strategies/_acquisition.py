@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import erfcx, log_ndtr
+from scipy.special import erfcx, log_ndtr, logsumexp
 
-from sm_tuning.local.strategies._gp import Posterior
-from sm_tuning.local.strategies._space import Categorical, Continuous, Dimension, Space
+from sm_tuning.local.strategies._encoder import Encoder
+from sm_tuning.local.strategies._space import Categorical, Continuous, Dimension
 
 Array = NDArray[np.float64]
 
@@ -48,59 +49,44 @@ def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
     return np.asarray(np.log(std) + log_h((best - mean) / std))
 
 
+class Model(Protocol):
+    """What the acquisition needs of a surrogate."""
+
+    def at(self, rows: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation at each row."""
+
+    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, float, Array, Array]:
+        """Mean, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
+
+
 @dataclass(frozen=True)
-class Encoder:
-    """Points of a space as rows of numbers, for the model.
+class Belief:
+    """Models that each could be the truth, with the lowest cost that each is to improve upon."""
 
-    Numeric dimensions become positions in [0, 1] on their own scale; an integer takes only the positions of
-    whole numbers, so that the model never tells two inputs apart that train the same. A categorical value
-    becomes its index, which the kernel compares for equality alone.
-    """
+    models: Sequence[Model]
+    bests: Sequence[float]
 
-    space: Space
+    def score(self, rows: Array) -> Array:
+        """The logarithm of the expected improvement at each row, the expectation taken over the models too."""
+        every = [log_expected_improvement(*m.at(rows), b) for m, b in zip(self.models, self.bests, strict=True)]
+        return np.asarray(logsumexp(every, axis=0) - math.log(len(every)))
 
-    @property
-    def categorical(self) -> NDArray[np.bool_]:
-        """Which columns hold an index."""
-        return np.array([isinstance(d, Categorical) for d in self.space.dimensions], dtype=bool)
-
-    @property
-    def continuous(self) -> NDArray[np.bool_]:
-        """Which columns may take any position."""
-        return np.array([isinstance(d, Continuous) for d in self.space.dimensions], dtype=bool)
-
-    def encode(self, point: tuple[str, ...]) -> list[float]:
-        """One row; raises ValueError for a value that is none of its dimension's."""
-        pairs = zip(self.space.dimensions, point, strict=True)
-        return [float(d.values.index(v)) if isinstance(d, Categorical) else d.encode(v) for d, v in pairs]
-
-    def decode(self, row: Array) -> tuple[str, ...]:
-        """The point that a row stands for."""
-        pairs = zip(self.space.dimensions, row, strict=True)
-        return tuple(
-            d.values[int(v)] if isinstance(d, Categorical) else d.decode(min(max(float(v), 0.0), 1.0)) for d, v in pairs
-        )
-
-    def snap(self, units: Array) -> Array:
-        """Rows of positions in [0, 1] to rows that stand for points (integers whole, categories indices)."""
-        columns = [_snap(d, units[:, j]) for j, d in enumerate(self.space.dimensions)]
-        return np.stack(columns, axis=1) if columns else units
+    def score_and_slope(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, Array]:
+        """The same at one row, and its slope along the ``free`` columns."""
+        pairs = [_log_improvement(m, b, row, free) for m, b in zip(self.models, self.bests, strict=True)]
+        values = np.array([value for value, _ in pairs])
+        total = float(logsumexp(values))
+        return total - math.log(len(pairs)), np.exp(values - total) @ np.array([slope for _, slope in pairs])
 
 
-def _snap(dimension: Dimension, u: Array) -> Array:
-    u = np.clip(u, 0.0, 1.0)
-    if isinstance(dimension, Continuous):
-        return u
-    count = dimension.count
-    if isinstance(dimension, Categorical):
-        return np.minimum(np.floor(u * count), count - 1)
-    if count == 1:
-        return np.zeros_like(u)
-    if dimension.scaling != "Logarithmic":
-        return np.round(u * (count - 1)) / (count - 1)
-    a, b = math.log(dimension.low), math.log(dimension.high)
-    whole = np.clip(np.round(np.exp(a + u * (b - a))), dimension.low, dimension.high)
-    return np.asarray((np.log(whole) - a) / (b - a))
+def _log_improvement(model: Model, best: float, row: Array, free: NDArray[np.bool_]) -> tuple[float, Array]:
+    mean, std, d_mean, d_std = model.gradient_at(row, free)
+    std = max(std, _SMALLEST_STD)
+    z = (best - mean) / std
+    log_of_h = float(log_h(np.array([z]))[0])
+    cdf_by_h = math.exp(min(float(log_ndtr(z)) - log_of_h, 700.0))
+    d_z = (-d_mean - z * d_std) / std
+    return math.log(std) + log_of_h, d_std / std + cdf_by_h * d_z
 
 
 @dataclass(frozen=True)
@@ -113,12 +99,12 @@ class Search:
     starts: int = 4
     rounds: int = 2
     iterations: int = 20
+    fantasies: int = 4
 
 
 def maximise(
-    posterior: Posterior,
+    belief: Belief,
     encoder: Encoder,
-    best: float,
     incumbents: Array,
     asked: Array | None,
     rng: np.random.Generator,
@@ -130,9 +116,8 @@ def maximise(
     of them, gradients climb along the continuous columns and single steps along the discrete ones.
 
     Args:
-        posterior: the model of the costs.
+        belief: the models of the costs.
         encoder: the space.
-        best: the cost to improve upon.
         incumbents: rows of low cost, to look around.
         asked: rows whose crowded neighbourhoods are to be left alone this time; ``None`` for no such care.
         rng: the randomness of this ask.
@@ -144,12 +129,12 @@ def maximise(
             _around(encoder, incumbents, rng, search.around),
         ]
     )
-    scores = log_expected_improvement(*posterior.at(rows), best)
+    scores = belief.score(rows)
     if asked is not None:
         scores[crowded(rows, asked, encoder.categorical)] -= _OUT_OF_THE_WAY
     order = np.argsort(-scores, kind="stable")
     starts = rows[_spread(rows, order, search.starts)]
-    climbed = [_climb(posterior, encoder, best, start, search) for start in starts]
+    climbed = [_climb(belief, encoder, start, search) for start in starts]
     found = np.array([row for _, row in climbed])
     values = np.array([value for value, _ in climbed])
     if asked is not None:
@@ -190,23 +175,23 @@ def _around(encoder: Encoder, incumbents: Array, rng: np.random.Generator, count
     return np.where(encoder.categorical & ~flip, base, snapped)
 
 
-def _climb(posterior: Posterior, encoder: Encoder, best: float, start: Array, search: Search) -> tuple[float, Array]:
+def _climb(belief: Belief, encoder: Encoder, start: Array, search: Search) -> tuple[float, Array]:
     """The best row that alternating continuous and discrete ascent finds from one start."""
     row, score = start, -math.inf
     discrete = not encoder.continuous.all()
     for _ in range(search.rounds if discrete else 1):
-        row = _ascend(posterior, best, row, encoder.continuous, search.iterations)
+        row = _ascend(belief, row, encoder.continuous, search.iterations)
         if discrete:
-            row, now = _step(posterior, encoder, best, row)
+            row, now = _step(belief, encoder, row)
         else:
-            now = float(log_expected_improvement(*posterior.at(row[None]), best)[0])
+            now = float(belief.score(row[None])[0])
         if now <= score + 1e-6:
             return max(now, score), row
         score = now
     return score, row
 
 
-def _ascend(posterior: Posterior, best: float, row: Array, free: NDArray[np.bool_], iterations: int) -> Array:
+def _ascend(belief: Belief, row: Array, free: NDArray[np.bool_], iterations: int) -> Array:
     """L-BFGS along the continuous columns."""
     if not free.any():
         return row
@@ -214,13 +199,8 @@ def _ascend(posterior: Posterior, best: float, row: Array, free: NDArray[np.bool
     def negative(u: Array) -> tuple[float, Array]:
         here = row.copy()
         here[free] = u
-        mean, std, d_mean, d_std = posterior.gradient_at(here, free)
-        std = max(std, _SMALLEST_STD)
-        z = (best - mean) / std
-        log_of_h = float(log_h(np.array([z]))[0])
-        cdf_by_h = math.exp(min(float(log_ndtr(z)) - log_of_h, 700.0))
-        d_z = (-d_mean - z * d_std) / std
-        return -(math.log(std) + log_of_h), -(d_std / std + cdf_by_h * d_z)
+        score, slope = belief.score_and_slope(here, free)
+        return -score, -slope
 
     bounds = [(0.0, 1.0)] * int(free.sum())
     found = minimize(negative, row[free], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
@@ -229,7 +209,7 @@ def _ascend(posterior: Posterior, best: float, row: Array, free: NDArray[np.bool
     return out
 
 
-def _step(posterior: Posterior, encoder: Encoder, best: float, row: Array) -> tuple[Array, float]:
+def _step(belief: Belief, encoder: Encoder, row: Array) -> tuple[Array, float]:
     """The best of a row and the rows one discrete step away from it."""
     rows = [row]
     for j, dimension in enumerate(encoder.space.dimensions):
@@ -239,7 +219,7 @@ def _step(posterior: Posterior, encoder: Encoder, best: float, row: Array) -> tu
                 other[j] = position
                 rows.append(other)
     every = np.array(rows)
-    scores = log_expected_improvement(*posterior.at(every), best)
+    scores = belief.score(every)
     top = int(np.argmax(scores))
     return every[top], float(scores[top])
 

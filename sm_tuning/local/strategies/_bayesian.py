@@ -2,61 +2,63 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies._acquisition import Array, Encoder, Search, maximise
-from sm_tuning.local.strategies._gp import Posterior, fit
+from sm_tuning.local.strategies._acquisition import Array, Search, maximise
+from sm_tuning.local.strategies._encoder import Encoder
+from sm_tuning.local.strategies._observations import Observations, inherit, inside, observe
 from sm_tuning.local.strategies._outputs import standardise
+from sm_tuning.local.strategies._parents import ParentTrials
 from sm_tuning.local.strategies._random import draw_new
 from sm_tuning.local.strategies._space import Point, Space
 from sm_tuning.local.strategies._strategy import NeverStops, entropy
-
-_FIT_ROWS = 160
-
-
-@dataclass(frozen=True)
-class _Data:
-    """What the model may learn from: rows and costs (lower is better) of ended trials, rows of pending ones."""
-
-    rows: Array
-    costs: Array
-    pending: Array
+from sm_tuning.local.strategies._surrogate import Evidence
+from sm_tuning.local.strategies._transfer import FEWEST, Transfer
 
 
 class BayesianSearch(NeverStops):
     """Suggests where the model expects the largest improvement.
 
-    The first points fill the space evenly. Pending trials count as if they had ended as the model expects
-    ("kriging believer"), so that parallel suggestions stay apart. A trial that failed counts as one of the
+    The first points fill the space evenly, unless parents' trials do. Pending trials are imagined to end as the model
+    thinks they may, so that parallel suggestions stay apart. A trial that failed counts as one of the
     worst: that it fails is knowledge, and forgetting it would suggest its neighbours again. A trial stopped
     early counts with its last value.
     """
 
-    def __init__(self, space: Space, *, seed: int, maximize: bool, search: Search | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int,
+        maximize: bool,
+        parents: Sequence[ParentTrials] = (),
+        search: Search | None = None,
+    ) -> None:
         self._space = space
         self._seed = seed
         self._sign = -1.0 if maximize else 1.0
         self._encoder = Encoder(space)
         self._search = search or Search()
+        same = [t for parent in parents if not parent.transfer for t in parent.trials]
+        self._known = space.seen(t.hyperparameters for t in same)
+        self._inherited = inherit(self._encoder, same, self._sign)
+        others = [inherit(self._encoder, parent.trials, self._sign) for parent in parents if parent.transfer]
+        self._transfer = Transfer(self._encoder, [other for other in others if len(other) >= FEWEST])
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
         """The next point; repeats one only when a countable space is used up."""
         n = len(trials)
-        seen = self._space.seen(trial.hyperparameters for trial in trials)
+        seen = self._space.seen(trial.hyperparameters for trial in trials) | self._known
         size = self._space.size()
-        data = self._data(trials)
-        if n < self._initial or len(data.costs) < 2 or (size is not None and len(seen) >= size):
-            point = self._filling(n, seen)
-        else:
-            with threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
-                point = self._improving(n, data, seen)
+        own = observe(self._encoder, trials, self._sign)
+        if size is not None and len(seen) >= size:
+            return self._space.answer(draw_new(self._space, seen, self._seed, n))
+        with threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
+            point = self._transferred(n, own, seen) or self._cold(n, own, seen)
         return self._space.answer(point)
 
     @property
@@ -73,83 +75,45 @@ class BayesianSearch(NeverStops):
                 return point
         return draw_new(self._space, seen, self._seed, n)
 
-    def _improving(self, n: int, data: _Data, seen: set[Point]) -> Point:
+    def _cold(self, n: int, own: Observations, seen: set[Point]) -> Point:
+        """The next point as far as this job and its parents on the same data tell."""
+        near = inside(self._encoder, self._inherited.rows)
+        if n + int(near.sum()) < self._initial or len(own) + len(near) < 2:
+            return self._filling(n, seen)
+        return self._improving(n, self._evidence(own), own, seen)
+
+    def _evidence(self, own: Observations) -> Evidence:
+        rows = np.concatenate([own.rows, self._inherited.rows])
+        costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
+        return Evidence(rows, costs, self._encoder.categorical, inside(self._encoder, rows))
+
+    def _transferred(self, n: int, own: Observations, seen: set[Point]) -> Point | None:
+        """The next point with the parents on other data heard; ``None`` if they had better not be."""
+        if not self._transfer:
+            return None
+        openings = self._transfer.openings()
+        if n < len(openings):
+            point = self._encoder.decode(openings[n])
+            return None if point in seen else point
+        evidence = self._transfer.evidence(own, self._evidence(own) if len(own) >= FEWEST else None)
+        return None if evidence is None else self._improving(n, evidence, own, seen)
+
+    def _improving(self, n: int, evidence: Evidence, own: Observations, seen: set[Point]) -> Point:
         """The point of largest expected improvement; every second time, away from where most trials are.
 
         Without that care a search that has found one local optimum polishes it for good: the improvement
         left there is tiny, yet larger than what a confident model expects of the rest of the box.
         """
         rng = np.random.default_rng(entropy(self._seed, n, "acquisition"))
-        costs = standardise(data.costs)
-        posterior, best = self._model(data, costs)
-        top = data.rows[np.argsort(costs, kind="stable")[: self._search.incumbents]]
-        asked = np.concatenate([data.rows, data.pending]) if n % 2 == 0 else None
-        for row in maximise(posterior, self._encoder, best, top, asked, rng, self._search):
+        belief = evidence.believe(own.pending, self._search.fantasies, rng)
+        rows, costs = evidence.rows[evidence.eligible], evidence.costs[evidence.eligible]
+        top = rows[np.argsort(costs, kind="stable")[: self._search.incumbents], : len(self._space.dimensions)]
+        asked = np.concatenate([own.rows, own.pending]) if n % 2 == 0 else None
+        for row in maximise(belief, self._encoder, top, asked, rng, self._search):
             point = self._encoder.decode(row)
             if point not in seen:
                 return point
         return draw_new(self._space, seen, self._seed, n)
-
-    def _model(self, data: _Data, costs: Array) -> tuple[Posterior, float]:
-        """The posterior with the pending trials believed, and the lowest cost to improve upon."""
-        categorical = self._encoder.categorical
-        chosen = _rows_to_fit(costs, _FIT_ROWS)
-        hyperparameters = fit(data.rows[chosen], costs[chosen], categorical)
-        posterior = Posterior(data.rows, costs, hyperparameters, categorical)
-        if len(data.pending):
-            believed, _ = posterior.at(data.pending)
-            rows = np.concatenate([data.rows, data.pending])
-            posterior = Posterior(rows, np.concatenate([costs, believed]), hyperparameters, categorical)
-        return posterior, float(costs.min())
-
-    def _data(self, trials: Sequence[Trial]) -> _Data:
-        """Sort the trials; ones whose values are not of this space are left out."""
-        rows: list[list[float]] = []
-        costs: list[float] = []
-        pending: list[list[float]] = []
-        for trial in trials:
-            row = self._row(trial)
-            if row is None:
-                continue
-            if trial.value is not None and math.isfinite(trial.value):
-                rows.append(row)
-                costs.append(self._sign * trial.value)
-            elif trial.failed or trial.finished:
-                rows.append(row)
-                costs.append(math.inf)
-            else:
-                pending.append(row)
-        width = len(self._space.dimensions)
-        return _Data(
-            np.array(rows).reshape(len(rows), width),
-            _as_bad_as_any(costs),
-            np.array(pending).reshape(len(pending), width),
-        )
-
-    def _row(self, trial: Trial) -> list[float] | None:
-        point = self._space.point_of(trial.hyperparameters)
-        try:
-            return None if point is None else self._encoder.encode(point)
-        except ValueError:
-            return None
-
-
-def _as_bad_as_any(costs: list[float]) -> Array:
-    """Costs with the worst observed in place of the failures' infinity; none where all failed."""
-    known = [cost for cost in costs if math.isfinite(cost)]
-    if not known:
-        return np.empty(0)
-    return np.array([cost if math.isfinite(cost) else max(known) for cost in costs])
-
-
-def _rows_to_fit(costs: Array, limit: int) -> NDArray[np.intp]:
-    """The rows that the hyperparameters are fitted to: the better half of the limit, then an even spread."""
-    order = np.argsort(costs, kind="stable")
-    if len(order) <= limit:
-        return np.sort(order)
-    head, rest = order[: limit // 2], order[limit // 2 :]
-    spread = rest[np.linspace(0, len(rest) - 1, limit - len(head)).astype(np.intp)]
-    return np.sort(np.concatenate([head, spread]))
 
 
 def latin_hypercube(count: int, dimensions: int, rng: np.random.Generator, tries: int = 64) -> Array:

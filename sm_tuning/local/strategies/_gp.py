@@ -25,6 +25,7 @@ _LOG_NOISE_BOUNDS = (math.log(1e-7), math.log(1.0))
 _TYPICAL_SCALE = 0.15
 _LOG_SCALE_PRIOR_STD = 0.7
 _LOG_SIGNAL_PRIOR_STD = 0.3
+_LOG_TASK_PRIOR = (math.log(2.5), 1.0)
 _LOG_NOISE_PRIOR = (math.log(1e-4), 3.0)
 
 
@@ -56,7 +57,9 @@ def _matern(squared: Array, signal: float) -> tuple[Array, Array]:
     return decay * (1.0 + s + s * s / 3.0), decay * (5.0 / 3.0) * (1.0 + s)
 
 
-def fit(x: Array, y: Array, categorical: NDArray[np.bool_], iterations: int = 40) -> Hyperparameters:
+def fit(
+    x: Array, y: Array, categorical: NDArray[np.bool_], iterations: int = 40, *, tasks: bool = False
+) -> Hyperparameters:
     """The hyperparameters of highest posterior density, by L-BFGS with analytic gradients.
 
     Priors (log-normal) keep the fit sensible with few points: length scales grow with the square root of the
@@ -68,12 +71,15 @@ def fit(x: Array, y: Array, categorical: NDArray[np.bool_], iterations: int = 40
         y: one standardised value a row.
         categorical: which columns hold indices.
         iterations: at most so many steps of the optimiser.
+        tasks: whether the last column is the task that a row belongs to, whose scale is expected to be long.
     """
     dimensions = x.shape[1]
     squared = squared_differences(x, x, categorical)
-    centre = math.log(_TYPICAL_SCALE) + 0.5 * math.log(max(dimensions, 1))
+    centre = math.log(_TYPICAL_SCALE) + 0.5 * math.log(max(dimensions - tasks, 1))
     prior_mean = np.array([centre] * dimensions + [0.0, _LOG_NOISE_PRIOR[0]])
     prior_std = np.array([_LOG_SCALE_PRIOR_STD] * dimensions + [_LOG_SIGNAL_PRIOR_STD, _LOG_NOISE_PRIOR[1]])
+    if tasks:
+        prior_mean[dimensions - 1], prior_std[dimensions - 1] = _LOG_TASK_PRIOR
     bounds = [_LOG_SCALE_BOUNDS] * dimensions + [_LOG_SIGNAL_BOUNDS, _LOG_NOISE_BOUNDS]
 
     def objective(theta: Array) -> tuple[float, Array]:
@@ -85,7 +91,7 @@ def fit(x: Array, y: Array, categorical: NDArray[np.bool_], iterations: int = 40
     lowest = math.inf
     for shift in (0.0, -1.0):
         start = prior_mean.copy()
-        start[:dimensions] += shift
+        start[: dimensions - tasks] += shift
         found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
         if best is None or found.fun < lowest:
             best, lowest = found.x, float(found.fun)
@@ -126,6 +132,20 @@ class Posterior:
         covariance.flat[:: len(x) + 1] += hyperparameters.noise + _JITTER
         self._lower = _robust_cholesky(covariance)
         self._alpha: Array = cho_solve((self._lower, True), y, check_finite=False)
+        self._y = y
+
+    def left_out(self) -> Array:
+        """What the process would say of each observation if it had not seen it (Rasmussen and Williams, 5.12)."""
+        inverse, _ = dpotri(self._lower, lower=1)
+        return np.asarray(self._y - self._alpha / np.diag(inverse))
+
+    def samples(self, rows: Array, count: int, rng: np.random.Generator) -> Array:
+        """Draws of the noiseless function at all rows together: shape (count, rows)."""
+        cross, _ = self._cross(rows)
+        half = solve_triangular(self._lower, cross, lower=True, check_finite=False)
+        covariance = _matern(self._squared(rows, rows), self._h.signal)[0] - half.T @ half
+        lower = _robust_cholesky(covariance)
+        return np.asarray(cross.T @ self._alpha + rng.normal(size=(count, len(rows))) @ lower.T)
 
     def at(self, rows: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the noiseless function at each row."""
@@ -144,15 +164,17 @@ class Posterior:
         return float(k @ self._alpha), std, slopes @ self._alpha, -(slopes @ solved) / std
 
     def _cross(self, rows: Array) -> tuple[Array, Array]:
-        scales = np.where(self._categorical, 1.0, self._h.scales)
-        a, b = self._x / scales, rows / scales
+        return _matern(self._squared(self._x, rows), self._h.signal)
+
+    def _squared(self, left: Array, right: Array) -> Array:
+        """Squared scaled distances."""
         numeric = ~self._categorical
-        an, bn = a[:, numeric], b[:, numeric]
-        squared = (an * an).sum(1)[:, None] + (bn * bn).sum(1)[None] - 2.0 * an @ bn.T
+        a, b = left[:, numeric] / self._h.scales[numeric], right[:, numeric] / self._h.scales[numeric]
+        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2.0 * a @ b.T
         np.maximum(squared, 0.0, out=squared)
         for j in np.flatnonzero(self._categorical):
-            squared += (self._x[:, j, None] != rows[None, :, j]) / self._h.scales[j] ** 2
-        return _matern(squared, self._h.signal)
+            squared += (left[:, j, None] != right[None, :, j]) / self._h.scales[j] ** 2
+        return np.asarray(squared)
 
 
 def _robust_cholesky(covariance: Array) -> Array:

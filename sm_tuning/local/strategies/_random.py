@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sm_tuning.local._types import Trial
+from sm_tuning.local.strategies._parents import ParentTrials
 from sm_tuning.local.strategies._space import Point, Space
 from sm_tuning.local.strategies._strategy import NeverStops, random_of
 
@@ -12,16 +13,21 @@ _REDRAWS = 64
 
 
 class RandomSearch(NeverStops):
-    """Independent draws, uniform on each dimension's scale; no point twice while there is another."""
+    """Independent draws, uniform on each dimension's scale; no point twice while there is another.
 
-    def __init__(self, space: Space, *, seed: int) -> None:
+    What a parent of the same data and algorithm has tried is not tried again either. Parents' values change nothing:
+    the draws stay independent of them.
+    """
+
+    def __init__(self, space: Space, *, seed: int, parents: Sequence[ParentTrials] = ()) -> None:
         self._space = space
         self._seed = seed
+        self._known = space.seen(t.hyperparameters for parent in parents if not parent.transfer for t in parent.trials)
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
         """The draw of number ``len(trials)``; repeats a point only when a countable space is used up."""
         seen = self._space.seen(trial.hyperparameters for trial in trials)
-        return self._space.answer(draw_new(self._space, seen, self._seed, len(trials)))
+        return self._space.answer(draw_new(self._space, seen | self._known, self._seed, len(trials)))
 
 
 def draw_new(space: Space, seen: set[Point], seed: int, n: int) -> Point:

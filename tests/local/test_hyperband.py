@@ -1,0 +1,137 @@
+"""Hyperband: asynchronous successive halving that only stops."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sm_tuning.local._types import Trial
+from sm_tuning.local.strategies import make, space_of
+
+RATE = {"Name": "rate", "MinValue": "1e-5", "MaxValue": "0.1", "ScalingType": "Logarithmic"}
+SPACE = space_of({"ContinuousParameterRanges": [RATE]})
+
+
+def hyperband(maximize: bool = False, **config: int):
+    return make("Hyperband", SPACE, seed=0, maximize=maximize, config={"max_resource": 27, **config})
+
+
+def with_curves(*curves: list[float]) -> list[Trial]:
+    return [Trial(index, {}, curve=tuple(curve)) for index, curve in enumerate(curves, 1)]
+
+
+curves = st.lists(st.lists(st.floats(-10, 10), max_size=27), min_size=1, max_size=20)
+
+
+class TestRungs:
+    @pytest.mark.parametrize(
+        ("low", "high", "rungs"),
+        [(1, 27, (1, 3, 9)), (1, 28, (1, 3, 9, 27)), (2, 20, (2, 6, 18)), (5, 5, ()), (1, 1, ()), (4, 5, (4,))],
+    )
+    def test_they_grow_threefold_from_the_least_resource_and_end_before_the_most(self, low, high, rungs):
+        assert hyperband(min_resource=low, max_resource=high).rungs == rungs
+
+    @pytest.mark.parametrize(
+        "config", [{}, {"max_resource": None}, {"min_resource": 3}, {"max_resource": 0}, {"max_resource": 9, "x": 1}]
+    )
+    def test_resources_that_cannot_be_are_refused(self, config):
+        with pytest.raises(ValueError, match=r"Hyperband"):
+            make("Hyperband", SPACE, seed=0, maximize=False, config=config)
+
+    def test_least_resource_above_the_most_is_refused_with_both(self):
+        with pytest.raises(ValueError, match="MinResource 9 and MaxResource 3"):
+            hyperband(min_resource=9, max_resource=3)
+
+
+class TestStopping:
+    def test_the_first_at_a_rung_goes_on(self):
+        trials = with_curves([0.9], [])
+        assert not hyperband().should_stop(trials[0], trials)
+
+    def test_the_second_goes_on_only_if_it_is_better(self):
+        trials = with_curves([0.5], [0.6])
+        assert hyperband().should_stop(trials[1], trials)
+        assert not hyperband(maximize=True).should_stop(trials[1], trials)
+
+    def test_a_third_of_those_at_a_rung_goes_on(self):
+        trials = with_curves(*([0.1 * k] for k in range(9)))
+        stopped = [hyperband().should_stop(t, trials) for t in trials]
+        assert stopped == [False] * 3 + [True] * 6
+
+    def test_a_trial_is_judged_by_its_value_at_the_rung_not_by_its_newest(self):
+        trials = with_curves([0.1, 0.9], [0.2, 0.0])
+        assert [hyperband().should_stop(t, trials) for t in trials] == [False, True]
+
+    def test_a_trial_is_held_to_a_rung_until_the_next(self):
+        early = with_curves([0.5, 0.4])
+        assert not hyperband().should_stop(early[0], early)
+        assert hyperband().should_stop(early[0], [*early, Trial(2, {}, curve=(0.3,))])
+
+    def test_none_is_judged_before_the_least_resource(self):
+        trials = with_curves([0.1, 0.1, 0.1, 0.1], [0.9, 0.9, 0.9])
+        assert not hyperband(min_resource=4).should_stop(trials[1], trials)
+
+    def test_the_most_resource_ends_even_the_best(self):
+        trials = with_curves([0.0] * 27)
+        assert hyperband().should_stop(trials[0], trials)
+        assert not hyperband().should_stop(replace(trials[0], curve=(0.0,) * 26), trials)
+
+    def test_ended_trials_count_at_the_rungs_that_they_reached(self):
+        best = Trial(1, {}, value=0.1, curve=(0.1,), finished=True)
+        trials = [best, *with_curves([], [0.2])[1:]]
+        assert hyperband().should_stop(trials[1], trials)
+
+    def test_a_value_that_is_no_number_never_passes_and_never_counts_as_better(self):
+        trials = with_curves([math.nan], [0.5])
+        assert [hyperband().should_stop(t, trials) for t in trials] == [True, False]
+
+    def test_ties_go_on_together(self):
+        trials = with_curves(*[[0.5]] * 6)
+        assert not any(hyperband().should_stop(t, trials) for t in trials)
+
+    @given(curves, st.booleans())
+    def test_the_best_at_a_rung_is_never_stopped_there(self, every, maximize):
+        rule, trials = hyperband(maximize), with_curves(*every)
+        for rung in rule.rungs:
+            there = [t for t in trials if len(t.curve) >= rung]
+            at_it = [replace(t, curve=t.curve[:rung]) for t in there]
+            if at_it:
+                best = (max if maximize else min)(at_it, key=lambda t: t.curve[-1])
+                assert not rule.should_stop(best, trials)
+
+    @given(curves)
+    def test_at_most_a_third_and_their_equals_pass_a_rung(self, every):
+        rule, trials = hyperband(), with_curves(*every)
+        there = [t for t in trials if t.curve]
+        passed = {t.curve[0] for t in there if not rule.should_stop(replace(t, curve=t.curve[:1]), trials)}
+        assert len(passed) <= max(1, len(there) // 3)
+
+    @given(curves, st.booleans(), st.randoms())
+    def test_the_answer_depends_on_the_curves_not_on_the_order_of_the_list(self, every, maximize, random):
+        trials = with_curves(*every)
+        shuffled = random.sample(trials, len(trials))
+        for t in trials:
+            assert hyperband(maximize).should_stop(t, trials) == hyperband(maximize).should_stop(t, shuffled)
+
+    @given(curves)
+    def test_maximising_is_minimising_the_negative(self, every):
+        down, up = with_curves(*every), with_curves(*([-v for v in one] for one in every))
+        assert [hyperband().should_stop(t, down) for t in down] == [hyperband(True).should_stop(t, up) for t in up]
+
+
+class TestConfigurations:
+    def test_they_are_those_of_random_search_with_the_same_seed(self):
+        trials: list[Trial] = []
+        for index in range(1, 11):
+            ours = hyperband().ask(trials)
+            assert ours == make("Random", SPACE, seed=0, maximize=False).ask(trials)
+            trials.append(Trial(index, ours, 1.0 if index % 2 else None, curve=(1.0,) * index))
+
+    def test_parents_are_refused(self):
+        with pytest.raises(ValueError, match="no warm start"):
+            from sm_tuning.local.strategies import ParentTrials
+
+            parents = [ParentTrials((), transfer=False)]
+            make("Hyperband", SPACE, seed=0, maximize=False, config={"max_resource": 3}, parents=parents)
