@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _ARN = re.compile(r"arn:aws[a-z\-]*:sagemaker:([a-z0-9\-]+):\d{12}:hyper-parameter-tuning-job/(.+)")
 
+#: Seconds between two questions of a wait: to a server on this machine, and to AWS (the SDK's interval).
+NEAR_POLL, FAR_POLL = 0.5, 5.0
+
 #: One trial of a frame: a training job's name, or its number within the tuning job.
 TrialFilter = str | int | Sequence[str | int] | None
 
@@ -155,7 +158,7 @@ class TuningJob:
         progress: bool | Callable[[Mapping[str, Any]], object] = True,
         *,
         timeout: float | None = None,
-        poll: float = 5.0,
+        poll: float | None = None,
     ) -> dict[str, Any]:
         """Wait until the job ends and return its last description; the outcome does not depend on ``progress``.
 
@@ -163,13 +166,15 @@ class TuningJob:
             progress: shows the progress on stderr or in the notebook; False is silent; a function is called with
                 each description.
             timeout: seconds after which to give up; the job goes on.
-            poll: seconds between two questions.
+            poll: seconds between two questions; when left out, few for a server on this machine, more for AWS.
 
         Raises:
             JobFailedError: the job failed.
             JobStoppedError: the job was stopped before it was done.
             WaitTimeoutError: the time is up.
         """
+        if poll is None:
+            poll = NEAR_POLL if self._aws.is_near else FAR_POLL
         if progress is True:
             with jobs.shown_progress(self._aws) as show:
                 return self._wait(show, timeout, poll)

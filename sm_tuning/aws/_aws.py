@@ -168,12 +168,17 @@ class Aws:
                 self._clients[service] = client
             return client
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the endpoint is on this machine: it answers at once or not at all, and asking is cheap."""
+        url = self._endpoint_url or self._environ.get("AWS_ENDPOINT_URL", "")
+        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
     def _config(self) -> Any:
-        """Patience with AWS; on this machine a server is there at once or not at all, and has no bucket host names."""
+        """Patience with AWS, little with a server on this machine, which has no host names for buckets either."""
         from botocore.config import Config  # noqa: PLC0415
 
-        url = self._endpoint_url or self._environ.get("AWS_ENDPOINT_URL", "")
-        near = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        near = self.is_near
         return Config(
             retries={"mode": "adaptive", "total_max_attempts": 3 if near else 10},
             connect_timeout=3 if near else 10,

@@ -32,8 +32,12 @@ _SIGN_IN = (
     "sign in (aws sso login, aws configure), set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
     "or name a profile (--profile, profile=)"
 )
-_PROFILES = "see `aws configure list-profiles`; it is chosen by --profile or profile=, by AWS_PROFILE, or by the session"
-REGION_ADVICE = "set AWS_REGION, name one (--region, region=), or give the profile a region (aws configure set region …)"
+_PROFILES = (
+    "see `aws configure list-profiles`; it is chosen by --profile or profile=, by AWS_PROFILE, or by the session"
+)
+REGION_ADVICE = (
+    "set AWS_REGION, name one (--region, region=), or give the profile a region (aws configure set region …)"
+)
 
 
 class Call(NamedTuple):

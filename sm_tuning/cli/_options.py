@@ -75,11 +75,6 @@ def same_place() -> str:
     return "".join(words) + (" --local" if given.get("local") else "")
 
 
-def poll_seconds() -> float:
-    """How often to ask while waiting: a server on this machine may be asked more often than AWS."""
-    return 1.0 if click.get_current_context().params.get("local") else 5.0
-
-
 def warm_start_overrides(parents: tuple[str, ...]) -> list[str]:
     """The override that makes a job start from others; its type stays as the file has it."""
     return [f"warm_start.parents={json.dumps(list(parents))}"] if parents else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import JobError
 from sm_tuning.cli._exit import say
-from sm_tuning.cli._options import poll_seconds, same_place
+from sm_tuning.cli._options import same_place
 from sm_tuning.cli._output import emit_fields, emit_json
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def finish(job: TuningJob, *, as_json: bool, timeout: float | None = None) -> No
     """
     failure: JobError | None = None
     try:
-        job.wait(timeout=timeout, poll=poll_seconds())
+        job.wait(timeout=timeout)
     except KeyboardInterrupt:
         place = f"{job.name}{same_place()}"
         say(f"{job.name} goes on: `sm-tuning wait {place}` waits again, `sm-tuning stop {place}` ends it")
