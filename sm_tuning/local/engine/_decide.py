@@ -8,6 +8,7 @@ here and said where it is.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -172,7 +173,10 @@ def _reached(rules: Rules, value: float | None) -> bool:
 
 
 def _single(value: float) -> float:
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _succeeded(trials: Sequence[TrialState]) -> list[TrialState]:
@@ -204,13 +208,17 @@ def _settled(rules: Rules, trials: Sequence[TrialState]) -> Outcome:
 def not_improving(trials: Sequence[TrialState], *, maximize: bool) -> int:
     """Return how many trials ended since the last one that improved on the best so far by more than 1 %.
 
-    In the order in which they ended; trials without an objective do not count. The best so far follows every
+    In the order in which they ended; trials without an objective do not count, and one whose objective is not a
+    number improves on nothing. The best so far follows every
     better value, so that many small steps do not add up to an improvement.
     """
     best: float | None = None
     stale = 0
     for trial in sorted(_succeeded(trials), key=lambda one: one.ended_at or 0.0):
         value = _signed(trial.value, maximize=maximize)
+        if math.isnan(value):
+            stale += 1
+            continue
         stale = 0 if best is None or value > best + IMPROVEMENT * abs(best) else stale + 1
         best = value if best is None else max(best, value)
     return stale

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sm_tuning.local._types import Identity, ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning.local.engine._decide import Rules
-from sm_tuning.local.strategies import Space, Strategy, make, space_of
+from sm_tuning.local.engine._hyperband import hyperband_config
+from sm_tuning.local.engine._names import OBJECTIVE_KEY
+from sm_tuning.local.strategies import ParentTrials, Space, Strategy, make, space_of
 
-OBJECTIVE_KEY = "_tuning_objective_metric"
 DEFAULT_MAX_JOBS = 750
 """Training jobs of a tuning job that names no number (Developer Guide, automatic-model-tuning-limits)."""
 
@@ -44,8 +45,12 @@ class Algorithm:
     strategy: Strategy
 
 
-def algorithms_of(tuning: Mapping[str, Any]) -> list[Algorithm]:
+def algorithms_of(tuning: Mapping[str, Any], parents: Sequence[ParentTrials] = ()) -> list[Algorithm]:
     """Return the definitions of a tuning job, each with a strategy of its own seed.
+
+    Args:
+        tuning: the tuning job's document.
+        parents: what a warm start learns from.
 
     Raises:
         ValueError: ranges or a strategy that cannot be.
@@ -57,12 +62,14 @@ def algorithms_of(tuning: Mapping[str, Any]) -> list[Algorithm]:
     for position, definition in enumerate(definitions):
         objective = definition.get("TuningObjective") or config["HyperParameterTuningJobObjective"]
         space = space_of(definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {})
+        hyperband = config["Strategy"] == "Hyperband"
         strategy = make(
             config["Strategy"],
             space,
             seed=tuning["_Seed"] + position,
             maximize=objective["Type"] == "Maximize",
-            config=config.get("StrategyConfig") or {},
+            config=hyperband_config(config, definition.get("StaticHyperParameters") or {}) if hyperband else {},
+            parents=parents,
         )
         name = None if single else definition["DefinitionName"]
         algorithms.append(Algorithm(definition, name, objective["MetricName"], space, strategy))
@@ -126,7 +133,10 @@ def training_job_doc(
         "SecondaryStatus": str(SecondaryStatus.STARTING),
         "SecondaryStatusTransitions": [],
         "HyperParameters": {**static, **tuned, OBJECTIVE_KEY: algorithm.metric},
-        "AlgorithmSpecification": dict(definition["AlgorithmSpecification"]),
+        "AlgorithmSpecification": {
+            "EnableSageMakerMetricsTimeSeries": True,  # as seen of the service
+            **definition["AlgorithmSpecification"],
+        },
         "InputDataConfig": [
             {"CompressionType": "None", "RecordWrapperType": "None", **channel}
             for channel in definition.get("InputDataConfig") or ()

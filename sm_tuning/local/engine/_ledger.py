@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sm_tuning.local._types import TrainingStatus, Trial
+from sm_tuning.local.engine._choose import Record, record_of
 from sm_tuning.local.engine._decide import TrialState
-from sm_tuning.local.engine._documents import OBJECTIVE_KEY, Algorithm
+from sm_tuning.local.engine._names import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
 
 
@@ -63,10 +64,10 @@ class Ledger:
         """Return the trials of one definition."""
         return [entry.trial() for entry in self._entries if entry.definition == definition]
 
-    def least_used(self, algorithms: list[Algorithm]) -> list[Algorithm]:
-        """Return the definitions by how few trials they had, so that all get their share."""
-        used = [entry.definition for entry in self._entries]
-        return sorted(algorithms, key=lambda algorithm: used.count(algorithm.name))
+    def record(self, definition: str | None, *, maximize: bool) -> Record:
+        """Return what is known of one definition."""
+        values = [entry.state.value for entry in self._entries if entry.definition == definition]
+        return record_of(values, maximize=maximize)
 
     def running_trials(self, definition: str | None) -> list[tuple[str, Trial]]:
         """Return (training job, trial) of those that run and are not stopping."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sm_tuning.local._types import Identity, TrainingStatus, TuningStatus
+from sm_tuning.local.engine._choose import turn_order
 from sm_tuning.local.engine._decide import Outcome, Rules, TrialState, converged, decide, early_stops, not_improving
 from sm_tuning.local.engine._documents import Algorithm, algorithms_of, rules_of, training_job_doc
 from sm_tuning.local.engine._ledger import Ledger
-from sm_tuning.local.engine._parents import parent_trials
+from sm_tuning.local.engine._parents import parents_of
 from sm_tuning.local.store import Store
 from sm_tuning.local.strategies import median_stop
 
@@ -80,9 +81,8 @@ class TuningLoop:
 
     def _drive(self) -> None:
         doc = self._with_seed(self._doc())
-        algorithms = algorithms_of(doc)
+        algorithms = algorithms_of(doc, parents_of(self._desk.store, doc))
         rules = rules_of(doc, algorithms)
-        history = {one.name: parent_trials(self._desk.store, doc, one.space, one.metric) for one in algorithms}
         auto = doc["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto"
         ledger = Ledger(self._desk.store, self._name)
         exhausted = False
@@ -101,7 +101,7 @@ class TuningLoop:
                 return
             for name in {*decision.stop, *self._early(rules, algorithms, ledger, states, auto=auto)}:
                 self._desk.runner.stop(name)
-            started = sum(self._start_one(doc, algorithms, ledger, history) for _ in range(decision.start))
+            started = sum(self._start_one(doc, rules, algorithms, ledger) for _ in range(decision.start))
             if started < decision.start:
                 exhausted = True
             else:
@@ -119,14 +119,19 @@ class TuningLoop:
                     names.add(name)
         return names
 
-    def _start_one(
-        self, doc: dict[str, Any], algorithms: list[Algorithm], ledger: Ledger, history: dict[Any, list[Any]]
-    ) -> bool:
+    def _start_one(self, doc: dict[str, Any], rules: Rules, algorithms: list[Algorithm], ledger: Ledger) -> bool:
         """Ask for hyperparameters and start a training job; False when every space is used up."""
         if self._closing:
             return True
-        for algorithm in ledger.least_used(algorithms):
-            tuned = algorithm.strategy.ask([*history[algorithm.name], *ledger.trials(algorithm.name)])
+        named = {algorithm.name or "": algorithm for algorithm in algorithms}
+        order = turn_order(
+            {name: ledger.record(one.name, maximize=rules.maximize) for name, one in named.items()},
+            seed=doc["_Seed"],
+            maximize=rules.maximize,
+            learns=doc["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian",
+        )
+        for algorithm in (named[name] for name in order):
+            tuned = algorithm.strategy.ask(ledger.trials(algorithm.name))
             if tuned is None:
                 continue
             index = ledger.next_index

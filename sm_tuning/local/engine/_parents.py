@@ -1,41 +1,44 @@
-"""Warm start: what the parents' training jobs tell the search of a new tuning job."""
+"""Warm start: what the training jobs of the parents tell the search of a new tuning job."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from sm_tuning.local._types import Trial
-from sm_tuning.local.engine._documents import OBJECTIVE_KEY
+from sm_tuning.local._types import TrainingStatus, Trial
+from sm_tuning.local.engine._names import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
-from sm_tuning.local.strategies import Space
+from sm_tuning.local.strategies import ParentTrials
+
+TRANSFER = "TransferLearning"
 
 
-def parent_trials(store: Store, tuning: Mapping[str, Any], space: Space, metric: str) -> list[Trial]:
-    """Return the parents' training jobs that have an objective and lie in this job's space.
+def parent_names(tuning: Mapping[str, Any]) -> list[str]:
+    """Return the names of a tuning job's parents, in the order of the request."""
+    given = (tuning.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
+    return [parent["HyperParameterTuningJobName"] for parent in given]
 
-    Not those of grandparents (Developer Guide, automatic-model-tuning-warm-start). A parent's static
-    hyperparameter may be tuned now, so values come from all its hyperparameters. Their indexes are 0 and below:
-    they take no place in this job's count.
+
+def parents_of(store: Store, tuning: Mapping[str, Any]) -> list[ParentTrials]:
+    """Return the training jobs of each parent, and not those of the parents' own parents.
+
+    (Developer Guide, automatic-model-tuning-warm-start.) A hyperparameter that was static in the parent may be
+    tuned now, so that a trial carries all the hyperparameters of its training job.
     """
-    parents = (tuning.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
-    found: list[tuple[dict[str, str], float]] = []
-    for parent in parents:
-        for doc in store.training_jobs_of(parent["HyperParameterTuningJobName"]):
-            values = {name: doc["HyperParameters"].get(name) for name in space.names}
-            value = doc.get("_ObjectiveValue")
-            if value is not None and doc["HyperParameters"].get(OBJECTIVE_KEY) == metric and _inside(space, values):
-                found.append(({name: str(one) for name, one in values.items()}, value))
-    first = 1 - len(found)
+    transfer = (tuning.get("WarmStartConfig") or {}).get("WarmStartType") == TRANSFER
     return [
-        Trial(index=first + position, hyperparameters=values, value=value, finished=True)
-        for position, (values, value) in enumerate(found)
+        ParentTrials(trials=tuple(map(_trial, store.training_jobs_of(name))), transfer=transfer)
+        for name in parent_names(tuning)
     ]
 
 
-def _inside(space: Space, values: Mapping[str, str | None]) -> bool:
-    """Whether every value lies in its dimension's range."""
-    try:
-        return all(0.0 <= one.encode(str(values[one.name])) <= 1.0 for one in space.dimensions)
-    except ValueError:  # no number, none of the choices, or no logarithm
-        return False
+def _trial(doc: Mapping[str, Any]) -> Trial:
+    value = doc.get("_ObjectiveValue")
+    ended = TrainingStatus(doc["TrainingJobStatus"]).is_terminal
+    return Trial(
+        index=doc["_Index"],
+        hyperparameters={key: one for key, one in doc["HyperParameters"].items() if key != OBJECTIVE_KEY},
+        value=value,
+        failed=ended and value is None,
+        finished=ended,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import invalid
@@ -15,7 +15,7 @@ _MAX_RANGES = 30
 _MAX_HYPERPARAMETERS = 100
 
 
-def check_ranges(ranges: Request, static: Request, config: Request) -> None:
+def check_ranges(ranges: Request, static: Request, strategy: str, *, autotune: bool) -> None:
     """Check the ranges of one definition against each other, the static hyperparameters and the strategy.
 
     Raises:
@@ -23,7 +23,7 @@ def check_ranges(ranges: Request, static: Request, config: Request) -> None:
     """
     names = [one["Name"] for kind in LISTS for one in ranges.get(kind, [])]
     _check_names(names, static)
-    if ranges.get("AutoParameters"):
+    if ranges.get("AutoParameters") and not autotune:
         raise invalid("AutoParameters need Autotune: give Autotune, or ranges instead of AutoParameters.")
     for one in ranges.get("IntegerParameterRanges", []):
         _check_integer(one)
@@ -33,7 +33,8 @@ def check_ranges(ranges: Request, static: Request, config: Request) -> None:
         repeated = _repeated(one["Values"])
         if repeated:
             raise invalid(f"The categorical hyperparameter {one['Name']!r} has duplicate values: {repeated}.")
-    _check_combinations(ranges, config)
+    if strategy == "Grid":
+        _check_grid(ranges)
 
 
 def _check_names(names: Sequence[str], static: Request) -> None:
@@ -115,14 +116,29 @@ def combinations(ranges: Request) -> int | None:
     return math.prod(sizes)
 
 
-def _check_combinations(ranges: Request, config: Request) -> None:
+def all_combinations(every: Sequence[Request]) -> int | None:
+    """Return the number of different points of several definitions together; None where they are endless."""
+    sizes = [combinations(ranges) for ranges in every]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def check_budget(every: Sequence[Request], config: Request) -> None:
+    """Check that the ranges of all definitions together have enough points for the budget.
+
+    Raises:
+        Fault: ValidationException when they have not, or when a grid's budget is not its size.
+    """
     budget = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
-    if config["Strategy"] == "Grid":
-        for problem in _grid_problems(ranges, budget):
-            raise invalid(problem)
+    size = all_combinations(every)
+    if budget is None or size is None:
         return
-    size = combinations(ranges)
-    if budget is not None and size is not None and size < budget:
+    if config["Strategy"] == "Grid":
+        if budget != size:
+            raise invalid(
+                f"With Strategy Grid, MaxNumberOfTrainingJobs must be the number of combinations, {size}, or absent, "
+                f"but it is {budget}."
+            )
+    elif size < budget:
         raise invalid(
             "You don't have enough combinations of hyperparameter ranges. The total number of hyperparameter "
             f"combinations for the provided ranges [{float(size)}] must be equal or greater than the value of "
@@ -130,16 +146,10 @@ def _check_combinations(ranges: Request, config: Request) -> None:
         )
 
 
-def _grid_problems(ranges: Request, budget: int | None) -> Iterator[str]:
+def _check_grid(ranges: Request) -> None:
     numeric = [one["Name"] for kind in LISTS[:2] for one in ranges.get(kind, [])]
     if numeric:
-        yield f"Strategy Grid takes categorical hyperparameters only, but these are numeric: {numeric}."
-    size = combinations(ranges)
-    if budget is not None and budget != size:
-        yield (
-            f"With Strategy Grid, MaxNumberOfTrainingJobs must be the number of combinations, {size}, or absent, "
-            f"but it is {budget}."
-        )
+        raise invalid(f"Strategy Grid takes categorical hyperparameters only, but these are numeric: {numeric}.")
 
 
 def _repeated(values: Sequence[str]) -> list[str]:

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sm_tuning.local.engine import hyperband_config
+from sm_tuning.local.service._autotune import autotuned
 from sm_tuning.local.service._check_definition import check_definition, check_places
-from sm_tuning.local.service._check_ranges import check_ranges
+from sm_tuning.local.service._check_ranges import check_budget, check_ranges
+from sm_tuning.local.service._check_warm_start import check_warm_start
 from sm_tuning.local.service._context import Context, Request
 from sm_tuning.local.service._fault import invalid
 from sm_tuning.local.service._limits import check_quotas, refuse_what_is_not_built
 
-# Static hyperparameters from which Hyperband takes a MaxResource that is not given (HyperbandStrategyConfig).
-_EPOCH_KEYS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
+MAX_VARIABLES = 48
+"""Environment variables of all definitions together (API Reference, HyperParameterTrainingJobDefinition)."""
 
 
-def check_request(request: Request, context: Context) -> None:
-    """Check a request that fits the model.
+def checked(request: Request, context: Context) -> Request:
+    """Check a request that fits the model, and return it with what Autotune fills in.
 
     Raises:
         Fault: for the first rule that is broken.
     """
-    config = request["HyperParameterTuningJobConfig"]
     single = "TrainingJobDefinition" in request
     if single == ("TrainingJobDefinitions" in request):
         raise invalid(
             "You must choose just one of these definition types: TrainingJobDefinition or TrainingJobDefinitions."
         )
+    request = autotuned(request)
+    config = request["HyperParameterTuningJobConfig"]
     _check_strategy(request, config)
     check_tags(request.get("Tags", []))
-    if "Autotune" not in request:
-        for definition, objective, ranges in _parts(request, config, single=single):
-            check_ranges(ranges, definition.get("StaticHyperParameters", {}), config)
-            check_definition(definition, objective, ranges)
+    parts = list(_parts(request, config, single=single))
+    for definition, objective, ranges in parts:
+        static = definition.get("StaticHyperParameters", {})
+        check_ranges(ranges, static, config["Strategy"], autotune="Autotune" in request)
+        check_definition(definition, objective, ranges)
+    check_budget([ranges for _, _, ranges in parts], config)
     refuse_what_is_not_built(request)
-    check_quotas(request)
-    check_places(request["TrainingJobDefinition"], context)
+    check_quotas(request, active=len(context.store.active_tuning_jobs()))
+    check_warm_start(request, context)
+    for definition, _, _ in parts:
+        check_places(definition, context)
+    return request
 
 
 def _parts(request: Request, config: Request, *, single: bool) -> Iterator[tuple[Request, Request, Request]]:
@@ -58,9 +67,8 @@ def _parts(request: Request, config: Request, *, single: bool) -> Iterator[tuple
     names = [definition.get("DefinitionName") for definition in request["TrainingJobDefinitions"]]
     if None in names or len(set(names)) < len(names):
         raise invalid(f"Each of TrainingJobDefinitions needs a DefinitionName of its own, but they are {names}.")
+    _check_together(request["TrainingJobDefinitions"])
     for definition in request["TrainingJobDefinitions"]:
-        if "TuningObjective" not in definition:
-            raise invalid(f"TuningObjective is required in the definition {definition['DefinitionName']!r}.")
         yield definition, definition["TuningObjective"], definition.get("HyperParameterRanges", {})
 
 
@@ -79,18 +87,27 @@ def _check_strategy(request: Request, config: Request) -> None:
 def _check_hyperband(request: Request, config: Request) -> None:
     if config.get("TrainingJobEarlyStoppingType") == "Auto":
         raise invalid("With Strategy Hyperband, TrainingJobEarlyStoppingType must be Off: Hyperband stops jobs itself.")
-    settings = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
-    low, high = settings.get("MinResource"), settings.get("MaxResource")
-    if low is not None and high is not None and low > high:
-        raise invalid(f"MinResource must not exceed MaxResource, but they are {low} and {high}.")
-    definitions = request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]]
+    for definition in request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]]:
+        try:
+            hyperband_config(config, definition.get("StaticHyperParameters", {}))
+        except ValueError as e:
+            raise invalid(str(e)) from e
+
+
+def _check_together(definitions: list[Request]) -> None:
+    """Check that the results of several definitions can be compared, and what they have in common is not too much."""
     for definition in definitions:
-        static = definition.get("StaticHyperParameters", {})
-        if high is None and not any(key in static for key in _EPOCH_KEYS):
-            raise invalid(
-                "MaxResource parameter is not provided and could not be inferred from provided static "
-                "hyperparameters of TrainingJobDefinition."
-            )
+        if "TuningObjective" not in definition:
+            raise invalid(f"TuningObjective is required in the definition {definition['DefinitionName']!r}.")
+    types = {definition["DefinitionName"]: definition["TuningObjective"]["Type"] for definition in definitions}
+    if len(set(types.values())) > 1:
+        raise invalid(f"The objectives of all definitions must be of one type to be compared, but they are {types}.")
+    variables = sum(len(definition.get("Environment", {})) for definition in definitions)
+    if variables > MAX_VARIABLES:
+        raise invalid(
+            f"The number of environment variables of all definitions together, {variables}, exceeds the limit of "
+            f"{MAX_VARIABLES}."
+        )
 
 
 def check_tags(tags: list[Request]) -> None:

@@ -10,7 +10,7 @@ import re
 
 from sm_tuning.local._types import Identity, TuningStatus
 from sm_tuning.local.service._check_definition import builtin_algorithm
-from sm_tuning.local.service._check_ranges import LISTS, OBJECTIVE_KEY, combinations
+from sm_tuning.local.service._check_ranges import LISTS, OBJECTIVE_KEY, all_combinations
 from sm_tuning.local.service._context import Doc, Request
 from sm_tuning.local.service._limits import DEFAULT_MAX_JOBS
 
@@ -19,7 +19,7 @@ _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "En
 
 
 def tuning_document(request: Request, identity: Identity, *, now: float, seed: int) -> Doc:
-    """Return the document of a new tuning job with one TrainingJobDefinition.
+    """Return the document of a new tuning job.
 
     Args:
         request: checked.
@@ -28,14 +28,12 @@ def tuning_document(request: Request, identity: Identity, *, now: float, seed: i
         seed: what the strategy's randomness starts from.
     """
     name = request["HyperParameterTuningJobName"]
-    config = _filled_config(request["HyperParameterTuningJobConfig"])
     return {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobArn": identity.arn("hyper-parameter-tuning-job", name),
-        "HyperParameterTuningJobConfig": config,
-        "TrainingJobDefinition": _filled_definition(
-            request["TrainingJobDefinition"], config["HyperParameterTuningJobObjective"]
-        ),
+        "HyperParameterTuningJobConfig": _filled_config(request),
+        **_filled_definitions(request),
+        **{member: copy.deepcopy(request[member]) for member in ("WarmStartConfig", "Autotune") if member in request},
         "HyperParameterTuningJobStatus": str(TuningStatus.IN_PROGRESS),
         "CreationTime": _milliseconds(now),
         "LastModifiedTime": _milliseconds(now),
@@ -43,29 +41,59 @@ def tuning_document(request: Request, identity: Identity, *, now: float, seed: i
     }
 
 
-def _filled_config(given: Request) -> Doc:
-    config = copy.deepcopy(dict(given))
-    ranges = config.setdefault("ParameterRanges", {})
+def _filled_config(request: Request) -> Doc:
+    config: Doc = copy.deepcopy(dict(request["HyperParameterTuningJobConfig"]))
+    if "TrainingJobDefinition" in request:
+        config["ParameterRanges"] = _filled_ranges(config.get("ParameterRanges", {}))
+        every = [config["ParameterRanges"]]
+    else:
+        every = [one.get("HyperParameterRanges", {}) for one in request["TrainingJobDefinitions"]]
+    config.setdefault("TrainingJobEarlyStoppingType", "Off")
+    # Grid: the number of combinations. Else the quota stands in, as far as there are points to try.
+    size = all_combinations(every)
+    most = DEFAULT_MAX_JOBS if size is None else min(size, DEFAULT_MAX_JOBS)
+    config["ResourceLimits"].setdefault("MaxNumberOfTrainingJobs", most)
+    return config
+
+
+def _filled_ranges(given: Request) -> Doc:
+    ranges = copy.deepcopy(dict(given))
     for kind in LISTS:
         ranges.setdefault(kind, [])
     for kind in LISTS[:2]:
         for one in ranges[kind]:
             one.setdefault("ScalingType", "Auto")
-    config.setdefault("TrainingJobEarlyStoppingType", "Off")
-    limits = config["ResourceLimits"]
-    if "MaxNumberOfTrainingJobs" not in limits:
-        # Grid: the number of combinations. Else the quota stands in, as far as there are points to try.
-        size = combinations(ranges)
-        limits["MaxNumberOfTrainingJobs"] = DEFAULT_MAX_JOBS if size is None else min(size, DEFAULT_MAX_JOBS)
-    return config
+    return ranges
 
 
-def _filled_definition(given: Request, objective: Request) -> Doc:
+def _filled_definitions(request: Request) -> Doc:
+    if "TrainingJobDefinition" in request:
+        objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+        return {"TrainingJobDefinition": filled_definition(request["TrainingJobDefinition"], objective)}
+    return {
+        "TrainingJobDefinitions": [
+            {
+                **filled_definition(one, one["TuningObjective"]),
+                "HyperParameterRanges": _filled_ranges(one.get("HyperParameterRanges", {})),
+            }
+            for one in request["TrainingJobDefinitions"]
+        ]
+    }
+
+
+def filled_definition(given: Request, objective: Request) -> Doc:
+    """Return a training job definition as Describe shows it."""
     definition = copy.deepcopy(dict(given))
     static = definition.get("StaticHyperParameters", {})
     definition["StaticHyperParameters"] = {**static, OBJECTIVE_KEY: objective["MetricName"]}
-    specification = definition["AlgorithmSpecification"]
-    specification["MetricDefinitions"] = _metric_definitions(given, objective)
+    definition["AlgorithmSpecification"]["MetricDefinitions"] = _metric_definitions(given, objective)
+    fill_training(definition)
+    _fill_resources(definition)
+    return definition
+
+
+def fill_training(definition: Doc) -> None:
+    """Fill in what a training job definition and a training job have in common."""
     for channel in definition.get("InputDataConfig", []):
         channel.setdefault("CompressionType", "None")
         channel.setdefault("RecordWrapperType", "None")
@@ -73,24 +101,28 @@ def _filled_definition(given: Request, objective: Request) -> Doc:
         if source is not None:
             source.setdefault("S3DataDistributionType", "FullyReplicated")
     definition["OutputDataConfig"].setdefault("KmsKeyId", "")
-    definition["StoppingCondition"].setdefault("MaxRuntimeInSeconds", _DAY)
-    _fill_resources(definition)
+    definition.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", _DAY)
     for flag in _FLAGS:
         definition.setdefault(flag, False)
-    return definition
+
+
+def known_metrics(definition: Request) -> list[Doc]:
+    """Return the metrics of a training job: those of a built-in algorithm, and the given ones."""
+    given = [dict(one) for one in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
+    algorithm = builtin_algorithm(definition)
+    named = {one["Name"] for one in given}
+    own = () if algorithm is None else algorithm.metric_definitions
+    return [dict(one) for one in own if one["Name"] not in named] + given
 
 
 def _metric_definitions(definition: Request, objective: Request) -> list[Doc]:
-    """Return the metrics of a training job: of a built-in algorithm its own, the given ones, and ObjectiveMetric.
+    """Return the metrics of a tuning job's training jobs; those of a built-in algorithm have ObjectiveMetric too.
 
-    ``ObjectiveMetric`` repeats the regex of the objective, as it is seen on built-in algorithms.
+    It repeats the regex of the objective, as it is seen on built-in algorithms.
     """
-    given = [dict(one) for one in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
-    algorithm = builtin_algorithm(definition)
-    if algorithm is None:
-        return given
-    named = {one["Name"] for one in given}
-    known = [dict(one) for one in algorithm.metric_definitions if one["Name"] not in named] + given
+    known = known_metrics(definition)
+    if builtin_algorithm(definition) is None:
+        return known
     regex = next(one["Regex"] for one in known if one["Name"] == objective["MetricName"])
     if "ObjectiveMetric" not in {one["Name"] for one in known}:
         known.append({"Name": "ObjectiveMetric", "Regex": regex})

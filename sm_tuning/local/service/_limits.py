@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from sm_tuning.local.service._check_ranges import all_combinations
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import Fault, invalid
 
 # "Resource limits for automatic model tuning" in the Developer Guide.
+MAX_ACTIVE_TUNING_JOBS = 100
 MAX_PARALLEL_JOBS = 100
 MAX_JOBS = {"Random": 10_000}
 DEFAULT_MAX_JOBS = 750
@@ -73,13 +75,6 @@ def _names_an_algorithm(request: Request) -> bool:
 
 
 _REFUSALS: tuple[tuple[Test, str], ...] = (
-    (
-        lambda r: r["HyperParameterTuningJobConfig"]["Strategy"] == "Hyperband",
-        "Strategy Hyperband; use Bayesian, Random or Grid",
-    ),
-    (lambda r: "WarmStartConfig" in r, "WarmStartConfig; start without parents"),
-    (lambda r: "Autotune" in r, "Autotune; give the ranges and limits themselves"),
-    (lambda r: "TrainingJobDefinitions" in r, "several TrainingJobDefinitions; give one TrainingJobDefinition"),
     (_has_several_instances, "training jobs on more than one instance; set InstanceCount to 1"),
     (_has_instance_groups, "InstanceGroups; give InstanceType and InstanceCount"),
     (_names_an_algorithm, "AlgorithmName (algorithms of AWS Marketplace or your own); give a TrainingImage"),
@@ -101,19 +96,40 @@ def refuse_what_is_not_built(request: Request) -> None:
             raise invalid(f"The local SageMaker does not support {what}. On AWS this is possible.")
 
 
-def check_quotas(request: Request) -> None:
+def check_quotas(request: Request, *, active: int) -> None:
     """Raise a ResourceLimitExceeded where the highest quota that AWS grants is exceeded.
+
+    Args:
+        request: fits the model.
+        active: the number of tuning jobs that have not ended.
 
     Raises:
         Fault: ResourceLimitExceeded.
     """
     config = request["HyperParameterTuningJobConfig"]
     limits = config["ResourceLimits"]
+    if active >= MAX_ACTIVE_TUNING_JOBS:
+        raise Fault(
+            "ResourceLimitExceeded",
+            f"The account-level service limit for concurrent hyperparameter tuning jobs is {MAX_ACTIVE_TUNING_JOBS}, "
+            f"with current utilization of {active}.",
+        )
+    jobs = limits.get("MaxNumberOfTrainingJobs", _size_of_grid(request))
     most = MAX_JOBS.get(config["Strategy"], DEFAULT_MAX_JOBS)
+    asked = {"MaxParallelTrainingJobs": limits["MaxParallelTrainingJobs"], "MaxNumberOfTrainingJobs": jobs}
     for name, highest in (("MaxParallelTrainingJobs", MAX_PARALLEL_JOBS), ("MaxNumberOfTrainingJobs", most)):
-        if limits.get(name, 0) > highest:
+        if asked[name] > highest:
             raise Fault(
                 "ResourceLimitExceeded",
                 f"The account-level service limit '{name}' for {config['Strategy']} tuning jobs is {highest}, "
-                f"with a request of {limits[name]}.",
+                f"with a request of {asked[name]}.",
             )
+
+
+def _size_of_grid(request: Request) -> int:
+    """Return the number of training jobs of a grid; 0 for other strategies, whose number the quota bounds."""
+    config = request["HyperParameterTuningJobConfig"]
+    if config["Strategy"] != "Grid":
+        return 0
+    own = [definition.get("HyperParameterRanges", {}) for definition in request.get("TrainingJobDefinitions", [])]
+    return all_combinations(own or [config.get("ParameterRanges", {})]) or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from sm_tuning.local._types import TuningStatus
-from sm_tuning.local.service._check_request import check_request
+from sm_tuning.local.service._check_request import checked
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._documents import tuning_document
 from sm_tuning.local.service._fault import Fault, invalid, not_found
@@ -20,7 +20,7 @@ def create_tuning_job(context: Context, request: Request) -> Doc:
     """CreateHyperParameterTuningJob: checked whole before anything is made."""
     if context.store.tuning_job(request[_NAME]) is not None:
         raise _taken(request[_NAME])
-    check_request(request, context)
+    request = checked(request, context)
     seed = request["HyperParameterTuningJobConfig"].get("RandomSeed")
     doc = tuning_document(
         request,

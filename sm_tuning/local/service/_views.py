@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning.local._types import ObjectiveStatus, TuningStatus
+from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._context import Context, Doc
 
 _TRAINING_SUMMARY = (
@@ -40,8 +41,31 @@ def tuning_description(context: Context, doc: Mapping[str, Any]) -> Doc:
     best = context.store.best_training_job(name)
     if best is not None:
         described["BestTrainingJob"] = trial_summary(best, doc)
+    overall = _overall_best(context, doc, best)
+    if overall is not None:
+        described["OverallBestTrainingJob"] = overall
     described.setdefault("ConsumedResources", {"RuntimeInSeconds": _runtime(context, doc)})
     return described
+
+
+def _overall_best(context: Context, doc: Mapping[str, Any], own: Mapping[str, Any] | None) -> Doc | None:
+    """Return the best training job of a warm-started tuning job and its parents, or None.
+
+    Only with IdenticalDataAndAlgorithm, where the objectives can be compared. The parents' own parents do not
+    count, nor does a parent that was deleted; the earlier parent wins a tie.
+    """
+    if doc.get("WarmStartConfig", {}).get("WarmStartType") != "IdenticalDataAndAlgorithm":
+        return None
+    candidates = [(name, context.store.best_training_job(name)) for name in parent_names(doc)]
+    candidates.append((doc["HyperParameterTuningJobName"], None if own is None else dict(own)))
+    known = [(name, best) for name, best in candidates if best is not None]
+    if not known:
+        return None
+    sign = (
+        -1.0 if doc["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] == "Maximize" else 1.0
+    )
+    name, best = min(known, key=lambda pair: sign * pair[1]["_ObjectiveValue"])
+    return {**trial_summary(best, doc), "TuningJobName": best.get("_TuningJobName", name)}
 
 
 def tuning_summary(context: Context, doc: Mapping[str, Any]) -> Doc:
