@@ -31,10 +31,13 @@ class Hands:
     """An engine and a runner that note what they are asked for."""
 
     def __init__(self):
-        self.submitted, self.stopped = [], []
+        self.submitted, self.started, self.stopped = [], [], []
 
     def submit(self, name):
         self.submitted.append(name)
+
+    def start(self, name):
+        self.started.append(name)
 
     def stop(self, name):
         self.stopped.append(name)

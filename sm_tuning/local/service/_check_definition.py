@@ -13,8 +13,13 @@ from sm_tuning.local.service._limits import MAX_RUNTIME_SECONDS
 _SCRIPT_KEYS = ("sagemaker_program", "sagemaker_submit_directory")
 
 
-def check_definition(definition: Request, objective: Request, ranges: Request) -> None:
+def check_definition(definition: Request, objective: Request | None, ranges: Request) -> None:
     """Check everything about a definition but what needs S3.
+
+    Args:
+        definition: of the training jobs; a training job of its own in the same form.
+        objective: None for a training job of its own.
+        ranges: of what is tuned.
 
     Raises:
         Fault: ValidationException for the first rule that is broken.
@@ -32,7 +37,7 @@ def check_definition(definition: Request, objective: Request, ranges: Request) -
     if len(set(channels)) < len(channels):
         raise invalid(f"Channel names must be unique, but they are {channels}.")
     given = definition.get("StaticHyperParameters", {}).get(OBJECTIVE_KEY)
-    if given is not None and given.strip('"') != objective["MetricName"]:
+    if objective is not None and given is not None and given.strip('"') != objective["MetricName"]:
         raise invalid(
             f"The static hyperparameter {OBJECTIVE_KEY!r} is reserved for the objective metric, "
             f"{objective['MetricName']!r}, but it is {given!r}."
@@ -68,13 +73,15 @@ def _check_image(image: str, definition: Request, ranges: Request) -> None:
         )
 
 
-def _check_metrics(definition: Request, objective: Request) -> None:
+def _check_metrics(definition: Request, objective: Request | None) -> None:
     given = definition["AlgorithmSpecification"].get("MetricDefinitions", [])
     names = [one["Name"] for one in given]
     if len(set(names)) < len(names):
         raise invalid(f"Metric names must be unique, but they are {names}.")
     for one in given:
         _check_regex(one)
+    if objective is None:
+        return
     algorithm = builtin_algorithm(definition)
     if algorithm is not None:
         known = [one["Name"] for one in algorithm.metric_definitions]

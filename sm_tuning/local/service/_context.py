@@ -26,6 +26,9 @@ class TuningEngine(Protocol):
 class TrainingRunner(Protocol):
     """Who runs training jobs."""
 
+    def start(self, training_job: str) -> None:
+        """Start to work on a training job that the store has."""
+
     def stop(self, training_job: str) -> None:
         """Stop a training job."""
 

@@ -8,6 +8,8 @@ from typing import Any
 from sm_tuning.local.service import _tags, _training, _tuning
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._fault import Fault, invalid
+from sm_tuning.local.service._search import RESOURCES, search
+from sm_tuning.local.service._training_create import create_training_job
 from sm_tuning.local.store import BadTokenError
 from sm_tuning.request._model import has_operation, validation_message, violations
 
@@ -20,26 +22,26 @@ _OPERATIONS: Mapping[str, Operation] = {
     "StopHyperParameterTuningJob": _tuning.stop_tuning_job,
     "DeleteHyperParameterTuningJob": _tuning.delete_tuning_job,
     "ListTrainingJobsForHyperParameterTuningJob": _tuning.list_trials,
+    "CreateTrainingJob": create_training_job,
+    "DeleteTrainingJob": _training.delete_training_job,
     "DescribeTrainingJob": _training.describe_training_job,
     "ListTrainingJobs": _training.list_training_jobs,
     "StopTrainingJob": _training.stop_training_job,
+    "Search": search,
 }
 _TAG_OPERATIONS: Mapping[str, Operation] = {
     "AddTags": _tags.add_tags,
     "ListTags": _tags.list_tags,
     "DeleteTags": _tags.delete_tags,
 }
-# Work that moto would only pretend to do, and searches over what moto does not know.
-_NOT_DONE = (
-    "CreateAutoMLJob",
-    "CreateAutoMLJobV2",
-    "CreateProcessingJob",
-    "CreateTrainingJob",
-    "CreateTransformJob",
-    "DeleteTrainingJob",
-    "UpdateTrainingJob",
-)
-_NOT_SEARCHED = ("HyperParameterTuningJob", "TrainingJob")
+# Work that moto would only pretend to do.
+_NOT_DONE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("CreateAutoMLJob", "CreateAutoMLJobV2", "CreateProcessingJob", "CreateTransformJob"),
+        "it runs training and hyperparameter tuning jobs",
+    ),
+    "UpdateTrainingJob": "it has no profiler, no warm pools and no remote debugging to update",
+}
 
 
 class SageMakerService:
@@ -52,8 +54,9 @@ class SageMakerService:
         """Whether an operation is this service's to answer, be it with a refusal."""
         if operation in _TAG_OPERATIONS:
             return _tags.is_ours(params)
-        searched = operation == "Search" and params.get("Resource") in _NOT_SEARCHED
-        return operation in _OPERATIONS or operation in _NOT_DONE or searched or not has_operation(operation)
+        if operation == "Search":
+            return params.get("Resource") in RESOURCES
+        return operation in _OPERATIONS or operation in _NOT_DONE or not has_operation(operation)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Doc:
         """Check a request against the model and carry it out.
@@ -65,8 +68,7 @@ class SageMakerService:
             raise Fault("UnknownOperationException", f"SageMaker has no operation {operation}.", 404)
         carry_out = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
         if carry_out is None:
-            what = f"{operation} of {params['Resource']}" if operation == "Search" else operation
-            raise invalid(f"The local SageMaker does not support {what}: it runs hyperparameter tuning jobs.")
+            raise invalid(f"The local SageMaker does not support {operation}: {_NOT_DONE[operation]}.")
         found = violations(operation, params)
         if found:
             raise invalid(validation_message(found))

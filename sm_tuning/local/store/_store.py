@@ -91,6 +91,10 @@ class Store:
         rows = self._rows(f"SELECT doc FROM tuning_jobs WHERE status IN {_ACTIVE} ORDER BY id")  # noqa: S608
         return [json.loads(row[0])["HyperParameterTuningJobName"] for row in rows]
 
+    def all_tuning_jobs(self) -> list[Doc]:
+        """Return the documents of all tuning jobs, oldest first."""
+        return [json.loads(row[0]) for row in self._rows("SELECT doc FROM tuning_jobs ORDER BY id")]
+
     def delete_tuning_job(self, name: str) -> None:
         """Remove a tuning job and its tags; its training jobs stay, as on the service."""
         with self._transaction() as db:
@@ -161,6 +165,19 @@ class Store:
         )
         return [json.loads(row[0]) for row in rows]
 
+    def all_training_jobs(self) -> list[Doc]:
+        """Return the documents of all training jobs, oldest first."""
+        return [json.loads(row[0]) for row in self._rows("SELECT doc FROM training_jobs ORDER BY created, key")]
+
+    def delete_training_job(self, name: str) -> None:
+        """Remove a training job, its emissions and its tags."""
+        with self._transaction() as db:
+            doc = self.training_job(name)
+            if doc is not None:
+                db.execute("DELETE FROM tags WHERE arn = ?", (doc["TrainingJobArn"],))
+                db.execute("DELETE FROM emissions WHERE training_job = ?", (name.lower(),))
+                db.execute("DELETE FROM training_jobs WHERE key = ?", (name.lower(),))
+
     def page_training_jobs(self, query: ListQuery) -> tuple[list[Doc], str | None]:
         """Return one page of documents, and the token of the next page if there is one."""
         return self._page("training_jobs", query)
@@ -178,9 +195,7 @@ class Store:
         A failed training job counts as RetryableError when the platform failed it (its FailureReason starts
         with InternalServerError), and as NonRetryableError otherwise.
         """
-        statuses = dict.fromkeys(
-            ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0
-        )
+        statuses = dict.fromkeys(("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0)
         objectives = dict.fromkeys((str(status) for status in ObjectiveStatus), 0)
         rows = self._rows(
             "SELECT status, objective_status, retryable, count(*)"
@@ -228,9 +243,7 @@ class Store:
             training_job.lower(),
             metric,
         )
-        return [
-            Emission(m, step, when, math.nan if value is None else value) for m, step, when, value in rows
-        ]
+        return [Emission(m, step, when, math.nan if value is None else value) for m, step, when, value in rows]
 
     # -- tags
 

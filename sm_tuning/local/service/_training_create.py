@@ -1,0 +1,134 @@
+"""CreateTrainingJob: a training job that belongs to no tuning job."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from sm_tuning.local._types import Identity, SecondaryStatus, TrainingStatus
+from sm_tuning.local.service._check_definition import check_definition, check_places
+from sm_tuning.local.service._check_request import check_tags
+from sm_tuning.local.service._context import Context, Doc, Request
+from sm_tuning.local.service._documents import fill_training, known_metrics
+from sm_tuning.local.service._fault import Fault, invalid
+from sm_tuning.local.service._limits import refuse_what_is_not_built
+from sm_tuning.local.store import NameTaken
+
+_MAX_HYPERPARAMETERS = 100
+_NEEDED = ("AlgorithmSpecification", "ResourceConfig")
+
+_ENTRYPOINT = (
+    "ContainerEntrypoint, as ModelTrainer of the SageMaker SDK v3 sends it: it cannot run containers, nor give a "
+    "process an /opt/ml of its own; use script mode with sagemaker_program and sagemaker_submit_directory"
+)
+
+Test = Callable[[Request], bool]
+
+
+def _has(member: str) -> Test:
+    return lambda request: bool(request.get(member))
+
+
+def _has_specified(member: str) -> Test:
+    return lambda request: bool(request.get("AlgorithmSpecification", {}).get(member))
+
+
+def _is_on(member: str, flag: str) -> Test:
+    return lambda request: bool(request.get(member, {}).get(flag))
+
+
+_REFUSALS: tuple[tuple[Test, str], ...] = (
+    (
+        _has_specified("ContainerEntrypoint"),
+        _ENTRYPOINT,
+    ),
+    (_has_specified("ContainerArguments"), "ContainerArguments, since it cannot run containers; use script mode"),
+    (_has_specified("TrainingImageConfig"), "TrainingImageConfig, since it pulls no images; leave it out"),
+    (_has("DebugHookConfig"), "SageMaker Debugger; leave DebugHookConfig out"),
+    (_has("DebugRuleConfigurations"), "SageMaker Debugger; leave DebugRuleConfigurations out"),
+    (_has("TensorBoardOutputConfig"), "SageMaker Debugger; leave TensorBoardOutputConfig out"),
+    (
+        lambda request: "ProfilerConfig" in request and not request["ProfilerConfig"].get("DisableProfiler"),
+        "the profiler; leave ProfilerConfig out, or set DisableProfiler",
+    ),
+    (_has("ProfilerRuleConfigurations"), "the profiler; leave ProfilerRuleConfigurations out"),
+    (_has("ExperimentConfig"), "SageMaker Experiments; leave ExperimentConfig out"),
+    (_is_on("RemoteDebugConfig", "EnableRemoteDebug"), "remote debugging; leave RemoteDebugConfig out"),
+    (_is_on("InfraCheckConfig", "EnableInfraCheck"), "infrastructure checks; leave InfraCheckConfig out"),
+    (_is_on("SessionChainingConfig", "EnableSessionTagChaining"), "session tags; leave SessionChainingConfig out"),
+    (_has("ServerlessJobConfig"), "serverless jobs; give AlgorithmSpecification and ResourceConfig"),
+    (_has("MlflowConfig"), "managed MLflow; leave MlflowConfig out"),
+    (_has("ModelPackageConfig"), "model packages of training jobs; leave ModelPackageConfig out"),
+)
+
+
+def create_training_job(context: Context, request: Request) -> Doc:
+    """CreateTrainingJob: checked whole before anything is made."""
+    name = request["TrainingJobName"]
+    if context.store.training_job(name) is not None:
+        raise _taken(context, name)
+    _check(context, request)
+    doc = training_document(request, context.identity, now=context.clock())
+    try:
+        context.store.create_training_job(doc, tuning_job=None, index=0, tags=request.get("Tags", []))
+    except NameTaken as e:
+        raise _taken(context, name) from e
+    context.runner.start(name)
+    return {"TrainingJobArn": doc["TrainingJobArn"]}
+
+
+def _check(context: Context, request: Request) -> None:
+    for test, what in _REFUSALS:
+        if test(request):
+            raise invalid(f"The local SageMaker does not support {what}. On AWS this is possible.")
+    missing = [member for member in _NEEDED if member not in request]
+    if missing:
+        raise invalid(f"CreateTrainingJob needs {' and '.join(missing)}.")
+    check_tags(request.get("Tags", []))
+    definition = _definition(request)
+    if len(definition["StaticHyperParameters"]) > _MAX_HYPERPARAMETERS:
+        raise invalid(f"A training job can have {_MAX_HYPERPARAMETERS} hyperparameters.")
+    check_definition(definition, None, {})
+    refuse_what_is_not_built({"TrainingJobDefinition": definition})
+    check_places(definition, context)
+
+
+def _definition(request: Request) -> Doc:
+    """Return a request in the form of a training job definition, whose rules it shares."""
+    return {
+        "StoppingCondition": {},
+        **{member: value for member, value in request.items() if member not in ("TrainingJobName", "HyperParameters")},
+        "StaticHyperParameters": dict(request.get("HyperParameters", {})),
+    }
+
+
+def training_document(request: Request, identity: Identity, *, now: float) -> Doc:
+    """Return the document of a new training job, as DescribeTrainingJob shows it, not yet started."""
+    name = request["TrainingJobName"]
+    doc: Doc = copy.deepcopy(dict(request))
+    doc.pop("Tags", None)
+    fill_training(doc)
+    doc["AlgorithmSpecification"] = {
+        "EnableSageMakerMetricsTimeSeries": True,  # as seen of the service
+        **doc["AlgorithmSpecification"],
+        "MetricDefinitions": known_metrics(_definition(request)),
+    }
+    return {
+        "HyperParameters": {},
+        "InputDataConfig": [],
+        **doc,
+        "TrainingJobArn": identity.arn("training-job", name),
+        "TrainingJobStatus": str(TrainingStatus.IN_PROGRESS),
+        "SecondaryStatus": str(SecondaryStatus.STARTING),
+        "SecondaryStatusTransitions": [],
+        "CreationTime": round(now, 3),
+        "LastModifiedTime": round(now, 3),
+    }
+
+
+def _taken(context: Context, name: str) -> Fault:
+    return Fault(
+        "ResourceInUse",
+        "Training job names must be unique within an AWS account and region, and a training job with this name "
+        f"already exists ({context.identity.arn('training-job', name)})",
+    )
