@@ -1,7 +1,7 @@
-"""The AWS services around SageMaker, from moto's backends in this process, with S3 kept on disk.
+"""The AWS services around SageMaker, from moto's backends in this process, with what matters kept on disk.
 
-Only this module knows moto's insides. What it adds: objects survive the server (``restore``) and big ones are
-served from disk instead of memory; logs and metrics of any age go straight into the backends.
+Only this module (and _moto_metrics) knows moto's insides. What it adds: objects survive the server (``restore``)
+and big ones are served from disk instead of memory; the training jobs' logs and metrics have stores of their own.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning.local._mirror import DiskBytes, DiskMirror
 from sm_tuning.local._types import Identity
+from sm_tuning.local.cloudwatch import LOG_GROUP, Database, LogsService, LogStore, MetricStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-METRIC_NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _TRUST_POLICY = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", '
     '"Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'
@@ -35,15 +35,25 @@ class AwsLocal:
 
     Args:
         identity: account, region, role and bucket.
-        s3_dir: where objects are kept.
+        s3_dir: where objects are kept; logs and metrics are beside it, in ``cloudwatch.sqlite``.
+        clock: epoch seconds now.
+
+    Raises:
+        LocalServerError: the logs cannot be read.
     """
 
-    def __init__(self, identity: Identity, s3_dir: Path) -> None:
+    def __init__(self, identity: Identity, s3_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self._identity = identity
+        self._database = Database(s3_dir.with_name("cloudwatch.sqlite"))
+        self.metric_store = MetricStore(self._database)
+        self.log_store = LogStore(self._database, clock)
         self._mirror = DiskMirror(s3_dir)
         self._lock = threading.RLock()
         self._kept: dict[tuple[str, str], Any] = {}
-        self._log_streams: set[str] = set()
+
+    def close(self) -> None:
+        """Close what is on disk; moto's state stays in the process."""
+        self._database.close()
 
     # -- for the door
 
@@ -54,8 +64,15 @@ class AwsLocal:
             create_backend_app,
         )
 
+        from sm_tuning.local._moto_metrics import TrainingMetrics  # noqa: PLC0415  (imports moto)
+
+        TrainingMetrics(self._cloudwatch(), self.metric_store).install()
         application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
         return application
+
+    def logs(self) -> LogsService:
+        """Return CloudWatch Logs of the training jobs, which is not moto's to answer."""
+        return LogsService(self.log_store, self._identity, _Group(self._logs_backend()))
 
     def sync_bucket(self, bucket: str) -> None:
         """Bring the copy on disk up to date after a bucket, or any objects in it, may have changed."""
@@ -111,6 +128,13 @@ class AwsLocal:
                     self._s3().create_bucket(bucket, region)
                 for about, data in self._mirror.objects(bucket):
                     self._restore_object(bucket, about, data)
+        if self.log_store.streams(limit=1):
+            _Group(self._logs_backend()).ensure()
+
+    def forget_telemetry(self, training_job: str) -> None:
+        """Remove logs and metrics of a training job that is about to be published again from its beginning."""
+        self.log_store.delete_streams(f"{training_job}/")
+        self.metric_store.forget(training_job)
 
     # -- for the service and the runner
 
@@ -158,27 +182,13 @@ class AwsLocal:
 
     def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Append (epoch ms, message) to a stream of the training jobs' log group, whatever their age."""
-        from moto.logs.models import logs_backends  # noqa: PLC0415  (heavy)
-
-        logs = logs_backends[self._identity.account_id][self._identity.region]
         with self._lock:
-            if LOG_GROUP not in logs.groups:
-                logs.create_log_group(LOG_GROUP, {})
-            group = logs.groups[LOG_GROUP]
-            if stream not in group.streams:
-                group.create_log_stream(stream)
-            group.put_log_events(stream, [{"timestamp": when, "message": text} for when, text in events])
+            _Group(self._logs_backend()).ensure()
+        self.log_store.put(stream, events)
 
     def put_metric_data(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
         """Add (metric name, epoch seconds, value) to the training jobs' namespace, whatever their age."""
-        from moto.cloudwatch.models import MetricDatum, cloudwatch_backends  # noqa: PLC0415  (heavy)
-
-        pairs = [{"Name": name, "Value": value} for name, value in dimensions.items()]
-        backend = cloudwatch_backends[self._identity.account_id][self._identity.region]
-        with self._lock:
-            backend.metric_data += [
-                MetricDatum(METRIC_NAMESPACE, name, value, pairs, _naive(when), None) for name, when, value in data
-            ]
+        self.metric_store.put(dimensions, data)
 
     # -- how it is done
 
@@ -186,6 +196,16 @@ class AwsLocal:
         from moto.s3.models import s3_backends  # noqa: PLC0415  (heavy)
 
         return s3_backends[self._identity.account_id]["aws"]
+
+    def _cloudwatch(self) -> Any:
+        from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415  (heavy)
+
+        return cloudwatch_backends[self._identity.account_id][self._identity.region]
+
+    def _logs_backend(self) -> Any:
+        from moto.logs.models import logs_backends  # noqa: PLC0415  (heavy)
+
+        return logs_backends[self._identity.account_id][self._identity.region]
 
     def _object(self, bucket: str, name: str) -> Any:
         """Return moto's object, or None where there is none or the newest version is a delete marker."""
@@ -236,6 +256,23 @@ class AwsLocal:
         key.contentsize = about["size"]
         _serve_from(key, data)
         self._kept[bucket, about["key"]] = key
+
+
+class _Group:
+    """The training jobs' log group in moto, where it is empty: it is listed, tagged and deleted there."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def exists(self) -> bool:
+        return LOG_GROUP in self._backend.groups
+
+    def ensure(self) -> None:
+        if not self.exists():
+            self._backend.create_log_group(LOG_GROUP, {})
+
+    def remove(self) -> None:
+        self._backend.delete_log_group(LOG_GROUP)
 
 
 _ATTRIBUTES = (

@@ -59,6 +59,7 @@ def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wa
         store = Store(state.database)
         stack.callback(store.close)
         aws = AwsLocal(keys.identity(), state.s3)
+        stack.callback(aws.close)
         aws.restore()
         aws.prepare()
         info = stack.enter_context(_running(state, keys, store, aws, port))
@@ -75,7 +76,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     # moto reads its settings when it is imported, which must not be before configure_process.
     from sm_tuning.local.door import FrontDoor, Verifier, make_http_server  # noqa: PLC0415
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
-    from sm_tuning.local.runner import Runner, republish  # noqa: PLC0415
+    from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
 
     identity = keys.identity()
@@ -88,13 +89,12 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     events.listener = engine.notify
     context = Context(store, aws, engine, runner, identity, time.time)
     door.app = FrontDoor(
-        SageMakerService(context),
+        {"sagemaker": SageMakerService(context), "logs": aws.logs()},
         aws.app(),
         keeper=aws,
         verifier=Verifier(keys.access_key_id, keys.secret_access_key, time.time),
         identity=identity,
     )
-    republish(store, aws, state.jobs)
     runner.recover()
     engine.recover()
     thread = threading.Thread(target=http.serve_forever, name="http", daemon=True)

@@ -10,6 +10,7 @@ from moto.moto_api._internal.models import moto_api_backend
 
 from sm_tuning.local._moto import AwsLocal
 from sm_tuning.local._types import Identity
+from sm_tuning.local.cloudwatch import Cursor
 from sm_tuning.local.engine import Engine
 from sm_tuning.local.runner import Runner, RunnerSettings
 from sm_tuning.local.store import Store
@@ -67,6 +68,7 @@ class Bench:
         self.engine.close()
         self.runner.close()
         self.store.close()
+        self.aws.close()
 
     def put(self, text, key):
         path = self.state / "upload"
@@ -163,17 +165,12 @@ class Bench:
         return [message for _, message in self.log_events(name)]
 
     def log_events(self, name):
-        from moto.logs.models import logs_backends
-
-        groups = logs_backends[IDENTITY.account_id][IDENTITY.region].groups
-        group = groups.get("/aws/sagemaker/TrainingJobs")
-        streams = dict(group.streams) if group else {}
-        return [
-            (event.timestamp, event.message)
-            for stream in sorted(streams)
-            if stream.startswith(f"{name}/algo-1-")
-            for event in streams[stream].events
-        ]
+        found, position = [], None
+        while True:
+            page, position = self.aws.log_store.read_group(f"{name}/algo-1-", Cursor(position=position))
+            found += [(event.time, event.message) for event in page]
+            if position is None:
+                return found
 
     def fetch(self, uri):
         path = self.state / "fetched"

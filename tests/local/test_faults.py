@@ -10,7 +10,7 @@ import psutil
 import pytest
 from _training import SCRIPTS, Bench, names_in, wait_for
 
-from sm_tuning.local.runner import RunnerSettings, republish
+from sm_tuning.local.runner import RunnerSettings
 
 
 @pytest.fixture
@@ -146,7 +146,6 @@ def test_kill_9_of_the_server_loses_no_trial_and_leaves_no_orphan(tmp_path, mome
     ended_before = [mark[1] for mark in read(tally) if mark[0] == "end"]
 
     again = Bench(tmp_path)
-    republish(again.store, again.aws, tmp_path / "jobs")
     again.runner.recover()
     again.engine.recover()
     assert again.tuned(name)["HyperParameterTuningJobStatus"] == "Completed"

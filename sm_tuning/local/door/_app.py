@@ -26,11 +26,11 @@ _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _MOTO_PAGES = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
 # What this server keeps belongs to its own region; S3, IAM and STS span all of them.
 _REGIONAL = ("sagemaker", "logs", "monitoring")
-_TARGET = "SageMaker."
+_TARGETS = {"sagemaker": "SageMaker.", "logs": "Logs_20140328."}
 
 
 class Operations(Protocol):
-    """The SageMaker operations behind the door."""
+    """Operations of a service behind the door that are not moto's to answer."""
 
     def handles(self, operation: str, params: Mapping[str, Any]) -> bool:
         """Whether this operation is not moto's to answer."""
@@ -50,10 +50,10 @@ class ObjectKeeper(Protocol):
 
 
 class FrontDoor:
-    """Authenticates every request and gives it to SageMaker's operations or to the other services.
+    """Authenticates every request and gives it to this server's own operations or to moto.
 
     Args:
-        operations: SageMaker as this server does it.
+        operations: what this server does itself, by the name of the service (sagemaker, logs).
         others: moto's application.
         keeper: is told of changes to S3 before they are acknowledged.
         verifier: knows the keys.
@@ -62,7 +62,7 @@ class FrontDoor:
 
     def __init__(
         self,
-        operations: Operations,
+        operations: Mapping[str, Operations],
         others: WSGIApplication,
         *,
         keeper: ObjectKeeper,
@@ -105,10 +105,11 @@ class FrontDoor:
                 403,
             )
         target = request.header("x-amz-target") or ""
-        if scope.service == "sagemaker" and target.startswith(_TARGET):
-            operation, params = target.removeprefix(_TARGET), _json_body(request)
-            if self._operations.handles(operation, params):
-                return json_response(self._operations.call(operation, params))
+        prefix, operations = _TARGETS.get(scope.service), self._operations.get(scope.service)
+        if prefix is not None and operations is not None and target.startswith(prefix):
+            operation, params = target.removeprefix(prefix), _json_body(request)
+            if operations.handles(operation, params):
+                return json_response(operations.call(operation, params))
         own = own_answer(scope.service, request, self._identity)
         return own or self._from_others(scope, request, environ)
 

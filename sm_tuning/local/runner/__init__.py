@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sm_tuning.local.runner._run import Cloud, RunnerSettings
-from sm_tuning.local.runner._runner import Runner, republish
+from sm_tuning.local.runner._runner import Runner
 
-__all__ = ["Cloud", "Runner", "RunnerSettings", "republish"]
+__all__ = ["Cloud", "Runner", "RunnerSettings"]

@@ -52,6 +52,9 @@ class Cloud(ObjectStore, Protocol):
     def put_metric_data(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
         """Values to CloudWatch: (MetricName, epoch s, value)."""
 
+    def forget_telemetry(self, training_job: str) -> None:
+        """Remove a job's lines and values, which are published again from the beginning."""
+
 
 @dataclass(frozen=True)
 class RunnerSettings:
@@ -153,6 +156,7 @@ class TrainingRun:
         if recovering:
             wait_until_free(self._files, _SUPERVISOR_END_SECONDS)
             kill_leftovers(self._files)
+            self._shop.aws.forget_telemetry(self._name)
             ended = self._files.read_exit("train")
             if ended is not None:
                 self._publish()

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sm_tuning.local._types import Identity, SecondaryStatus, TrainingStatus
-from sm_tuning.local.runner._logs import LogFollower, events, stream_name
-from sm_tuning.local.runner._process import Files
+from sm_tuning.local._types import Identity, SecondaryStatus
 from sm_tuning.local.runner._record import JobRecord
 from sm_tuning.local.runner._requirements import Environments
 from sm_tuning.local.runner._run import Cloud, RunnerSettings, TrainingRun, Workshop
@@ -118,25 +116,3 @@ class Runner:
         finally:
             with self._lock:
                 del self._runs[name.lower()]
-
-
-def republish(store: Store, aws: Cloud, jobs_dir: Path) -> None:
-    """Bring logs and metrics of all ended training jobs back into CloudWatch, which forgets them at a restart.
-
-    To be called once, before ``Runner.recover``: jobs that have not ended are published by that.
-    """
-    if not jobs_dir.is_dir():
-        return
-    for folder in sorted(path for path in jobs_dir.iterdir() if path.is_dir()):
-        doc = store.training_job(folder.name)
-        if doc is not None and TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
-            _republish_job(store, aws, doc["TrainingJobName"], Files(folder))
-
-
-def _republish_job(store: Store, aws: Cloud, name: str, files: Files) -> None:
-    follower = LogFollower(files.log)
-    while lines := follower.read():
-        aws.put_log_events(stream_name(name, follower.first_ms or lines[0][0]), list(events(lines)))
-    data = [(one.metric, one.timestamp, one.value) for one in store.emissions(name)]
-    if data:
-        aws.put_metric_data({"TrainingJobName": name}, data)
