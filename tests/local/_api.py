@@ -1,0 +1,86 @@
+"""Tuning and training jobs through the API of a running server, in few words."""
+
+import itertools
+import time
+
+from _training import IMAGE, LOSS, tar_of
+
+_numbers = itertools.count(1)
+
+
+class Api:
+    """A client of a server, with scripts uploaded and jobs waited for."""
+
+    def __init__(self, server):
+        self.server = server
+        self.client = server.sagemaker
+
+    def code(self, source):
+        return self.server.put(f"code/{next(_numbers)}/sourcedir.tar.gz", tar_of({"train.py": source}))
+
+    def definition(self, source, static=None, **members):
+        return {
+            "StaticHyperParameters": {
+                **(static or {}),
+                "sagemaker_program": "train.py",
+                "sagemaker_submit_directory": source if source.startswith("s3://") else self.code(source),
+            },
+            "AlgorithmSpecification": {
+                "TrainingImage": IMAGE,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": LOSS,
+            },
+            "RoleArn": self.server.info.role_arn,
+            "OutputDataConfig": {"S3OutputPath": f"s3://{self.server.info.bucket}/out"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+            **members,
+        }
+
+    def tune(self, definition, ranges=None, *, jobs=None, parallel=1, config=None, **members):
+        """Create a tuning job and return its name."""
+        name = f"api-{next(_numbers)}"
+        limits = {"MaxParallelTrainingJobs": parallel}
+        whole = {
+            "Strategy": "Random",
+            "ResourceLimits": limits if jobs is None else {**limits, "MaxNumberOfTrainingJobs": jobs},
+            **(config or {}),
+        }
+        if ranges is not None:
+            whole["ParameterRanges"] = ranges
+            whole["HyperParameterTuningJobObjective"] = {"Type": "Minimize", "MetricName": "loss"}
+            members["TrainingJobDefinition"] = definition
+        self.client.create_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName=name, HyperParameterTuningJobConfig=whole, **members
+        )
+        return name
+
+    def ended(self, name, timeout=60):
+        """Wait for a tuning job and return its description."""
+        until = time.monotonic() + timeout
+        while True:
+            told = self.client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+            if told["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping"):
+                return told
+            assert time.monotonic() < until, told
+            time.sleep(0.1)
+
+    def trials(self, name, **asked):
+        """The summaries of a tuning job's training jobs, by creation."""
+        return self.client.list_training_jobs_for_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName=name, MaxResults=100, **{"SortBy": "Name", **asked}
+        )["TrainingJobSummaries"]
+
+    def tried(self, name):
+        """What each training job of an ended tuning job was given, in order."""
+        told = self.ended(name)
+        assert told["HyperParameterTuningJobStatus"] == "Completed", told
+        return [one["TunedHyperParameters"] for one in self.trials(name)]
+
+
+def continuous(*names, low="0", high="1"):
+    return {"ContinuousParameterRanges": [{"Name": name, "MinValue": low, "MaxValue": high} for name in names]}
+
+
+def choices(name, *values):
+    return {"CategoricalParameterRanges": [{"Name": name, "Values": [str(value) for value in values]}]}
