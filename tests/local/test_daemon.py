@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 import boto3
 import pytest
+from botocore.config import Config
 from service_requests import XGBOOST, request
 
 from sm_tuning._errors import LocalServerError
@@ -61,6 +62,7 @@ def test_the_environment_is_what_boto3_needs(state_dir):
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "SM_TUNING_ROLE": info.role_arn,
     }
     assert info.secret_access_key not in repr(info)
 
@@ -88,6 +90,18 @@ def test_killed_at_any_moment_it_comes_back_with_keys_port_jobs_and_objects(stat
     second = start(state_dir)
     assert {**asdict(second), "pid": 0} == {**asdict(first), "pid": 0}
     assert client(second, "s3").get_object(Bucket=first.bucket, Key="kept")["Body"].read() == b"bytes"
+
+
+def test_a_client_with_an_open_connection_goes_on_with_the_next_server(state_dir):
+    info = start(state_dir)
+    lasting = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region).client(
+        "s3", endpoint_url=info.endpoint_url, config=Config(retries={"total_max_attempts": 1})
+    )
+    for end in (lambda _: stop(state_dir), kill):
+        lasting.list_buckets()
+        end(info)
+        info = start(state_dir)
+        assert lasting.list_buckets()["Buckets"]
 
 
 def test_half_written_objects_are_cleared_at_the_next_start(state_dir):

@@ -1,8 +1,11 @@
+import http.client
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -10,6 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sm_tuning.local._config import resolve_state_dir
+
+BUCKET = "sagemaker-us-east-1-123456789012"
 
 
 def refused(call, **params):
@@ -51,30 +56,22 @@ def test_a_violation_of_the_model_is_said_in_the_words_of_the_service(local_serv
     )
 
 
-@pytest.mark.parametrize(
-    ("operation", "params"),
-    [
-        ("delete_training_job", {"TrainingJobName": "x"}),
-        ("search", {"Resource": "TrainingJob"}),
-    ],
-)
-def test_training_work_that_nobody_does_is_refused_not_faked(local_server, operation, params):
-    code, message = refused(getattr(local_server.sagemaker, operation), **params)
-    assert code == "ValidationException"
-    assert "The local SageMaker does not support" in message
-
-
-def test_a_training_job_of_its_own_is_refused_not_faked(local_server):
+def test_work_that_nobody_does_is_refused_not_faked(local_server):
     code, message = refused(
-        local_server.sagemaker.create_training_job,
-        TrainingJobName="alone",
-        AlgorithmSpecification={"TrainingImage": "x", "TrainingInputMode": "File"},
-        RoleArn=local_server.info.role_arn,
+        local_server.sagemaker.create_auto_ml_job,
+        AutoMLJobName="x",
+        InputDataConfig=[
+            {
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b"}},
+                "TargetAttributeName": "y",
+            }
+        ],
         OutputDataConfig={"S3OutputPath": "s3://b"},
-        StoppingCondition={"MaxRuntimeInSeconds": 1},
+        RoleArn=local_server.info.role_arn,
     )
-    assert (code, "CreateTrainingJob" in message) == ("ValidationException", True)
-    assert local_server.sagemaker.list_training_jobs(NameContains="alone")["TrainingJobSummaries"] == []
+    assert code == "ValidationException"
+    assert "The local SageMaker does not support CreateAutoMLJob" in message
+    assert local_server.sagemaker.list_auto_ml_jobs()["AutoMLJobSummaries"] == []
 
 
 def test_what_moto_lacks_is_a_clear_error_and_not_tried_again(local_server):
@@ -141,19 +138,6 @@ def test_big_uploads_in_parts_copies_and_deletes_reach_the_disk(local_server, tm
     assert not folder.exists()
 
 
-def test_logs_of_a_stream_end_with_a_stable_token(local_server):
-    logs = local_server.logs
-    logs.create_log_group(logGroupName="g")
-    logs.create_log_stream(logGroupName="g", logStreamName="s/1")
-    streams = logs.describe_log_streams(logGroupName="g", logStreamNamePrefix="s/", limit=1)
-    assert "nextToken" not in streams
-    first = logs.get_log_events(logGroupName="g", logStreamName="s/1", startFromHead=True)
-    again = logs.get_log_events(
-        logGroupName="g", logStreamName="s/1", startFromHead=True, nextToken=first["nextForwardToken"]
-    )
-    assert (again["events"], again["nextForwardToken"]) == ([], first["nextForwardToken"])
-
-
 def test_the_aws_variables_alone_lead_another_process_to_the_server(local_server):
     code = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'][0]['Name'])"
     done = subprocess.run(
@@ -169,6 +153,71 @@ def test_localhost_is_as_good_as_its_address(local_server):
         config=Config(s3={"addressing_style": "path"}),
     )
     assert s3.list_buckets()["Buckets"]
+
+
+def connection_to(server):
+    return http.client.HTTPConnection(urlsplit(server.info.endpoint_url).netloc, timeout=10)
+
+
+def test_a_connection_serves_many_requests_of_every_kind(local_server):
+    url = urlsplit(local_server.s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "kept-alive"}))
+    get = urlsplit(local_server.s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "kept-alive"}))
+    connection = connection_to(local_server)
+    connection.connect()
+    socket = connection.sock
+    for number in range(20):
+        body = b"x" * (number * 1000)
+        for method, target, sent in (("PUT", url, body), ("GET", get, b""), ("HEAD", get, b""), ("POST", get, b"{}")):
+            connection.request(method, f"{target.path}?{target.query}", sent)
+            answer = connection.getresponse()
+            data = answer.read()
+            assert (answer.status, data) == {"PUT": (200, b""), "GET": (200, body)}.get(method, (403, data))
+    assert connection.sock is socket
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Length": "-1"}, 400),
+        ({"Content-Length": "ten"}, 400),
+        ({"Content-Length": "\u0665"}, 400),
+        ({"Content-Length": "2", "Transfer-Encoding": "chunked"}, 400),
+        ({"Transfer-Encoding": "gzip, chunked"}, 400),
+        ({"Transfer-Encoding": "chunked"}, 403),
+    ],
+)
+def test_a_body_without_a_clear_end_is_refused_and_nothing_after_it_is_read(local_server, headers, status):
+    connection = connection_to(local_server)
+    connection.putrequest("POST", "/")
+    for name, value in headers.items():
+        connection.putheader(name, value.encode("utf-8"))
+    connection.endheaders()
+    connection.send(b"2\r\n{}\r\n0\r\n\r\n")
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == status
+    assert answer.will_close == (status == 400)
+    connection.close()
+
+
+def test_a_client_that_leaves_in_the_middle_harms_nobody(local_server):
+    for _ in range(5):
+        connection = connection_to(local_server)
+        connection.putrequest("PUT", "/bucket/key")
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders()
+        connection.send(b"half")
+        connection.close()
+    assert local_server.s3.list_buckets()["Buckets"]
+
+
+def test_a_client_that_waits_for_leave_to_send_gets_it(local_server):
+    s3 = local_server.client("s3", config=Config(s3={"addressing_style": "path"}))
+    began = time.monotonic()
+    s3.put_object(Bucket=BUCKET, Key="expect", Body=b"x" * 100_000)
+    assert time.monotonic() - began < 0.9  # botocore waits for a second when no leave comes
+    assert s3.head_object(Bucket=BUCKET, Key="expect")["ContentLength"] == 100_000
 
 
 def test_many_requests_at_once_are_all_answered(local_server):
