@@ -1,102 +1,130 @@
-"""Search quality of our strategies beside Optuna's TPE and random: ``python -m benchmarks.search --help``.
+"""Search quality of our strategies beside other engines: ``python -m benchmarks.search --help``.
 
-Prints the median simple regret after some evaluations, over seeds, and the time for one suggestion.
+Runs what the results file does not hold yet, then prints the tables of docs/benchmarks.md. An engine that is not
+installed is left out, and the output says so; one that needs an environment of its own is run from there with the same
+results file.
 """
 
 import argparse
+import hashlib
+import json
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from pathlib import Path
 
+import sm_tuning.local.strategies as strategies_package
+from benchmarks.search.engines import ENGINES, missing, versions
 from benchmarks.search.problems import Problem, problems
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import Categorical, Integer, make
+
+MARKS = (20, 50, 100)
+DEFAULT_PROBLEMS = ["branin", "hartmann6", "levy5", "boosting"]
 
 
-def ours(problem: Problem, strategy: str, seed: int, budget: int, pending: int) -> tuple[list[float], list[float]]:
-    """Costs in order of their end, and seconds an ask, with so many trials under way besides the one asked."""
-    chooser = make(strategy, problem.space, seed=seed, maximize=False)
-    trials: list[Trial] = []
-    costs: list[float] = []
-    seconds: list[float] = []
-    while len(costs) < budget:
-        while sum(not t.finished for t in trials) <= pending:
-            begin = time.perf_counter()
-            h = chooser.ask(trials)
-            seconds.append(time.perf_counter() - begin)
-            trials.append(Trial(len(trials) + 1, h, value=None, failed=False, curve=(), finished=False))
-        position = next(i for i, t in enumerate(trials) if not t.finished)
-        t = trials[position]
-        cost = problem.cost(t.hyperparameters)
-        trials[position] = Trial(t.index, t.hyperparameters, value=cost, failed=False, curve=(cost,), finished=True)
-        costs.append(cost)
-    return costs, seconds
+def run(problem: Problem, engine: str, seed: int, evaluations: int, pending: int) -> tuple[list[float], list[float]]:
+    """Costs in order of their end, and seconds an ask, with so many trials under way besides the one asked for.
 
-
-def tpe(problem: Problem, _: str, seed: int, budget: int, pending: int) -> tuple[list[float], list[float]]:
-    """Optuna's TPESampler with the defaults of its version 5."""
-    import optuna  # noqa: PLC0415 - only this engine needs it
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True))
+    The trial that began first ends first, as with equal training times.
+    """
+    chooser = ENGINES[engine][0](problem, seed)
     costs: list[float] = []
     seconds: list[float] = []
     running: list = []
-    while len(costs) < budget:
+    while len(costs) < evaluations:
         while len(running) <= pending:
             begin = time.perf_counter()
-            trial = study.ask()
-            h = {d.name: _suggest(trial, d) for d in problem.space.dimensions}
+            running.append(chooser.ask())
             seconds.append(time.perf_counter() - begin)
-            running.append((trial, h))
-        trial, h = running.pop(0)
+        handle, h = running.pop(0)
         cost = problem.cost(h)
-        study.tell(trial, cost)
+        chooser.tell(handle, cost)
         costs.append(cost)
     return costs, seconds
 
 
-def _suggest(trial, d) -> str:
-    if isinstance(d, Categorical):
-        return trial.suggest_categorical(d.name, d.values)
-    log = d.scaling == "Logarithmic"
-    if isinstance(d, Integer):
-        return str(trial.suggest_int(d.name, d.low, d.high, log=log))
-    if d.scaling == "ReverseLogarithmic":
-        return repr(1 - trial.suggest_float(d.name, 1 - d.high, 1 - d.low, log=True))
-    return repr(trial.suggest_float(d.name, d.low, d.high, log=log))
+def source(engine: str) -> str:
+    """What a result is valid for: the versions of other engines, the text of ours."""
+    if ENGINES[engine][1]:
+        return versions(engine)
+    folder = Path(strategies_package.__file__).parent
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))) if engine == "Bayesian" else b"1"
+    return f"{versions(engine)}, {hashlib.sha256(text).hexdigest()[:10]}"
 
 
-ENGINES: dict[str, Callable] = {"Bayesian": ours, "Random": ours, "TPE": tpe}
+def load(path: Path) -> dict[tuple, dict]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    every = (json.loads(line) for line in lines)
+    return {(r["problem"], r["engine"], r["pending"], r["seed"]): r for r in every}
+
+
+def fill(arguments: argparse.Namespace) -> None:
+    """Run what is missing."""
+    every = problems(arguments.problems)
+    done = load(arguments.results)
+    for engine in arguments.engines:
+        if lacking := missing(engine):
+            print(f"{engine}: left out here, {', '.join(lacking)} is not installed", flush=True)
+            continue
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            for pending in arguments.pending:
+                for name in arguments.problems:
+                    old = done.get((name, engine, pending, seed))
+                    if old and old["source"] == source(engine) and len(old["costs"]) >= arguments.evaluations:
+                        continue
+                    costs, seconds = run(every[name], engine, seed, arguments.evaluations, pending)
+                    regrets = [cost - every[name].optimum for cost in costs]
+                    line = {"problem": name, "engine": engine, "pending": pending, "seed": seed}
+                    line |= {"source": source(engine), "costs": regrets, "seconds": seconds}
+                    with arguments.results.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(line) + "\n")
+
+
+def report(path: Path) -> str:
+    """The tables: median regret at the marks, over seeds, with their number; and the time for a suggestion."""
+    groups: dict[tuple, list[dict]] = defaultdict(list)
+    for (name, engine, pending, _), result in sorted(load(path).items()):
+        groups[pending, engine, name].append(result)
+    names = sorted({key[2] for key in groups}, key=lambda n: [*DEFAULT_PROBLEMS, n].index(n))
+    out: list[str] = []
+    for pending in sorted({key[0] for key in groups}):
+        title = "Sequential" if pending == 0 else f"{pending + 1} at a time ({pending} pending at each suggestion)"
+        out += [f"\n**{title}**: median regret after {' / '.join(map(str, MARKS))} evaluations [seeds]\n"]
+        out += ["| engine | " + " | ".join(names) + " | ask, ms (at 50) |", "|---" * (len(names) + 2) + "|"]
+        for engine in ENGINES:
+            rows = [groups.get((pending, engine, name), []) for name in names]
+            if any(rows):
+                asks = [1e3 * r["seconds"][49] for row in rows for r in row if len(r["seconds"]) > 49]
+                cells = [_cell(row) for row in rows] + [f"{statistics.median(asks):.0f}" if asks else "-"]
+                out.append(f"| {engine} | " + " | ".join(cells) + " |")
+    sources = sorted({(e, r["source"]) for (_, e, _), rs in groups.items() for r in rs})
+    out += ["", *(f"- {engine}: {text}" for engine, text in sources)]
+    return "\n".join(out)
+
+
+def _cell(results: list[dict]) -> str:
+    words = []
+    for mark in MARKS:
+        regrets = [min(r["costs"][:mark]) for r in results if len(r["costs"]) >= mark]
+        words.append(f"{statistics.median(regrets):.2g}" if regrets else "-")
+    return f"{' / '.join(words)} [{len(results)}]" if results else "-"
 
 
 def main() -> None:
     """Run what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", nargs="+", default=["branin", "hartmann6", "mixed"])
-    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--problems", nargs="+", default=DEFAULT_PROBLEMS)
+    parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
+    parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--evaluations", type=int, default=50)
-    parser.add_argument("--pending", type=int, default=0, help="trials under way besides the one asked for")
+    parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--pending", type=int, nargs="+", default=[0, 4], help="trials under way at each suggestion")
+    parser.add_argument("--results", type=Path, default=Path("output/bench/search.jsonl"))
     arguments = parser.parse_args()
-    marks = [m for m in (20, 50, 100, 200) if m <= arguments.evaluations]
-    every = problems()
-    for name in arguments.problems:
-        for engine in arguments.engines:
-            regrets: dict[int, list[float]] = {m: [] for m in marks}
-            asks: list[float] = []
-            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-                costs, seconds = ENGINES[engine](every[name], engine, seed, arguments.evaluations, arguments.pending)
-                asks += seconds
-                for m in marks:
-                    regrets[m].append(min(costs[:m]) - every[name].optimum)
-            words = "  ".join(f"{m}: {statistics.median(regrets[m]):.3g} (max {max(regrets[m]):.2g})" for m in marks)
-            print(
-                f"{name:10} {engine:9} pending={arguments.pending} n={arguments.seeds}  {words}"
-                f"  ask {1e3 * statistics.median(asks):.0f} ms, longest {1e3 * max(asks):.0f} ms",
-                flush=True,
-            )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    fill(arguments)
+    print(report(arguments.results))
 
 
 if __name__ == "__main__":

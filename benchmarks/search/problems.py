@@ -1,11 +1,12 @@
 """Functions with known optima, as tuning problems."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.search import boosting
 from sm_tuning.local.strategies import Space, space_of
 
 
@@ -28,6 +29,14 @@ def branin(h: Mapping[str, str]) -> float:
     x, y = float(h["x"]), float(h["y"])
     b, c, t = 5.1 / (4 * math.pi**2), 5 / math.pi, 1 / (8 * math.pi)
     return (y - b * x * x + c * x - 6) ** 2 + 10 * (1 - t) * math.cos(x) + 10
+
+
+def levy5(h: Mapping[str, str]) -> float:
+    """Levy's function of five dimensions; many local optima along each."""
+    w = 1 + (np.array([float(h[f"x{i}"]) for i in range(5)]) - 1) / 4
+    middle = ((w[:-1] - 1) ** 2 * (1 + 10 * np.sin(np.pi * w[:-1] + 1) ** 2)).sum()
+    last = (w[-1] - 1) ** 2 * (1 + np.sin(2 * np.pi * w[-1]) ** 2)
+    return float(np.sin(np.pi * w[0]) ** 2 + middle + last)
 
 
 _ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
@@ -90,11 +99,33 @@ def _mixed_optimum() -> float:
     )
 
 
-def problems() -> dict[str, Problem]:
-    """All problems by name."""
-    square = _ranges([_continuous("x", -5.0, 10.0), _continuous("y", 0.0, 15.0)])
-    six = _ranges([_continuous(f"x{i}", 0.0, 1.0) for i in range(6)])
-    blend = _ranges(
+def problems(names: Sequence[str]) -> dict[str, Problem]:
+    """Those problems, by name."""
+    return {name: PROBLEMS[name]() for name in names}
+
+
+def _branin() -> Problem:
+    space = _ranges([_continuous("x", -5.0, 10.0), _continuous("y", 0.0, 15.0)])
+    return Problem("branin", space, branin, 0.39788735772973816)
+
+
+def _hartmann6() -> Problem:
+    return Problem(
+        "hartmann6", _ranges([_continuous(f"x{i}", 0.0, 1.0) for i in range(6)]), hartmann6, -3.32236801141551
+    )
+
+
+def _levy5() -> Problem:
+    """On a box whose centre is far from the optimum, so that starting at the centre is no help."""
+    return Problem("levy5", _ranges([_continuous(f"x{i}", -4.0, 14.0) for i in range(5)]), levy5, 0.0)
+
+
+def _boosting() -> Problem:
+    return Problem("boosting", boosting.space(), boosting.cost, boosting.optimum())
+
+
+def _mixed() -> Problem:
+    space = _ranges(
         [_continuous("eta", 1e-4, 1.0, "Logarithmic"), _continuous("momentum", 0.0, 0.999, "ReverseLogarithmic")],
         [
             {"Name": "depth", "MinValue": "2", "MaxValue": "12", "ScalingType": "Linear"},
@@ -105,8 +136,13 @@ def problems() -> dict[str, Problem]:
             {"Name": "grow_policy", "Values": list(_GROWTH)},
         ],
     )
-    return {
-        "branin": Problem("branin", square, branin, 0.39788735772973816),
-        "hartmann6": Problem("hartmann6", six, hartmann6, -3.32236801141551),
-        "mixed": Problem("mixed", blend, mixed, _mixed_optimum()),
-    }
+    return Problem("mixed", space, mixed, _mixed_optimum())
+
+
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "branin": _branin,
+    "hartmann6": _hartmann6,
+    "levy5": _levy5,
+    "boosting": _boosting,
+    "mixed": _mixed,
+}

@@ -15,13 +15,8 @@ from sm_tuning.local._types import Trial
 from sm_tuning.local.strategies import Space, make, space_of
 from sm_tuning.local.strategies._acquisition import log_h
 from sm_tuning.local.strategies._encoder import Encoder
-from sm_tuning.local.strategies._gp import (
-    Hyperparameters,
-    Posterior,
-    _negative_log_likelihood,
-    fit,
-    squared_differences,
-)
+from sm_tuning.local.strategies._gp import Data, Posterior, fit, negative_log_likelihood
+from sm_tuning.local.strategies._kernel import Hyperparameters, Kernel
 from sm_tuning.local.strategies._outputs import standardise
 
 SQUARE = space_of(
@@ -168,48 +163,87 @@ class TestSearch:
 
 
 class TestModel:
-    def data(self, count: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def data(self, count: int = 20, tasks: bool = False) -> Data:
         rng = np.random.default_rng(0)
-        x = np.column_stack([rng.random((count, 2)), rng.integers(0, 3, count)])
-        return x, standardise(np.sin(5 * x[:, 0]) + x[:, 1] + x[:, 2]), np.array([False, False, True])
+        x = np.column_stack([rng.random((count, 2)), rng.integers(0, 3, count), np.arange(count) % 2])
+        y = standardise(np.sin(5 * x[:, 0]) + x[:, 1] + x[:, 2])
+        return Data(x if tasks else x[:, :3], y, np.array([False, False, True]), tasks)
 
-    def test_the_slopes_of_the_likelihood_are_right(self):
-        x, y, categorical = self.data()
-        squared = squared_differences(x, x, categorical)
-        theta = np.array([-0.5, 0.3, 0.1, 0.2, -3.0])
+    H = Hyperparameters(np.array([0.4, 0.8, 1.0]), np.array([0.3, 0.2, 2.0]), 1.2, 0.7, 1e-4, 0.3)
+
+    @pytest.mark.parametrize("tasks", [False, True])
+    def test_the_slopes_of_the_likelihood_are_right(self, tasks):
+        data = self.data(tasks=tasks)
+        theta = np.array([-0.5, 0.3, 0.1, -1.0, -0.7, 0.4, 0.2, -0.5, -3.0] + [-0.8] * tasks)
         error = check_grad(
-            lambda t: _negative_log_likelihood(t, squared, y)[0],
-            lambda t: _negative_log_likelihood(t, squared, y)[1],
-            theta,
+            lambda t: negative_log_likelihood(t, data)[0], lambda t: negative_log_likelihood(t, data)[1], theta
         )
         assert error < 1e-4
 
-    def test_the_slopes_of_the_posterior_are_right(self):
-        x, y, categorical = self.data()
-        posterior = Posterior(x, y, Hyperparameters(np.array([0.4, 0.8, 1.0]), 1.2, 1e-4), categorical)
+    @pytest.mark.parametrize("tasks", [False, True])
+    def test_the_slopes_of_the_posterior_are_right(self, tasks):
+        data = self.data(tasks=tasks)
+        posterior = Posterior(data, self.H)
         free = np.array([True, True, False])
+        rest = [1.0] + [0.0] * tasks
 
         def at(u: np.ndarray) -> np.ndarray:
-            return np.concatenate(posterior.at(np.array([[u[0], u[1], 1.0]])))
+            return np.concatenate(posterior.at(np.array([[u[0], u[1], *rest]])))
 
         here = np.array([0.37, 0.61])
-        _, _, d_mean, d_std = posterior.gradient_at(np.array([*here, 1.0]), free)
+        _, _, d_mean, d_std = posterior.gradient_at(np.array([*here, *rest]), free)
         steps = np.eye(2) * 1e-6
         numeric = np.array([(at(here + s) - at(here - s)) / 2e-6 for s in steps])
         assert np.column_stack([d_mean, d_std]) == pytest.approx(numeric, abs=1e-4)
 
+    @pytest.mark.parametrize("tasks", [False, True])
+    def test_covariances_are_symmetric_positive_and_as_the_likelihood_has_them(self, tasks):
+        data = self.data(tasks=tasks)
+        covariance = Kernel(self.H, data.categorical, tasks).between(data.x, data.x)
+        assert covariance == pytest.approx(covariance.T)
+        assert np.diag(covariance) == pytest.approx(self.H.variance)
+        assert np.linalg.eigvalsh(covariance).min() > -1e-9
+        noisy = covariance + np.eye(len(data.y)) * (self.H.noise + 1e-8)
+        plain = 0.5 * data.y @ np.linalg.solve(noisy, data.y) + 0.5 * np.linalg.slogdet(noisy)[1]
+        values = [*self.H.scales, *self.H.own_scales, self.H.signal, self.H.additive, self.H.noise]
+        theta = np.log([*values, *([self.H.apart] * tasks)])
+        assert negative_log_likelihood(theta, data)[0] == pytest.approx(plain)
+
+    def test_what_it_says_of_an_observation_left_out_is_what_it_says_without_it(self):
+        data = self.data()
+        rest = Data(data.x[1:], data.y[1:], data.categorical)
+        (mean,), _ = Posterior(rest, self.H).at(data.x[:1])
+        assert Posterior(data, self.H).left_out()[0] == pytest.approx(mean, abs=1e-6)
+
+    def test_draws_have_the_mean_and_spread_of_the_posterior(self):
+        posterior = Posterior(self.data(), self.H)
+        rows = np.array([[0.1, 0.9, 0.0], [0.5, 0.5, 1.0]])
+        draws = posterior.samples(rows, 4000, np.random.default_rng(0))
+        mean, std = posterior.at(rows)
+        assert draws.mean(axis=0) == pytest.approx(mean, abs=0.05)
+        assert draws.std(axis=0) == pytest.approx(std, rel=0.1)
+
     def test_it_goes_through_noiseless_data_and_is_unsure_between(self):
-        x, y, categorical = self.data()
-        posterior = Posterior(x, y, fit(x, y, categorical), categorical)
-        mean, std = posterior.at(x)
-        assert mean == pytest.approx(y, abs=0.1)
+        data = self.data()
+        posterior = Posterior(data, fit(data))
+        mean, std = posterior.at(data.x)
+        assert mean == pytest.approx(data.y, abs=0.1)
         assert posterior.at(np.array([[5.0, 5.0, 1.0]]))[1][0] > 3 * std.max()
 
     def test_a_dimension_without_influence_gets_the_longest_scale(self):
         rng = np.random.default_rng(1)
         x = rng.random((40, 3))
-        scales = fit(x, standardise(np.sin(6 * x[:, 1])), np.zeros(3, dtype=bool)).scales
-        assert scales[1] < 0.5 * min(scales[0], scales[2])
+        scales = fit(
+            Data(x, standardise(np.sin(6 * x[:, 1]) * (1 + 1e-3 * x[:, 0])), np.zeros(3, dtype=bool))
+        ).own_scales
+        assert scales[1] <= min(scales[0], scales[2])
+
+    def test_a_sum_over_dimensions_is_learnt_as_one(self):
+        rng = np.random.default_rng(2)
+        x = rng.random((60, 5))
+        sums = standardise(np.sin(9 * x).sum(axis=1))
+        h = fit(Data(x, sums, np.zeros(5, dtype=bool)))
+        assert h.additive > 3 * h.signal
 
 
 class TestPieces:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import make, space_of
+from sm_tuning.local.strategies import ParentTrials, make, space_of
 
 RATE = {"Name": "rate", "MinValue": "1e-5", "MaxValue": "0.1", "ScalingType": "Logarithmic"}
 SPACE = space_of({"ContinuousParameterRanges": [RATE]})
@@ -130,8 +130,6 @@ class TestConfigurations:
             trials.append(Trial(index, ours, 1.0 if index % 2 else None, curve=(1.0,) * index))
 
     def test_parents_are_refused(self):
+        parents = [ParentTrials((), transfer=False)]
         with pytest.raises(ValueError, match="no warm start"):
-            from sm_tuning.local.strategies import ParentTrials
-
-            parents = [ParentTrials((), transfer=False)]
             make("Hyperband", SPACE, seed=0, maximize=False, config={"max_resource": 3}, parents=parents)

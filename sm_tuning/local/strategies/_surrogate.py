@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sm_tuning.local.strategies._acquisition import Belief, Model
-from sm_tuning.local.strategies._gp import Hyperparameters, Posterior, fit
+from sm_tuning.local.strategies._gp import Data, Posterior, fit
+from sm_tuning.local.strategies._kernel import Hyperparameters
 from sm_tuning.local.strategies._observations import spread_of
 
 Array = NDArray[np.float64]
@@ -24,7 +25,7 @@ class Evidence:
     Attributes:
         rows: encoded points; with ``tasks``, a last column says the task of each, 0 for the job's own.
         costs: one a row.
-        categorical: which columns hold indices.
+        categorical: which columns hold indices, that of the tasks aside.
         eligible: which rows are of the job's space and task, so that their costs are to be improved upon.
         tasks: whether there is a column of tasks.
     """
@@ -39,12 +40,12 @@ class Evidence:
     def hyperparameters(self) -> Hyperparameters:
         """Those of the model; of many rows, fitted to a part."""
         chosen = spread_of(self.costs, _FIT_ROWS)
-        return fit(self.rows[chosen], self.costs[chosen], self.categorical, tasks=self.tasks)
+        return fit(self._data(self.rows[chosen], self.costs[chosen]))
 
     @cached_property
     def posterior(self) -> Posterior:
         """The model as observed."""
-        return Posterior(self.rows, self.costs, self.hyperparameters, self.categorical)
+        return Posterior(self._data(self.rows, self.costs), self.hyperparameters)
 
     def believe(self, pending: Array, fantasies: int, rng: np.random.Generator) -> Belief:
         """The model, or several where trials are pending: in each they have ended as it might be.
@@ -60,10 +61,12 @@ class Evidence:
             return Belief([self._seen(self.posterior)], [best])
         ends = self.posterior.samples(self._tasked(pending), fantasies, rng)
         rows = np.concatenate([self.rows, self._tasked(pending)])
-        models = [
-            Posterior(rows, np.concatenate([self.costs, end]), self.hyperparameters, self.categorical) for end in ends
-        ]
+        datas = [self._data(rows, np.concatenate([self.costs, end])) for end in ends]
+        models = [Posterior(data, self.hyperparameters) for data in datas]
         return Belief([self._seen(model) for model in models], [min(best, float(end.min())) for end in ends])
+
+    def _data(self, rows: Array, costs: Array) -> Data:
+        return Data(rows, costs, self.categorical, self.tasks)
 
     def _tasked(self, rows: Array) -> Array:
         return with_task(rows, 0) if self.tasks else rows
@@ -84,7 +87,7 @@ class OneTask:
 
     def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, float, Array, Array]:
         """Mean, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
-        return self._posterior.gradient_at(np.append(row, 0.0), np.append(free, False))
+        return self._posterior.gradient_at(np.append(row, 0.0), free)
 
 
 def with_task(rows: Array, task: int) -> Array:

@@ -39,7 +39,6 @@ class Transfer:
     def __init__(self, encoder: Encoder, parents: Sequence[Observations]) -> None:
         self._encoder = encoder
         self._parents = tuple(parents)
-        self._categorical = np.append(encoder.categorical, True)
 
     def __bool__(self) -> bool:
         return bool(self._parents)
@@ -59,7 +58,7 @@ class Transfer:
         x, y = self._rows(len(own))
         rows = np.concatenate([with_task(own.rows, 0), x])
         mine = np.arange(len(rows)) < len(own)
-        joint = Evidence(rows, np.concatenate([self._moved(own), y]), self._categorical, mine, tasks=True)
+        joint = Evidence(rows, np.concatenate([self._moved(own), y]), self._encoder.categorical, mine, tasks=True)
         if alone is not None:
             errors = misordered(joint.posterior.left_out()[mine], own.costs)
             if errors > misordered(alone.posterior.left_out()[: len(own)], own.costs):
@@ -79,7 +78,7 @@ class Transfer:
     @cached_property
     def _foretold(self) -> Posterior:
         x, y = self._rows(0)
-        return Evidence(x, y, self._categorical, np.ones(len(x), dtype=bool), tasks=True).posterior
+        return Evidence(x, y, self._encoder.categorical, np.ones(len(x), dtype=bool), tasks=True).posterior
 
     def _rows(self, own: int) -> tuple[Array, Array]:
         """The parents' rows with their task, and their standardised costs; the fewer, the more the child has."""

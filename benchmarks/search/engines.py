@@ -1,0 +1,129 @@
+"""The engines that are compared, each as ask and tell over one problem."""
+# ruff: noqa: D102, PLC0415 - the protocol says what ask and tell do; each engine imports what it alone needs
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from benchmarks.search.problems import Problem
+from sm_tuning.local._types import Trial
+from sm_tuning.local.strategies import Categorical, Integer, make
+
+Hyperparameters = dict[str, str]
+
+
+class Engine(Protocol):
+    """Suggests points and learns their costs."""
+
+    def ask(self) -> tuple[Any, Hyperparameters]:
+        """A handle and a point."""
+
+    def tell(self, handle: Any, cost: float) -> None:
+        """The point's cost."""
+
+
+class Ours:
+    """One of our strategies, driven as the tuning engine drives it."""
+
+    def __init__(self, problem: Problem, seed: int, strategy: str) -> None:
+        self._strategy = make(strategy, problem.space, seed=seed, maximize=False)
+        self._trials: list[Trial] = []
+
+    def ask(self) -> tuple[int, Hyperparameters]:
+        h = dict(self._strategy.ask(self._trials) or {})
+        self._trials.append(Trial(len(self._trials) + 1, h))
+        return len(self._trials), h
+
+    def tell(self, handle: int, cost: float) -> None:
+        h = self._trials[handle - 1].hyperparameters
+        self._trials[handle - 1] = Trial(handle, h, cost, curve=(cost,), finished=True)
+
+
+class Optuna:
+    """One of Optuna's samplers, with the defaults of its version."""
+
+    def __init__(self, problem: Problem, seed: int, sampler: str) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(seed=seed))
+        self._dimensions = problem.space.dimensions
+
+    def ask(self) -> tuple[Any, Hyperparameters]:
+        trial = self._study.ask()
+        return trial, {d.name: self._suggest(trial, d) for d in self._dimensions}
+
+    def tell(self, handle: Any, cost: float) -> None:
+        self._study.tell(handle, cost)
+
+    @staticmethod
+    def _suggest(trial: Any, d: Any) -> str:
+        if isinstance(d, Categorical):
+            return trial.suggest_categorical(d.name, d.values)
+        log = d.scaling == "Logarithmic"
+        if isinstance(d, Integer):
+            return str(trial.suggest_int(d.name, d.low, d.high, log=log))
+        if d.scaling == "ReverseLogarithmic":
+            return repr(1 - trial.suggest_float(d.name, 1 - d.high, 1 - d.low, log=True))
+        return repr(trial.suggest_float(d.name, d.low, d.high, log=log))
+
+
+class Ax:
+    """Ax's client, with the generation strategy that it chooses by itself, without its first point at the centre."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        from ax.api.client import Client
+
+        logging.getLogger("ax").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
+        self._client = Client(random_seed=seed)
+        self._client.configure_experiment([self._parameter(d) for d in problem.space.dimensions])
+        self._client.configure_optimization(objective="-cost")
+        self._client.configure_generation_strategy(
+            method="fast", initialize_with_center=False, allow_exceeding_initialization_budget=True
+        )
+
+    def ask(self) -> tuple[int, Hyperparameters]:
+        ((index, values),) = self._client.get_next_trials(max_trials=1).items()
+        return index, {name: value if isinstance(value, str) else repr(value) for name, value in values.items()}
+
+    def tell(self, handle: int, cost: float) -> None:
+        self._client.complete_trial(handle, raw_data={"cost": cost})
+
+    @staticmethod
+    def _parameter(d: Any) -> Any:
+        from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+        if isinstance(d, Categorical):
+            return ChoiceParameterConfig(name=d.name, values=list(d.values), parameter_type="str", is_ordered=False)
+        kind = "int" if isinstance(d, Integer) else "float"
+        scaling = "log" if d.scaling == "Logarithmic" else "linear"
+        return RangeParameterConfig(name=d.name, bounds=(d.low, d.high), parameter_type=kind, scaling=scaling)
+
+
+ENGINES: dict[str, tuple[Callable[[Problem, int], Engine], tuple[str, ...]]] = {
+    "Bayesian": (lambda problem, seed: Ours(problem, seed, "Bayesian"), ()),
+    "Random": (lambda problem, seed: Ours(problem, seed, "Random"), ()),
+    "Optuna TPE": (lambda problem, seed: Optuna(problem, seed, "TPESampler"), ("optuna",)),
+    "Optuna GP": (lambda problem, seed: Optuna(problem, seed, "GPSampler"), ("optuna", "torch")),
+    "Ax": (Ax, ("ax",)),
+}
+"""How each is made, and the packages that it needs."""
+
+_DISTRIBUTIONS = {"ax": "ax-platform"}
+
+
+def missing(engine: str) -> list[str]:
+    """The packages that are not installed."""
+    return [name for name in ENGINES[engine][1] if importlib.util.find_spec(name) is None]
+
+
+def versions(engine: str) -> str:
+    """The versions of its packages."""
+    packages = ENGINES[engine][1] or ("numpy", "scipy")
+    return ", ".join(f"{name} {version(_DISTRIBUTIONS.get(name, name))}" for name in packages)
