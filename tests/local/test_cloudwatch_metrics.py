@@ -1,0 +1,159 @@
+"""CloudWatch metrics of the training jobs, in whole periods."""
+
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from conftest import LocalServer
+
+from sm_tuning.local import start
+from sm_tuning.local._config import resolve_state_dir
+from sm_tuning.local._moto import AwsLocal
+from sm_tuning.local._types import Identity
+
+NAMESPACE = "/aws/sagemaker/TrainingJobs"
+IDENTITY = Identity("us-east-1", "123456789012", "arn:aws:iam::123456789012:role/R", "bucket")
+BEGIN = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
+JOB = [{"Name": "TrainingJobName", "Value": "job-1"}]
+
+
+@pytest.fixture(scope="module")
+def cloudwatch(tmp_path_factory):
+    from sm_tuning.local import stop
+
+    state_dir = tmp_path_factory.mktemp("metrics")
+    aws = AwsLocal(IDENTITY, resolve_state_dir(state_dir).s3)
+    second = BEGIN.timestamp()
+    aws.put_metric_data(
+        {"TrainingJobName": "job-1"},
+        [("loss", second + at, value) for at, value in ((5, 1.0), (50, 3.0), (65, 5.0), (200, 7.0))]
+        + [("loss", second + 10, float("nan")), ("accuracy", second, 0.5)],
+    )
+    aws.put_metric_data({"TrainingJobName": "job-2"}, [("loss", second, 100.0)])
+    aws.put_metric_data({"Host": "job-1/algo-1"}, [("CPUUtilization", second, 80.0)])
+    aws.close()
+    yield LocalServer(start(state_dir)).client("cloudwatch")
+    stop(state_dir)
+
+
+def query(metric="loss", stat="Average", period=60, dimensions=JOB, number=0, **more):
+    measured = {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
+    return {"Id": f"m{number}", "MetricStat": {"Metric": measured, "Period": period, "Stat": stat}, **more}
+
+
+def data(cloudwatch, *queries, start=BEGIN, end=BEGIN + timedelta(hours=1), **more):
+    answer = cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end, **more)
+    return answer["MetricDataResults"]
+
+
+def minutes(result):
+    return [int((moment - BEGIN).total_seconds() // 60) for moment in result["Timestamps"]]
+
+
+def test_values_of_a_minute_are_one_point_at_its_beginning(cloudwatch):
+    [result] = data(cloudwatch, query(), ScanBy="TimestampAscending")
+    assert (minutes(result), result["Values"]) == ([0, 1, 3], [2.0, 5.0, 7.0])
+
+
+def test_points_come_newest_first_unless_asked_otherwise(cloudwatch):
+    [result] = data(cloudwatch, query(), ScanBy="TimestampDescending")
+    assert (minutes(result), result["Values"]) == ([3, 1, 0], [7.0, 5.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("stat", "first"), [("Sum", 4.0), ("Minimum", 1.0), ("Maximum", 3.0), ("SampleCount", 2.0), ("p50", 2.0)]
+)
+def test_every_statistic_is_computed(cloudwatch, stat, first):
+    [result] = data(cloudwatch, query(stat=stat), ScanBy="TimestampAscending")
+    assert result["Values"][0] == first
+
+
+def test_several_metrics_and_jobs_are_answered_in_one_call_in_the_order_asked(cloudwatch):
+    other = [{"Name": "TrainingJobName", "Value": "job-2"}]
+    host = [{"Name": "Host", "Value": "job-1/algo-1"}]
+    results = data(
+        cloudwatch,
+        query("accuracy", number=1),
+        query(dimensions=other, number=2),
+        query("CPUUtilization", dimensions=host, number=3),
+        query("nothing", number=4, Label="mine"),
+    )
+    assert [(one["Id"], one["Label"], one["Values"]) for one in results] == [
+        ("m1", "accuracy", [0.5]),
+        ("m2", "loss", [100.0]),
+        ("m3", "CPUUtilization", [80.0]),
+        ("m4", "mine", []),
+    ]
+
+
+def test_the_window_leaves_its_end_out(cloudwatch):
+    [result] = data(cloudwatch, query(), start=BEGIN + timedelta(seconds=60), end=BEGIN + timedelta(seconds=200))
+    assert result["Values"] == [5.0]
+
+
+def test_what_cannot_be_computed_is_refused(cloudwatch):
+    for queries in ([query(stat="TM(10%:90%)")], [query(), {"Id": "e", "Expression": "m0 * 2"}]):
+        with pytest.raises(ClientError, match="The local SageMaker computes"):
+            data(cloudwatch, *queries)
+
+
+def test_statistics_of_a_job_are_what_the_sdks_analytics_ask_for(cloudwatch):
+    points = cloudwatch.get_metric_statistics(
+        Namespace=NAMESPACE,
+        MetricName="loss",
+        Dimensions=JOB,
+        StartTime=BEGIN,
+        EndTime=BEGIN + timedelta(minutes=4),
+        Period=60,
+        Statistics=["Average", "SampleCount"],
+    )["Datapoints"]
+    assert sorted((point["Timestamp"], point["Average"], point["SampleCount"]) for point in points) == [
+        (BEGIN, 2.0, 2.0),
+        (BEGIN + timedelta(minutes=1), 5.0, 1.0),
+        (BEGIN + timedelta(minutes=3), 7.0, 1.0),
+    ]
+
+
+def test_metrics_are_listed_by_job_host_and_name(cloudwatch):
+    def listed(**params):
+        found = cloudwatch.list_metrics(**params)["Metrics"]
+        return sorted((one["MetricName"], one["Dimensions"][0]["Value"]) for one in found)
+
+    assert listed(Namespace=NAMESPACE) == [
+        ("CPUUtilization", "job-1/algo-1"),
+        ("accuracy", "job-1"),
+        ("loss", "job-1"),
+        ("loss", "job-2"),
+    ]
+    assert listed(Namespace=NAMESPACE, Dimensions=JOB) == [("accuracy", "job-1"), ("loss", "job-1")]
+    assert listed(Namespace=NAMESPACE, MetricName="loss", Dimensions=[{"Name": "TrainingJobName"}]) == [
+        ("loss", "job-1"),
+        ("loss", "job-2"),
+    ]
+    assert listed(Namespace=NAMESPACE, Dimensions=[{"Name": "Host", "Value": "job-1/algo-1"}]) == [
+        ("CPUUtilization", "job-1/algo-1")
+    ]
+
+
+def test_what_a_client_puts_is_there_beside_what_the_jobs_emit(cloudwatch):
+    cloudwatch.put_metric_data(
+        Namespace=NAMESPACE,
+        MetricData=[{"MetricName": "mine", "Dimensions": JOB, "Timestamp": BEGIN, "Value": 3.0}],
+    )
+    assert data(cloudwatch, query("mine"))[0]["Values"] == [3.0]
+    cloudwatch.put_metric_data(Namespace="other", MetricData=[{"MetricName": "x", "Value": 1.0}])
+    assert [one["MetricName"] for one in cloudwatch.list_metrics(Namespace="other")["Metrics"]] == ["x"]
+
+
+def test_the_resource_api_of_boto3_reads_them_too(cloudwatch):
+    session = boto3.Session("x", "y", region_name="us-east-1")
+    endpoint = cloudwatch.meta.endpoint_url
+    credentials = cloudwatch._request_signer._credentials
+    resource = session.resource(
+        "cloudwatch",
+        endpoint_url=endpoint,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+    )
+    assert [one.name for one in resource.metrics.filter(Namespace=NAMESPACE, MetricName="accuracy")] == ["accuracy"]
