@@ -180,6 +180,14 @@ class AwsLocal:
             self._s3().put_object(bucket, name, path.read_bytes())
             self._sync_object(bucket, name)
 
+    def delete(self, uri: str) -> None:
+        """Remove an object, if it is there; where versions are kept a delete marker covers it."""
+        bucket, name = split_uri(uri)
+        with self._lock:
+            if self._object(bucket, name) is not None:
+                self._s3().delete_object(bucket, name)
+                self._sync_object(bucket, name)
+
     def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Append (epoch ms, message) to a stream of the training jobs' log group, whatever their age."""
         with self._lock:
