@@ -76,6 +76,9 @@ def test_there_are_one_to_five_different_parents(service, store):
     assert "length less than or equal to 5" in refused(service, *(f"p{number}" for number in range(6)))
     assert "length greater than or equal to 1" in refused(service)
     assert "may be named once" in refused(service, "p1", "P1")
+    nameless = {"ParentHyperParameterTuningJobs": [{}], "WarmStartType": "TransferLearning"}
+    fault = refusal(service, "CreateHyperParameterTuningJob", request("child", WarmStartConfig=nameless))
+    assert fault.message == "Each of ParentHyperParameterTuningJobs needs a HyperParameterTuningJobName."
 
 
 @pytest.mark.parametrize(

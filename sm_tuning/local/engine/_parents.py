@@ -16,7 +16,7 @@ TRANSFER = "TransferLearning"
 def parent_names(tuning: Mapping[str, Any]) -> list[str]:
     """Return the names of a tuning job's parents, in the order of the request."""
     given = (tuning.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
-    return [parent["HyperParameterTuningJobName"] for parent in given]
+    return [str(parent["HyperParameterTuningJobName"]) for parent in given]
 
 
 def parents_of(store: Store, tuning: Mapping[str, Any]) -> list[ParentTrials]:

@@ -22,29 +22,37 @@ _INTEGERS, _CONTINUOUS, _CATEGORIES = LISTS
 _TRUTHS = ({"true", "false"}, {"True", "False"}, {"TRUE", "FALSE"})
 
 
-def autotuned(request: Request) -> Request:
-    """Return a request with everything filled in that Autotune finds, or the request itself without Autotune.
+def with_ranges_of_hints(request: Request) -> Request:
+    """Return a request with the ranges that its hints become, or the request itself without Autotune."""
+    if "Autotune" not in request:
+        return request
+    filled = copy.deepcopy(dict(request))
+    for ranges in _all_ranges(filled):
+        for hint in ranges.get("AutoParameters", []):
+            kind, found = range_of(hint["Name"], hint["ValueHint"])
+            ranges.setdefault(kind, []).append(found)
+    return filled
+
+
+def filled_in(request: Request) -> Request:
+    """Return a request, whose ranges are checked, with everything else that Autotune finds.
 
     Strategy and MaxParallelTrainingJobs stay as they are: the API does not let a request leave them out.
     """
     if "Autotune" not in request:
         return request
     filled = copy.deepcopy(dict(request))
-    config = filled["HyperParameterTuningJobConfig"]
-    if "TrainingJobDefinition" in filled:
-        definitions = [filled["TrainingJobDefinition"]]
-        every = [config.setdefault("ParameterRanges", {})]
-    else:
-        definitions = filled["TrainingJobDefinitions"]
-        every = [definition.setdefault("HyperParameterRanges", {}) for definition in definitions]
-    for ranges in every:
-        for hint in ranges.get("AutoParameters", []):
-            kind, found = range_of(hint["Name"], hint["ValueHint"])
-            ranges.setdefault(kind, []).append(found)
-    for definition in definitions:
+    for definition in filled.get("TrainingJobDefinitions") or [filled["TrainingJobDefinition"]]:
         definition.setdefault("RetryStrategy", {"MaximumRetryAttempts": RETRIES})
-    _fill_config(config, every)
+    _fill_config(filled["HyperParameterTuningJobConfig"], _all_ranges(filled))
     return filled
+
+
+def _all_ranges(request: Doc) -> list[Doc]:
+    """Return the ranges of each definition, made where there are none."""
+    if "TrainingJobDefinition" in request:
+        return [request["HyperParameterTuningJobConfig"].setdefault("ParameterRanges", {})]
+    return [definition.setdefault("HyperParameterRanges", {}) for definition in request["TrainingJobDefinitions"]]
 
 
 def range_of(name: str, hint: str) -> tuple[str, Doc]:

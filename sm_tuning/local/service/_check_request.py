@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sm_tuning.local.engine import hyperband_config
-from sm_tuning.local.service._autotune import autotuned
+from sm_tuning.local.service._autotune import filled_in, with_ranges_of_hints
 from sm_tuning.local.service._check_definition import check_definition, check_places
 from sm_tuning.local.service._check_ranges import check_budget, check_ranges
 from sm_tuning.local.service._check_warm_start import check_warm_start
@@ -28,7 +28,7 @@ def checked(request: Request, context: Context) -> Request:
         raise invalid(
             "You must choose just one of these definition types: TrainingJobDefinition or TrainingJobDefinitions."
         )
-    request = autotuned(request)
+    request = with_ranges_of_hints(request)
     config = request["HyperParameterTuningJobConfig"]
     _check_strategy(request, config)
     check_tags(request.get("Tags", []))
@@ -37,7 +37,8 @@ def checked(request: Request, context: Context) -> Request:
         static = definition.get("StaticHyperParameters", {})
         check_ranges(ranges, static, config["Strategy"], autotune="Autotune" in request)
         check_definition(definition, objective, ranges)
-    check_budget([ranges for _, _, ranges in parts], config)
+    request = filled_in(request)
+    check_budget([ranges for _, _, ranges in parts], request["HyperParameterTuningJobConfig"])
     refuse_what_is_not_built(request)
     check_quotas(request, active=len(context.store.active_tuning_jobs()))
     check_warm_start(request, context)

@@ -56,6 +56,8 @@ def check_warm_start(request: Request, context: Context) -> None:
     config = request["HyperParameterTuningJobConfig"]
     if config["Strategy"] not in _STRATEGIES:
         raise invalid(f"A warm start uses Strategy Bayesian or Random, but Strategy is {config['Strategy']}.")
+    if any(not parent for parent in request["WarmStartConfig"]["ParentHyperParameterTuningJobs"]):
+        raise invalid("Each of ParentHyperParameterTuningJobs needs a HyperParameterTuningJobName.")
     names = parent_names(request)
     if len({name.lower() for name in names}) < len(names):
         raise invalid(f"Each parent hyperparameter tuning job may be named once, but they are {names}.")

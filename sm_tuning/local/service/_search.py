@@ -107,4 +107,6 @@ def _read_token(token: str, fingerprint: str) -> Position:
         raise invalid("Invalid NextToken.") from e
     if given != fingerprint:
         raise invalid("Invalid NextToken: it was given for another search.")
+    if value and [type(value[0]), type(value[-1])] not in ([int, float], [int, str]):
+        raise invalid("Invalid NextToken.")
     return bool(missing), list(value), str(name)
