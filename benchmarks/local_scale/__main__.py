@@ -1,0 +1,161 @@
+"""Print what calls cost with 100 tuning jobs, 5,000 training jobs and 1,000,000 log lines in the store."""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+
+from benchmarks.local_scale.fill import BEGIN, fill_jobs, fill_logs, size_of, trial_name, tuning_name
+from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local._config import resolve_state_dir
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+Row = tuple[str, float, str, float | None]
+
+
+def client(info: ServerInfo, service: str) -> Any:
+    session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
+    return session.client(service, endpoint_url=info.endpoint_url)
+
+
+def median_ms(call: Callable[[], Any], repeat: int = 20) -> float:
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
+
+
+def measure_calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Row]:
+    sagemaker, cloudwatch = client(info, "sagemaker"), client(info, "cloudwatch")
+    last, job = tuning_name(tuning_jobs - 1), trial_name(tuning_jobs - 1, trials)
+    dimensions = [{"Name": "TrainingJobName", "Value": job}]
+    metric = {"Namespace": GROUP, "MetricName": "validation:loss", "Dimensions": dimensions}
+    query = {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Average"}}
+    window = {"StartTime": BEGIN, "EndTime": BEGIN + 2_000_000}
+    named = {"HyperParameterTuningJobName": last}
+    calls: list[tuple[str, float, Callable[[], Any]]] = [
+        ("DescribeHyperParameterTuningJob", 20, lambda: sagemaker.describe_hyper_parameter_tuning_job(**named)),
+        ("DescribeTrainingJob", 20, lambda: sagemaker.describe_training_job(TrainingJobName=job)),
+        ("ListHyperParameterTuningJobs, 100", 50, lambda: sagemaker.list_hyper_parameter_tuning_jobs(MaxResults=100)),
+        (
+            "ListTrainingJobsForHyperParameterTuningJob, 100, by objective",
+            50,
+            lambda: sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
+                **named, MaxResults=100, SortBy="FinalObjectiveMetricValue"
+            ),
+        ),
+        ("ListTrainingJobs, 100", 50, lambda: sagemaker.list_training_jobs(MaxResults=100)),
+        (
+            "ListTrainingJobs, 100, by name, descending",
+            50,
+            lambda: sagemaker.list_training_jobs(MaxResults=100, SortBy="Name", SortOrder="Descending"),
+        ),
+        (
+            "ListTrainingJobs, 100, NameContains",
+            50,
+            lambda: sagemaker.list_training_jobs(MaxResults=100, NameContains="0123abcd"),
+        ),
+        ("GetMetricData of a trial", 50, lambda: cloudwatch.get_metric_data(MetricDataQueries=[query], **window)),
+        ("ListMetrics of a trial", 50, lambda: cloudwatch.list_metrics(Namespace=GROUP, Dimensions=dimensions)),
+    ]
+    return [(name, median_ms(call), "ms", limit) for name, limit, call in calls]
+
+
+def read_logs(info: ServerInfo, **chosen: Any) -> tuple[int, float]:
+    logs = client(info, "logs")
+    began, found, token = time.perf_counter(), 0, {}
+    while True:
+        page = logs.filter_log_events(logGroupName=GROUP, limit=10_000, **chosen, **token)
+        found += len(page["events"])
+        if "nextToken" not in page:
+            return found, time.perf_counter() - began
+        token = {"nextToken": page["nextToken"]}
+
+
+def measure_logs(info: ServerInfo, lines: int) -> list[Row]:
+    found, seconds = read_logs(info)
+    assert found == lines, (found, lines)
+    rows: list[Row] = [(f"FilterLogEvents, all {found:,} lines", seconds, "s", 20)]
+    for what, chosen in (
+        ("one tuning job", {"logStreamNamePrefix": f"{tuning_name(0)}-"}),
+        ("one training job", {"logStreamNamePrefix": f"{trial_name(0, 1)}/"}),
+        ("one phrase", {"filterPattern": '"of stream 7"'}),
+    ):
+        found, seconds = read_logs(info, **chosen)
+        rows.append((f"FilterLogEvents, {what}: {found:,} lines", seconds, "s", None))
+    return rows
+
+
+def rate(call: Callable[[], Any], repeat: int = 300) -> float:
+    began = time.perf_counter()
+    for _ in range(repeat):
+        call()
+    return repeat / (time.perf_counter() - began)
+
+
+def measure_rates(info: ServerInfo) -> list[Row]:
+    sagemaker, s3 = client(info, "sagemaker"), client(info, "s3")
+    name = {"Bucket": info.bucket, "Key": "rate"}
+    return [
+        (
+            "ListHyperParameterTuningJobs, 1",
+            rate(lambda: sagemaker.list_hyper_parameter_tuning_jobs(MaxResults=1)),
+            "/s",
+            None,
+        ),
+        ("PutObject of 1 kB", rate(lambda: s3.put_object(**name, Body=b"x" * 1000)), "/s", None),
+        ("GetObject of 1 kB", rate(lambda: bytes(s3.get_object(**name)["Body"].read())), "/s", None),
+    ]
+
+
+def run(folder: Path, tuning_jobs: int, trials: int, streams: int, lines: int) -> list[Row]:
+    state = resolve_state_dir(folder)
+    began = time.perf_counter()
+    fill_jobs(state, tuning_jobs, trials, emissions=20)
+    made = time.perf_counter()
+    fill_logs(state, streams, lines)
+    rows: list[Row] = [
+        (f"write {tuning_jobs * trials:,} training jobs", made - began, "s", None),
+        (f"write {streams * lines:,} log lines", time.perf_counter() - made, "s", None),
+        ("state dir", size_of(folder), "MB", None),
+    ]
+    began = time.perf_counter()
+    info = start(folder)
+    rows.append(("start", time.perf_counter() - began, "s", None))
+    try:
+        rows += measure_calls(info, tuning_jobs, trials) + measure_logs(info, streams * lines) + measure_rates(info)
+        process = psutil.Process(info.pid)
+        rows.append(("memory of the server", process.memory_info().rss / 1e6, "MB", 300))
+    finally:
+        stop(folder)
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.local_scale", description=__doc__)
+    parser.add_argument("--tuning-jobs", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=50, help="of each tuning job")
+    parser.add_argument("--streams", type=int, default=500)
+    parser.add_argument("--lines", type=int, default=2000, help="of each stream")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = run(Path(folder), given.tuning_jobs, given.trials, given.streams, given.lines)
+    print("| what | measured | limit | |\n|---|---:|---:|---|")
+    late = 0
+    for name, value, unit, limit in rows:
+        verdict = "" if limit is None else "ok" if value < limit else "LATE"
+        late += verdict == "LATE"
+        print(f"| {name} | {value:.1f} {unit} | {'' if limit is None else f'{limit:g} {unit}'} | {verdict} |")
+    return 1 if late else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
