@@ -278,7 +278,7 @@ def test_a_link_out_of_the_code_folder_is_refused(bench):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}, "one host"),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 99}}, "99 hosts"),
         ({"OutputDataConfig": {"S3OutputPath": "s3://no-such-bucket/x"}}, "no-such-bucket"),
         ({"hyperparameters": {"sagemaker_mpi_enabled": "true"}}, "sagemaker_mpi_enabled"),
         ({"program": "train.R"}, "not in"),

@@ -8,12 +8,19 @@ from _training import IMAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.local.runner._archive import extract, pack
+from sm_tuning.local.runner._archive import extract, gather, pack
 from sm_tuning.local.runner._errors import TrainingFailedError, algorithm_error
 from sm_tuning.local.runner._folder import Folder
-from sm_tuning.local.runner._inputs import prefix_folder
+from sm_tuning.local.runner._hosts import Cluster, hosts_of
+from sm_tuning.local.runner._inputs import Site, prefix_folder
 from sm_tuning.local.runner._metrics import MetricScanner, read_value
 from sm_tuning.local.runner._script import argument, command_line, decode, script_of
+
+
+def site(folder, count=1, rank=0, port=0):
+    hosts = hosts_of({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": count}})
+    return Site(hosts[rank], Cluster(hosts, port), Folder(folder))
+
 
 KEYS = st.text(st.characters(codec="ascii", categories=("L", "N"), include_characters="-_"), min_size=1).filter(
     lambda key: not key.startswith("sagemaker_")
@@ -42,11 +49,11 @@ def test_every_hyperparameter_reaches_the_script_and_the_toolkits_own_do_not(val
 
 @given(st.dictionaries(KEYS, st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20), max_size=4))
 def test_a_shell_script_gets_words_that_the_shell_leaves_alone(tmp_path_factory, values):
-    folder = Folder(tmp_path_factory.mktemp("job"))
-    folder.make()
-    (folder.code / "run.sh").touch()
+    place = site(tmp_path_factory.mktemp("job"))
+    place.folder.make()
+    (place.folder.code / "run.sh").touch()
     script = script_of(job(**{**values, "sagemaker_program": "run.sh"}))
-    shell, option, line = command_line(script, folder, "python", 0)
+    shell, option, line = command_line(script, place, "python", 0)
     assert (shell, option) == ("/bin/sh", "-c")
     assert shlex.split(line) == ["./run.sh", *script.arguments]
 
@@ -54,7 +61,7 @@ def test_a_shell_script_gets_words_that_the_shell_leaves_alone(tmp_path_factory,
 @pytest.mark.parametrize(("gpus", "processes"), [(0, 1), (4, 4)])
 def test_the_toolkits_distributed_switch_starts_torchrun(tmp_path, gpus, processes):
     script = script_of(job(sagemaker_torch_distributed_enabled="true", lr="0.1"))
-    words = command_line(script, Folder(tmp_path), "python", gpus)
+    words = command_line(script, site(tmp_path), "python", gpus)
     assert words[:4] == ["python", "-u", "-m", "torch.distributed.run"]
     assert f"--nproc_per_node={processes}" in words
     assert words[-3:] == ["train.py", "--lr", "0.1"]
@@ -62,7 +69,7 @@ def test_the_toolkits_distributed_switch_starts_torchrun(tmp_path, gpus, process
 
 def test_a_program_of_another_kind_is_refused(tmp_path):
     with pytest.raises(TrainingFailedError, match=r"neither a \.py nor a \.sh"):
-        command_line(script_of(job(sagemaker_program="train.R")), Folder(tmp_path), "python", 0)
+        command_line(script_of(job(sagemaker_program="train.R")), site(tmp_path), "python", 0)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -119,7 +126,7 @@ def test_packing_and_unpacking_gives_the_files_back(tmp_path_factory, files):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(data)
     archive = tmp_path_factory.mktemp("c") / "x.tar.gz"
-    pack(source, archive)
+    pack(gather([source])[0], archive)
     extract(archive, target)
     assert {p.relative_to(target).as_posix(): p.read_bytes() for p in target.rglob("*") if p.is_file()} == {
         p.relative_to(source).as_posix(): p.read_bytes() for p in source.rglob("*") if p.is_file()
@@ -132,7 +139,7 @@ def test_a_link_that_leads_out_of_the_model_folder_is_not_shipped(tmp_path):
     model.mkdir()
     (model / "link").symlink_to(tmp_path / "secret")
     (model / "own").write_text("o")
-    pack(model, tmp_path / "m.tar.gz")
+    pack(gather([model])[0], tmp_path / "m.tar.gz")
     extract(tmp_path / "m.tar.gz", tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sm_tuning.local.runner._errors import client_error
@@ -35,25 +36,46 @@ def _check(member: tarfile.TarInfo, archive: str) -> None:
         raise client_error(f"{archive} is refused: its member {member.name!r} is a device or a pipe")
 
 
-def pack(folder: Path, archive: Path) -> None:
-    """Pack what is in a folder as tar.gz: sorted, without times, owners or the machine's permissions.
+def pack(files: Mapping[str, Path], archive: Path) -> None:
+    """Pack files as tar.gz: sorted by name, without times, owners or the machine's permissions.
 
-    Symbolic links are followed when they stay in the folder and left out when they lead out of it.
+    Args:
+        files: what to pack, by the name that it gets; see ``gather``.
+        archive: the file to write.
     """
     with (
         archive.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for path in files_in(folder):
-            info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+        for name, path in sorted(files.items()):
+            info = tarfile.TarInfo(name)
             info.size = path.stat().st_size
             info.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
             with path.open("rb") as content:
                 tar.addfile(info, content)
 
 
+def gather(folders: Sequence[Path]) -> tuple[dict[str, Path], list[Path]]:
+    """Return the files of several folders by their path within; of the same path the first folder's file.
+
+    Returns:
+        The files, and those that are left out because an earlier folder has one of that name.
+    """
+    files: dict[str, Path] = {}
+    left_out = []
+    for folder in folders:
+        for path in files_in(folder):
+            name = path.relative_to(folder).as_posix()
+            if files.setdefault(name, path) is not path:
+                left_out.append(path)
+    return files, left_out
+
+
 def files_in(folder: Path) -> list[Path]:
-    """Return the regular files under a folder, sorted by path, none from outside it."""
+    """Return the regular files under a folder, sorted by path.
+
+    Symbolic links are followed when they stay in the folder and left out when they lead out of it.
+    """
     root = folder.resolve()
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(root))

@@ -11,7 +11,7 @@ from typing import Any
 from sm_tuning.local._types import Identity
 from sm_tuning.local.algorithms import algorithm_for
 from sm_tuning.local.runner._errors import client_error
-from sm_tuning.local.runner._folder import HOST, Folder
+from sm_tuning.local.runner._inputs import Site
 from sm_tuning.local.runner._process import Command
 from sm_tuning.local.runner._script import (
     Script,
@@ -37,14 +37,14 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_environment(
-    job: Mapping[str, Any], folder: Folder, identity: Identity, child_env: Mapping[str, str]
+    job: Mapping[str, Any], site: Site, identity: Identity, child_env: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment that every training process has, whatever trains.
+    """Return the environment that every training process of a host has, whatever trains.
 
-    BLAS and OpenMP get an equal share of the cores, so that parallel trials do not fight for them; a job's own
-    Environment wins over that.
+    BLAS and OpenMP get an equal share of the cores, so that parallel trials and hosts do not fight for them; a
+    job's own Environment wins over that.
     """
-    parallel = max(1, int(job.get("_MaxParallel", 1)))
+    parallel = max(1, int(job.get("_MaxParallel", 1))) * len(site.cluster.hosts)
     name = job["TrainingJobName"]
     return {
         **inherited(os.environ),
@@ -58,27 +58,22 @@ def job_environment(
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": identity.arn("training-job", name),
         "SAGEMAKER_JOB_NAME": name,
-        "CURRENT_HOST": HOST,
+        "CURRENT_HOST": site.host.name,
         **(job.get("Environment") or {}),
-        "SAGEMAKER_BASE_DIR": str(folder.root),
+        "SAGEMAKER_BASE_DIR": str(site.folder.root),
     }
 
 
-def script_command(
-    job: Mapping[str, Any], script: Script, folder: Folder, env: Mapping[str, str], python: str
-) -> Command:
+def script_command(job: Mapping[str, Any], script: Script, site: Site, env: Mapping[str, str], python: str) -> Command:
     """Return the command of a script-mode job; ``python`` is the interpreter that has its requirements."""
     cpus, gpus = count_cpus(), count_gpus()
-    variables = script_environment(job, script, folder, cpus=cpus, gpus=gpus)
+    variables = script_environment(job, script, site, cpus=cpus, gpus=gpus)
+    code = site.folder.code
     paths = {
         "PATH": os.pathsep.join((str(Path(python).parent), env["PATH"])),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder.code), env.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(code), env.get("PYTHONPATH")))),
     }
-    return Command(
-        command_line(script, folder, python, gpus),
-        {**variables, **env, **paths},
-        folder.code,
-    )
+    return Command(command_line(script, site, python, gpus), {**variables, **env, **paths}, code)
 
 
 def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> Command:
@@ -87,7 +82,7 @@ def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> 
     return Command(argv, env, requirements.parent)
 
 
-def algorithm_command(job: Mapping[str, Any], folder: Folder, env: Mapping[str, str]) -> Command:
+def algorithm_command(job: Mapping[str, Any], site: Site, env: Mapping[str, str]) -> Command:
     """Return the command of a built-in algorithm's job.
 
     Raises:
@@ -102,4 +97,4 @@ def algorithm_command(job: Mapping[str, Any], folder: Folder, env: Mapping[str, 
         )
     package_parent = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
-    return Command([sys.executable, "-u", "-m", algorithm.module], {**env, "PYTHONPATH": path}, folder.root)
+    return Command([sys.executable, "-u", "-m", algorithm.module], {**env, "PYTHONPATH": path}, site.folder.root)

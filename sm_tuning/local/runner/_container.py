@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -32,6 +33,8 @@ from typing import Any, TypedDict
 FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20  # a longer one is continued in a further record, so that memory stays bounded
+GONE_SECONDS = 0.2  # for what was killed to be reaped
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 DRAIN_SECONDS = 2.0  # for output still held back by a process that left the group
 LOCK_SECONDS = 15.0
 
@@ -106,15 +109,22 @@ class LogWriter:
 
 
 class Supervisor:
-    """Runs one order to its end."""
+    """Runs one order to its end.
 
-    def __init__(self, order: Order) -> None:
+    Args:
+        order: what to run.
+        adopts: whether every process that is left over becomes a child of this one.
+    """
+
+    def __init__(self, order: Order, *, adopts: bool) -> None:
         self._order = order
+        self._adopts = adopts
         self._log = LogWriter(order["log"])
         self._started = time.time()
         self._ended: float | None = None
         self._stopped = False
         self._abandoned = False
+        self._alone = False
         self._kill_at: float | None = None
         self._wake_read, self._wake_write = os.pipe()
 
@@ -133,6 +143,7 @@ class Supervisor:
         self._drain(process)
         self._log.end()
         returncode = process.wait()
+        self._alone = self._adopts and _all_gone()
         if not (self._abandoned and returncode == -signal.SIGKILL):
             self._record(returncode)
         return 0
@@ -230,6 +241,7 @@ class Supervisor:
                     self._log.flush()
 
     def _record(self, returncode: int) -> None:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         _replace(
             self._order["exit"],
             {
@@ -238,6 +250,9 @@ class Supervisor:
                 "started": self._started,
                 "ended": self._ended or time.time(),
                 "stopped": self._stopped,
+                "alone": self._alone,
+                "cpu_seconds": used.ru_utime + used.ru_stime,
+                "peak_bytes": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
             },
         )
 
@@ -246,6 +261,27 @@ def _signal_group(group: int, number: signal.Signals) -> None:
     """Signal a process group; PermissionError is what macOS says of a group of zombies."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _adopt_orphans() -> bool:
+    """Become the parent of every process below that loses its own, so that none goes unnoticed (Linux)."""
+    if sys.platform != "linux":
+        return False
+    import ctypes  # noqa: PLC0415 - only where it is needed
+
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def _all_gone() -> bool:
+    """Whether no process below this one is left, once those that were killed have ended."""
+    until = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < until:
+        try:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.001)
+        except ChildProcessError:
+            return True
+    return False
 
 
 def _replace(path: str, value: dict[str, Any]) -> None:
@@ -292,6 +328,7 @@ def _read_order() -> Order | None:
 def main() -> int:
     """Take the order and carry it out."""
     os.set_blocking(sys.stdout.fileno(), False)
+    adopts = _adopt_orphans()  # before the order comes, which may be long after this process was started
     order = _read_order()
     if order is None:
         return 1
@@ -300,7 +337,7 @@ def main() -> int:
         return 1
     if not _server_is_there():
         return 1
-    return Supervisor(order).run()
+    return Supervisor(order, adopts=adopts).run()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The work folder of one training job: ``/opt/ml`` under another root.
+"""The work folder of one host of a training job: ``/opt/ml`` under another root.
 
 Developer Guide, your-algorithms-training-algo-running-container. The service mounts the tree at ``/opt/ml``;
-here each job has a tree of its own, and ``SAGEMAKER_BASE_DIR`` names it.
+here each host of a job has a tree of its own, and ``SAGEMAKER_BASE_DIR`` names it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sm_tuning.local.runner._errors import client_error
+from sm_tuning.local.runner._hosts import Cluster, Host
 
-HOST = "algo-1"
 _CONTAINER_ROOT = PurePosixPath("/opt/ml")
 
 
@@ -84,12 +84,12 @@ class Folder:
             raise client_error(f"the path {path!r} is not under {_CONTAINER_ROOT}; use one that is.")
         return self.root / pure.relative_to(_CONTAINER_ROOT)
 
-    def write_config(self, job: Mapping[str, Any]) -> None:
-        """Write hyperparameters.json, inputdataconfig.json and resourceconfig.json of a training job."""
+    def write_config(self, job: Mapping[str, Any], cluster: Cluster, host: Host) -> None:
+        """Write hyperparameters.json, inputdataconfig.json and resourceconfig.json of a training job's host."""
         for name, value in (
             ("hyperparameters", dict(job.get("HyperParameters") or {})),
             ("inputdataconfig", input_data_config(job)),
-            ("resourceconfig", resource_config(job)),
+            ("resourceconfig", cluster.resource_config(host)),
         ):
             (self.config / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
 
@@ -115,38 +115,3 @@ def input_data_config(job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         }
         for channel in job.get("InputDataConfig") or ()
     }
-
-
-def resource_config(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return resourceconfig.json of the one host."""
-    instance_type = instance_type_of(job)
-    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": [HOST]}
-    return {
-        "current_host": HOST,
-        "current_instance_type": instance_type,
-        "current_group_name": "homogeneousCluster",
-        "hosts": [HOST],
-        "instance_groups": [group],
-        "network_interface_name": "eth0",
-        "topology": None,
-    }
-
-
-def instance_type_of(job: Mapping[str, Any]) -> str:
-    """Return the instance type that the job names, also from an instance group."""
-    resources = job.get("ResourceConfig") or {}
-    groups = resources.get("InstanceGroups") or [{}]
-    return str(resources.get("InstanceType") or groups[0].get("InstanceType") or "local")
-
-
-def check_one_host(job: Mapping[str, Any]) -> None:
-    """Refuse a job for several hosts: this machine is one.
-
-    Raises:
-        TrainingFailedError: InstanceCount, or the sum over the instance groups, is more than 1.
-    """
-    resources = job.get("ResourceConfig") or {}
-    groups = resources.get("InstanceGroups") or ()
-    count = sum(group["InstanceCount"] for group in groups) or resources.get("InstanceCount", 1)
-    if count > 1:
-        raise client_error(f"InstanceCount is {count}, but this machine trains on one host; set it to 1.")

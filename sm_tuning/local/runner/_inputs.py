@@ -9,12 +9,14 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from sm_tuning.local.runner._archive import files_in
 from sm_tuning.local.runner._errors import client_error
 from sm_tuning.local.runner._folder import Folder
+from sm_tuning.local.runner._hosts import Cluster, Host, share
 
 Check = Callable[[], None]
 """Called between files; raises when the job is to stop."""
@@ -32,21 +34,41 @@ class ObjectStore(Protocol):
     def upload(self, path: Path, uri: str) -> None:
         """One file to an object."""
 
+    def delete(self, uri: str) -> None:
+        """Remove one object, if it is there."""
 
-def download_channels(job: Mapping[str, Any], folder: Folder, s3: ObjectStore, check: Check) -> None:
-    """Fill ``input/data/<channel>`` for each channel of a training job.
 
-    With one host ShardedByS3Key means every object. FastFile is served by a full copy: what the script sees
-    in the folder is the same. A Gzip channel's objects are decompressed and lose their ``.gz``.
+@dataclass(frozen=True)
+class Site:
+    """One host's place on this machine: its work folder, and whom it belongs to."""
+
+    host: Host
+    cluster: Cluster
+    folder: Folder
+
+
+def download_channels(job: Mapping[str, Any], site: Site, s3: ObjectStore, check: Check) -> None:
+    """Fill ``input/data/<channel>`` of a host for each channel of a training job.
+
+    ShardedByS3Key gives each host its share of the objects; a channel with InstanceGroupNames is only for the
+    hosts of those groups. FastFile is served by a full copy: what the script sees in the folder is the same. A
+    Gzip channel's objects are decompressed and lose their ``.gz``.
 
     Raises:
         TrainingFailedError: an input that cannot be had, or a mode that a folder of files cannot give.
     """
     for channel in job.get("InputDataConfig") or ():
         _refuse_what_is_not_files(channel, job)
-        target = folder.data / channel["ChannelName"]
+        source = channel["DataSource"]["S3DataSource"]
+        groups = source.get("InstanceGroupNames") or list(site.cluster.groups)
+        if site.host.group not in groups:
+            continue
+        target = site.folder.data / channel["ChannelName"]
         target.mkdir(parents=True, exist_ok=True)
-        for uri, name in _objects(channel, s3, folder):
+        objects = list(_objects(channel, s3, site.folder))
+        if source.get("S3DataDistributionType") == "ShardedByS3Key":
+            objects = share(objects, site.host, [one for one in site.cluster.hosts if one.group in groups])
+        for uri, name in objects:
             check()
             path = _download(uri, name, target, s3)
             if channel.get("CompressionType") == "Gzip":
@@ -160,7 +182,16 @@ def _decompress(path: Path, uri: str) -> None:
 class Checkpoints:
     """The folder that is restored from S3 at the start and copied back while the job runs.
 
-    What is deleted in the folder stays in S3 (the service deletes it there too).
+    A file that was restored or uploaded and is then deleted in the folder is deleted in S3 too (Developer
+    Guide, model-checkpoints). The hosts of a job share the place in S3, so their files need different names.
+
+    Args:
+        job: the training job.
+        folder: the host's; LocalPath lies in it.
+        s3: where they are kept.
+
+    Raises:
+        TrainingFailedError: LocalPath is not under /opt/ml.
     """
 
     def __init__(self, job: Mapping[str, Any], folder: Folder, s3: ObjectStore) -> None:
@@ -182,18 +213,24 @@ class Checkpoints:
                 self._known[path] = _stamp(path)
 
     def sync(self) -> None:
-        """Upload the files that are new or changed since the last time."""
-        if self._uri is None:
+        """Upload the files that are new or changed since the last time, and delete those that are gone."""
+        if self._uri is None or not self._path.is_dir():
             return
         for path in files_in(self._path):
             try:
                 stamp = _stamp(path)
                 if self._known.get(path) != stamp:
-                    self._s3.upload(path, self._uri + path.relative_to(self._path).as_posix())
+                    self._s3.upload(path, self._object(path))
                     self._known[path] = stamp
             except FileNotFoundError:
                 if path.exists():  # so it is the bucket that is missing
                     raise
+        for path in [one for one in self._known if not one.exists()]:
+            self._s3.delete(self._object(path))
+            del self._known[path]
+
+    def _object(self, path: Path) -> str:
+        return f"{self._uri}{path.relative_to(self._path).as_posix()}"
 
 
 def _stamp(path: Path) -> tuple[int, int]:

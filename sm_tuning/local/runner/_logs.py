@@ -46,9 +46,9 @@ def _line(record: bytes) -> Line:
     return int(stamp), text.decode("utf-8", "replace").replace("\t", "#011")
 
 
-def stream_name(training_job: str, first_ms: int) -> str:
+def stream_name(training_job: str, host: str, first_ms: int) -> str:
     """Return the log stream of a job's host, named by the second in which it first wrote."""
-    return f"{training_job}/algo-1-{first_ms // 1000}"
+    return f"{training_job}/{host}-{first_ms // 1000}"
 
 
 def events(lines: Iterable[Line]) -> Iterator[tuple[int, str]]:

@@ -9,8 +9,10 @@ import selectors
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -55,9 +57,13 @@ class MetricScanner:
     Args:
         definitions: MetricDefinitions of the job.
         limit: seconds.
+        processes: where its process comes from and goes to.
     """
 
-    def __init__(self, definitions: Sequence[Mapping[str, str]], limit: float) -> None:
+    def __init__(
+        self, definitions: Sequence[Mapping[str, str]], limit: float, processes: ScanProcesses | None = None
+    ) -> None:
+        self._processes = processes or ScanProcesses(spare=0)
         self._definitions = list(definitions)
         self._limit = limit
         self._steps = dict.fromkeys((one["Name"] for one in definitions), 0)
@@ -85,7 +91,8 @@ class MetricScanner:
 
     def _search(self, index: int, batch: Sequence[Line]) -> list[Emission]:
         if self._process is None:
-            self._process = _ScanProcess(self._definitions, self._given_up)
+            self._process = self._processes.take()
+            self._process.learn(["" if n in self._given_up else d["Regex"] for n, d in enumerate(self._definitions)])
         found = self._process.search(index, [text for _, text in batch], self._limit)
         if found is None:
             self._process.close()
@@ -105,14 +112,13 @@ class MetricScanner:
         self._given_up.add(index)
         one = self._definitions[index]
         self.problems.append(
-            f"sm_tuning: the regex of metric {one['Name']!r}, {one['Regex']!r}, {why}; "
-            "this metric is not looked for any more."
+            f"the regex of metric {one['Name']!r}, {one['Regex']!r}, {why}; this metric is not looked for any more."
         )
 
     def close(self) -> None:
-        """End the process."""
+        """Give the process back."""
         if self._process is not None:
-            self._process.close()
+            self._processes.give_back(self._process)
             self._process = None
 
     def __enter__(self) -> Self:
@@ -122,24 +128,71 @@ class MetricScanner:
         self.close()
 
 
+class ScanProcesses:
+    """Scanning processes that go from job to job, so that few jobs wait for one to start.
+
+    Args:
+        spare: how many are kept while no job needs them.
+    """
+
+    def __init__(self, spare: int = 4) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_ScanProcess] = []
+        self._spare = spare
+
+    def take(self) -> _ScanProcess:
+        """Return one that no other job has."""
+        with self._lock:
+            while self._idle:
+                process = self._idle.pop()
+                if process.lives:
+                    return process
+                process.close()
+        return _ScanProcess()
+
+    def give_back(self, process: _ScanProcess) -> None:
+        """Keep one that has answered all it was asked."""
+        with self._lock:
+            if len(self._idle) < self._spare:
+                self._idle.append(process)
+                return
+        process.close()
+
+    def close(self) -> None:
+        """End them, and keep none from now on."""
+        with self._lock:
+            self._spare = 0
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.close()
+
+
 class _ScanProcess:
     """One process of ``_scan.py``."""
 
-    def __init__(self, definitions: Sequence[Mapping[str, str]], given_up: set[int]) -> None:
+    def __init__(self) -> None:
         self._popen = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).with_name("_scan.py"))],
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("_scan.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
         )
-        regexes = ["" if index in given_up else one["Regex"] for index, one in enumerate(definitions)]
-        self._send(regexes)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is there to be asked."""
+        return self._popen.poll() is None
+
+    def learn(self, regexes: list[str]) -> None:
+        """Take these for what is searched from now on."""
+        with suppress(OSError):  # it has died: the search will say so
+            self._send(regexes)
 
     def search(self, index: int, lines: list[str], limit: float) -> list[tuple[int, str | None]] | None:
         """Return (line number, group 1) of each match; None when it took too long or the process died."""
         try:
-            self._send([index, lines])
+            self._send({"regex": index, "lines": lines})
         except OSError:
             return None
         answer = bytearray()

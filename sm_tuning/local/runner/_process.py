@@ -27,12 +27,27 @@ _CLOCK_SLACK_SECONDS = 2.0  # psutil's creation times come from boot time and ti
 
 @dataclass(frozen=True)
 class Exit:
-    """How a training process ended; times in epoch seconds."""
+    """How a training process ended; times in epoch seconds.
+
+    Attributes:
+        exit_code: None when a signal ended it.
+        signal: that signal.
+        started: when.
+        ended: when.
+        stopped: it had been told to.
+        alone: no process that it had started was left, so that there is nothing to look for.
+        cpu_seconds: that it and all that it started have used, as far as they were waited for.
+        peak_bytes: the most memory that one of these processes had.
+    """
 
     exit_code: int | None
     signal: int | None
     started: float
     ended: float
+    stopped: bool = False
+    alone: bool = False
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
 
     @property
     def code(self) -> int:
@@ -74,21 +89,88 @@ class Files:
         record = _read(self.exit(step))
         if record is None:
             return None
-        return Exit(record["exit_code"], record["signal"], record["started"], record["ended"])
+        return Exit(**record)
+
+    def read_process(self) -> int | None:
+        """Return the id of the process that was started last, whether it lives or not."""
+        record = _read(self.process)
+        return None if record is None else int(record["pid"])
+
+    @property
+    def utilization(self) -> Path:
+        """What the processes have used of the machine, one JSON object a line."""
+        return self.folder / "utilization"
+
+
+class Supervisors:
+    """Starts supervisors, one of them ahead of need, so that no training job waits for an interpreter.
+
+    A supervisor without an order ends when its stdin does: with ``close``, or with this server.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spare: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """Return a supervisor that waits for its order."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and spare.poll() is None:
+            return spare
+        if spare is not None:
+            _dismiss(spare)
+        return _start_supervisor()
+
+    def prepare(self) -> None:
+        """Start the next one, if there is none."""
+        with self._lock:
+            if self._spare is None and not self._closed:
+                self._spare = _start_supervisor()
+
+    def close(self) -> None:
+        """Let the spare one go, and keep none from now on."""
+        with self._lock:
+            self._closed = True
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            _dismiss(spare)
+
+
+def _start_supervisor() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(__file__).with_name("_container.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        bufsize=0,
+    )
+
+
+def _dismiss(popen: subprocess.Popen[bytes]) -> None:
+    for pipe in (popen.stdin, popen.stdout):
+        assert pipe is not None
+        with suppress(OSError):
+            pipe.close()
+    popen.wait()
 
 
 class Container:
     """One running supervisor. Closing it ends the training process at once, without an exit record."""
 
-    def __init__(self, command: Command, files: Files, *, step: str, grace: float, token: str) -> None:
+    def __init__(
+        self,
+        command: Command,
+        files: Files,
+        *,
+        step: str,
+        grace: float,
+        token: str,
+        supervisors: Supervisors | None = None,
+    ) -> None:
         self._lock = threading.Lock()
-        self._popen = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).with_name("_container.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,
-        )
+        self._popen = supervisors.take() if supervisors else _start_supervisor()
         order = {
             "argv": list(command.argv),
             "env": {**command.env, TOKEN_VARIABLE: token},
@@ -101,16 +183,21 @@ class Container:
             "grace": grace,
         }
         self._write(json.dumps(order).encode() + b"\n")
-        self._selector = selectors.DefaultSelector()
+        if supervisors:
+            supervisors.prepare()
+
+    def fileno(self) -> int:
+        """What becomes readable when there is news."""
         assert self._popen.stdout is not None
-        self._selector.register(self._popen.stdout, selectors.EVENT_READ)
+        return self._popen.stdout.fileno()
+
+    def take_news(self) -> bool:
+        """Take note of the news that have come; False once the supervisor has ended."""
+        return bool(os.read(self.fileno(), 1 << 16))
 
     def wait(self, timeout: float) -> bool:
         """Wait for news, ``timeout`` seconds at most; False once the supervisor has ended."""
-        if not self._selector.select(timeout):
-            return True
-        assert self._popen.stdout is not None
-        return bool(os.read(self._popen.stdout.fileno(), 1 << 16))
+        return not wait_any([self], timeout)
 
     def stop(self) -> None:
         """Ask for SIGTERM, the grace, SIGKILL."""
@@ -126,7 +213,6 @@ class Container:
         """End whatever still runs, and reap the supervisor."""
         self.abandon()
         self._popen.wait()
-        self._selector.close()
         assert self._popen.stdout is not None
         self._popen.stdout.close()
 
@@ -142,6 +228,14 @@ class Container:
             view = memoryview(data)
             while view:
                 view = view[self._popen.stdin.write(view) or 0 :]
+
+
+def wait_any(containers: Sequence[Container], timeout: float) -> list[Container]:
+    """Wait for news of any of these, ``timeout`` seconds at most; return those whose supervisor has ended."""
+    with selectors.DefaultSelector() as selector:
+        for container in containers:
+            selector.register(container, selectors.EVENT_READ, container)
+        return [key.data for key, _ in selector.select(timeout) if not key.data.take_news()]
 
 
 def kill_leftovers(files: Files) -> int:

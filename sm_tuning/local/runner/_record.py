@@ -19,10 +19,12 @@ MESSAGES: Mapping[SecondaryStatus, str] = {
     SecondaryStatus.STARTING: "Preparing the instances for training",
     SecondaryStatus.DOWNLOADING: "Downloading input data",
     SecondaryStatus.TRAINING: "Training image download completed. Training in progress.",
+    SecondaryStatus.INTERRUPTED: "Managed Spot capacity was reclaimed; waiting for capacity to train again",
     SecondaryStatus.UPLOADING: "Uploading generated training model",
     SecondaryStatus.STOPPING: "Stopping the training job",
     SecondaryStatus.STOPPED: "Training job stopped",
     SecondaryStatus.MAX_RUNTIME_EXCEEDED: "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    SecondaryStatus.MAX_WAIT_TIME_EXCEEDED: "Training job exceeded MaxWaitTimeInSeconds provided",
     SecondaryStatus.COMPLETED: "Training job completed",
 }
 
@@ -31,7 +33,19 @@ _ENDED = {
     SecondaryStatus.FAILED: TrainingStatus.FAILED,
     SecondaryStatus.STOPPED: TrainingStatus.STOPPED,
     SecondaryStatus.MAX_RUNTIME_EXCEEDED: TrainingStatus.STOPPED,
+    SecondaryStatus.MAX_WAIT_TIME_EXCEEDED: TrainingStatus.STOPPED,
 }
+
+SPOT_SHARE = 0.3
+"""Share of its running time for which a spot job is billed. The service's follows the market; AWS speaks of savings
+of up to 90 %. This is a choice of ours, so that spot savings have something to show."""
+
+_BILLED = (
+    SecondaryStatus.DOWNLOADING,
+    SecondaryStatus.TRAINING,
+    SecondaryStatus.UPLOADING,
+    SecondaryStatus.STOPPING,
+)
 
 
 class JobRecord:
@@ -65,7 +79,7 @@ class JobRecord:
 
     @property
     def stop_reason(self) -> SecondaryStatus | None:
-        """What the job is to end as, once it was told to stop: Stopped or MaxRuntimeExceeded."""
+        """What the job is to end as, once it was told to stop: Stopped, MaxRuntimeExceeded, MaxWaitTimeExceeded."""
         reason = self.doc.get("_StopReason")
         return SecondaryStatus(reason) if reason else None
 
@@ -76,7 +90,7 @@ class JobRecord:
             members = {}
             if status is SecondaryStatus.STARTING:
                 members["_AttemptStartTime"] = now
-            if status is SecondaryStatus.DOWNLOADING:
+            if status is SecondaryStatus.DOWNLOADING and not self._was_interrupted():
                 members["TrainingStartTime"] = now
             self._write(status, MESSAGES[status], members, now)
         self._on_event(self.name)
@@ -88,6 +102,15 @@ class JobRecord:
                 return False
             members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), "_StopReason": str(reason)}
             self._write(SecondaryStatus.STOPPING, MESSAGES[SecondaryStatus.STOPPING], members, self._clock())
+        self._on_event(self.name)
+        return True
+
+    def interrupt(self) -> bool:
+        """Enter Interrupted; False when the job is not running any more."""
+        with self._lock:
+            if self.doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
+                return False
+            self._write(SecondaryStatus.INTERRUPTED, MESSAGES[SecondaryStatus.INTERRUPTED], {}, self._clock())
         self._on_event(self.name)
         return True
 
@@ -115,7 +138,8 @@ class JobRecord:
         times: dict[str, Any] = {"TrainingEndTime": now}
         if "TrainingStartTime" in doc:
             seconds = int(now - doc["TrainingStartTime"])
-            times |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+            billable = spot_seconds(doc, now) if doc.get("EnableManagedSpotTraining") else seconds
+            times |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": billable}
         self._write(
             status,
             MESSAGES.get(status) or failure or "",
@@ -130,6 +154,10 @@ class JobRecord:
             now,
         )
 
+    def _was_interrupted(self) -> bool:
+        transitions = self.doc.get("SecondaryStatusTransitions") or ()
+        return any(one["Status"] == SecondaryStatus.INTERRUPTED for one in transitions)
+
     def _write(self, status: SecondaryStatus, message: str, members: Mapping[str, Any], now: float) -> None:
         transitions = [dict(one) for one in self.doc.get("SecondaryStatusTransitions") or ()]
         if transitions and "EndTime" not in transitions[-1]:
@@ -143,6 +171,16 @@ class JobRecord:
             SecondaryStatusTransitions=[*transitions, entry],
             **members,
         )
+
+
+def spot_seconds(doc: Mapping[str, Any], now: float) -> int:
+    """Return BillableTimeInSeconds of a spot job: its share of the time in which it had an instance."""
+    ran = sum(
+        one.get("EndTime", now) - one["StartTime"]
+        for one in doc.get("SecondaryStatusTransitions") or ()
+        if one["Status"] in _BILLED and one["StartTime"] >= doc["TrainingStartTime"]
+    )
+    return int(ran * SPOT_SHARE)
 
 
 def final_metrics(emissions: Iterable[Emission]) -> list[dict[str, Any]]:

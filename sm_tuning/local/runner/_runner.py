@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning.local._types import Identity, SecondaryStatus
+from sm_tuning.local.runner._isolation import Namespaces
+from sm_tuning.local.runner._metrics import ScanProcesses
+from sm_tuning.local.runner._process import Supervisors
 from sm_tuning.local.runner._record import JobRecord
 from sm_tuning.local.runner._requirements import Environments
-from sm_tuning.local.runner._run import Cloud, RunnerSettings, TrainingRun, Workshop
+from sm_tuning.local.runner._run import TrainingRun
+from sm_tuning.local.runner._workshop import Cloud, RunnerSettings, Workshop
 from sm_tuning.local.store import Store
 
 _log = logging.getLogger(__name__)
@@ -53,6 +57,9 @@ class Runner:
             child_env=dict(child_env or {}),
             settings=settings or RunnerSettings(),
             environments=Environments(jobs.parent / "envs"),
+            namespaces=Namespaces(),
+            supervisors=Supervisors(),
+            scan_processes=ScanProcesses(),
         )
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[TrainingRun, threading.Thread]] = {}
@@ -96,6 +103,8 @@ class Runner:
             run.close()
         for _, thread in entries:
             thread.join()
+        self._shop.supervisors.close()
+        self._shop.scan_processes.close()
 
     def _begin(self, name: str, *, recovering: bool) -> None:
         run = TrainingRun(self._shop, name)

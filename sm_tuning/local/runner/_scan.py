@@ -1,8 +1,9 @@
 """A process that searches lines for metrics: a user's regex that never ends must not hold up the server.
 
 Python's ``re`` keeps the interpreter to itself while it searches, so a time limit needs a process of its own.
-Started as ``python -I _scan.py``, stdlib only. The first line of stdin is a JSON list of regexes; each further
-line is ``[index of the regex, [line, ...]]`` and is answered with ``[[line number, group 1], ...]``.
+Started as ``python -I _scan.py``, stdlib only. A line of stdin that is a JSON list of strings gives the regexes to
+search for from then on; a line ``{"regex": number, "lines": [...]}`` is answered with
+``[[line number, group 1], ...]``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import sys
 
 def main() -> int:
     """Answer requests until stdin ends."""
-    patterns = [re.compile(regex) for regex in json.loads(sys.stdin.readline())]
-    for request in sys.stdin:
-        index, lines = json.loads(request)
-        found = ((number, patterns[index].search(line)) for number, line in enumerate(lines))
+    patterns: list[re.Pattern[str]] = []
+    for line in sys.stdin:
+        request = json.loads(line)
+        if isinstance(request, list):
+            patterns = [re.compile(regex) for regex in request]
+            continue
+        pattern = patterns[request["regex"]]
+        found = ((number, pattern.search(text)) for number, text in enumerate(request["lines"]))
         answer = [(number, match.group(1)) for number, match in found if match and match.re.groups]
         print(json.dumps(answer), flush=True)  # noqa: T201
     return 0

@@ -16,8 +16,9 @@ from typing import Any
 
 from sm_tuning.local.runner._archive import extract
 from sm_tuning.local.runner._errors import client_error
-from sm_tuning.local.runner._folder import HOST, Folder, input_data_config, instance_type_of, resource_config
-from sm_tuning.local.runner._inputs import ObjectStore
+from sm_tuning.local.runner._folder import Folder, input_data_config
+from sm_tuning.local.runner._hosts import LOOPBACK
+from sm_tuning.local.runner._inputs import ObjectStore, Site
 
 OBJECTIVE_KEY = "_tuning_objective_metric"
 _TORCHRUN_KEYS = ("sagemaker_torch_distributed_enabled", "sagemaker_pytorch_ddp_enabled")
@@ -130,29 +131,45 @@ def fetch_code(script: Script, folder: Folder, s3: ObjectStore) -> None:
         )
 
 
-def command_line(script: Script, folder: Folder, python: str, gpus: int) -> list[str]:
-    """Return the arguments of the training process.
+def command_line(script: Script, site: Site, python: str, gpus: int) -> list[str]:
+    """Return the arguments of the training process of a host.
 
     Raises:
         TrainingFailedError: the program is neither ``.py`` nor ``.sh``.
     """
     if script.program.endswith(".py"):
         if any(script.framework.get(key) is True for key in _TORCHRUN_KEYS):
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={max(1, gpus)}"]
+            launcher = ["-m", "torch.distributed.run", *_torchrun(site), f"--nproc_per_node={max(1, gpus)}"]
             return [python, "-u", *launcher, script.program, *script.arguments]
         return [python, "-u", script.program, *script.arguments]
     if script.program.endswith(".sh"):
-        (folder.code / script.program).chmod(0o755)
+        (site.folder.code / script.program).chmod(0o755)
         words = " ".join(shlex.quote(word) for word in (f"./{script.program}", *script.arguments))
         return ["/bin/sh", "-c", words]
     raise client_error(f"sagemaker_program {script.program!r} is neither a .py nor a .sh file.")
 
 
-def script_environment(
-    job: Mapping[str, Any], script: Script, folder: Folder, *, cpus: int, gpus: int
-) -> dict[str, str]:
-    """Return the ``SM_*`` variables; values that are not strings are JSON."""
-    values = _paths(folder) | _cluster(job) | _program(script)
+def _torchrun(site: Site) -> list[str]:
+    """Return torchrun's options for the place of a host; all hosts are on this machine's loopback interface."""
+    if len(site.cluster.hosts) == 1:
+        return ["--standalone"]
+    return [
+        f"--nnodes={len(site.cluster.hosts)}",
+        f"--node_rank={site.host.rank}",
+        f"--master_addr={LOOPBACK}",
+        f"--master_port={site.cluster.master_port}",
+    ]
+
+
+def script_environment(job: Mapping[str, Any], script: Script, site: Site, *, cpus: int, gpus: int) -> dict[str, str]:
+    """Return the ``SM_*`` variables of a host; values that are not strings are JSON.
+
+    With several hosts there are also the four by which the SDK v3's drivers tell a script where it is:
+    SM_MASTER_ADDR, SM_MASTER_PORT, SM_HOST_COUNT, SM_CURRENT_HOST_RANK. On a cluster any port is free; here
+    parallel jobs share one loopback interface, so the port is one that was free.
+    """
+    folder = site.folder
+    values = _paths(folder) | _cluster(site) | _program(script)
     values |= {
         "input_data_config": input_data_config(job),
         "channels": sorted(channel["ChannelName"] for channel in job.get("InputDataConfig") or ()),
@@ -179,23 +196,32 @@ def _paths(folder: Folder) -> dict[str, Any]:
     }
 
 
-def _cluster(job: Mapping[str, Any]) -> dict[str, Any]:
-    resources = resource_config(job)
+def _cluster(site: Site) -> dict[str, Any]:
+    host, cluster = site.host, site.cluster
+    resources = cluster.resource_config(host)
     groups = resources["instance_groups"]
-    return {
-        "hosts": [HOST],
-        "current_host": HOST,
+    values = {
+        "hosts": cluster.names,
+        "current_host": host.name,
         "network_interface_name": resources["network_interface_name"],
         "resource_config": resources,
-        "current_instance_type": instance_type_of(job),
-        "current_instance_group": resources["current_group_name"],
-        "current_instance_group_hosts": [HOST],
+        "current_instance_type": host.instance_type,
+        "current_instance_group": host.group,
+        "current_instance_group_hosts": [one.name for one in cluster.groups[host.group]],
         "instance_groups": [group["instance_group_name"] for group in groups],
         "instance_groups_dict": {group["instance_group_name"]: group for group in groups},
         "distribution_instance_groups": [],
-        "is_hetero": False,
+        "is_hetero": len(groups) > 1,
         "topology": resources["topology"],
     }
+    if len(cluster.hosts) > 1:
+        values |= {
+            "master_addr": cluster.master_addr,
+            "master_port": cluster.master_port,
+            "host_count": len(cluster.hosts),
+            "current_host_rank": host.rank,
+        }
+    return values
 
 
 def _program(script: Script) -> dict[str, Any]:
