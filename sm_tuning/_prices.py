@@ -1,0 +1,76 @@
+"""What an instance costs for an hour: from a mapping, a file, or the file that SM_TUNING_PRICES names.
+
+No price is built in: they differ by region and change. The AWS Price List has today's.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sm_tuning._errors import SpecError
+
+PRICES_VARIABLE = "SM_TUNING_PRICES"
+
+Prices = Mapping[str, float] | str | os.PathLike[str] | None
+
+
+def read_prices(prices: Prices = None, *, environ: Mapping[str, str] = os.environ) -> dict[str, float]:
+    """Return the price of an hour by instance type, such as ``{"ml.m5.large": 0.115}``; empty when none is known.
+
+    Args:
+        prices: a mapping, or the path of a ``.json``, ``.yaml``, ``.yml`` file that holds one, or of a ``.csv`` file
+            with the columns instance type and price, headed or not; ``SM_TUNING_PRICES`` names the file when left out.
+        environ: where that is read from.
+
+    Raises:
+        SpecError: the file cannot be read, or a price is not a number that is zero or more.
+    """
+    if prices is None:
+        prices = environ.get(PRICES_VARIABLE) or {}
+    if isinstance(prices, Mapping):
+        return _checked(prices, "prices")
+    path = Path(prices).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read the prices in {str(path)!r}: {error}") from error
+    return _checked(_parsed(path, text), str(path))
+
+
+def _parsed(path: Path, text: str) -> Any:
+    if path.suffix == ".csv":
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        if any(len(row) != 2 for row in rows):
+            raise SpecError(f"{path}: each line has an instance type and its price, such as ml.m5.large,0.115")
+        return dict(rows if rows and rows[0][0].startswith("ml.") else rows[1:])
+    try:
+        if path.suffix == ".json":
+            return json.loads(text)
+        import yaml  # noqa: PLC0415  (importing sm_tuning stays cheap)
+
+        return yaml.safe_load(text)
+    except ValueError as error:
+        raise SpecError(f"{path}: this is not JSON: {error}") from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _checked(data: Any, where: str) -> dict[str, float]:
+    if not isinstance(data, Mapping):
+        raise SpecError(f"{where}: prices are a mapping of instance types to dollars an hour, but got {data!r}")
+    found: dict[str, float] = {}
+    for name, price in data.items():
+        try:
+            found[str(name)] = float(price)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"{where}: the price of {name!r} must be a number of dollars, but got {price!r}") from error
+        if not (math.isfinite(found[str(name)]) and found[str(name)] >= 0):
+            raise SpecError(f"{where}: the price of {name!r} must be zero or more dollars, but got {price!r}")
+    return found
