@@ -131,7 +131,7 @@ class Attempt:
     def _note_problem(self, order: Order, consequence: str) -> bool:
         problem = self._shop.namespaces.problem(order)
         if problem is not None:
-            self._publisher.note(self._shop.clock(), f"{consequence}, because this system does not allow it: {problem}")
+            self._publisher.note(self._shop.clock(), f"{consequence}: {problem}")
         return problem is not None
 
     def _commands(self, script: Script | None, order: Order) -> list[Command]:

@@ -25,14 +25,21 @@ _PROBE_SECONDS = 20.0
 
 
 class Namespaces:
-    """What this system allows, found out once for each kind by trying."""
+    """What this system allows, found out once for each kind by trying.
 
-    def __init__(self) -> None:
+    Args:
+        wanted: False does without namespaces even where the system allows them.
+    """
+
+    def __init__(self, *, wanted: bool = True) -> None:
+        self._wanted = wanted
         self._lock = threading.Lock()
         self._problems: dict[str, str | None] = {}
 
     def problem(self, order: Order) -> str | None:
         """Return why orders of this kind cannot be carried out here; None when they can."""
+        if not self._wanted:
+            return "the server was told to use no namespaces"
         kind = ",".join(sorted(key for key, value in order.items() if value))
         with self._lock:
             if kind not in self._problems:

@@ -47,6 +47,7 @@ class Runner:
         settings: RunnerSettings | None = None,
     ) -> None:
         jobs = jobs_dir.resolve()
+        settings = settings or RunnerSettings()
         self._shop = Workshop(
             store=store,
             aws=aws,
@@ -55,9 +56,9 @@ class Runner:
             clock=clock,
             on_event=on_event,
             child_env=dict(child_env or {}),
-            settings=settings or RunnerSettings(),
+            settings=settings,
             environments=Environments(jobs.parent / "envs"),
-            namespaces=Namespaces(),
+            namespaces=Namespaces(wanted=settings.namespaces),
             supervisors=Supervisors(),
             scan_processes=ScanProcesses(),
         )

@@ -40,6 +40,8 @@ class RunnerSettings:
         utilization_period: seconds between two measurements of what a host's processes use (the service
             publishes each minute).
         spot_wait: seconds until an interrupted spot job has capacity again.
+        namespaces: whether Linux namespaces are used where the system allows them: for network isolation, and so
+            that the names of several hosts resolve.
         keep_folders: whether the work folder stays when a job has ended; otherwise only a failed job's does,
             without its input data.
     """
@@ -49,6 +51,7 @@ class RunnerSettings:
     checkpoint_period: float = 10.0
     utilization_period: float = 60.0
     spot_wait: float = 1.0
+    namespaces: bool = True
     keep_folders: bool = False
 
 
