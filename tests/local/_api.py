@@ -2,21 +2,47 @@
 
 import itertools
 import time
+from contextlib import contextmanager
 
+import boto3
 from _training import IMAGE, LOSS, tar_of
+from botocore.config import Config
+
+from sm_tuning.local import start, stop
 
 _numbers = itertools.count(1)
 
 
-class Api:
-    """A client of a server, with scripts uploaded and jobs waited for."""
+@contextmanager
+def running_api(state_dir):
+    """A server of its own, for a module: the jobs of one leave the others' lists and logs alone."""
+    try:
+        yield Api(start(state_dir))
+    finally:
+        stop(state_dir)
 
-    def __init__(self, server):
-        self.server = server
-        self.client = server.sagemaker
+
+class Api:
+    """Clients of a server, with scripts uploaded and jobs waited for."""
+
+    def __init__(self, info):
+        self.info = info
+        self.session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
+        options = {
+            "endpoint_url": info.endpoint_url,
+            "config": Config(retries={"total_max_attempts": 1}, proxies={}),
+        }
+        self.client, self.s3, self.logs = (
+            self.session.client(service, **options) for service in ("sagemaker", "s3", "logs")
+        )
+
+    def put(self, key, body):
+        """Make an object in the default bucket and return its URI."""
+        self.s3.put_object(Bucket=self.info.bucket, Key=key, Body=body)
+        return f"s3://{self.info.bucket}/{key}"
 
     def code(self, source):
-        return self.server.put(f"code/{next(_numbers)}/sourcedir.tar.gz", tar_of({"train.py": source}))
+        return self.put(f"code/{next(_numbers)}/sourcedir.tar.gz", tar_of({"train.py": source}))
 
     def definition(self, source, static=None, **members):
         return {
@@ -30,8 +56,8 @@ class Api:
                 "TrainingInputMode": "File",
                 "MetricDefinitions": LOSS,
             },
-            "RoleArn": self.server.info.role_arn,
-            "OutputDataConfig": {"S3OutputPath": f"s3://{self.server.info.bucket}/out"},
+            "RoleArn": self.info.role_arn,
+            "OutputDataConfig": {"S3OutputPath": f"s3://{self.info.bucket}/out"},
             "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
             "StoppingCondition": {"MaxRuntimeInSeconds": 60},
             **members,

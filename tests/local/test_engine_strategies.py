@@ -1,8 +1,7 @@
 """Every strategy and every kind of tuning job, run to its end through the API of one server."""
 
-import boto3
 import pytest
-from _api import Api, choices, continuous
+from _api import choices, continuous, running_api
 
 from sm_tuning.aws import Aws
 from sm_tuning.results import trials
@@ -22,8 +21,9 @@ X = continuous("x")
 
 
 @pytest.fixture(scope="module")
-def api(local_server):
-    return Api(local_server)
+def api(tmp_path_factory):
+    with running_api(tmp_path_factory.mktemp("state")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,7 @@ def code(api):
 @pytest.fixture(scope="module")
 def frame(api):
     """A function that gives the frame of a job's trials."""
-    info = api.server.info
-    session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
-    with Aws(session, region=info.region, endpoint_url=info.endpoint_url, environ={}) as aws:
+    with Aws(api.session, region=api.info.region, endpoint_url=api.info.endpoint_url, environ={}) as aws:
         yield lambda name: trials(aws, name)
 
 
@@ -153,7 +151,7 @@ def test_what_was_static_in_the_parent_is_known_to_a_child_that_tunes_it(api, co
 
 def test_transfer_learning_runs_with_other_data_and_has_no_overall_best(api, code):
     def data(key):
-        uri = api.server.put(f"data/{key}.csv", b"1,2")
+        uri = api.put(f"data/{key}.csv", b"1,2")
         source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}
         return {"InputDataConfig": [{"ChannelName": "train", "DataSource": source}]}
 

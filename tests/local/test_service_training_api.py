@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from _api import Api
+from _api import running_api
 from _training import names_in
 from botocore.exceptions import ClientError
 
@@ -21,12 +21,13 @@ XGBOOST = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 
 
 @pytest.fixture(scope="module")
-def api(local_server):
-    return Api(local_server)
+def api(tmp_path_factory):
+    with running_api(tmp_path_factory.mktemp("state")) as running:
+        yield running
 
 
 def channel(api, name, key, body):
-    uri = api.server.put(key, body)
+    uri = api.put(key, body)
     source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}
     return {"ChannelName": name, "DataSource": source, "ContentType": "text/csv"}
 
@@ -61,13 +62,11 @@ def test_a_script_is_trained_and_leaves_a_model_metrics_and_logs(api):
     ]
     bucket, _, key = told["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://").partition("/")
     assert key == "out/alone-script/output/model.tar.gz"
-    body = api.server.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    body = api.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     assert names_in(body) == {"model.txt": b"done"}
     group = "/aws/sagemaker/TrainingJobs"
-    [stream] = api.server.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="alone-script/")[
-        "logStreams"
-    ]
-    events = api.server.logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+    [stream] = api.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="alone-script/")["logStreams"]
+    events = api.logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
     assert [event["message"] for event in events if event["message"].startswith("loss=")] == [
         "loss=6.0",
         "loss=4.0",
@@ -82,9 +81,9 @@ def test_the_built_in_xgboost_is_trained(api):
         TrainingJobName="alone-xgboost",
         HyperParameters={"num_round": "4", "objective": "reg:squarederror"},
         AlgorithmSpecification={"TrainingImage": XGBOOST, "TrainingInputMode": "File"},
-        RoleArn=api.server.info.role_arn,
+        RoleArn=api.info.role_arn,
         InputDataConfig=channels,
-        OutputDataConfig={"S3OutputPath": f"s3://{api.server.info.bucket}/out"},
+        OutputDataConfig={"S3OutputPath": f"s3://{api.info.bucket}/out"},
         ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         StoppingCondition={"MaxRuntimeInSeconds": 60},
     )
