@@ -18,7 +18,7 @@ from sm_tuning.spec._tuning import TrainingDefinition, Tuning
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
 
 
-def load(path: str | Path, *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> Tuning:
+def load(path: str | os.PathLike[str], *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> Tuning:
     """Read a spec file.
 
     Args:
@@ -41,7 +41,7 @@ def load(path: str | Path, *, overrides: Iterable[str] = (), environ: Mapping[st
     return Tuning.parse(_map_paths(data, lambda text: _absolute(text, path.parent)), where=str(path))
 
 
-def dump(tuning: Tuning, path: str | Path) -> Path:
+def dump(tuning: Tuning, path: str | os.PathLike[str]) -> Path:
     """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.
 
     Raises:

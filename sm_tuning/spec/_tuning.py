@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -188,6 +190,16 @@ class Tuning(Spec):
             )
             return ((None, only),)
         return tuple((name, self._completed(definition)) for name, definition in self.estimators.items())
+
+    def dump(self, path: str | os.PathLike[str]) -> Path:
+        """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.
+
+        Raises:
+            SpecError: when the ending is not ``.yaml``, ``.yml`` or ``.json``.
+        """
+        from sm_tuning.spec._files import dump  # noqa: PLC0415  (files know tunings, not the other way)
+
+        return dump(self, path)
 
     def _completed(self, definition: TrainingDefinition) -> TrainingDefinition:
         """A definition with what it leaves out taken from the job."""

@@ -220,3 +220,9 @@ def test_the_schema_refuses_what_a_spec_refuses(validator, change):
     assert not validator.is_valid(data)
     with pytest.raises(SpecError):
         Tuning.parse(data)
+
+
+def test_a_tuning_writes_itself_to_a_file_that_reads_back(tmp_path: Path) -> None:
+    tuning = load(Path(__file__).parents[2] / "estimators" / "pytorch-digits.yaml")
+
+    assert load(tuning.dump(tmp_path / "again.json")) == tuning
