@@ -18,7 +18,9 @@ from sm_tuning.spec._tuning import TrainingDefinition, Tuning
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
 
 
-def load(path: str | os.PathLike[str], *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> Tuning:
+def load(
+    path: str | os.PathLike[str], *, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Tuning:
     """Read a spec file.
 
     Args:
