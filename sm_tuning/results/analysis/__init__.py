@@ -1,0 +1,33 @@
+"""What the frames of a tuning job mean: importance, correlation, diagnosis, shapes, advice, and the job to run next.
+
+All functions are pure: they take the trials and curves frames and the ``Facts`` of the job, and give frames with the
+declared columns, with rows or without.
+"""
+
+from sm_tuning.results.analysis._advice import advice
+from sm_tuning.results.analysis._diagnosis import diagnosis
+from sm_tuning.results.analysis._facts import Algorithm, Facts, facts_of
+from sm_tuning.results.analysis._frames import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
+from sm_tuning.results.analysis._importance import correlation, importance
+from sm_tuning.results.analysis._next import next_tuning
+from sm_tuning.results.analysis._replay import Replay, replay
+from sm_tuning.results.analysis._shapes import shapes
+
+__all__ = [
+    "ADVICE",
+    "CORRELATION",
+    "DIAGNOSIS",
+    "IMPORTANCE",
+    "SHAPES",
+    "Algorithm",
+    "Facts",
+    "Replay",
+    "advice",
+    "correlation",
+    "diagnosis",
+    "facts_of",
+    "importance",
+    "next_tuning",
+    "replay",
+    "shapes",
+]

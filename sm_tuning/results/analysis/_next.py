@@ -1,0 +1,149 @@
+"""The tuning job to run next: the spec of a finished one with the advice applied, warm-started from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from sm_tuning._errors import SpecError
+from sm_tuning.results.analysis._scale import key_of
+from sm_tuning.spec import (
+    CategoricalParameter,
+    ContinuousParameter,
+    IntegerParameter,
+    ParameterRange,
+    Tuning,
+    WarmStart,
+)
+
+MAX_CHANGES = 10
+"""Of static hyperparameters, compared with each parent; one that was tuned and is fixed counts as two."""
+
+_KINDS = {"continuous": ContinuousParameter, "integer": IntegerParameter, "categorical": CategoricalParameter}
+_PLAIN = ("max_jobs", "max_parallel_jobs", "early_stopping_type")
+
+
+def next_tuning(
+    tuning: Tuning,
+    advice: pd.DataFrame,
+    parents: Sequence[str],
+    *,
+    kind: Literal["IdenticalDataAndAlgorithm", "TransferLearning"] | None = None,
+) -> Tuning:
+    """The warm-start child of a tuning job with the advice applied.
+
+    What a warm start demands is kept [Developer Guide, automatic-model-tuning-warm-start]: the objective, the set of
+    hyperparameters (one that is fixed becomes static), the type of each, at most ten changes of static ones. The
+    budget is lowered where the new ranges have fewer combinations.
+
+    Args:
+        tuning: the finished job's spec; it is not changed.
+        advice: rows of the advice frame, all or those that you agree with; rows without a change do nothing.
+        parents: names of one to five finished jobs to learn from, first the one that ``tuning`` is the spec of.
+        kind: when left out, ``TransferLearning`` if the number of jobs at once changes, which the guide allows only
+            there, else ``IdenticalDataAndAlgorithm``.
+
+    Raises:
+        SpecError: the tuning cannot be warm-started (several estimators, Grid, Hyperband), or the advice is about
+            another job, contradicts itself, or breaks a rule of a warm start.
+    """
+    if tuning.estimator is None:
+        raise SpecError("a warm start works with a single estimator only: apply the advice to the spec by hand")
+    patch = _merged(_changes(advice))
+    unknown = sorted(set(patch) - {*_PLAIN, "hyperparameter_ranges", "estimator"})
+    if unknown:
+        raise SpecError(f"the advice changes {', '.join(unknown)}, which a warm start cannot")
+    ranges, fixed = _ranges(tuning, patch)
+    if 2 * len(fixed) > MAX_CHANGES:
+        raise SpecError(
+            f"a warm start allows {MAX_CHANGES // 2} hyperparameters to be fixed, but the advice fixes {len(fixed)} "
+            f"({', '.join(fixed)}): leave out some rows"
+        )
+    plain = {name: patch[name] for name in _PLAIN if name in patch}
+    at_once = plain.get("max_parallel_jobs", tuning.max_parallel_jobs) != tuning.max_parallel_jobs
+    chosen = kind or ("TransferLearning" if at_once else "IdenticalDataAndAlgorithm")
+    hints = {name: hint for name, hint in tuning.auto_parameters.items() if name not in {*ranges, *fixed}}
+    return tuning.replace(
+        **{**plain, "max_jobs": _budget(plain.get("max_jobs", tuning.max_jobs), ranges)},
+        hyperparameter_ranges=ranges,
+        auto_parameters=hints,
+        estimator=tuning.estimator.replace(hyperparameters={**tuning.estimator.hyperparameters, **fixed}),
+        warm_start=WarmStart(parents=tuple(parents), warm_start_type=chosen),
+    )
+
+
+def _changes(advice: pd.DataFrame) -> list[dict[str, Any]]:
+    return [json.loads(change) for change in advice["Change"].dropna()]
+
+
+def _merged(changes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """All patches as one; of two that change the same value the later counts, whole ranges being values."""
+    merged: dict[str, Any] = {}
+    for change in changes:
+        for key, value in change.items():
+            if key == "estimator":
+                static = merged.setdefault("estimator", {}).setdefault("hyperparameters", {})
+                static |= value.get("hyperparameters", {})
+            elif isinstance(value, Mapping):
+                merged[key] = {**merged.get(key, {}), **value}
+            else:
+                merged[key] = value
+    return merged
+
+
+def _ranges(tuning: Tuning, patch: Mapping[str, Any]) -> tuple[dict[str, ParameterRange], dict[str, Any]]:
+    """The new ranges, and the hyperparameters that become static, with their values."""
+    ranges = dict(tuning.hyperparameter_ranges)
+    static = dict(patch.get("estimator", {}).get("hyperparameters", {}))
+    fixed: dict[str, Any] = {}
+    for name, data in patch.get("hyperparameter_ranges", {}).items():
+        old = ranges.get(name)
+        if old is None and name not in tuning.auto_parameters:
+            raise SpecError(f"the advice is about {name!r}, which this tuning does not tune: it tunes {sorted(ranges)}")
+        if data is None:
+            if name not in static:
+                raise SpecError(f"the advice takes away the range of {name!r} and gives no value")
+            fixed[name] = _own_value(old, static.pop(name))
+            ranges.pop(name, None)
+            continue
+        new = _KINDS[data["type"]](**{key: value for key, value in data.items() if key != "type"})
+        if old is not None and new.type != old.type:
+            raise SpecError(f"a warm start keeps the type of {name!r}, which is {old.type}, but got {new.type}")
+        ranges[name] = _own_values(old, new)
+    if static:
+        raise SpecError(f"the advice fixes {', '.join(static)} and leaves the range")
+    return ranges, fixed
+
+
+def _own_value(range_: ParameterRange | None, value: Any) -> Any:
+    """A value as the spec's own range has it, such as the number of a choice that a description has as text."""
+    if not isinstance(range_, CategoricalParameter):
+        return value
+    own = {key_of(one): one for one in range_.values}
+    return own.get(key_of(value), value)
+
+
+def _own_values(old: ParameterRange | None, new: ParameterRange) -> ParameterRange:
+    if not (isinstance(old, CategoricalParameter) and isinstance(new, CategoricalParameter)):
+        return new
+    return CategoricalParameter([_own_value(old, value) for value in new.values])
+
+
+def _budget(max_jobs: int | None, ranges: Mapping[str, ParameterRange]) -> int | None:
+    """The budget, no more than there are combinations."""
+    sizes = [_size(range_) for range_ in ranges.values()]
+    if max_jobs is None or any(size is None for size in sizes):
+        return max_jobs
+    return min(max_jobs, math.prod(size for size in sizes if size is not None))
+
+
+def _size(range_: ParameterRange) -> int | None:
+    if isinstance(range_, ContinuousParameter):
+        return None
+    if isinstance(range_, IntegerParameter):
+        return range_.max_value - range_.min_value + 1
+    return len(range_.values)
