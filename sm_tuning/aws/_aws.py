@@ -46,6 +46,10 @@ class Aws:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def in_region(self, region: str) -> Aws:
+        """The same credentials in another region, for services that answer in a few only; makes no call."""
+        return Aws(self._session, region=region, endpoint_url=self._endpoint_url, environ=self._environ)
+
     @property
     def region(self) -> str:
         """The region.

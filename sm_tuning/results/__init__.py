@@ -1,11 +1,46 @@
-"""Tuning jobs as DataFrames: their trials, their metrics' curves, their logs.
+"""Tuning jobs as DataFrames: their trials, metrics' curves, logs, errors, utilization and cost.
 
-Every frame has the columns and dtypes that ``_schema`` declares, with rows or without.
+Every frame has the columns and dtypes that ``_schema`` declares, with rows or without. What finished trials have is
+kept on disk; what AWS withholds is said in a warning (``ResultsWarning``) and in the frame's ``attrs``.
 """
 
+from sm_tuning.results._cache import CACHE_VARIABLE, cache_folder, clear_cache
+from sm_tuning.results._cost import cost
 from sm_tuning.results._curves import curves
+from sm_tuning.results._failures import errors
+from sm_tuning.results._follow import LogLine, follow_logs
 from sm_tuning.results._logs import logs
-from sm_tuning.results._schema import CURVES, LOGS, TRIALS
+from sm_tuning.results._pace import Clock
+from sm_tuning.results._prices import PRICES_VARIABLE
+from sm_tuning.results._progress import Step
+from sm_tuning.results._reader import Reading, ResultsWarning
+from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
 from sm_tuning.results._trials import trials
+from sm_tuning.results._utilization import utilization, utilization_summary
 
-__all__ = ["CURVES", "LOGS", "TRIALS", "curves", "logs", "trials"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "COST",
+    "CURVES",
+    "ERRORS",
+    "LOGS",
+    "PRICES_VARIABLE",
+    "TRIALS",
+    "UTILIZATION",
+    "UTILIZATION_SUMMARY",
+    "Clock",
+    "LogLine",
+    "Reading",
+    "ResultsWarning",
+    "Step",
+    "cache_folder",
+    "clear_cache",
+    "cost",
+    "curves",
+    "errors",
+    "follow_logs",
+    "logs",
+    "trials",
+    "utilization",
+    "utilization_summary",
+]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,12 +10,14 @@ import pandas as pd
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.results import _cloudwatch
-from sm_tuning.results._events import Event, read_events, window_of
+from sm_tuning.results._events import Want, read_lines, window_of
 from sm_tuning.results._facts import Definition, Job, Metric, Trial, select
 from sm_tuning.results._fetch import read_jobs
+from sm_tuning.results._kept import by_trial_kept
 from sm_tuning.results._literals import server_pattern
 from sm_tuning.results._parse import Emission, emissions, unreadable
-from sm_tuning.results._schema import CURVES, frame, microseconds
+from sm_tuning.results._reader import Reader, Reading, reading_with
+from sm_tuning.results._schema import CURVES, frame, join, microseconds
 
 
 class Point(NamedTuple):
@@ -34,6 +34,7 @@ def curves(
     *,
     metrics: str | Sequence[str] | None = None,
     trials: str | int | Sequence[str | int] | None = None,
+    reading: Reading | None = None,
 ) -> pd.DataFrame:
     """Every value of every metric that the trials of tuning jobs wrote.
 
@@ -46,33 +47,44 @@ def curves(
         names: tuning jobs.
         metrics: only these.
         trials: only of these training jobs, by name or by number.
+        reading: how to read.
 
     Returns:
         ``TrainingJobName, MetricName, Step, Timestamp, ElapsedSeconds, Value, Source``, ordered by trial (job by job,
         as they were created), metric (as defined) and step. ``Step`` counts from 0 for each trial and metric;
         ``ElapsedSeconds`` counts from the start of training, nan when that is unknown; ``Value`` is the float64 of
         the printed number, nan and the infinities included. ``attrs["unreadable_metrics"]`` names metrics whose
-        definition cannot be read, with the reason.
+        definition cannot be read, with the reason. When AWS withholds a part, ``attrs["incomplete"]`` says which.
 
     Raises:
         SpecError: there is no such trial or metric.
         JobNotFoundError: there is no such tuning job.
     """
-    per_job = read_jobs(aws, names)
-    chosen = select(per_job, trials)
-    per_definition = _definitions(per_job, metrics)
-    points: list[Point] = []
-    for job, some in chosen.items():
-        defined = [(trial, per_definition[job.definition(trial)]) for trial in some]
-        points += _points(aws, job, per_job[job], defined)
-    table = curves_frame(points)
-    table.attrs["unreadable_metrics"] = {
-        metric.name: problem
-        for defined in per_definition.values()
-        for metric in defined
-        if (problem := unreadable(metric.regex))
-    }
-    return table
+    with reading_with(aws, reading) as reader:
+        per_job = read_jobs(reader, names)
+        chosen = select(per_job, trials)
+        per_definition = _definitions(per_job, metrics)
+        parts: list[pd.DataFrame] = []
+        for job, some in chosen.items():
+
+            def read(reader: Reader, of: Sequence[Trial], job: Job = job) -> pd.DataFrame:
+                defined = [(trial, per_definition[job.definition(trial)]) for trial in of]
+                return curves_frame(_points(reader, job, per_job[job], defined))
+
+            question = ("curves", {"metrics": [_texts(per_definition[one]) for one in job.definitions]})
+            parts.append(by_trial_kept(reader, job, question, CURVES, some, read))
+        table = join(CURVES, parts, [one.name for some in chosen.values() for one in some])
+        table.attrs["unreadable_metrics"] = {
+            metric.name: problem
+            for defined in per_definition.values()
+            for metric in defined
+            if (problem := unreadable(metric.regex))
+        }
+        return reader.finish(table)
+
+
+def _texts(metrics: Sequence[Metric]) -> list[tuple[str, str]]:
+    return [(metric.name, metric.regex) for metric in metrics]
 
 
 def _definitions(
@@ -96,21 +108,25 @@ def _definitions(
 
 
 def _points(
-    aws: Aws, job: Job, trials: Sequence[Trial], defined: Sequence[tuple[Trial, tuple[Metric, ...]]]
+    reader: Reader, job: Job, trials: Sequence[Trial], defined: Sequence[tuple[Trial, tuple[Metric, ...]]]
 ) -> list[Point]:
     """The values of these trials, from their lines or else from CloudWatch."""
     patterns = dict.fromkeys(metric.regex for _, metrics in defined for metric in metrics)
     if not patterns:
         return []
     of = [trial for trial, _ in defined]
-    pattern = server_pattern(list(patterns))
-    events = by_trial(read_events(aws, job, trials, of, window_of(of), pattern))
-    gone = [pair for pair in defined if pair[0].terminal and pair[0].name not in events]
-    averages = _averages(aws, gone)
+    lines = read_lines(reader, Want(job, trials, of, window_of(of), server_pattern(list(patterns))))
+    places = dict(lines.by_trial())
+    withheld = reader.lacking()
+    gone = [
+        pair for pair in defined if pair[0].terminal and pair[0].name not in places and pair[0].name not in withheld
+    ]
+    averages = _averages(reader, gone)
     points = []
     for trial, metrics in defined:
-        lines = sorted(((event.milliseconds, event.message) for event in events.get(trial.name, ())), key=_time)
-        points += [Point(trial, emission, "logs") for emission in emissions(lines, metrics)]
+        place = places.get(trial.name, slice(0))
+        ordered = sorted(zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True), key=_time)
+        points += [Point(trial, emission, "logs") for emission in emissions(ordered, metrics)]
         points += [Point(trial, emission, "cloudwatch") for emission in averages.get(trial.name, ())]
     return points
 
@@ -119,20 +135,15 @@ def _time(line: tuple[int, str]) -> int:
     return line[0]
 
 
-def by_trial(events: Iterable[Event]) -> dict[str, list[Event]]:
-    """Events that are in order of trial, by trial."""
-    return {name: list(group) for name, group in groupby(events, key=lambda event: event.trial)}
-
-
-def _averages(aws: Aws, gone: Sequence[tuple[Trial, tuple[Metric, ...]]]) -> dict[str, list[Emission]]:
+def _averages(reader: Reader, gone: Sequence[tuple[Trial, tuple[Metric, ...]]]) -> dict[str, list[Emission]]:
     """CloudWatch's averages of these trials as emissions, metric by metric."""
-    now = datetime.now(UTC)
+    now = reader.clock.now()
     pairs = [(trial, name) for trial, metrics in gone for name in dict.fromkeys(metric.name for metric in metrics)]
     queries = [query for trial, name in pairs if (query := _cloudwatch.wanted(trial, name, now)) is not None]
-    found = _cloudwatch.read_averages(aws, queries)
+    found = _cloudwatch.read_averages(reader, queries)
     emitted: dict[str, list[Emission]] = {}
     for trial, name in pairs:
-        for step, (milliseconds, value) in enumerate(found.get((trial.name, name), ())):
+        for step, (milliseconds, value) in enumerate(found.get((trial.name, name, None), ())):
             emitted.setdefault(trial.name, []).append(Emission(name, step, milliseconds, value))
     return emitted
 

@@ -1,4 +1,4 @@
-"""What only a training job's full description has: billable seconds and its other final metrics.
+"""What only a training job's full description has: billable seconds, instances, and its other final metrics.
 
 ``Search`` gives a hundred full descriptions a call, ``DescribeTrainingJob`` one. Search may be denied, may not exist
 at an endpoint, and its index lags behind; whatever it does not answer is described one by one, a few at a time.
@@ -6,29 +6,38 @@ at an endpoint, and its index lags behind; whatever it does not answer is descri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sm_tuning._errors import (
-    CredentialsError,
-    EndpointError,
-    JobNotFoundError,
-    ServiceError,
-)
-from sm_tuning.aws import Aws
-from sm_tuning.results._facts import Job, Trial
+from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError, ServiceError
+from sm_tuning.aws import is_transient
+from sm_tuning.results._facts import Job, Machines, Trial, machines_of
+from sm_tuning.results._reader import Gap, Reader
+from sm_tuning.results._schema import TEXTS, frame
 
 _PAGE = 100
-_AT_ONCE = 8  # connections of a boto3 client's pool are 10
+_AT_ONCE = 8  # of the 32 connections of a client's pool
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Billable seconds (None while unknown) and final metrics by name."""
+    """What a full description says.
+
+    Attributes:
+        billable: seconds that are paid for, of each instance; None while unknown.
+        training: seconds that it took, of each instance; more than ``billable`` on spot instances.
+        spot: whether it ran on spot instances.
+        machines: its instances; empty when unknown.
+        metrics: final values by name.
+    """
 
     billable: int | None = None
+    training: int | None = None
+    spot: bool = False
+    machines: tuple[Machines, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -37,11 +46,14 @@ def detail_of(description: Mapping[str, Any]) -> Detail:
     final = sorted(description.get("FinalMetricDataList") or (), key=lambda metric: metric["Timestamp"])
     return Detail(
         billable=description.get("BillableTimeInSeconds"),
+        training=description.get("TrainingTimeInSeconds"),
+        spot=bool(description.get("EnableManagedSpotTraining")),
+        machines=machines_of(description.get("ResourceConfig") or {}),
         metrics={metric["MetricName"]: metric["Value"] for metric in final},
     )
 
 
-def read_details(aws: Aws, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, Detail], str | None]:
+def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, Detail], str | None]:
     """Details of every trial that has ended, by name, and where they came from.
 
     Returns:
@@ -51,50 +63,97 @@ def read_details(aws: Aws, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict
     details: dict[str, Detail] = {}
     sources: dict[str, None] = {}
     for job, trials in per_job.items():
-        ended = {trial.name: trial for trial in trials if trial.terminal}
-        found = _searched(aws, job, ended) if ended else {}
-        rest = [name for name in ended if name not in found]
-        details |= found | _described(aws, rest)
-        sources |= {"Search": None} if found else {}
-        sources |= {"DescribeTrainingJob": None} if rest else {}
-    return details, " and ".join(sources) or None
+        of_job, of_sources = _of_job(reader, job, {trial.name: trial for trial in trials if trial.terminal})
+        details |= of_job
+        sources |= dict.fromkeys(of_sources)
+    return details, " and ".join(name for name in ("Search", "DescribeTrainingJob") if name in sources) or None
 
 
-def _searched(aws: Aws, job: Job, ended: Mapping[str, Trial]) -> dict[str, Detail]:
+def _of_job(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> tuple[dict[str, Detail], list[str]]:
+    """Details of a job's ended trials: those that are kept, and the rest read."""
+    kept, kept_sources = _load(reader, job) if ended else ({}, [])
+    missing = {name: trial for name, trial in ended.items() if name not in kept}
+    found = _searched(reader, job, missing) if missing else {}
+    rest = [name for name in missing if name not in found]
+    described = _described(reader, rest)
+    sources = [*kept_sources, *(["Search"] if found else []), *(["DescribeTrainingJob"] if rest else [])]
+    fresh = found | described
+    sure = {name: fresh[name] for name in fresh if reader.settled(missing[name].ended or missing[name].created)}
+    if sure:
+        _save(reader, job, kept | sure, sources)
+    return {name: detail for name, detail in (kept | fresh).items() if name in ended}, sources
+
+
+def _load(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[str]]:
+    entry = reader.load(job, "details", TEXTS)
+    if entry is None:
+        return {}, []
+    texts = dict(zip(entry.frame["Name"], entry.frame["Text"], strict=True))
+    sources: list[str] = json.loads(texts.pop(""))
+    return {name: _from_text(text) for name, text in texts.items()}, sources
+
+
+def _save(reader: Reader, job: Job, details: Mapping[str, Detail], sources: Sequence[str]) -> None:
+    texts = {"": json.dumps(list(dict.fromkeys(sources)))} | {
+        name: json.dumps(asdict(detail)) for name, detail in details.items()
+    }
+    reader.save(job, "details", frame(TEXTS, {"Name": list(texts), "Text": list(texts.values())}), list(details))
+
+
+def _from_text(text: str) -> Detail:
+    facts = json.loads(text)
+    return Detail(**facts | {"machines": tuple(Machines(**entry) for entry in facts["machines"])})
+
+
+def _searched(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, Detail]:
     """The ended trials that Search knows as ended; nothing when it does not answer for another reason than access."""
+    found: dict[str, Detail] = {}
     try:
-        return {
-            record["TrainingJobName"]: detail_of(record)
-            for record in _search(aws, job.arn)
-            if record["TrainingJobName"] in ended
-            and record["TrainingJobStatus"] == ended[record["TrainingJobName"]].status
-        }
+        for record in _search(reader, job.arn):
+            name = record["TrainingJobName"]
+            if name in ended and record["TrainingJobStatus"] == ended[name].status:
+                found[name] = detail_of(record)
     except (CredentialsError, EndpointError):
         raise
     except ServiceError:
-        return {}
+        return found
+    return found
 
 
-def _search(aws: Aws, arn: str) -> Iterator[Mapping[str, Any]]:
-    found = aws.pages(
+def _search(reader: Reader, arn: str) -> Iterator[Mapping[str, Any]]:
+    found = reader.pages(
         "sagemaker",
         "search",
         Resource="TrainingJob",
         SearchExpression={"Filters": [{"Name": "TuningJobArn", "Operator": "Equals", "Value": arn}]},
         MaxResults=_PAGE,
     )
-    return (result["TrainingJob"] for page in found for result in page["Results"] if "TrainingJob" in result)
+    for page in found:
+        reader.count("training jobs", len(page["Results"]))
+        yield from (result["TrainingJob"] for result in page["Results"] if "TrainingJob" in result)
 
 
-def _described(aws: Aws, names: Iterable[str]) -> dict[str, Detail]:
+def _described(reader: Reader, names: Sequence[str]) -> dict[str, Detail]:
+    """The trials described one by one; of those that were deleted nothing is known, those withheld are a gap."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        answers = pool.map(lambda name: (name, _describe(aws, name)), names)
-        return {name: detail for name, detail in answers if detail is not None}
+        answers = dict(zip(names, pool.map(lambda name: _describe(reader, name, len(names)), names), strict=True))
+    failed = {name: answer for name, answer in answers.items() if isinstance(answer, ServiceError)}
+    if failed:
+        reason = str(next(iter(failed.values())))
+        reader.gaps.append(Gap("billable seconds and metrics", reason, tuple(failed), None, "ask again"))
+    return {name: answer for name, answer in answers.items() if isinstance(answer, Detail)}
 
 
-def _describe(aws: Aws, name: str) -> Detail | None:
-    """A training job's details; None when it was deleted."""
+def _describe(reader: Reader, name: str, total: int) -> Detail | ServiceError:
+    """A training job's details, empty when it was deleted; the error when AWS would not answer for now."""
     try:
-        return detail_of(aws.call("sagemaker", "describe_training_job", TrainingJobName=name))
+        answer = reader.call("sagemaker", "describe_training_job", TrainingJobName=name)
     except JobNotFoundError:
-        return None
+        return Detail()
+    except ServiceError as error:
+        if not is_transient(error):
+            raise
+        return error
+    finally:
+        reader.count("training jobs one by one", 1, total)
+    return detail_of(answer)

@@ -34,6 +34,14 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Machines:
+    """So many instances of one type."""
+
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Definition:
     """What the trials of one training job definition have in common.
 
@@ -44,6 +52,7 @@ class Definition:
         ranges: the tuned hyperparameters.
         metrics: all that are defined.
         predefined: whether the metrics come with the image: dozens, of which a job emits a few.
+        machines: what each trial runs on; empty when the service may choose among several types.
     """
 
     name: str | None
@@ -52,17 +61,32 @@ class Definition:
     ranges: tuple[Range, ...]
     metrics: tuple[Metric, ...]
     predefined: bool = False
+    machines: tuple[Machines, ...] = ()
 
 
 @dataclass(frozen=True)
 class Job:
-    """A tuning job."""
+    """A tuning job.
+
+    Attributes:
+        name: its name, which is compared without case.
+        arn: its ARN, which carries account and region.
+        created: when it was made.
+        ended: whether nothing more can happen to it.
+        best: the service's best training job.
+        definitions: one, or several in a multi-algorithm job.
+        parents: the tuning jobs that it was warm-started from.
+        max_jobs: how many trials there will be at most; None when something else ends it.
+    """
 
     name: str
     arn: str
+    created: datetime
     ended: bool
     best: str | None
     definitions: tuple[Definition, ...]
+    parents: tuple[str, ...] = ()
+    max_jobs: int | None = None
 
     def definition(self, trial: Trial) -> Definition:
         """The definition that a trial was made from."""
@@ -101,12 +125,16 @@ def job_of(description: Mapping[str, Any]) -> Job:
     config = description.get("HyperParameterTuningJobConfig", {})
     several = description.get("TrainingJobDefinitions")
     definitions: Sequence[Mapping[str, Any]] = several or [description.get("TrainingJobDefinition", {})]
+    parents = description.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
     return Job(
         name=description["HyperParameterTuningJobName"],
         arn=description["HyperParameterTuningJobArn"],
+        created=description["CreationTime"],
         ended=description["HyperParameterTuningJobStatus"] in _ENDED,
         best=description.get("BestTrainingJob", {}).get("TrainingJobName"),
         definitions=tuple(_definition_of(definition, config) for definition in definitions),
+        parents=tuple(parent["HyperParameterTuningJobName"] for parent in parents),
+        max_jobs=config.get("ResourceLimits", {}).get("MaxNumberOfTrainingJobs"),
     )
 
 
@@ -124,6 +152,21 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
         ranges=_ranges_of(definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {}),
         metrics=_metrics_of(entries, name),
         predefined=name != OBJECTIVE_ALIAS and any(entry["Name"] == OBJECTIVE_ALIAS for entry in entries),
+        machines=machines_of(
+            definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig") or {}
+        ),
+    )
+
+
+def machines_of(config: Mapping[str, Any]) -> tuple[Machines, ...]:
+    """The instances of a ResourceConfig: one group or several; empty when it leaves the type open."""
+    groups = config.get("InstanceGroups") or config.get("InstanceConfigs") or [config]
+    if len(groups) > 1 and "InstanceConfigs" in config:
+        return ()
+    return tuple(
+        Machines(group["InstanceType"], group["InstanceCount"])
+        for group in groups
+        if group.get("InstanceType") and group.get("InstanceCount")
     )
 
 

@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
-from sm_tuning.aws import Aws
+from sm_tuning._errors import JobNotFoundError
 from sm_tuning.results._facts import Job, Trial, job_of, trial_of
+from sm_tuning.results._reader import Reader, warn
+from sm_tuning.results._schema import TEXTS, frame
 
 _PAGE = 100  # the most that ListTrainingJobsForHyperParameterTuningJob gives; without it, it gives 10
 
 
-def read_jobs(aws: Aws, names: str | Sequence[str]) -> dict[Job, list[Trial]]:
+def read_jobs(reader: Reader, names: str | Sequence[str], *, include_parents: bool = False) -> dict[Job, list[Trial]]:
     """Tuning jobs in the order asked for, each once, with their trials in order of creation.
 
+    Args:
+        reader: the connection.
+        names: tuning jobs.
+        include_parents: also those that they were warm-started from, and these in turn; each before its children. One
+            that is not there any more is left out with a warning.
+
     Raises:
-        JobNotFoundError: when one does not exist.
+        JobNotFoundError: when one that was asked for does not exist.
     """
-    unique = dict.fromkeys([names] if isinstance(names, str) else names)
-    jobs = [read_job(aws, name) for name in unique]
-    return {job: read_trials(aws, job) for job in jobs}
+    jobs: list[Job] = []
+    seen: set[str] = set()
+    for name in dict.fromkeys([names] if isinstance(names, str) else names):
+        _collect(reader, read_job(reader, name), jobs, seen, include_parents=include_parents)
+    return {job: read_trials(reader, job) for job in jobs}
 
 
-def read_job(aws: Aws, name: str) -> Job:
+def _collect(reader: Reader, job: Job, jobs: list[Job], seen: set[str], *, include_parents: bool) -> None:
+    """Add a job to those found, its ancestors before it, unless it is there already."""
+    if job.name in seen:
+        return
+    seen.add(job.name)
+    for name in job.parents if include_parents else ():
+        if name in seen:
+            continue
+        try:
+            parent = read_job(reader, name)
+        except JobNotFoundError:
+            warn(f"{name!r}, a parent of {job.name!r}, does not exist any more: its trials are left out")
+            seen.add(name)
+        else:
+            _collect(reader, parent, jobs, seen, include_parents=True)
+    jobs.append(job)
+
+
+def read_job(reader: Reader, name: str) -> Job:
     """One tuning job: one call."""
-    answer = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
-    return job_of(answer)
+    return job_of(reader.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name))
 
 
-def read_trials(aws: Aws, job: Job) -> list[Trial]:
-    """Every trial of a job: one call a hundred."""
-    listing = aws.pages(
+def read_trials(reader: Reader, job: Job) -> list[Trial]:
+    """Every trial of a job: one call a hundred; none when the job has ended and they are kept."""
+    kept = reader.load(job, "trials", TEXTS) if job.ended else None
+    if kept is not None:
+        return [_from_text(text) for text in kept.frame["Text"]]
+    trials = _listed(reader, job)
+    if job.ended and all(trial.terminal and reader.settled(trial.ended or trial.created) for trial in trials):
+        names = [trial.name for trial in trials]
+        reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": [_to_text(trial) for trial in trials]}), names)
+    return trials
+
+
+def _listed(reader: Reader, job: Job) -> list[Trial]:
+    listing = reader.pages(
         "sagemaker",
         "list_training_jobs_for_hyper_parameter_tuning_job",
         HyperParameterTuningJobName=job.name,
@@ -37,7 +79,23 @@ def read_trials(aws: Aws, job: Job) -> list[Trial]:
         SortBy="CreationTime",
         SortOrder="Ascending",
     )
-    trials = {
-        summary["TrainingJobName"]: trial_of(summary) for page in listing for summary in page["TrainingJobSummaries"]
-    }
+    trials: dict[str, Trial] = {}
+    for page in listing:
+        summaries = page["TrainingJobSummaries"]
+        reader.count("trials", len(summaries))
+        trials |= {summary["TrainingJobName"]: trial_of(summary) for summary in summaries}
     return sorted(trials.values(), key=lambda trial: (trial.created, trial.name))
+
+
+_TIMES = ("created", "started", "ended")
+
+
+def _to_text(trial: Trial) -> str:
+    facts = asdict(trial)
+    return json.dumps(facts | {name: facts[name] and facts[name].isoformat() for name in _TIMES})
+
+
+def _from_text(text: str) -> Trial:
+    facts: Mapping[str, Any] = json.loads(text)
+    times = {name: None if facts[name] is None else datetime.fromisoformat(facts[name]) for name in _TIMES}
+    return Trial(**{**facts, **times})

@@ -13,32 +13,40 @@ from sm_tuning.aws import Aws
 from sm_tuning.results._details import Detail, read_details
 from sm_tuning.results._facts import OBJECTIVE_ALIAS, Job, Range, Trial
 from sm_tuning.results._fetch import read_jobs
+from sm_tuning.results._reader import Reading, reading_with
 from sm_tuning.results._schema import TRIALS, frame, microseconds
 from sm_tuning.results._values import typed
 
 
-def trials(aws: Aws, names: str | Sequence[str]) -> pd.DataFrame:
+def trials(
+    aws: Aws, names: str | Sequence[str], *, include_parents: bool = False, reading: Reading | None = None
+) -> pd.DataFrame:
     """The trials of tuning jobs, one row each, whatever state they and the jobs are in.
 
     Args:
         aws: the connection.
         names: tuning jobs; the columns are those of all of them.
+        include_parents: also the trials of the jobs that these were warm-started from, and so on; ``TuningJobName``
+            says whose they are, and parents come before their children.
+        reading: how to read.
 
     Returns:
         One typed column for each tuned hyperparameter, then the columns of ``TRIALS``, then ``metric:<name>`` for
         every final metric that is not the trial's objective. ``FinalObjectiveValue`` and the metrics are what the
         service sent: numbers of single precision, such as 0.8791999816894531 where a log says 0.8792 (``curves`` has
         those). ``attrs["billable_source"]`` says where billable seconds and metrics came from: ``Search``,
-        ``DescribeTrainingJob``, both joined by ``and``, or None while no trial has ended.
+        ``DescribeTrainingJob``, both joined by ``and``, or None while no trial has ended. When AWS withholds a part,
+        ``attrs["incomplete"]`` says which.
 
     Raises:
         JobNotFoundError: there is no such tuning job.
     """
-    per_job = read_jobs(aws, names)
-    details, source = read_details(aws, per_job)
-    table = trials_frame(per_job, details)
-    table.attrs["billable_source"] = source
-    return table
+    with reading_with(aws, reading) as reader:
+        per_job = read_jobs(reader, names, include_parents=include_parents)
+        details, source = read_details(reader, per_job)
+        table = trials_frame(per_job, details)
+        table.attrs["billable_source"] = source
+        return reader.finish(table)
 
 
 def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, Detail]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ rest of AWS is moto.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from botocore.awsrequest import AWSResponse
 
 T0 = int(time.time()) - 2 * 24 * 3600  # CloudWatch Logs takes nothing older than 14 days
 REGION = "us-east-1"
+_EVENTS = itertools.count()
 
 
 class RefusalError(Exception):
@@ -249,5 +251,5 @@ def in_pages(events: list[dict[str, Any]], sizes: list[int]) -> Callable[[dict[s
 def log_event(stream: str, seconds: float, message: str) -> dict[str, Any]:
     """An event as FilterLogEvents gives it, that many seconds after the zero of the tests."""
     milliseconds = round((T0 + seconds) * 1000)
-    event_id = f"{stream}:{milliseconds}:{message}"
+    event_id = f"{next(_EVENTS):056d}"
     return {"logStreamName": stream, "timestamp": milliseconds, "message": message, "eventId": event_id}

@@ -156,7 +156,7 @@ def test_the_lines_of_a_real_job_are_all_there_in_the_form_of_cloudwatch(local: 
 
 def test_what_comes_with_a_frame_can_be_written_beside_it(local: Aws, job: str) -> None:
     """Parquet keeps ``attrs`` as JSON."""
-    assert json.loads(json.dumps(trials(local, job).attrs)) == {"billable_source": "DescribeTrainingJob"}
+    assert json.loads(json.dumps(trials(local, job).attrs)) == {"billable_source": "Search"}
     assert json.loads(json.dumps(curves(local, job).attrs)) == {"unreadable_metrics": {}}
 
 

@@ -1,0 +1,162 @@
+"""What an hour of training on an instance type costs, on demand, in US dollars.
+
+From the user (a mapping, a file, or the file that ``SM_TUNING_PRICES`` names), or else from the AWS Price List API,
+which has one answer for all types of a region; it is kept on disk for a week.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import yaml
+
+from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning.results._cache import cache_folder
+from sm_tuning.results._reader import Reader
+
+PRICES_VARIABLE = "SM_TUNING_PRICES"
+Prices = Mapping[str, float] | str | os.PathLike[str]
+
+_FRESH = timedelta(days=7)
+_LIST_REGION = "us-east-1"  # the Price List API answers for all regions of the partition from a few of them
+
+
+class PriceList(NamedTuple):
+    """Prices by instance type, and where they are from; ``problem`` says why there are none."""
+
+    by_type: Mapping[str, float]
+    source: str
+    problem: str = ""
+
+
+def find_prices(reader: Reader, given: Prices | None) -> PriceList:
+    """The prices for the region of the connection.
+
+    When the user gives any, these alone count. A server on this machine costs nothing and stands for no region's
+    prices, so that for it nobody is asked.
+
+    Raises:
+        SpecError: the given prices cannot be read.
+    """
+    named = given if given is not None else reader.aws.environ.get(PRICES_VARIABLE) or None
+    if named is not None:
+        source = "given" if isinstance(named, Mapping) else str(named)
+        return PriceList(_checked(named if isinstance(named, Mapping) else read_prices(Path(named)), source), source)
+    if reader.aws.is_near:
+        return PriceList({}, "none", "a server on this machine has no prices")
+    if not reader.aws.region.startswith(("us-", "eu-", "ap-", "sa-", "ca-", "me-", "af-", "il-", "mx-")):
+        return PriceList({}, "none", f"the Price List API does not know {reader.aws.region}")
+    return _listed(reader)
+
+
+def read_prices(path: Path) -> Mapping[Any, Any]:
+    """Prices from a YAML or JSON file (type: price), or a CSV file (InstanceType,PricePerHour).
+
+    Raises:
+        SpecError: there is no such file, or it is something else.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"prices cannot be read from {str(path)!r}: {error}") from error
+    if path.suffix.lower() == ".csv":
+        rows = list(csv.DictReader(text.splitlines()))
+        if rows and not {"InstanceType", "PricePerHour"} <= set(rows[0]):
+            raise SpecError(f"{path} must have the columns InstanceType and PricePerHour, but has {', '.join(rows[0])}")
+        return {row["InstanceType"]: row["PricePerHour"] for row in rows}
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"prices cannot be read from {str(path)!r}: {error}") from error
+    if not isinstance(content, Mapping):
+        raise SpecError(f"{path} must be a map such as 'ml.m5.large: 0.115', but is {type(content).__name__}")
+    return content
+
+
+def _checked(prices: Mapping[Any, Any], source: str) -> dict[str, float]:
+    found = {}
+    for name, value in prices.items():
+        try:
+            price = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            price = math.nan
+        if not (math.isfinite(price) and price >= 0):
+            raise SpecError(f"the price of {name!r} ({source}) must be dollars an hour such as 0.115, but is {value!r}")
+        found[str(name)] = price
+    return found
+
+
+def _listed(reader: Reader) -> PriceList:
+    """The Price List API's prices: from disk while they are fresh, else asked for."""
+    folder = cache_folder(reader.aws.environ)
+    path = folder / "prices.json" if folder else None
+    kept = _load(path) if path and not reader.refresh else {}
+    entry = kept.get(reader.aws.region)
+    if entry and reader.clock.now() - datetime.fromisoformat(entry["asked"]) < _FRESH:
+        return PriceList(entry["prices"], f"AWS Price List, {entry['asked'][:10]}")
+    try:
+        prices = _ask(reader)
+    except ServiceError as error:
+        return PriceList({}, "none", f"the Price List API did not answer: {error}")
+    asked = reader.clock.now().isoformat()
+    if path and prices:
+        _save(path, {**kept, reader.aws.region: {"asked": asked, "prices": prices}})
+    return PriceList(prices, f"AWS Price List, {asked[:10]}")
+
+
+def _ask(reader: Reader) -> dict[str, float]:
+    """All training prices of the region: one page a hundred types."""
+    filters = [
+        {"Type": "TERM_MATCH", "Field": "regionCode", "Value": reader.aws.region},
+        {"Type": "TERM_MATCH", "Field": "component", "Value": "Training"},
+    ]
+    with reader.aws.in_region(_LIST_REGION) as there:
+        pages = reader.on(there).pages("pricing", "get_products", ServiceCode="AmazonSageMaker", Filters=filters)
+        return prices_of(json.loads(text) for page in pages for text in page["PriceList"])
+
+
+def prices_of(products: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Dollars an hour by instance type, from products of the Price List; the highest, if one has several."""
+    found: dict[str, float] = {}
+    for product in products:
+        attributes = product.get("product", {}).get("attributes", {})
+        name = attributes.get("instanceName") or attributes.get("instanceType", "")
+        name = name.removesuffix("-Training")
+        for price in _hourly(product):
+            if name.startswith("ml.") and price > 0:
+                found[name] = max(found.get(name, 0.0), price)
+    return found
+
+
+def _hourly(product: Mapping[str, Any]) -> Iterable[float]:
+    for term in product.get("terms", {}).get("OnDemand", {}).values():
+        for dimension in term.get("priceDimensions", {}).values():
+            if dimension.get("unit", "").lower() in ("hrs", "hours", "hour") and "USD" in dimension["pricePerUnit"]:
+                yield float(dimension["pricePerUnit"]["USD"])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or a broken one: asked for again
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _save(path: Path, kept: Mapping[str, Any]) -> None:
+    """Keep the prices; a folder that cannot be written to costs only the next question."""
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.write_text(json.dumps(kept), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)

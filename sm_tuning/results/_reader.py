@@ -1,0 +1,194 @@
+"""The connection as results read by it: paced, patient, shown, and honest about what it could not get."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from sm_tuning._errors import EndpointError, ServiceError
+from sm_tuning.aws import Aws, is_transient
+from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
+from sm_tuning.results._facts import Job
+from sm_tuning.results._pace import Clock, Pace, Quota
+from sm_tuning.results._progress import Show, Step, shown
+
+_MAX_PAGES = 20_000
+_TRIES = 6  # of a call, each with botocore's own retries inside
+_FIRST_PAUSE = {True: 0.2, False: 1.0}  # seconds, doubled from try to try: near and far
+_SETTLING = timedelta(minutes=10)  # after its end, a trial's last lines and metrics may still arrive
+
+
+class ResultsWarning(UserWarning):
+    """A frame lacks something, or has an estimate where a number was wanted; the message says what to do."""
+
+
+class Gap(NamedTuple):
+    """What a frame lacks because AWS would not answer.
+
+    Attributes:
+        what: the kind of thing.
+        reason: the last error.
+        trials: the training jobs that it lacks something of.
+        since: the time from which log lines are missing, as ISO 8601; None when it is not a matter of time.
+        advice: how to read the rest.
+    """
+
+    what: str
+    reason: str
+    trials: tuple[str, ...]
+    since: str | None
+    advice: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read results.
+
+    Attributes:
+        refresh: ask for everything again, also for what is kept on disk (and replace that).
+        progress: shows what is read on stderr when it takes longer than a second; False is silent; a function is
+            called with each ``Step``.
+        keep: whether finished trials' results are kept on disk, and taken from there.
+        clock: time; tests bring their own.
+    """
+
+    refresh: bool = False
+    progress: bool | Show = True
+    keep: bool = True
+    clock: Clock = field(default_factory=Clock)
+
+
+class Reader:
+    """One reading: the connection with what goes with it. Made by ``reading_with``."""
+
+    def __init__(self, aws: Aws, reading: Reading, show: Show) -> None:
+        self.aws = aws
+        self.clock = reading.clock
+        self.gaps: list[Gap] = []
+        self._show = show
+        self._counts: dict[str, int] = {}
+        self._pace = Pace(reading.clock)
+        self.refresh = reading.refresh
+        self._cache: Cache | None = open_cache(aws.environ) if reading.keep else None
+        self._answered = threading.Event()
+
+    def call(self, service: str, method: str, /, *, costs: Sequence[tuple[Quota, float]] = (), **params: Any) -> Any:
+        """Make a call, when the quotas allow, and again after what passes.
+
+        Raises:
+            SmTuningError: as ``Aws.call``; a passing error only after several tries. An endpoint that has never
+                answered is not tried again.
+        """
+        pause = _FIRST_PAUSE[self.aws.is_near]
+        for left in reversed(range(_TRIES)):
+            if not self.aws.is_near:
+                for quota, amount in costs:
+                    self._pace.wait(quota, amount)
+            try:
+                answer = self.aws.call(service, method, **params)
+            except ServiceError as error:
+                unknown = isinstance(error, EndpointError) and not self._answered.is_set()
+                if not left or unknown or not is_transient(error):
+                    raise
+            else:
+                self._answered.set()
+                return answer
+            self.clock.sleep(pause)
+            pause *= 2
+        raise AssertionError("the last try returns or raises")
+
+    def pages(
+        self,
+        service: str,
+        method: str,
+        /,
+        *,
+        token: str = "NextToken",  # noqa: S107  (the member's name)
+        costs: Sequence[tuple[Quota, float]] = (),
+        **params: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Make a call again and again, as long as its answer has a token; each page as patiently as ``call``.
+
+        Raises:
+            ServiceError: a token came twice, or there was no end; nothing is cut off in silence.
+        """
+        seen: set[str] = set()
+        for _ in range(_MAX_PAGES):
+            page = self.call(service, method, costs=costs, **params)
+            yield page
+            following = page.get(token)
+            if not following:
+                return
+            if following in seen:
+                raise ServiceError(f"{method} gave the page token {following!r} twice, so its list has no end")
+            seen.add(following)
+            params[token] = following
+        raise ServiceError(f"{method} had not come to an end after {_MAX_PAGES} pages: ask for less at once")
+
+    def on(self, aws: Aws) -> Reader:
+        """This reader's patience on another connection."""
+        return Reader(aws, Reading(clock=self.clock, keep=False), self._show)
+
+    def count(self, what: str, more: int, total: int | None = None) -> None:
+        """Show that so many more have been read."""
+        self._counts[what] = self._counts.get(what, 0) + more
+        self._show(Step(what, self._counts[what], total))
+
+    def settled(self, ended: datetime | None) -> bool:
+        """Whether nothing more can come from what ended then; a server on this machine has written all by the end."""
+        return ended is not None and (self.aws.is_near or self.clock.now() - ended > _SETTLING)
+
+    def load(
+        self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None
+    ) -> Entry | None:
+        """What is kept about a job."""
+        if self._cache is None or self.refresh:
+            return None
+        return self._cache.load(self._key(job, kind, query), dtypes)
+
+    def save(
+        self, job: Job, kind: str, frame: pd.DataFrame, trials: Sequence[str], query: Mapping[str, Any] | None = None
+    ) -> None:
+        """Keep what will not change any more about a job."""
+        if self._cache is not None:
+            self._cache.save(self._key(job, kind, query), frame, trials)
+
+    def _key(self, job: Job, kind: str, query: Mapping[str, Any] | None) -> str:
+        return key_of(job, kind, query or {})
+
+    def lacking(self) -> frozenset[str]:
+        """Trials of which something could not be read."""
+        return frozenset(name for gap in self.gaps for name in gap.trials)
+
+    def finish(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Say in a frame's ``attrs["incomplete"]``, and in a warning, what it lacks."""
+        if self.gaps:
+            frame.attrs["incomplete"] = [{**gap._asdict(), "trials": list(gap.trials)} for gap in self.gaps]
+        for gap in self.gaps:
+            of = f" of {len(gap.trials)} trials" if gap.trials else ""
+            warn(f"{gap.what}{of} could not be read ({gap.reason}); to read the rest: {gap.advice}")
+        return frame
+
+
+@contextmanager
+def reading_with(aws: Aws, reading: Reading | None) -> Iterator[Reader]:
+    """A reader for the time of one reading."""
+    chosen = reading or Reading()
+    with shown(chosen.progress, chosen.clock) as show:
+        yield Reader(aws, chosen, show)
+
+
+def warn(message: str) -> None:
+    """Warn whoever called the package: the line outside of it is the one that is shown."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "sm_tuning":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ResultsWarning, stacklevel=level - 1)
