@@ -210,6 +210,35 @@ def test_an_autotuned_job_runs_with_what_was_filled_in(api, code):
     assert config["ParameterRanges"]["ContinuousParameterRanges"][0]["MaxValue"] == "1.0"
 
 
+# -- several hosts
+
+HOSTS = """
+import json, os
+hosts = json.loads(os.environ["SM_HOSTS"])
+if os.environ["SM_CURRENT_HOST"] == hosts[0]:
+    print(f"loss={len(hosts)}", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1},
+        {
+            "VolumeSizeInGB": 1,
+            "InstanceGroups": [
+                {"InstanceGroupName": name, "InstanceType": "ml.m5.large", "InstanceCount": 1} for name in "ab"
+            ],
+        },
+    ],
+)
+def test_a_trial_has_as_many_hosts_as_it_asks_for(api, resource):
+    name = api.tune(api.definition(HOSTS, ResourceConfig=resource), X, jobs=1)
+    assert len(api.tried(name)) == 1
+    best = api.ended(name)["BestTrainingJob"]
+    assert best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == 2.0
+
+
 # -- Search behind the frames
 
 

@@ -42,6 +42,10 @@ def test_a_name_that_is_taken_is_resource_in_use_whatever_its_case(service, hand
     assert hands.submitted == ["Job-1"]
 
 
+def group(name, count=1):
+    return {"InstanceGroupName": name, "InstanceType": "ml.m5.large", "InstanceCount": count}
+
+
 TWO = ranges(continuous=[numeric("lr", 0.1, 0.9)], integer=[numeric("lr", 1, 9)])
 GRID = {"Strategy": "Grid", "ParameterRanges": ranges(categorical=[{"Name": "a", "Values": ["x", "y"]}])}
 SPOT = {"EnableManagedSpotTraining": True}
@@ -244,9 +248,36 @@ REFUSED = {
     ),
     "enum of the model": ({"config": {"Strategy": "Guess"}}, "Member must satisfy enum value set: [Bayesian, Random"),
     # what this server does not do
-    "two instances": (
-        {"definition": {"ResourceConfig": {**RESOURCE, "InstanceCount": 2}}},
-        "does not support training jobs on more than one instance",
+    "seventeen instances": (
+        {"definition": {"ResourceConfig": {**RESOURCE, "InstanceCount": 17}}},
+        "does not support training jobs on more than 16 instances",
+    ),
+    "seventeen instances in groups": (
+        {"definition": {"ResourceConfig": {"VolumeSizeInGB": 1, "InstanceGroups": [group("a", 9), group("b", 8)]}}},
+        "does not support training jobs on more than 16 instances",
+    ),
+    "groups and a type": (
+        {"definition": {"ResourceConfig": {**RESOURCE, "InstanceGroups": [group("a")]}}},
+        "InstanceGroups cannot be combined with InstanceType and InstanceCount",
+    ),
+    "two groups of one name": (
+        {"definition": {"ResourceConfig": {"VolumeSizeInGB": 1, "InstanceGroups": [group("a"), group("a")]}}},
+        "names of instance groups must be unique",
+    ),
+    "groups without an instance": (
+        {"definition": {"ResourceConfig": {"VolumeSizeInGB": 1, "InstanceGroups": [group("a", 0)]}}},
+        "InstanceGroups have no instance",
+    ),
+    "the built-in algorithm on two instances": (
+        {
+            "definition": {
+                "StaticHyperParameters": {"num_round": "5"},
+                **image(XGBOOST),
+                "ResourceConfig": {**RESOURCE, "InstanceCount": 2},
+            },
+            "config": {"ParameterRanges": ranges(continuous=[numeric("eta", 0.1, 0.9)])},
+        },
+        "trains the built-in xgboost on one instance only",
     ),
     "pipe": ({"definition": {"InputDataConfig": [channel(InputMode="Pipe")]}}, "does not support input mode Pipe"),
     "record io": ({"definition": {"InputDataConfig": [channel(RecordWrapperType="RecordIO")]}}, "RecordIO; use None"),
@@ -303,6 +334,19 @@ def test_instance_configs_exclude_a_single_type(service):
         "InstanceConfigs cannot be combined with InstanceType"
         in refusal(service, "CreateHyperParameterTuningJob", wanted).message
     )
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {**RESOURCE, "InstanceCount": 16},
+        {"VolumeSizeInGB": 1, "InstanceGroups": [group("a", 2), group("b")]},
+    ],
+)
+def test_several_instances_are_taken(service, resource):
+    create(service, definition={"ResourceConfig": resource})
+    told = service.call("DescribeHyperParameterTuningJob", {"HyperParameterTuningJobName": "Job-1"})
+    assert told["TrainingJobDefinition"]["ResourceConfig"] == resource
 
 
 def test_both_or_neither_kind_of_definition_is_refused(service):

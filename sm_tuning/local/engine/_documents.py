@@ -159,10 +159,13 @@ def training_job_doc(
 
 
 def resource_config(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a training job's ResourceConfig; of several instance choices, the one that comes first."""
+    """Return a training job's ResourceConfig; of several instance choices, the one that comes first.
+
+    A definition that has both forms has them of the service, and ResourceConfig is then the whole one.
+    """
+    if "ResourceConfig" in definition:
+        return dict(definition["ResourceConfig"])
     tuning = dict(definition.get("HyperParameterTuningResourceConfig") or {})
-    if not tuning:
-        return dict(definition.get("ResourceConfig") or {})
     choices = tuning.pop("InstanceConfigs", None) or [{}]
     tuning.pop("AllocationStrategy", None)
     return {**tuning, **choices[0]}

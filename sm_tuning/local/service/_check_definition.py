@@ -8,7 +8,7 @@ from sm_tuning.local.algorithms import Algorithm, algorithm_for, check_hyperpara
 from sm_tuning.local.service._check_ranges import OBJECTIVE_KEY
 from sm_tuning.local.service._context import Context, Request
 from sm_tuning.local.service._fault import invalid
-from sm_tuning.local.service._limits import MAX_RUNTIME_SECONDS
+from sm_tuning.local.service._limits import MAX_RUNTIME_SECONDS, hosts_of
 
 _SCRIPT_KEYS = ("sagemaker_program", "sagemaker_submit_directory")
 
@@ -60,6 +60,12 @@ def _check_image(image: str, definition: Request, ranges: Request) -> None:
     if algorithm is not None:
         for problem in check_hyperparameters(algorithm, static, ranges):
             raise invalid(problem)
+        resource = definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig", {})
+        if any(hosts_of(one) > 1 for one in (resource, *resource.get("InstanceConfigs", []))):
+            raise invalid(
+                f"The local SageMaker trains the built-in {algorithm.name} on one instance only: set InstanceCount "
+                "to 1. On AWS more are possible."
+            )
         return
     missing = [key for key in _SCRIPT_KEYS if key not in static]
     if _SCRIPT_KEYS[0] in missing and is_builtin_image(image):
@@ -122,10 +128,22 @@ def _check_resources(definition: Request) -> None:
             raise invalid(f"InstanceConfigs cannot be combined with {', '.join(single)}.")
         return
     if resource.get("InstanceGroups"):
+        _check_groups(resource, single)
         return
     missing = [name for name in ("InstanceType", "InstanceCount", "VolumeSizeInGB") if not resource.get(name)]
     if missing:
         raise invalid(f"{given[0]} needs {', '.join(missing)}.")
+
+
+def _check_groups(resource: Request, single: list[str]) -> None:
+    stray = [name for name in single if name != "VolumeSizeInGB"]
+    if stray:
+        raise invalid(f"InstanceGroups cannot be combined with {' and '.join(stray)}.")
+    names = [group["InstanceGroupName"] for group in resource["InstanceGroups"]]
+    if len(set(names)) < len(names):
+        raise invalid(f"The names of instance groups must be unique, but they are {names}.")
+    if hosts_of(resource) < 1:
+        raise invalid("InstanceGroups have no instance: give an InstanceCount of 1 or more.")
 
 
 def _check_stopping(definition: Request) -> None:

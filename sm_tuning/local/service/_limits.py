@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from sm_tuning.local.runner._hosts import MOST_HOSTS
 from sm_tuning.local.service._check_ranges import all_combinations
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import Fault, invalid
@@ -40,12 +41,14 @@ def _channels(request: Request) -> Iterator[tuple[Request, Request]]:
             yield definition, channel
 
 
-def _has_several_instances(request: Request) -> bool:
-    return any(resource.get("InstanceCount", 1) > 1 for resource in _resources(request))
+def hosts_of(resource: Request) -> int:
+    """Return the number of instances that a ResourceConfig or a choice of instances asks for."""
+    groups = resource.get("InstanceGroups") or [resource]
+    return sum(int(group.get("InstanceCount", 1)) for group in groups)
 
 
-def _has_instance_groups(request: Request) -> bool:
-    return any(resource.get("InstanceGroups") for resource in _resources(request))
+def _has_many_hosts(request: Request) -> bool:
+    return any(hosts_of(resource) > MOST_HOSTS for resource in _resources(request))
 
 
 def _wants_pipe(request: Request) -> bool:
@@ -75,8 +78,7 @@ def _names_an_algorithm(request: Request) -> bool:
 
 
 _REFUSALS: tuple[tuple[Test, str], ...] = (
-    (_has_several_instances, "training jobs on more than one instance; set InstanceCount to 1"),
-    (_has_instance_groups, "InstanceGroups; give InstanceType and InstanceCount"),
+    (_has_many_hosts, f"training jobs on more than {MOST_HOSTS} instances, each of which is a process here"),
     (_names_an_algorithm, "AlgorithmName (algorithms of AWS Marketplace or your own); give a TrainingImage"),
     (_wants_pipe, "input mode Pipe; use File or FastFile"),
     (_wants_record_io, "RecordWrapperType RecordIO; use None"),
