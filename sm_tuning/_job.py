@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -23,6 +23,8 @@ from sm_tuning.spec import Tuning, load
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sm_tuning.results import LogLine, Step
+
 _ARN = re.compile(r"arn:aws[a-z\-]*:sagemaker:([a-z0-9\-]+):\d{12}:hyper-parameter-tuning-job/(.+)")
 
 #: Seconds between two questions of a wait: to a server on this machine, and to AWS (the SDK's interval).
@@ -39,6 +41,17 @@ class ConnectOptions(TypedDict, total=False):
     profile: str | None
     region: str | None
     endpoint_url: str | None
+
+
+class ReadOptions(TypedDict, total=False):
+    """How a frame is read.
+
+    ``refresh`` asks for everything again, also for what is kept on disk of trials that have ended. ``progress`` shows
+    on stderr what takes longer than a second; False is silent, and a function is called with each step.
+    """
+
+    refresh: bool
+    progress: bool | Callable[[Step], object]
 
 
 @dataclass(frozen=True)
@@ -198,30 +211,45 @@ class TuningJob:
         """List the training jobs, as the API's summaries, in the order of their start."""
         return jobs.children(self._aws, self._name, status=status)
 
-    def trials(self) -> pd.DataFrame:
-        """One row a training job: its hyperparameters, typed, its status, objective and times."""
+    def trials(self, *, include_parents: bool = False, **options: Unpack[ReadOptions]) -> pd.DataFrame:
+        """One row a training job: its hyperparameters, typed, its status, objective and times.
+
+        Args:
+            include_parents: also those of the jobs that this one was warm-started from, and so on, before its own.
+            **options: ``refresh`` and ``progress``, as for all frames.
+        """
         from sm_tuning import results  # noqa: PLC0415  (pandas loads when a frame is asked for)
 
-        return results.trials(self._aws, [self._name])
+        reading = results.Reading(**options)
+        return results.trials(self._aws, [self._name], include_parents=include_parents, reading=reading)
 
-    def curves(self, *, metrics: str | Sequence[str] | None = None, trials: TrialFilter = None) -> pd.DataFrame:
+    def curves(
+        self,
+        *,
+        metrics: str | Sequence[str] | None = None,
+        trials: TrialFilter = None,
+        **options: Unpack[ReadOptions],
+    ) -> pd.DataFrame:
         """One row for each value of each metric that the training jobs emitted.
 
         Args:
             metrics: only these.
             trials: only of these training jobs, by name or by number.
+            **options: ``refresh`` and ``progress``, as for all frames.
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        return results.curves(self._aws, [self._name], metrics=metrics, trials=trials)
+        reading = results.Reading(**options)
+        return results.curves(self._aws, [self._name], metrics=metrics, trials=trials, reading=reading)
 
     def logs(
         self,
         *,
         trial: TrialFilter = None,
         grep: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: str | datetime | None = None,
+        end: str | datetime | None = None,
+        **options: Unpack[ReadOptions],
     ) -> pd.DataFrame:
         """One row a log line of the training jobs.
 
@@ -230,10 +258,77 @@ class TuningJob:
             grep: only lines in which this regular expression is found.
             start: only lines from then on.
             end: only lines until then.
+            **options: ``refresh`` and ``progress``, as for all frames.
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        return results.logs(self._aws, [self._name], trial=trial, grep=grep, start=start, end=end)
+        reading = results.Reading(**options)
+        return results.logs(self._aws, [self._name], trial=trial, grep=grep, start=start, end=end, reading=reading)
+
+    def follow_logs(
+        self,
+        *,
+        trial: TrialFilter = None,
+        grep: str | None = None,
+        start: str | datetime | None = None,
+        poll: float | None = None,
+    ) -> Iterator[LogLine]:
+        """Give each log line as it is written, until the job has ended; throttling is waited out.
+
+        Args:
+            trial: only of these training jobs, by name or by number; each must have begun.
+            grep: only lines in which this regular expression is found.
+            start: only lines from then on; those that are there already come first when it is left out.
+            poll: seconds between two looks; when left out, few for a server on this machine, more for AWS.
+        """
+        from sm_tuning import results  # noqa: PLC0415
+
+        return results.follow_logs(self._aws, self._name, trial=trial, grep=grep, start=start, poll=poll)
+
+    def errors(self, *, trial: TrialFilter = None, **options: Unpack[ReadOptions]) -> pd.DataFrame:
+        """One row a failed training job: the last traceback of its log, or else the service's reason.
+
+        Args:
+            trial: only of these training jobs, by name or by number.
+            **options: ``refresh`` and ``progress``, as for all frames.
+        """
+        from sm_tuning import results  # noqa: PLC0415
+
+        return results.errors(self._aws, [self._name], trial=trial, reading=results.Reading(**options))
+
+    def utilization(self, *, trials: TrialFilter = None, **options: Unpack[ReadOptions]) -> pd.DataFrame:
+        """One row a measurement of CPU, memory, disk and GPUs of each instance, in percent of the whole machine.
+
+        Args:
+            trials: only of these training jobs, by name or by number.
+            **options: ``refresh`` and ``progress``, as for all frames.
+        """
+        from sm_tuning import results  # noqa: PLC0415
+
+        return results.utilization(self._aws, [self._name], trials=trials, reading=results.Reading(**options))
+
+    def utilization_summary(self, *, trials: TrialFilter = None, **options: Unpack[ReadOptions]) -> pd.DataFrame:
+        """Mean, 95th percentile and maximum of ``utilization``; ``attrs["hints"]`` says if other machines would do."""
+        from sm_tuning import results  # noqa: PLC0415
+
+        return results.utilization_summary(self.utilization(trials=trials, **options))
+
+    def cost(
+        self,
+        *,
+        prices: Mapping[str, float] | str | os.PathLike[str] | None = None,
+        **options: Unpack[ReadOptions],
+    ) -> pd.DataFrame:
+        """One row a training job with what it costs in US dollars; ``attrs`` has totals, projection and spot savings.
+
+        Args:
+            prices: dollars an hour by instance type, or a YAML, JSON or CSV file of them; when left out the file that
+                ``SM_TUNING_PRICES`` names, else the AWS Price List.
+            **options: ``refresh`` and ``progress``, as for all frames.
+        """
+        from sm_tuning import results  # noqa: PLC0415
+
+        return results.cost(self._aws, [self._name], prices=prices, reading=results.Reading(**options))
 
     def spec(self) -> Tuning:
         """Read the job back as a spec, whoever made it; launching that makes the same job again.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -57,6 +59,19 @@ def say(text: str, kind: str = "") -> None:
     """Write one line of words to stderr; ``kind`` is such as error or warning."""
     click.echo(f"sm-tuning: {kind}: {text}" if kind else f"sm-tuning: {text}", err=True)
     sys.stderr.flush()
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Say warnings in one line each, as everything else is said, and not with a line of code."""
+
+    def said(message: Warning | str, *_: object, **__: object) -> None:
+        say(str(message), "warning")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = said
+        yield
 
 
 def _problems(error: BaseException) -> Iterator[str]:

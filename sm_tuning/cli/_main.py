@@ -25,6 +25,10 @@ COMMANDS = {
     "trials": Entry(f"{_HERE}._frames:trials", "The trials of tuning jobs, one row each."),
     "curves": Entry(f"{_HERE}._frames:curves", "The metrics of all trials over time."),
     "logs": Entry(f"{_HERE}._frames:logs", "The log lines of the trials."),
+    "errors": Entry(f"{_HERE}._frames:errors", "Why trials failed."),
+    "utilization": Entry(f"{_HERE}._frames:utilization", "How busy the machines were."),
+    "cost": Entry(f"{_HERE}._frames:cost", "What the trials cost."),
+    "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
     "schema": Entry(f"{_HERE}._schema:schema", "Print the JSON Schema of a spec file."),
     "local": Entry(f"{_HERE}._local:local", "The SageMaker on this machine."),
 }

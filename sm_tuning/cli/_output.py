@@ -80,14 +80,21 @@ def _format_of(path: Path | None) -> str:
     return found
 
 
-def emit(content: str | bytes) -> None:
-    """Write to stdout. A reader that went away (``| head``) has what it wanted: the rest is dropped in silence."""
+def emit(content: str | bytes) -> bool:
+    """Write to stdout. A reader that went away (``| head``) has what it wanted: the rest is dropped in silence.
+
+    Returns:
+        Whether there is still somebody to read.
+    """
     data = content.encode() if isinstance(content, str) else content
     try:
         click.echo(data, nl=False)
+        sys.stdout.flush()
     except BrokenPipeError:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return False
+    return True
 
 
 def emit_json(value: Any) -> None:
