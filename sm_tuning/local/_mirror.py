@@ -16,6 +16,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -86,9 +87,8 @@ class DiskMirror:
         name = f"{described.stem}-{secrets.token_hex(4)}.bin"
         target = described.with_name(name)
         if isinstance(data, Path):
-            draft = target.with_suffix(".tmp")
-            shutil.copyfile(data, draft)
-            draft.replace(target)
+            with _draft_of(target) as draft:
+                shutil.copyfile(data, draft)
         else:
             _write_whole(target, data)
         _write_whole(described, json.dumps({**about, "key": key, "data": name}).encode())
@@ -169,6 +169,17 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
+    with _draft_of(path) as draft:
+        draft.write_bytes(data)
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """Give a file to write, which takes the path's place once it is written; a failed one takes no room."""
     draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    draft.write_bytes(data)
-    draft.replace(path)
+    try:
+        yield draft
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

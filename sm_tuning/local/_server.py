@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -203,6 +204,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve(state, arguments.port, on_ready=lambda _: None, wait=wait)
     except LocalServerError as e:
         sys.stderr.write(f"{e}\n")
+        return LocalServerError.exit_code
+    except (OSError, sqlite3.OperationalError) as e:  # a full disk, a state dir that is taken away
+        _log.exception("the server ends")
+        sys.stderr.write(f"the local SageMaker cannot use its state dir {state.root}: {e}\n")
         return LocalServerError.exit_code
     return 0
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
+from conftest import LocalServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -396,8 +397,6 @@ def test_logs_and_the_group_are_there_after_a_restart(state_dir):
     aws.put_log_events("job/algo-1-1", lines(1, 2))
     aws.put_metric_data({"TrainingJobName": "job"}, [("loss", T0 / 1000, 0.5)])
     aws.close()
-    from conftest import LocalServer
-
     for _ in range(2):
         server = LocalServer(start(state_dir))
         assert filtered(server.logs) == ["line 1", "line 2"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
@@ -134,7 +136,18 @@ def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
         # moto's words. 501 is not tried again by the SDKs, as 500 would be.
         return Fault("UnsupportedOperation", f"The local SageMaker does not do that: {error}.", 501)
     _log.error("the request failed: %s", environ.get("REQUEST_URI"), exc_info=error)
+    if _is_full_disk(error):
+        # 507 is not tried again by the SDKs, as 500 would be.
+        return Fault("InternalFailure", f"The disk of the local SageMaker is full ({error}): nothing was done.", 507)
     return Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
+
+
+def _is_full_disk(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    return False
 
 
 def _check_origin(request: Incoming) -> None:

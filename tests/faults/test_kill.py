@@ -1,0 +1,94 @@
+"""kill -9 of the server, again and again, while a tuning job runs."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+
+import pytest
+from _bowl_job import create, messages, outcomes, status_of, trials_of
+from _patient import Patient, wait_for
+
+import sm_tuning as smt
+from sm_tuning.local import stop
+from sm_tuning.local.runner._process import Files
+from sm_tuning.local.store import Store
+
+TRIALS, KILLS, SEED = 30, 20, 2026
+
+
+@pytest.fixture
+def undisturbed(tmp_path):
+    """What the trials come out as when nobody disturbs them."""
+    patient = Patient(tmp_path / "undisturbed")
+    info = patient.start()
+    create(patient, info, "calm", trials=TRIALS, parallel=4, seconds=0)
+    sagemaker = patient.client("sagemaker", info)
+    wait_for(lambda: status_of(sagemaker, "calm") == "Completed", 120)
+    found = outcomes(trials_of(sagemaker, "calm"))
+    stop(patient.folder)
+    return found
+
+
+def opened(patient):
+    return contextlib.closing(Store(patient.folder / "sagemaker.sqlite"))
+
+
+def disturb(patient, kills):
+    """Let servers live for random times, from before they answer until well into their work."""
+    moments = random.Random(SEED)
+    for _ in range(kills):
+        process = patient.spawn()
+        time.sleep(moments.uniform(0.2, 2.2))
+        assert process.poll() is None, (patient.folder / "spawned.log").read_text()[-4000:]
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed):
+    info = patient.start()
+    create(patient, info, "storm", trials=TRIALS, parallel=2, seconds=0.6)
+    wait_for(lambda: trials_of(patient.client("sagemaker", info), "storm"))
+    patient.kill(info)
+    disturb(patient, KILLS - 1)
+    with opened(patient) as store:
+        assert store.tuning_job("storm")["HyperParameterTuningJobStatus"] == "InProgress", "killed too late"
+
+    with smt.local.connect(patient.folder):
+        sagemaker, logs = patient.client("sagemaker"), patient.client("logs")
+        wait_for(lambda: status_of(sagemaker, "storm") == "Completed", 120)
+        trials = trials_of(sagemaker, "storm")
+        assert outcomes(trials) == undisturbed
+        assert len({one["TrainingJobName"] for one in trials}) == TRIALS
+        assert {one["TrainingJobStatus"] for one in trials} == {"Completed"}
+        check_frame(smt.attach("storm").trials(), patient)
+        for one in trials:
+            check_log(patient, messages(logs, one["TrainingJobName"]), one)
+        wait_for(lambda: patient.scripts() == [], 10)
+    wait_for(lambda: patient.processes() == [], 10)
+
+
+def check_log(patient, lines, trial):
+    """The log has every line that the trial's processes wrote, once, and at last those of a whole run."""
+    value = trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+    written = Files(patient.folder / "jobs" / trial["TrainingJobName"]).log.read_text().splitlines()
+    assert lines == [line.partition(" ")[2] for line in written]
+    assert [line.split()[1] for line in lines[-3:]] == ["0", "1", "2"]
+    assert float(lines[-1].partition("loss=")[2]) == pytest.approx(value, rel=1e-6)
+
+
+def check_frame(frame, patient):
+    """The frame says what the store has."""
+    with opened(patient) as store:
+        docs = {doc["TrainingJobName"]: doc for doc in store.training_jobs_of("storm")}
+    assert len(frame) == len(docs) == TRIALS
+    for row in frame.to_dict("records"):
+        doc = docs[row["TrainingJobName"]]
+        assert row["FinalObjectiveValue"] == pytest.approx(doc["_ObjectiveValue"], rel=1e-6)
+        assert {name: float(row[name]) for name in ("x", "n")} == {
+            name: float(value) for name, value in doc["_TunedHyperParameters"].items()
+        }
+        assert row["TrainingJobStatus"] == doc["TrainingJobStatus"] == "Completed"
