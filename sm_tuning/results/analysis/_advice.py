@@ -28,12 +28,14 @@ def advice(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, *, seed: in
     The thresholds are ours unless a source is named. *Places* are on the scale of a range, 0 … 1.
 
     - ``widen``: the best trial, and more of the best tenth (5 at least) than chance puts there with 1 %, lie within a
-      tenth of the range from a bound, and trials there beat others. Bounds that are natural ones are left alone: 0, a 1 above
-      fractions, a 1 below whole numbers. From 12 trials on.
+      tenth of the range from a bound, and trials there beat others. Bounds that are natural ones are left alone:
+      0, a 1 above fractions, a 1 below whole numbers. From 12 trials on.
     - ``narrow``: the best fifth (5 at least) lie closer together than chance has it with 1 %, within half of the
       range including a margin of 10 % on both sides, and trials there beat others. From 20 trials on.
     - ``fix``: a hyperparameter by itself explains less than 5 % of the objective's variance, and together with others
-      less than 10 % (``Importance`` and ``ForestImportance``), with 95 % certainty. At most five, which is what a warm start allows. From 20 trials on.
+      less than 8 % (``Importance`` and ``ForestImportance``), with 95 % certainty; no line or parabola through the
+      objective's ranks (``shapes``) says otherwise by 2.5 standard errors; and another one explains 20 % or more. At
+      most five, which is what a warm start allows. From 20 trials on.
     - ``drop_value``: a categorical value was tried five times or more and always ended in the worst third.
     - ``log_scale``: a positive range over a factor of 100 or more is searched linearly, and the best do not all lie
       in its top decade.
@@ -86,8 +88,8 @@ def _importance(sample: Sample, seed: int) -> dict[str, Importance]:
     except MissingExtraError as error:
         warnings.warn(f"which hyperparameters could be fixed is not judged: {error}", stacklevel=4)
         return {}
-    found = zip(names, anova.mean, anova.high, impurity.high, strict=True)
-    return {name: Importance(float(mean), float(one), float(two)) for name, mean, one, two in found if np.isfinite(one)}
+    found = zip(names, anova.mean, anova.low, anova.high, impurity.high, strict=True)
+    return {name: Importance(*map(float, shares)) for name, *shares in found if np.isfinite(shares).all()}
 
 
 def _one_range_each(notes: list[Note]) -> list[Note]:

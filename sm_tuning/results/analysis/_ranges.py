@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sm_tuning.results.analysis._notes import Note, fixed_change, range_change, shown, span
 from sm_tuning.results.analysis._sample import Sample, column_of, numbers, separation
 from sm_tuning.results.analysis._scale import Floats, Numeric, changed, units, value_at
+from sm_tuning.results.analysis._shapes import dependence
 from sm_tuning.spec import CategoricalParameter, ContinuousParameter, IntegerParameter
 
 MIN_TRIALS = 12
@@ -26,15 +27,18 @@ NARROW_TO = 0.5  # of the range
 BETTER_REGION = 0.7
 MIN_FIX = 20
 FIX_HIGH = 0.05
-FIX_HIGH_TOGETHER = 0.1
+FIX_HIGH_TOGETHER = 0.08
+FIX_SURE = 2.5  # standard errors
+SOMETHING = 0.2  # of the variance
 MAX_FIXED = 5
 """A warm start allows ten changes of static hyperparameters, and one that is fixed counts as two."""
 
 
 class Importance(NamedTuple):
-    """The importance of a hyperparameter by itself, the upper end of its interval, and that of its forest importance."""
+    """The importance of a hyperparameter by itself, its interval, and the upper end of its forest importance."""
 
     mean: float
+    low: float
     high: float
     together_high: float
 
@@ -93,7 +97,7 @@ def _top_count(sample: Sample, share: float) -> int:
 
 
 def _widen(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note | None:
-    """The best trial and more of the best tenth than chance allows lie within a tenth of a bound, and beat the others."""
+    """The best trial and more of the best tenth than chance allows lie near a bound, and trials there beat others."""
     if len(sample) < MIN_TRIALS:
         return None
     top = sample.order[: _top_count(sample, 0.1)]
@@ -238,10 +242,12 @@ def _drop_values(sample: Sample, name: str, range_: CategoricalParameter) -> Ite
 
 def _idle(sample: Sample, importance: Mapping[str, Importance]) -> dict[str, Importance]:
     """Hyperparameters that surely matter little, the least important first; at least one stays to be tuned."""
-    if len(sample) < MIN_FIX:
+    if len(sample) < MIN_FIX or max((one.low for one in importance.values()), default=0.0) < SOMETHING:
         return {}
     found = {
-        name: one for name, one in importance.items() if one.high < FIX_HIGH and one.together_high < FIX_HIGH_TOGETHER
+        name: one
+        for name, one in importance.items()
+        if one.high < FIX_HIGH and one.together_high < FIX_HIGH_TOGETHER and dependence(sample, name) < FIX_SURE
     }
     most = min(MAX_FIXED, len(sample.algorithm.ranges) - 1)
     return dict(sorted(found.items(), key=lambda item: item[1].mean)[:most])
@@ -256,7 +262,7 @@ def _fixed_notes(sample: Sample, idle: Mapping[str, Importance]) -> Iterator[Not
             sample.algorithm.name,
             name,
             f"fix {name} at {shown(value)}, the best trial's value",
-            f"by itself it explains {one.mean:.1%} of the objective's variance, with 95 % certainty less than {one.high:.1%}",
+            f"it explains {one.mean:.1%} of the objective's variance, with 95 % certainty less than {one.high:.1%}",
             fixed_change(sample.algorithm, name, value),
         )
 

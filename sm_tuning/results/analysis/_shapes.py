@@ -71,6 +71,18 @@ def _shape(sample: Sample, name: str) -> tuple[str, float, float, int, str]:
     return "unclear", math.nan, explained, count, "no dependence that exceeds the noise"
 
 
+def dependence(sample: Sample, name: str) -> float:
+    """By how many standard errors a line or a parabola through the objective's ranks is not flat; 0 for categories."""
+    places = sample.column(name)
+    if sample.is_categorical(name) or len(np.unique(places)) < 3:
+        return 0.0
+    found = []
+    for degree in (1, 2):
+        coefficients, errors, _ = _fit(places, ranks(sample.loss), degree=degree)
+        found.append(abs(float(coefficients[degree])) / float(errors[degree]) if errors[degree] > 0 else math.inf)
+    return max(found)
+
+
 def _fit(places: Floats, height: Floats, *, degree: int) -> tuple[Floats, Floats, float]:
     """Coefficients of a polynomial, from the constant on, their standard errors, and the share explained."""
     design = np.vander(places, degree + 1, increasing=True)
