@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sm_tuning._job import BestTrial, TuningJob, attach, launch, list_jobs
     from sm_tuning.aws import Aws, connect
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
+    from sm_tuning.preflight import Finding, check
     from sm_tuning.spec import (
         CategoricalParameter,
         CompletionCriteria,
@@ -69,6 +70,7 @@ __all__ = [
     "DatasetInput",
     "EndpointError",
     "FileSystemInput",
+    "Finding",
     "HyperbandConfig",
     "Input",
     "InstanceConfig",
@@ -98,6 +100,7 @@ __all__ = [
     "XGBoostEstimator",
     "__version__",
     "attach",
+    "check",
     "connect",
     "dump",
     "launch",
@@ -111,6 +114,7 @@ _ROOMS = {
     "_job": ("BestTrial", "TuningJob", "attach", "launch", "list_jobs"),
     "aws": ("Aws", "connect"),
     "jobs": ("Counts", "TrainingStatus", "TuningStatus"),
+    "preflight": ("Finding", "check"),
     "spec": (
         "CategoricalParameter",
         "CompletionCriteria",
