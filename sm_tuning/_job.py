@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from sm_tuning import aws as wire
 from sm_tuning import jobs
+from sm_tuning._analyses import Analyses
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
@@ -86,7 +87,7 @@ class BestTrial:
         return answer.get("ModelArtifacts", {}).get("S3ModelArtifacts") or None
 
 
-class TuningJob:
+class TuningJob(Analyses):
     """A tuning job of this account and region, by whatever tool it was made.
 
     Made by ``launch`` and ``attach``; making it calls nobody. What it tells is asked for each time, so that it never

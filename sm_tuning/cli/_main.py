@@ -28,6 +28,7 @@ COMMANDS = {
     "errors": Entry(f"{_HERE}._frames:errors", "Why trials failed."),
     "utilization": Entry(f"{_HERE}._frames:utilization", "How busy the machines were."),
     "cost": Entry(f"{_HERE}._frames:cost", "What the trials cost."),
+    "advise": Entry(f"{_HERE}._advise:advise", "What to change in the next tuning job."),
     "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
     "schema": Entry(f"{_HERE}._schema:schema", "Print the JSON Schema of a spec file."),
     "local": Entry(f"{_HERE}._local:local", "The SageMaker on this machine."),
