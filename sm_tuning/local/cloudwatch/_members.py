@@ -10,7 +10,15 @@ from typing import Any
 from sm_tuning.local.service._fault import Fault
 
 _LARGEST = {"integer": 2**31 - 1, "long": 2**53}
-_TYPES: dict[str, Any] = {"string": str, "boolean": bool, "integer": int, "long": int, "list": list, "structure": dict}
+_TYPES: dict[str, Any] = {
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "list": list,
+    "map": dict,
+    "structure": dict,
+}
 _NOT_BOTH = "logGroupIdentifier", "logGroupName"
 
 

@@ -117,7 +117,14 @@ class FrontDoor:
 
     def _from_others(self, scope: Scope, request: Incoming, environ: WSGIEnvironment) -> Response:
         environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
-        response = Response.from_app(self._others, environ, buffered=True)
+        try:
+            response = Response.from_app(self._others, environ, buffered=True)
+        except Exception as e:
+            if _is_full_disk(e):
+                raise
+            raise _not_done(scope.service, e) from e
+        if response.status_code == 404 and response.mimetype == "text/html" and scope.service != "s3":
+            raise Fault("UnknownOperationException", f"The request names no operation of {scope.service!r}.", 404)
         if scope.service == "s3" and request.method in ("PUT", "POST", "DELETE"):
             self._note_change(request)
         return response
@@ -132,14 +139,23 @@ class FrontDoor:
 
 def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
     """Return the refusal that stands for an unexpected error, and log the traceback."""
-    if isinstance(error, RuntimeError) and "has not been implemented" in str(error):
-        # moto's words. 501 is not tried again by the SDKs, as 500 would be.
-        return Fault("UnsupportedOperation", f"The local SageMaker does not do that: {error}.", 501)
+    if isinstance(error, RecursionError):
+        return Fault("SerializationException", "The request is nested too deeply.")
     _log.error("the request failed: %s", environ.get("REQUEST_URI"), exc_info=error)
     if _is_full_disk(error):
         # 507 is not tried again by the SDKs, as 500 would be.
         return Fault("InternalFailure", f"The disk of the local SageMaker is full ({error}): nothing was done.", 507)
     return Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
+
+
+def _not_done(service: str, error: Exception) -> Fault:
+    """Return the refusal of what moto cannot do. 501 is not tried again by the SDKs, as 500 would be."""
+    if isinstance(error, RuntimeError) and "has not been implemented" in str(error):  # moto's words
+        return Fault("UnsupportedOperation", f"The local SageMaker does not do that: {error}.", 501)
+    _log.error("a request to %s could not be answered", service, exc_info=error)
+    return Fault(
+        "UnsupportedOperation", f"The local SageMaker cannot answer this request to {service!r}; see server.log.", 501
+    )
 
 
 def _is_full_disk(error: Exception) -> bool:
@@ -167,11 +183,20 @@ def _check_origin(request: Incoming) -> None:
         raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
 
 
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _json_body(request: Incoming) -> Mapping[str, Any]:
     try:
-        body = json.loads(request.body or b"{}")
+        body = json.loads(request.body or b"{}", parse_constant=_no_constant)
     except ValueError as e:
         raise Fault("SerializationException", f"The request is not valid JSON: {e}") from e
+    if b"\\ud" in request.body.lower():  # half characters, which neither files nor databases can keep
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as e:
+            raise Fault("SerializationException", f"The request is not valid Unicode: {e}") from e
     if not isinstance(body, dict):
         raise Fault("SerializationException", "The request must be a JSON object.")
     return body

@@ -55,7 +55,8 @@ class SageMakerService:
         if operation in _TAG_OPERATIONS:
             return _tags.is_ours(params)
         if operation == "Search":
-            return params.get("Resource") in RESOURCES
+            resource = params.get("Resource")
+            return not isinstance(resource, str) or resource in RESOURCES
         return operation in _OPERATIONS or operation in _NOT_DONE or not has_operation(operation)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Doc:
