@@ -176,8 +176,10 @@ def cost_info(trials: pd.DataFrame, cost: pd.DataFrame | None = None, known: Abo
         known: the facts of the job.
     """
     rows, known = read(trials, known)
-    priced = {} if cost is None else dict(zip(cost["TrainingJobName"], numbers(cost["Cost"]), strict=True))
-    costs = np.array([priced.get(name, np.nan) for name in rows.names], dtype=np.float64)
+    costs = np.full(len(rows.names), np.nan)
+    if cost is not None:  # a row for each instance group
+        priced = cost.groupby("TrainingJobName")["Cost"].agg(lambda costs: costs.sum(skipna=False))
+        costs = np.array([float(priced.get(name, np.nan)) for name in rows.names])
     unit = "USD"
     if not np.isfinite(costs).any():
         costs, unit = numbers(trials["BillableTimeInSeconds"]), "billable seconds"

@@ -63,8 +63,7 @@ def parallel_info(trials: pd.DataFrame, known: About | None = None) -> ParallelI
     shown = order[np.isfinite(rows.values[order])]
     heights = np.array([axis.shares(column)[shown] for axis, column in zip(axes, columns, strict=True)]).T
     heights = np.where(np.isfinite(heights), heights, -MISSING_GAP).reshape(len(shown), len(axes))
-    places = (np.arange(len(shown)) + 1) / max(len(shown), 1)
-    ranks = np.searchsorted(RANKS, places - 1e-9)
+    ranks = np.searchsorted(RANKS, np.arange(len(shown)) / max(len(shown), 1), side="right")
     return ParallelInfo(
         title=f"Parallel coordinates: {known.goal}",
         subtitle=f"{plural(len(shown), 'trial')} of {len(rows.names)} with an objective, coloured by rank",
@@ -73,7 +72,7 @@ def parallel_info(trials: pd.DataFrame, known: About | None = None) -> ParallelI
         shown=tuple(int(index) for index in shown[::-1]),
         axes=tuple(axes),
         heights=_spread(heights, axes)[::-1],
-        ranks=tuple(int(rank) for rank in np.minimum(ranks, len(RANKS) - 1)[::-1]),
+        ranks=tuple(int(rank) for rank in ranks[::-1]),
         objective=known.objective,
     )
 

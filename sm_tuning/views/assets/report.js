@@ -1,0 +1,316 @@
+// The report's behaviour: theme, plots drawn when they come into view, one selection shared by plots and table.
+(function () {
+  "use strict";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const rows = data.table.rows;
+  const root = document.documentElement;
+  const plots = [];
+  let selected = null; // a Set of row numbers, or null for none
+  let fromTable = false; // ticked rows do not filter the table that they were ticked in
+  let busy = false; // while plots are changed by us, their events are not the reader's
+
+  // ---- data: undoes what the page's writer made short
+  function expand(value) {
+    if (Array.isArray(value)) return value.map(expand);
+    if (value === null || typeof value !== "object") return value;
+    if (value.runs !== undefined) {
+      const list = [];
+      for (let i = 0; i < value.runs.length; i += 2) for (let n = 0; n < value.runs[i + 1]; n++) list.push(value.runs[i]);
+      return list;
+    }
+    if (value.pool !== undefined) return expand(value.pool).map((place) => data.pool[place]);
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expand(item)]));
+  }
+
+  // ---- theme
+  function stored() {
+    try { return localStorage.getItem("sm-tuning-theme"); } catch (error) { return null; }
+  }
+  function setTheme(theme) {
+    root.dataset.theme = theme;
+    busy = true;
+    Promise.all(plots.filter((plot) => plot.drawn).map((plot) =>
+      Plotly.relayout(plot.element, { template: data.templates[theme] }))).finally(() => { busy = false; });
+  }
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  root.dataset.theme = stored() || (dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => { if (!stored()) setTheme(dark.matches ? "dark" : "light"); });
+  document.getElementById("theme").addEventListener("click", () => {
+    const theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("sm-tuning-theme", theme); } catch (error) { /* a browser may forbid it for files */ }
+    setTheme(theme);
+  });
+
+  // ---- selection
+  function select(chosen, table) {
+    selected = chosen && chosen.size ? chosen : null;
+    fromTable = Boolean(table);
+    document.getElementById("selection").hidden = !selected;
+    document.getElementById("selection-text").textContent =
+      selected ? `${selected.size} of ${rows.length} trials selected` : "";
+    showTable();
+    busy = true;
+    Promise.all(plots.map(mark)).finally(() => { busy = false; });
+  }
+
+  function mark(plot) {
+    if (!plot.drawn) return null;
+    const points = { traces: [], selectedpoints: [] };
+    const lines = { traces: [], x: [], y: [], customdata: [], text: [] };
+    const bases = { traces: [], opacity: [] };
+    plot.traces.forEach((trace, index) => {
+      const link = trace.meta && trace.meta.link;
+      if (link === "points") {
+        points.traces.push(index);
+        points.selectedpoints.push(selected ? places(trace, selected) : null);
+      } else if (link === "lines") {
+        bases.traces.push(index);
+        bases.opacity.push(selected ? 0.07 : trace.opacity);
+      } else if (link === "twin") {
+        const base = plot.traces[trace.meta.of];
+        const kept = selected ? places(base, selected) : [];
+        lines.traces.push(index);
+        for (const key of ["x", "y", "customdata", "text"]) lines[key].push(base[key] ? kept.map((i) => base[key][i]) : []);
+      }
+    });
+    const work = [];
+    if (points.traces.length) work.push(Plotly.restyle(plot.element, { selectedpoints: points.selectedpoints }, points.traces));
+    if (bases.traces.length) work.push(Plotly.restyle(plot.element, { opacity: bases.opacity }, bases.traces));
+    if (lines.traces.length) work.push(Plotly.restyle(plot.element,
+      { x: lines.x, y: lines.y, customdata: lines.customdata, text: lines.text }, lines.traces));
+    return Promise.all(work);
+  }
+
+  function places(trace, chosen) {
+    const found = [];
+    trace.customdata.forEach((row, index) => { if (chosen.has(row)) found.push(index); });
+    return found;
+  }
+
+  // Trials in a box that was drawn in a plot: points in it, and lines that run through it.
+  function inBox(plot, event) {
+    const chosen = new Set();
+    for (const point of event.points || []) {
+      const trace = plot.traces[point.curveNumber];
+      if (trace && trace.meta && trace.meta.link === "points") chosen.add(trace.customdata[point.pointIndex]);
+    }
+    for (const trace of plot.traces) {
+      if (!event.range || !trace.meta || trace.meta.link !== "lines") continue;
+      const across = event.range[trace.xaxis || "x"], along = event.range[trace.yaxis || "y"];
+      if (across && along) crossing(trace, sorted(across), sorted(along)).forEach((row) => chosen.add(row));
+    }
+    return chosen;
+  }
+  function sorted(ends) { return [Math.min(...ends), Math.max(...ends)]; }
+  function crossing(trace, across, along) {
+    const inside = new Set(), outside = new Set();
+    trace.customdata.forEach((row, i) => {
+      const x = trace.x[i], y = trace.y[i];
+      if (x === null || y === null || x < across[0] || x > across[1]) return;
+      (y >= along[0] && y <= along[1] ? inside : outside).add(row);
+    });
+    // On parallel axes a box over several of them wants each one's value within it.
+    return trace.meta.every ? [...inside].filter((row) => !outside.has(row)) : [...inside];
+  }
+
+  // ---- plots
+  function prepared(figure) {
+    const traces = expand(figure.data);
+    traces.forEach((trace) => {
+      if (trace.meta && trace.meta.link === "points") {
+        trace.selected = { marker: { opacity: 1 } };
+        trace.unselected = { marker: { opacity: 0.1 } };
+      }
+    });
+    const twins = [];
+    traces.forEach((trace, index) => {
+      if (!trace.meta || trace.meta.link !== "lines") return;
+      twins.push({ ...trace, x: [], y: [], customdata: [], text: [], opacity: 1, showlegend: false,
+        meta: { link: "twin", of: index } });
+    });
+    return traces.concat(twins);
+  }
+
+  function draw(plot) {
+    const figure = data.panels[plot.panel][plot.option];
+    plot.traces = prepared(figure);
+    const linked = plot.traces.some((trace) => trace.meta && trace.meta.link);
+    const layout = expand(figure.layout);
+    layout.template = data.templates[root.dataset.theme];
+    layout.dragmode = linked ? "select" : "zoom";
+    if (!layout.width) layout.autosize = true;
+    const settings = { responsive: !layout.width, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "autoScale2d"] };
+    plot.drawn = true;
+    return Plotly.react(plot.element, plot.traces.map((trace) => ({ ...trace })), layout, settings).then(() => {
+      if (!plot.listens) {
+        plot.listens = true;
+        plot.element.on("plotly_selected", (event) => {
+          if (busy || !event) return;
+          const chosen = inBox(plot, event);
+          setTimeout(() => { forgetBoxes(plot); select(chosen); }, 0);
+        });
+        plot.element.on("plotly_deselect", () => { if (!busy) setTimeout(() => select(null), 0); });
+      }
+      plot.element.dataset.drawn = "yes";
+      return selected ? mark(plot) : null;
+    });
+  }
+
+  function forgetBoxes(except) {
+    busy = true;
+    for (const plot of plots) {
+      if (plot !== except && plot.drawn && (plot.element.layout.selections || []).length) {
+        Plotly.relayout(plot.element, { selections: [] });
+      }
+    }
+  }
+
+  document.querySelectorAll(".plot").forEach((element) => {
+    plots.push({ element, panel: Number(element.dataset.panel), option: 0, drawn: false, listens: false, traces: [] });
+  });
+  document.querySelectorAll("select[data-panel]").forEach((choice) => {
+    choice.addEventListener("change", () => {
+      const plot = plots.find((one) => one.panel === Number(choice.dataset.panel));
+      plot.option = Number(choice.value);
+      draw(plot);
+    });
+  });
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const plot = plots.find((one) => one.element === entry.target);
+      if (entry.isIntersecting && !plot.drawn) draw(plot);
+    }
+  }, { rootMargin: "300px" });
+  plots.forEach((plot) => watcher.observe(plot.element));
+  addEventListener("beforeprint", () => { plots.filter((plot) => !plot.drawn).forEach(draw); });
+
+  // ---- table
+  const columns = data.table.columns;
+  const best = new Set(data.table.best);
+  const body = document.querySelector("#table tbody");
+  const more = document.getElementById("more");
+  const search = document.getElementById("search");
+  const filters = columns.map(() => "");
+  const PAGE = 200;
+  let sorting = { column: -1, down: false };
+  let limit = PAGE;
+
+  function make(tag, parent, text) {
+    const element = document.createElement(tag);
+    if (text !== undefined) element.textContent = text;
+    parent.append(element);
+    return element;
+  }
+
+  function header() {
+    const head = document.querySelector("#table thead");
+    const line = make("tr", head);
+    make("th", line, "");
+    ["trial", ...columns.map((column) => column.name)].forEach((name, index) => {
+      const cell = make("th", line);
+      cell.setAttribute("aria-sort", "none");
+      cell.scope = "col";
+      const button = make("button", cell, name);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        const column = index - 1;
+        const again = sorting.column === column && sorting.set;
+        sorting = { column, down: again ? !sorting.down : false, set: true };
+        line.querySelectorAll("th").forEach((other) => { if (other.scope) other.setAttribute("aria-sort", "none"); });
+        cell.setAttribute("aria-sort", sorting.down ? "descending" : "ascending");
+        showTable();
+      });
+      if (index === 0) return;
+      const filter = make("input", cell);
+      filter.type = "text";
+      filter.setAttribute("aria-label", `Filter ${name}`);
+      filter.addEventListener("input", () => { filters[index - 1] = filter.value; limit = PAGE; showTable(); });
+    });
+  }
+
+  function passes(value, filter, kind) {
+    if (!filter.trim()) return true;
+    if (kind === "number") {
+      const bound = filter.match(/^\s*(<=|>=|<|>|=)\s*([-+.\deE]+)\s*$/);
+      const span = filter.match(/^\s*([-+.\deE]+)\s*\.\.\s*([-+.\deE]+)\s*$/);
+      if ((bound || span) && typeof value !== "number") return false;
+      if (span) return value >= Number(span[1]) && value <= Number(span[2]);
+      if (bound) {
+        const limit = Number(bound[2]);
+        return { "<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit, "=": value === limit }[bound[1]];
+      }
+    }
+    return shown(value).toLowerCase().includes(filter.trim().toLowerCase());
+  }
+  function shown(value) {
+    if (value === null) return "";
+    if (typeof value !== "number") return value;
+    return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
+  }
+
+  function visible() {
+    const words = search.value.trim().toLowerCase();
+    const found = [];
+    rows.forEach((row, index) => {
+      if (selected && !fromTable && !selected.has(index)) return;
+      if (!row.every((value, column) => passes(value, filters[column], columns[column].kind))) return;
+      if (words && ![data.table.labels[index], ...row.map(shown)].some((text) => text.toLowerCase().includes(words))) return;
+      found.push(index);
+    });
+    return order(found);
+  }
+  function order(found) {
+    if (!sorting.set) return found;
+    const sign = sorting.down ? -1 : 1;
+    const of = (index) => (sorting.column < 0 ? index : rows[index][sorting.column]);
+    const empty = (value) => value === null || value === "";
+    return found.sort((one, other) => {
+      const a = of(one), b = of(other);
+      if (empty(a) || empty(b)) return empty(a) - empty(b); // what is missing comes last, whichever way
+      if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+      return sign * String(a).localeCompare(String(b), undefined, { numeric: true });
+    });
+  }
+
+  function showTable() {
+    const found = visible();
+    const fragment = document.createDocumentFragment();
+    found.slice(0, limit).forEach((index) => fragment.append(line(index)));
+    body.replaceChildren(fragment);
+    document.getElementById("count").textContent = `${found.length} of ${rows.length} shown`;
+    more.hidden = found.length <= limit;
+    more.textContent = `Show all ${found.length}`;
+  }
+  function line(index) {
+    const element = document.createElement("tr");
+    element.dataset.row = index;
+    element.classList.toggle("best", best.has(index));
+    element.classList.toggle("marked", Boolean(selected && selected.has(index)));
+    const tick = make("input", make("td", element));
+    tick.type = "checkbox";
+    tick.checked = Boolean(selected && selected.has(index));
+    tick.setAttribute("aria-label", `Select trial ${data.table.labels[index]}`);
+    tick.addEventListener("change", () => {
+      const chosen = new Set(selected || []);
+      if (tick.checked) chosen.add(index); else chosen.delete(index);
+      forgetBoxes(null);
+      select(chosen, fromTable || !selected);
+    });
+    make("td", element, data.table.labels[index] + (best.has(index) ? " ★" : ""));
+    rows[index].forEach((value, column) => {
+      const cell = make("td", element, shown(value));
+      if (columns[column].kind === "number") cell.className = "number";
+      if (typeof value === "string" && value.length > 40) cell.title = value;
+    });
+    return element;
+  }
+
+  header();
+  showTable();
+  search.addEventListener("input", () => { limit = PAGE; showTable(); });
+  more.addEventListener("click", () => { limit = Infinity; showTable(); });
+  document.getElementById("show-filtered").addEventListener("click", () => { forgetBoxes(null); select(new Set(visible()), true); });
+  const clear = () => { forgetBoxes(null); select(null); };
+  document.getElementById("clear").addEventListener("click", clear);
+  addEventListener("keydown", (event) => { if (event.key === "Escape" && selected) clear(); });
+})();
