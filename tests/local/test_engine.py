@@ -236,3 +236,36 @@ def test_closing_leaves_the_job_to_be_carried_on_by_the_next_server(tmp_path):
     assert again.tuned(name)["HyperParameterTuningJobStatus"] == "Completed"
     assert [j["TrainingJobStatus"] for j in again.store.training_jobs_of(name)] == ["Completed"] * 3
     again.close()
+
+
+@pytest.mark.parametrize("strategy", ["Random", "Hyperband"])
+def test_a_restart_goes_on_with_the_same_sequence_over_all_definitions(tmp_path, strategy):
+    source = "import time; print('loss=1', flush=True); time.sleep(0.2); print('loss=1')"
+    shared = {
+        "TuningObjective": {"Type": "Minimize", "MetricName": "loss"},
+        "HyperParameterRanges": {"ContinuousParameterRanges": [{"Name": "x", "MinValue": "0", "MaxValue": "1"}]},
+    }
+    config = {"HyperParameterTuningJobObjective": None, "ParameterRanges": None}
+    if strategy == "Hyperband":
+        config["StrategyConfig"] = {"HyperbandStrategyConfig": {"MaxResource": 5}}
+
+    def tune(bench):
+        both = [{**definition(bench, source), **shared, "DefinitionName": one} for one in ("a", "b")]
+        more = {"TrainingJobDefinitions": both}
+        return bench.tune(None, strategy=strategy, config=config, more=more, MaxNumberOfTrainingJobs=5)
+
+    def sequence(bench, name):
+        assert bench.tuned(name)["HyperParameterTuningJobStatus"] == "Completed"
+        return [(j["_DefinitionName"], j["_TunedHyperParameters"]) for j in bench.store.training_jobs_of(name)]
+
+    first = Bench(tmp_path)
+    undisturbed = sequence(first, tune(first))
+    disturbed = tune(first)
+    wait_for(lambda: len(first.store.training_jobs_of(disturbed)) >= 3)
+    first.close()
+    second = Bench(tmp_path)
+    second.runner.recover()
+    second.engine.recover()
+    assert sequence(second, disturbed) == undisturbed
+    assert [name for name, _ in undisturbed] == ["a", "b", "a", "b", "a"]
+    second.close()

@@ -52,6 +52,9 @@ class Rules:
     complete_on_convergence: bool = False
 
 
+_ENDED = frozenset(status for status in TrainingStatus if status.is_terminal)
+
+
 @dataclass(frozen=True)
 class TrialState:
     """One training job of the tuning job.
@@ -73,7 +76,7 @@ class TrialState:
     @property
     def ended(self) -> bool:
         """Whether it has ended."""
-        return self.status.is_terminal
+        return self.status in _ENDED
 
     @property
     def failed(self) -> bool:
@@ -158,9 +161,10 @@ def _criterion_met(rules: Rules, trials: Sequence[TrialState], now: float) -> bo
         return True
     if rules.target is not None and any(_reached(rules, trial.value) for trial in _succeeded(trials)):
         return True
-    stale = not_improving(trials, maximize=rules.maximize)
-    if rules.max_not_improving is not None and stale >= rules.max_not_improving:
-        return True
+    if rules.max_not_improving is not None:
+        stale = not_improving(trials, maximize=rules.maximize)
+        if stale >= rules.max_not_improving:
+            return True
     return rules.complete_on_convergence and converged(rules, trials)
 
 

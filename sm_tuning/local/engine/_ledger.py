@@ -15,24 +15,11 @@ from sm_tuning.local.store import Store
 
 @dataclass(frozen=True)
 class Entry:
-    """One training job: its state, what was tuned, and which definition it is of."""
+    """One training job: its state, which definition it is of, and how a strategy sees it."""
 
-    index: int
     definition: str | None
-    tuned: Mapping[str, str]
     state: TrialState
-
-    def trial(self) -> Trial:
-        """Return it as a strategy sees it."""
-        state = self.state
-        return Trial(
-            index=self.index,
-            hyperparameters=self.tuned,
-            value=state.value,
-            failed=state.ended and state.value is None,
-            curve=state.curve,
-            finished=state.ended,
-        )
+    trial: Trial
 
 
 class Ledger:
@@ -45,7 +32,7 @@ class Ledger:
     def refresh(self) -> list[TrialState]:
         """Read again those that have not ended, and return the states of all by index."""
         for position, entry in enumerate(self._entries):
-            if not entry.state.ended:
+            if not entry.trial.finished:
                 doc = self._store.training_job(entry.state.name)
                 if doc is not None:
                     self._entries[position] = self._entry(doc)
@@ -58,11 +45,11 @@ class Ledger:
     @property
     def next_index(self) -> int:
         """The counter of the next training job."""
-        return max((entry.index for entry in self._entries), default=0) + 1
+        return max((entry.trial.index for entry in self._entries), default=0) + 1
 
     def trials(self, definition: str | None) -> list[Trial]:
         """Return the trials of one definition."""
-        return [entry.trial() for entry in self._entries if entry.definition == definition]
+        return [entry.trial for entry in self._entries if entry.definition == definition]
 
     def record(self, definition: str | None, *, maximize: bool) -> Record:
         """Return what is known of one definition."""
@@ -72,21 +59,27 @@ class Ledger:
     def running_trials(self, definition: str | None) -> list[tuple[str, Trial]]:
         """Return (training job, trial) of those that run and are not stopping."""
         return [
-            (entry.state.name, entry.trial())
+            (entry.state.name, entry.trial)
             for entry in self._entries
             if entry.definition == definition and entry.state.status is TrainingStatus.IN_PROGRESS
         ]
 
     def _entry(self, doc: Mapping[str, Any]) -> Entry:
         status = TrainingStatus(doc["TrainingJobStatus"])
-        state = TrialState(
-            name=doc["TrainingJobName"],
-            status=status,
-            value=doc.get("_ObjectiveValue") if status.is_terminal else None,
-            curve=self._curve(doc),
-            ended_at=doc.get("TrainingEndTime", doc["LastModifiedTime"]) if status.is_terminal else None,
+        ended = status.is_terminal
+        value = doc.get("_ObjectiveValue") if ended else None
+        curve = self._curve(doc)
+        ended_at = doc.get("TrainingEndTime", doc["LastModifiedTime"]) if ended else None
+        state = TrialState(doc["TrainingJobName"], status, value, curve, ended_at)
+        trial = Trial(
+            index=doc["_Index"],
+            hyperparameters=doc["_TunedHyperParameters"],
+            value=value,
+            failed=ended and value is None,
+            curve=curve,
+            finished=ended,
         )
-        return Entry(doc["_Index"], doc.get("_DefinitionName"), doc["_TunedHyperParameters"], state)
+        return Entry(doc.get("_DefinitionName"), state, trial)
 
     def _curve(self, doc: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the objective values of a training job.
