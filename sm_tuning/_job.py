@@ -339,7 +339,8 @@ class TuningJob(Analyses):
         """
         description = self.describe()
         pages = self._aws.pages("sagemaker", "list_tags", ResourceArn=description["HyperParameterTuningJobArn"])
-        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
+        every = {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
+        tags = {key: value for key, value in every.items() if key != jobs.SPEC_HASH_TAG}
         return from_description(description, tags=tags, region=self.region)
 
     def warm_start(
@@ -367,6 +368,7 @@ def launch(
     tuning: Tuning | str | os.PathLike[str],
     *,
     name: str | None = None,
+    if_exists: jobs.IfExists = "fail",
     wait: bool = False,
     aws: Aws | None = None,
     **options: Unpack[ConnectOptions],
@@ -376,6 +378,7 @@ def launch(
     Args:
         tuning: what to tune, or the path of a spec file.
         name: the job's name, up to 32 characters; when left out one is made that nobody has.
+        if_exists: ``attach`` takes the job of that name when this very spec made it; ``fail`` refuses the name.
         wait: waits until the job ends, and shows its progress.
         aws: a connection to use; else one is made.
         **options: as for ``connect``.
@@ -387,7 +390,7 @@ def launch(
     """
     spec = tuning if isinstance(tuning, Tuning) else load(Path(tuning))
     connection = _connection(aws, options)
-    job = TuningJob(jobs.launch(connection, spec, name=name), connection)
+    job = TuningJob(jobs.launch(connection, spec, name=name, if_exists=if_exists), connection)
     if wait:
         job.wait()
     return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -16,6 +17,13 @@ from sm_tuning.cli._summary import finish, show, summary
 @overrides
 @click.option("--name", help="The job's name, up to 32 characters; when left out one is made that nobody has.")
 @click.option(
+    "--if-exists",
+    type=click.Choice(["attach", "fail"]),
+    default="fail",
+    show_default=True,
+    help="With a name that is taken: take that job when this very spec made it, or fail.",
+)
+@click.option(
     "--warm-start",
     "parents",
     metavar="JOB",
@@ -28,7 +36,9 @@ from sm_tuning.cli._summary import finish, show, summary
 def launch(
     file: Path,
     overrides: tuple[str, ...],
+    *,
     name: str | None,
+    if_exists: Literal["attach", "fail"],
     parents: tuple[str, ...],
     wait: bool,
     as_json: bool,
@@ -39,10 +49,14 @@ def launch(
     With --wait the exit code follows the outcome of the job: 0 when it is done, 1 when it failed or was stopped.
     Interrupting the wait leaves the job running.
 
+    With --name and --if-exists attach a pipeline that is tried again finds the job that it made, and fails when spec,
+    scripts or data have changed since. A job with a name of yours carries a tag that tells; making it takes
+    sagemaker:AddTags.
+
     Example: sm-tuning launch estimators/xgboost-diabetes.yaml --set max_jobs=5 --local --wait
     """
     tuning = smt.load(file, overrides=[*overrides, *warm_start_overrides(parents)])
-    job = smt.launch(tuning, name=name, aws=connect())
+    job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect())
     if wait:
         finish(job, as_json=as_json)
     else:

@@ -2,7 +2,7 @@
 
 from sm_tuning.jobs._control import WarmStartKind, stop, warm_start
 from sm_tuning.jobs._display import shown_progress
-from sm_tuning.jobs._launch import OnProgress, Plan, launch, plan, send
+from sm_tuning.jobs._launch import IfExists, OnProgress, Plan, launch, plan, send
 from sm_tuning.jobs._progress import Progress, Running, line, progress_of, render
 from sm_tuning.jobs._read import (
     Best,
@@ -18,12 +18,15 @@ from sm_tuning.jobs._read import (
     status_of,
     typed,
 )
+from sm_tuning.jobs._same import SPEC_HASH_TAG
 from sm_tuning.jobs._status import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.jobs._wait import OnUpdate, outcome, wait
 
 __all__ = [
+    "SPEC_HASH_TAG",
     "Best",
     "Counts",
+    "IfExists",
     "ObjectiveStatus",
     "OnProgress",
     "OnUpdate",

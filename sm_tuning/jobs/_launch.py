@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sm_tuning._errors import AccessDeniedError, JobNotFoundError, NameTakenError, SpecError
 from sm_tuning.aws import (
@@ -21,6 +21,7 @@ from sm_tuning.aws import (
     was_retried,
 )
 from sm_tuning.jobs._read import describe, status
+from sm_tuning.jobs._same import find_same, tagged
 from sm_tuning.request import Staged, base_name, stage, to_request, unique_name
 from sm_tuning.spec import AnyEstimator, Tuning
 
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _TRIES = 5
 
 OnProgress = Callable[[str], object]
+IfExists = Literal["attach", "fail"]
 
 
 def _now() -> datetime:
@@ -45,6 +47,7 @@ def launch(
     tuning: Tuning,
     *,
     name: str | None = None,
+    if_exists: IfExists = "fail",
     on_progress: OnProgress | None = None,
     now: Callable[[], datetime] = _now,
     new_token: Callable[[], str] = _token,
@@ -58,22 +61,31 @@ def launch(
         aws: the connection.
         tuning: what to tune.
         name: the job's name; when left out one is made that nobody has.
+        if_exists: what to do when there is a job of that name: ``fail``, or ``attach`` to it when this very spec made
+            it, so that a pipeline can be tried again.
         on_progress: called with a few words for each step that takes time.
         now: tells the time, for the generated name.
         new_token: gives the random part of the generated name.
 
     Raises:
-        SpecError: the tuning cannot be launched as it is, such as for a missing script.
+        SpecError: the tuning cannot be launched as it is, such as for a missing script; with ``attach``, another spec
+            made the job of that name.
         NameTakenError: there is a job of that name.
         ServiceError: AWS refused or could not be reached.
     """
+    if if_exists == "attach" and name is None:
+        raise SpecError("if_exists='attach' needs a name: a job is found again by it")
     say = on_progress or _log.info
     planned = plan(aws, tuning)
     names = _names(tuning, name, now, new_token)
     chosen = next(names)
     request = planned.request(chosen, aws.region)
     if name is not None:
-        _check_is_free(aws, name)
+        request = tagged(request)
+        same = _same_or_free(aws, request, if_exists)
+        if same is not None:
+            say(f"tuning job {same} is there already, made by the same spec")
+            return same
     _check_parents(aws, tuning)
     send(aws, planned, say)
     while True:
@@ -83,7 +95,10 @@ def launch(
         except NameTakenError:
             following = next(names, None)
             if following is None:
-                raise
+                same = find_same(aws, request) if if_exists == "attach" else None
+                if same is None:
+                    raise
+                return same  # another run of the pipeline was faster
             chosen, request = following, planned.request(following, aws.region)
         else:
             return chosen
@@ -156,6 +171,14 @@ def _names(
         return
     for _ in range(_TRIES):
         yield unique_name(base_name(tuning), now=now(), token=new_token())
+
+
+def _same_or_free(aws: Aws, request: dict[str, Any], if_exists: IfExists) -> str | None:
+    """The job that an earlier launch of the request has made, when that is good enough; else the name must be free."""
+    if if_exists == "attach":
+        return find_same(aws, request)
+    _check_is_free(aws, request["HyperParameterTuningJobName"])
+    return None
 
 
 def _check_is_free(aws: Aws, name: str) -> None:

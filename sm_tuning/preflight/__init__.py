@@ -9,7 +9,8 @@ from sm_tuning.preflight._files import problems_of
 from sm_tuning.preflight._finding import Finding, Severity
 from sm_tuning.preflight._finding import ordered as in_order
 from sm_tuning.preflight._raw import unreadable
-from sm_tuning.preflight._smoke import Clock, SmokeOptions, SmokeReport, smoke
+from sm_tuning.preflight._smoke import SmokeOptions, SmokeReport, smoke
+from sm_tuning.preflight._smoke_run import Clock
 
 __all__ = [
     "Clock",

@@ -7,7 +7,6 @@ request, but one trial, few epochs, and this machine's storage.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from sm_tuning.preflight._files import problems_of, settled
 from sm_tuning.preflight._finding import Finding, ordered, place
 from sm_tuning.preflight._shorten import lengths, obstacles, shortened
 from sm_tuning.preflight._smoke_judge import judge, judge_resumed, unread_channels
-from sm_tuning.preflight._smoke_run import Place, Run, run
+from sm_tuning.preflight._smoke_run import Clock, Place, Run, run, run_again
 from sm_tuning.spec import TrainingDefinition, Tuning, to_data
 
 #: Seconds that a trial may take, and the epochs or rounds that it trains.
@@ -50,13 +49,6 @@ class SmokeReport(NamedTuple):
 
     findings: tuple[Finding, ...]
     proofs: tuple[str, ...]
-
-
-class Clock(NamedTuple):
-    """Tells the time and waits."""
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], object] = time.sleep
 
 
 _DEFAULTS, _CLOCK = SmokeOptions(), Clock()
@@ -126,7 +118,7 @@ class _Trial:
             return
         yield from unread_channels(self._key, self._definition)
         try:
-            first = self._run(where, clock, self._options.epochs, "1")
+            first = self._run(where, clock)
         except SpecError as error:
             yield from problems_of(error, "smoke-spec")
             return
@@ -143,14 +135,18 @@ class _Trial:
             message = "whether the algorithm resumes from its checkpoints"
             yield Finding("smoke-resume", "not-checked", place(self._key, "estimator"), message, "try it on AWS")
             return
-        has_length = bool(lengths(self._definition))
-        second = self._run(where, clock, self._options.epochs + has_length, "2")
-        yield from judge_resumed(self._key, self._definition, (first, second), has_length=has_length)
+        longer = dict.fromkeys(lengths(self._definition), self._options.epochs + 1)
+        timeout = self._options.timeout
+        second = run_again(self._aws, first, longer, where, timeout=timeout, clock=clock)
+        yield from judge_resumed(self._key, self._definition, (first, second), has_length=bool(longer))
 
-    def _run(self, where: Place, clock: Clock, epochs: int, number: str) -> Run:
-        checkpoints = f"{where.root}/checkpoints"
+    def _run(self, where: Place, clock: Clock) -> Run:
         tuning = shortened(
-            self._tuning, self._definition, epochs=epochs, inputs=self._options.inputs, checkpoints=checkpoints
+            self._tuning,
+            self._definition,
+            epochs=self._options.epochs,
+            inputs=self._options.inputs,
+            checkpoints=f"{where.root}/checkpoints",
         )
-        name = f"smoke-{where.root.rpartition('/')[2]}-{number}"
-        return run(self._aws, tuning, name, where, timeout=self._options.timeout, now=clock.now, sleep=clock.sleep)
+        name = f"smoke-{where.root.rpartition('/')[2]}"
+        return run(self._aws, tuning, name, where, timeout=self._options.timeout, clock=clock)

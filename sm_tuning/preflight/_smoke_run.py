@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,22 @@ from sm_tuning.spec import Tuning
 _GROUP = "/aws/sagemaker/TrainingJobs"
 _ENDED = ("Completed", "Failed", "Stopped")
 _POLL = 0.25
+
+#: Members of a training job's description that a request for one has too [botocore model].
+_COPIED = (
+    "AlgorithmSpecification",
+    "CheckpointConfig",
+    "EnableInterContainerTrafficEncryption",
+    "EnableNetworkIsolation",
+    "Environment",
+    "HyperParameters",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "RoleArn",
+    "StoppingCondition",
+)
+_ALGORITHM = ("AlgorithmName", "MetricDefinitions", "TrainingImage", "TrainingInputMode")
 
 #: Seconds that a trial has to end after it was told to.
 _GRACE = 150.0
@@ -48,16 +65,14 @@ class Run(NamedTuple):
         return self.status == "Completed"
 
 
-def run(
-    aws: Aws,
-    tuning: Tuning,
-    name: str,
-    place: Place,
-    *,
-    timeout: float,
-    now: Callable[[], float],
-    sleep: Callable[[float], object],
-) -> Run:
+class Clock(NamedTuple):
+    """Tells the time and waits."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
+
+
+def run(aws: Aws, tuning: Tuning, name: str, place: Place, *, timeout: float, clock: Clock) -> Run:
     """Launch a tuning job, wait until it ends, and read its only trial.
 
     Args:
@@ -66,8 +81,7 @@ def run(
         name: of the job.
         place: where it keeps its things.
         timeout: seconds after which it is stopped.
-        now: tells the seconds.
-        sleep: waits.
+        clock: tells the time and waits.
 
     Raises:
         SpecError: it cannot be launched as it is.
@@ -79,46 +93,98 @@ def run(
     )
     upload(aws, staged.uploads)
     aws.call("sagemaker", "create_hyper_parameter_tuning_job", **request)
-    try:
-        job, timed_out = _wait(aws, name, timeout, now, sleep)
-    except BaseException:  # interrupted: what was started here ends here
-        aws.call("sagemaker", "stop_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
-        raise
-    return _read(aws, name, job, timed_out, f"{place.root}/checkpoints")
-
-
-def _wait(
-    aws: Aws, name: str, timeout: float, now: Callable[[], float], sleep: Callable[[float], object]
-) -> tuple[dict[str, Any], bool]:
-    """The description of a job that has ended, and whether it had to be stopped."""
-    end, timed_out = now() + timeout, False
-    while True:
-        job = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
-        if job["HyperParameterTuningJobStatus"] in _ENDED:
-            return job, timed_out
-        if now() > end:
-            if timed_out:
-                raise ServiceError(f"the smoke test's job {name!r} does not end although it was stopped")
-            aws.call("sagemaker", "stop_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
-            end, timed_out = now() + _GRACE, True
-        sleep(_POLL)
-
-
-def _read(aws: Aws, name: str, job: Mapping[str, Any], timed_out: bool, checkpoints: str) -> Run:
+    job, timed_out = _wait(aws, _Tuning(name), timeout, clock)
     listed = aws.call(
         "sagemaker", "list_training_jobs_for_hyper_parameter_tuning_job", HyperParameterTuningJobName=name
     )
     trials = listed["TrainingJobSummaries"]
     if not trials:
         return Run("Failed", str(job.get("FailureReason", "no training job was started")), {}, (), ())
-    trial = trials[0]["TrainingJobName"]
-    training = aws.call("sagemaker", "describe_training_job", TrainingJobName=trial)
+    training = aws.call("sagemaker", "describe_training_job", TrainingJobName=trials[0]["TrainingJobName"])
     final = trials[0].get("FinalHyperParameterTuningJobObjectiveMetric")
     if final is not None:
         training["FinalHyperParameterTuningJobObjectiveMetric"] = final
+    return _read(aws, training, timed_out, place)
+
+
+def run_again(aws: Aws, first: Run, changes: Mapping[str, int], place: Place, *, timeout: float, clock: Clock) -> Run:
+    """Train once more with the same hyperparameters and the same checkpoint location, and read that.
+
+    A training job of its own, as a tuning job would choose other hyperparameters.
+
+    Args:
+        aws: a connection to the SageMaker on this machine.
+        first: what ran before.
+        changes: hyperparameters that differ, such as the number of epochs.
+        place: where it keeps its things.
+        timeout: seconds after which it is stopped.
+        clock: tells the time and waits.
+
+    Raises:
+        ServiceError: the service refused, or is not there.
+    """
+    name = f"{first.training['TrainingJobName']}-again"
+    request = {member: first.training[member] for member in _COPIED if member in first.training}
+    algorithm = request["AlgorithmSpecification"]
+    request["AlgorithmSpecification"] = {key: algorithm[key] for key in _ALGORITHM if key in algorithm}
+    output = request["OutputDataConfig"]
+    request["OutputDataConfig"] = {key: value for key, value in output.items() if value}
+    request["HyperParameters"] = request["HyperParameters"] | {key: str(value) for key, value in changes.items()}
+    aws.call("sagemaker", "create_training_job", TrainingJobName=name, **request)
+    training, timed_out = _wait(aws, _Training(name), timeout, clock)
+    return _read(aws, training, timed_out, place)
+
+
+class _Tuning(NamedTuple):
+    """How a tuning job is asked for, and stopped."""
+
+    name: str
+
+    def describe(self, aws: Aws) -> tuple[str, dict[str, Any]]:
+        job = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=self.name)
+        return job["HyperParameterTuningJobStatus"], job
+
+    def stop(self, aws: Aws) -> None:
+        aws.call("sagemaker", "stop_hyper_parameter_tuning_job", HyperParameterTuningJobName=self.name)
+
+
+class _Training(NamedTuple):
+    """The same for a training job."""
+
+    name: str
+
+    def describe(self, aws: Aws) -> tuple[str, dict[str, Any]]:
+        job = aws.call("sagemaker", "describe_training_job", TrainingJobName=self.name)
+        return job["TrainingJobStatus"], job
+
+    def stop(self, aws: Aws) -> None:
+        aws.call("sagemaker", "stop_training_job", TrainingJobName=self.name)
+
+
+def _wait(aws: Aws, job: _Tuning | _Training, timeout: float, clock: Clock) -> tuple[dict[str, Any], bool]:
+    """The description of a job that has ended, and whether it had to be stopped."""
+    end, timed_out = clock.now() + timeout, False
+    try:
+        while True:
+            status, description = job.describe(aws)
+            if status in _ENDED:
+                return description, timed_out
+            if clock.now() > end:
+                if timed_out:
+                    raise ServiceError(f"the smoke test's job {job.name!r} does not end although it was stopped")
+                job.stop(aws)
+                end, timed_out = clock.now() + _GRACE, True
+            clock.sleep(_POLL)
+    except KeyboardInterrupt:  # what was started here ends here
+        job.stop(aws)
+        raise
+
+
+def _read(aws: Aws, training: Mapping[str, Any], timed_out: bool, place: Place) -> Run:
     status = "TimedOut" if timed_out else training["TrainingJobStatus"]
     reason = str(training.get("FailureReason", ""))
-    return Run(status, reason, training, _lines(aws, trial), objects(aws, checkpoints))
+    lines = _lines(aws, training["TrainingJobName"])
+    return Run(status, reason, training, lines, objects(aws, f"{place.root}/checkpoints"))
 
 
 def _lines(aws: Aws, trial: str) -> tuple[str, ...]:
