@@ -132,7 +132,9 @@ def _follow(
 @output_options
 @connection_options
 def errors(jobs: tuple[str, ...], trials: tuple[str, ...], refresh: bool, output: Output, connect: Connect) -> int:
-    """Why trials failed: the last traceback of each, or else the service's reason.
+    """Why trials failed.
+
+    A row a failed trial: the last traceback of its log, or else the service's reason.
 
     Example: sm-tuning errors my-job --format json
     """
@@ -157,7 +159,9 @@ def utilization(
     output: Output,
     connect: Connect,
 ) -> int:
-    """How busy the machines were: CPU, memory, disk and GPUs, in percent of the whole machine.
+    """How busy the machines were.
+
+    CPU, memory, disk and GPUs of every host, in percent of the whole machine.
 
     Example: sm-tuning utilization my-job --summary
     """
@@ -184,7 +188,9 @@ def utilization(
 @output_options
 @connection_options
 def cost(jobs: tuple[str, ...], prices: Path | None, refresh: bool, output: Output, connect: Connect) -> int:
-    """What the trials cost in US dollars; totals go to stderr.
+    """What the trials cost.
+
+    In US dollars, without storage and transfer; totals go to stderr.
 
     Example: sm-tuning cost my-job --prices prices.yaml
     """
