@@ -38,7 +38,8 @@ def next_tuning(
 
     What a warm start demands is kept [Developer Guide, automatic-model-tuning-warm-start]: the objective, the set of
     hyperparameters (one that is fixed becomes static), the type of each, at most ten changes of static ones. The
-    budget is lowered where the new ranges have fewer combinations.
+    budget is lowered where the new ranges have fewer combinations, and a random seed is counted up: with the same one
+    Random would try the same places again.
 
     Args:
         tuning: the finished job's spec; it is not changed.
@@ -71,6 +72,7 @@ def next_tuning(
         **{**plain, "max_jobs": _budget(plain.get("max_jobs", tuning.max_jobs), ranges)},
         hyperparameter_ranges=ranges,
         auto_parameters=hints,
+        random_seed=None if tuning.random_seed is None else tuning.random_seed + 1,
         estimator=tuning.estimator.replace(hyperparameters={**tuning.estimator.hyperparameters, **fixed}),
         warm_start=WarmStart(parents=tuple(parents), warm_start_type=chosen),
     )

@@ -1,0 +1,198 @@
+"""Importance and correlation on functions whose answer is known."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import analysis_data as data
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+import sm_tuning as smt
+from sm_tuning.results.analysis import CORRELATION, IMPORTANCE, correlation, importance
+from sm_tuning.results.analysis._forest import importances
+
+
+def ranked(places: dict[str, np.ndarray]) -> np.ndarray:
+    """Variances 9 : 1 : 0.06 of lr, depth and u; kind and w do nothing."""
+    return 3 * places["lr"] - 1.0 * places["depth"] + 0.25 * places["u"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_known_function_is_ranked_right(seed: int) -> None:
+    table = importance(data.searched(80, ranked, seed=seed), data.facts(), seed=seed)
+    assert table["Hyperparameter"].tolist()[:2] == ["lr", "depth"]
+    found = table.set_index("Hyperparameter")
+    assert found.loc["lr", "ImportanceLow"] > found.loc["depth", "ImportanceHigh"]
+    assert found.loc["kind", "ImportanceHigh"] < 0.1
+    assert (
+        found.loc["lr", "ForestImportance"]
+        > found.loc["depth", "ForestImportance"]
+        > found.loc["w", "ForestImportance"]
+    )
+    assert found.loc["lr", "Correlation"] > 0.8
+    assert found.loc["depth", "Correlation"] < 0
+
+
+def test_a_category_that_decides_is_found() -> None:
+    table = importance(data.searched(60, lambda places: (places["kind"] * 3).astype(int) == 1), data.facts())
+    assert table["Hyperparameter"].iloc[0] == "kind"
+    assert table["Importance"].iloc[0] > 0.8
+    assert table["CorrelationKind"].iloc[0] == "eta"
+    assert table["Correlation"].iloc[0] == pytest.approx(1.0)
+
+
+def test_a_range_searched_in_log_counts_in_log() -> None:
+    """A step in the middle decade: linearly, nearly all of the range would lie beyond it."""
+    half = data.searched(60, lambda places: places["lr"] > 0.5)
+    assert importance(half, data.facts()).set_index("Hyperparameter").loc["lr", "Importance"] > 0.9
+
+
+def test_functional_anova_agrees_with_optunas() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.random((60, 3))
+    loss = 3 * places[:, 0] + np.sin(5 * places[:, 1])
+    ours, impurity = importances(places, loss, (0, 0, 0), trees=64, seed=3)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study()
+    space = {name: optuna.distributions.FloatDistribution(0, 1) for name in "abc"}
+    for row, value in zip(places, loss, strict=True):
+        params = dict(zip("abc", map(float, row), strict=True))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=float(value)))
+    theirs = optuna.importance.FanovaImportanceEvaluator(seed=3).evaluate(study)
+    by_impurity = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=3).evaluate(study)
+    assert ours == pytest.approx([float(theirs[name]) for name in "abc"], abs=0.01)
+    assert impurity == pytest.approx([float(by_impurity[name]) for name in "abc"], abs=0.01)
+
+
+def test_shares_with_categories_equal_those_of_every_point_of_the_space() -> None:
+    from sklearn.ensemble import RandomForestRegressor
+
+    from sm_tuning.results.analysis._forest import _encoded, _tree_shares
+
+    rng = np.random.default_rng(1)
+    places = np.column_stack([rng.random(80), rng.integers(0, 3, 80), rng.random(80)])
+    loss = places[:, 0] * (places[:, 1] == 1) + places[:, 2] + 0.3 * (places[:, 1] == 2)
+    kinds = (0, 3, 0)
+    encoded, owners = _encoded(places, kinds)
+    forest = RandomForestRegressor(n_estimators=1, random_state=0).fit(encoded, loss)
+    fine = (np.arange(200) + 0.5) / 200
+    grid = np.meshgrid(fine, np.arange(3), fine, indexing="ij")
+    flat = np.column_stack([axis.ravel() for axis in grid])
+    surface = forest.predict(_encoded(flat, kinds)[0]).reshape(grid[0].shape)
+    wanted = [surface.mean(axis=rest).var() / surface.var() for rest in ((1, 2), (0, 2), (0, 1))]
+    shares = _tree_shares(forest.estimators_[0].tree_, kinds, owners)
+    assert shares == pytest.approx(wanted, abs=0.005)
+    assert shares.sum() <= 1
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others() -> None:
+    table = data.searched(40, data.all_matter)
+    first, second, third = (importance(table, data.facts(), seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, second)
+    assert not first["Importance"].equals(third["Importance"])
+
+
+def test_certainty_grows_with_the_trials() -> None:
+    widths = []
+    for count in (20, 300):
+        table = importance(data.searched(count, data.all_matter), data.facts())
+        widths.append((table["ImportanceHigh"] - table["ImportanceLow"]).mean())
+        assert (table["ImportanceLow"] <= table["Importance"]).all()
+        assert (table["Importance"] <= table["ImportanceHigh"]).all()
+    assert widths[1] < widths[0] / 2
+
+
+def test_too_few_trials_say_nothing_and_warn() -> None:
+    with pytest.warns(UserWarning, match="needs 10 trials .* but there are 9"):
+        table = importance(data.searched(9, ranked), data.facts())
+    assert table["Importance"].isna().all()
+    assert len(table) == len(data.RANGES)
+    assert data.dtypes(table) == dict(IMPORTANCE)
+
+
+def test_failed_trials_are_left_out_and_counted() -> None:
+    table = data.searched(60, ranked)
+    failed = table.index < 12
+    table.loc[failed, "FinalObjectiveValue"] = math.nan
+    table.loc[failed, "TrainingJobStatus"] = "Failed"
+    table.loc[12, "FinalObjectiveValue"] = math.inf
+    found = importance(table, data.facts())
+    assert found.attrs["left_out"] == 13
+    assert set(found["Trials"]) == {47}
+    pd.testing.assert_frame_equal(found, importance(table[13:].reset_index(drop=True), data.facts()), check_like=True)
+
+
+def test_one_diverged_trial_does_not_decide() -> None:
+    table = data.searched(80, ranked)
+    table.loc[3, "FinalObjectiveValue"] = 1e30
+    assert importance(table, data.facts())["Hyperparameter"].tolist()[:2] == ["lr", "depth"]
+
+
+def test_a_hyperparameter_that_never_varied_has_no_importance() -> None:
+    table = data.searched(40, ranked).assign(u=0.25)
+    found = importance(table, data.facts()).set_index("Hyperparameter")
+    assert math.isnan(found.loc["u", "Importance"])
+    assert found.loc["lr", "Importance"] > 0.5
+
+
+def test_the_direction_of_a_maximized_objective_is_the_objectives_own() -> None:
+    found = importance(data.searched(40, ranked), data.facts(maximize=True)).set_index("Hyperparameter")
+    assert found.loc["lr", "Correlation"] > 0.8
+
+
+def test_numbers_and_truth_values_among_categories_have_a_direction() -> None:
+    ranges = {"size": smt.CategoricalParameter([64, 32, 128]), "on": smt.CategoricalParameter([True, False])}
+    table = data.searched(40, lambda places: 0 * places["on"], ranges=ranges)
+    table["FinalObjectiveValue"] = -table["size"].astype(float) + 1000 * table["on"].astype(float)
+    found = importance(table, data.facts(ranges)).set_index("Hyperparameter")
+    assert found.loc["on", "Correlation"] > 0.7
+    assert found.loc["size", "Correlation"] < 0
+    assert set(found["CorrelationKind"]) == {"spearman"}
+
+
+def test_correlations_make_a_symmetric_matrix() -> None:
+    table = correlation(data.searched(50, ranked), data.facts())
+    matrix = table.pivot(index="First", columns="Second", values="Correlation")
+    assert list(matrix.index) == list(matrix.columns) == sorted(["lr", "depth", "u", "w", data.OBJECTIVE])
+    assert np.allclose(matrix, matrix.T)
+    assert np.allclose(np.diag(matrix), 1)
+    expected = (
+        pd.DataFrame({name: data.searched(50, ranked)[name].rank() for name in ("lr", "depth")})
+        .corr()
+        .loc["lr", "depth"]
+    )
+    assert matrix.loc["lr", "depth"] == pytest.approx(expected)
+    assert data.dtypes(table) == dict(CORRELATION)
+
+
+def test_without_scikit_learn_the_extra_is_named() -> None:
+    program = """
+import sys
+sys.modules["sklearn"] = sys.modules["sklearn.ensemble"] = None  # as if it were not installed
+sys.path.insert(0, sys.argv[1])
+import warnings
+import analysis_data as data
+from sm_tuning import MissingExtraError
+from sm_tuning.results.analysis import advice, importance
+table = data.searched(40, data.all_matter)
+try:
+    importance(table, data.facts())
+except MissingExtraError as error:
+    print(error)
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    advice(table, data.NO_CURVES, data.facts())
+print(said[0].message)
+"""
+    folder = str(data.__file__).rsplit("/", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sm-tuning[report]" in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[1].startswith("which hyperparameters could be fixed is not judged")
