@@ -31,9 +31,11 @@ def is_secret(name: str, value: object = "") -> bool:
     """Whether a value of this name looks like a secret; ``max_tokens=512`` is a number, and none."""
     if isinstance(value, bool):
         return False
+    words = {word.lower() for word in _WORD.findall(name)}
+    if "kms" in words:  # names a key, and does not hold one
+        return False
     if _ANYWHERE.search(name.lower().replace("-", "_")):
         return True
-    words = {word.lower() for word in _WORD.findall(name)}
     if words & _ALONE:
         return True
     return bool(words & _ALONE_UNLESS_NUMBER) and _NUMBER.fullmatch(str(value)) is None
@@ -54,6 +56,15 @@ def secrets_in(data: Any, name: str = "") -> Iterator[str]:
             yield from secrets_in(item, name)
     elif data is not None and name and is_secret(name, data) and str(data) != "":
         yield str(data)
+
+
+def secrets_of_job(description: Mapping[str, Any]) -> set[str]:
+    """The same in what DescribeHyperParameterTuningJob tells: static and tuned hyperparameters, and environments."""
+    definitions = [description.get("TrainingJobDefinition", {}), *description.get("TrainingJobDefinitions", ())]
+    parts = [one.get(member, {}) for one in definitions for member in ("StaticHyperParameters", "Environment")]
+    parts.append(description.get("BestTrainingJob", {}).get("TunedHyperParameters", {}))
+    found = {secret for part in parts for secret in secrets_in(part)}
+    return found | {secret.strip('"') for secret in found if secret.strip('"')}
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:

@@ -25,8 +25,9 @@ def read_prices(prices: Prices = None, *, environ: Mapping[str, str] = os.enviro
     """Return the price of an hour by instance type, such as ``{"ml.m5.large": 0.115}``; empty when none is known.
 
     Args:
-        prices: a mapping, or the path of a ``.json``, ``.yaml``, ``.yml`` file that holds one, or of a ``.csv`` file
-            with the columns instance type and price, headed or not; ``SM_TUNING_PRICES`` names the file when left out.
+        prices: a mapping; or the path of a ``.json``, ``.yaml`` or ``.yml`` file that holds one, or of a ``.csv`` file
+            with the columns ``InstanceType`` and ``PricePerHour``, or with two columns and no header;
+            ``SM_TUNING_PRICES`` names the file when left out.
         environ: where that is read from.
 
     Raises:
@@ -47,9 +48,13 @@ def read_prices(prices: Prices = None, *, environ: Mapping[str, str] = os.enviro
 def _parsed(path: Path, text: str) -> Any:
     if path.suffix == ".csv":
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        header = rows[0] if rows else []
+        if {"InstanceType", "PricePerHour"} <= set(header):
+            at = [header.index(name) for name in ("InstanceType", "PricePerHour")]
+            rows = [[row[place] if place < len(row) else "" for place in at] for row in rows[1:]]
         if any(len(row) != 2 for row in rows):
             raise SpecError(f"{path}: each line has an instance type and its price, such as ml.m5.large,0.115")
-        return dict(rows if rows and rows[0][0].startswith("ml.") else rows[1:])
+        return dict(rows)
     try:
         if path.suffix == ".json":
             return json.loads(text)

@@ -30,6 +30,7 @@ COMMANDS = {
     "cost": Entry(f"{_HERE}._frames:cost", "What the trials cost."),
     "advise": Entry(f"{_HERE}._advise:advise", "What to change in the next tuning job."),
     "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
+    "gate": Entry(f"{_HERE}._gate:gate", "Fail a pipeline when the best model is not good enough."),
     "schema": Entry(f"{_HERE}._schema:schema", "Print the JSON Schema of a spec file."),
     "local": Entry(f"{_HERE}._local:local", "The SageMaker on this machine."),
 }

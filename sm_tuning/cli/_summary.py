@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import JobError
+from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning.cli._exit import say
 from sm_tuning.cli._options import same_place
 from sm_tuning.cli._output import emit_fields, emit_json
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def summary(aws: Aws, description: Mapping[str, Any], *, with_model: bool = False) -> dict[str, Any]:
-    """What a description says, for programs.
+    """What a description says, for programs; what looks like a secret is masked.
 
     Args:
         aws: the connection.
@@ -25,13 +26,13 @@ def summary(aws: Aws, description: Mapping[str, Any], *, with_model: bool = Fals
     """
     from sm_tuning import jobs  # noqa: PLC0415  (pydantic loads when a job is read)
 
-    best = jobs.best_of(description)
+    best, reason = jobs.best_of(description), description.get("FailureReason")
     found: dict[str, Any] = {
         "name": description["HyperParameterTuningJobName"],
         "arn": description["HyperParameterTuningJobArn"],
         "region": aws.region,
         "status": description["HyperParameterTuningJobStatus"],
-        "reason": description.get("FailureReason"),
+        "reason": reason and redacted(reason, secrets_of_job(description)),
         "created": description["CreationTime"],
         "ended": description.get("HyperParameterTuningEndTime"),
         "counts": jobs.counts_of(description)._asdict(),
@@ -42,7 +43,7 @@ def summary(aws: Aws, description: Mapping[str, Any], *, with_model: bool = Fals
             "name": best.training_job_name,
             "metric": best.metric_name,
             "objective": best.objective_value,
-            "hyperparameters": best.hyperparameters,
+            "hyperparameters": masked(best.hyperparameters),
         }
         if with_model:
             trial = aws.call("sagemaker", "describe_training_job", TrainingJobName=best.training_job_name)

@@ -76,7 +76,11 @@ def test_every_problem_of_a_spec_has_a_line(cli, tmp_path, command):
 #: Name of the case: the spec, the field that is at fault, and the file that is missing.
 MISSING = {
     "script": (specs.script(estimator={**SCRIPT, "entry_point": "gone.py"}), "estimator.entry_point", "gone.py"),
-    "input": (specs.xgboost(inputs={"train": "gone.csv"}), "inputs.train", "gone.csv"),
+    "input": (
+        specs.xgboost(inputs={"train": "gone.csv", "validation": "train.csv"}),
+        "inputs.train",
+        "gone.csv",
+    ),
     "source folder": (specs.script(estimator={**SCRIPT, "source_dir": "gone"}), "estimator.source_dir", "gone"),
 }
 
