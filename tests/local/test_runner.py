@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import tarfile
+import time
 
 import pytest
 from _training import IDENTITY, Bench, names_in, tar_of, wait_for
@@ -457,3 +458,30 @@ def test_a_built_in_algorithm_that_fails_says_why_in_its_own_words(bench):
     assert reason.startswith("AlgorithmError: ")
     assert "num_round" in reason
     assert reason.endswith(", exit code: 1")
+
+
+def test_a_job_that_may_wait_for_capacity_does_not_have_to(bench):
+    condition = {"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 7200}
+    doc = bench.train("print('loss=1')", StoppingCondition=condition)
+    assert doc["TrainingJobStatus"] == "Completed"
+    assert doc["StoppingCondition"] == condition
+
+
+def test_the_running_time_of_a_job_spans_the_attempts_that_its_retry_strategy_gives(bench):
+    source = """
+import os, signal, time
+time.sleep(0.4)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(300)
+"""
+    began = time.monotonic()
+    doc = bench.train(source, StoppingCondition={"MaxRuntimeInSeconds": 2}, RetryStrategy={"MaximumRetryAttempts": 30})
+    assert doc["SecondaryStatus"] == "MaxRuntimeExceeded"
+    assert [t["Status"] for t in doc["SecondaryStatusTransitions"]].count("Starting") > 1
+    assert time.monotonic() - began < 15
+
+
+def test_a_retry_strategy_does_not_retry_what_the_script_does_wrong(bench):
+    doc = bench.train("raise ValueError", RetryStrategy={"MaximumRetryAttempts": 3})
+    assert doc["TrainingJobStatus"] == "Failed"
+    assert [t["Status"] for t in doc["SecondaryStatusTransitions"]].count("Starting") == 1

@@ -81,11 +81,12 @@ def test_without_checkpoints_an_interrupted_job_begins_anew(bench):
 
 def test_a_job_that_waits_too_long_for_capacity_is_stopped(tmp_path):
     with closing(Bench(tmp_path, RunnerSettings(grace=0.5, spot_wait=60))) as bench:
-        condition = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
+        condition = {"MaxRuntimeInSeconds": 3, "MaxWaitTimeInSeconds": 3}
         doc = bench.train(COUNT, **spot(bench, "1 emission", StoppingCondition=condition))
+        values = [one.value for one in bench.store.emissions(doc["TrainingJobName"], "loss")]
     assert (doc["TrainingJobStatus"], doc["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
     assert doc["SecondaryStatusTransitions"][-1]["StatusMessage"].startswith("Training job exceeded MaxWaitTime")
-    assert doc["_ObjectiveValue"] == 6.0
+    assert doc["_ObjectiveValue"] == values[-1]
 
 
 def test_waiting_for_capacity_is_no_running_time(tmp_path):
@@ -118,7 +119,8 @@ def test_a_server_that_ends_during_an_interruption_leaves_it_to_the_next(tmp_pat
         doc = again.ended(name)
         assert doc["TrainingJobStatus"] == "Completed"
         assert statuses(doc).count("Interrupted") == 1
-        assert "from 1" in again.messages(name)
+        starts = [int(m.removeprefix("from ")) for m in again.messages(name) if m.startswith("from ")]
+        assert starts[0] == 0 < starts[1]
 
 
 @pytest.mark.parametrize("text", ["soon", "3 epochs", "-1", "5,", ""])

@@ -86,31 +86,33 @@ class JobRecord:
     def move(self, status: SecondaryStatus) -> None:
         """Enter a SecondaryStatus that is not an end."""
         with self._lock:
-            now = self._clock()
+            doc, now = self.doc, self._clock()
             members = {}
             if status is SecondaryStatus.STARTING:
                 members["_AttemptStartTime"] = now
-            if status is SecondaryStatus.DOWNLOADING and not self._was_interrupted():
+            if status is SecondaryStatus.DOWNLOADING and not _was_interrupted(doc):
                 members["TrainingStartTime"] = now
-            self._write(status, MESSAGES[status], members, now)
+            self._write(doc, status, members, now)
         self._on_event(self.name)
 
     def request_stop(self, reason: SecondaryStatus) -> bool:
         """Enter Stopping; False when the job has ended or is stopping already."""
         with self._lock:
-            if self.doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
+            doc = self.doc
+            if doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
                 return False
             members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), "_StopReason": str(reason)}
-            self._write(SecondaryStatus.STOPPING, MESSAGES[SecondaryStatus.STOPPING], members, self._clock())
+            self._write(doc, SecondaryStatus.STOPPING, members, self._clock())
         self._on_event(self.name)
         return True
 
     def interrupt(self) -> bool:
         """Enter Interrupted; False when the job is not running any more."""
         with self._lock:
-            if self.doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
+            doc = self.doc
+            if doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
                 return False
-            self._write(SecondaryStatus.INTERRUPTED, MESSAGES[SecondaryStatus.INTERRUPTED], {}, self._clock())
+            self._write(doc, SecondaryStatus.INTERRUPTED, {}, self._clock())
         self._on_event(self.name)
         return True
 
@@ -141,8 +143,8 @@ class JobRecord:
             billable = spot_seconds(doc, now) if doc.get("EnableManagedSpotTraining") else seconds
             times |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": billable}
         self._write(
+            doc,
             status,
-            MESSAGES.get(status) or failure or "",
             {
                 "TrainingJobStatus": str(_ENDED[status]),
                 "FailureReason": failure,
@@ -154,14 +156,12 @@ class JobRecord:
             now,
         )
 
-    def _was_interrupted(self) -> bool:
-        transitions = self.doc.get("SecondaryStatusTransitions") or ()
-        return any(one["Status"] == SecondaryStatus.INTERRUPTED for one in transitions)
-
-    def _write(self, status: SecondaryStatus, message: str, members: Mapping[str, Any], now: float) -> None:
-        transitions = [dict(one) for one in self.doc.get("SecondaryStatusTransitions") or ()]
+    def _write(self, doc: Mapping[str, Any], status: SecondaryStatus, members: Mapping[str, Any], now: float) -> None:
+        """Leave the status before and enter this one; a failure's message is its reason."""
+        transitions = [dict(one) for one in doc.get("SecondaryStatusTransitions") or ()]
         if transitions and "EndTime" not in transitions[-1]:
             transitions[-1]["EndTime"] = now
+        message = MESSAGES.get(status) or members.get("FailureReason") or ""
         entry = {"Status": str(status), "StartTime": now, "StatusMessage": message}
         if status.is_terminal:
             entry["EndTime"] = now
@@ -171,6 +171,10 @@ class JobRecord:
             SecondaryStatusTransitions=[*transitions, entry],
             **members,
         )
+
+
+def _was_interrupted(doc: Mapping[str, Any]) -> bool:
+    return any(one["Status"] == SecondaryStatus.INTERRUPTED for one in doc.get("SecondaryStatusTransitions") or ())
 
 
 def spot_seconds(doc: Mapping[str, Any], now: float) -> int:

@@ -1,0 +1,1 @@
+"""What it costs to keep books of trials and to run them."""

@@ -1,0 +1,118 @@
+"""Durable bookkeeping: how many trials a second the engine creates and the store sees to their end.
+
+The trials run nothing, but each is written down as a real one is: its creation, five changes of status, one value
+of its objective, its end; every write is a transaction on disk before the next step.
+"""
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sm_tuning.local._types import Emission, Identity, SecondaryStatus, TuningStatus
+from sm_tuning.local.engine import Engine
+from sm_tuning.local.runner._record import JobRecord
+from sm_tuning.local.store import Store
+
+IDENTITY = Identity("us-east-1", "123456789012", "arn:aws:iam::123456789012:role/R", "bucket")
+_LIFE = (
+    SecondaryStatus.STARTING,
+    SecondaryStatus.DOWNLOADING,
+    SecondaryStatus.TRAINING,
+    SecondaryStatus.UPLOADING,
+)
+
+
+class NullRunner:
+    """Takes every training job through its statuses without a process."""
+
+    on_event: Callable[[str], None]
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._jobs: queue.Queue[str | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def start(self, training_job: str) -> None:
+        """Take up a job."""
+        self._jobs.put(training_job)
+
+    def stop(self, training_job: str) -> None:
+        """Tell a job to stop."""
+        JobRecord(self._store, training_job, time.time, self.on_event).request_stop(SecondaryStatus.STOPPED)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        for value in itertools.count():
+            name = self._jobs.get()
+            if name is None:
+                return
+            record = JobRecord(self._store, name, time.time, self.on_event)
+            for status in _LIFE[:3]:
+                record.move(status)
+            record.add_emissions([Emission("loss", 0, time.time(), float(value % 7))])
+            record.move(_LIFE[3])
+            record.end({"ModelArtifacts": {"S3ModelArtifacts": f"s3://bucket/{name}/output/model.tar.gz"}})
+
+
+def trials_per_second(folder: Path, *, trials: int, parallel: int, strategy: str = "Random") -> float:
+    """Run one tuning job of trials that do nothing, and return how many there were a second."""
+    store = Store(folder / "sagemaker.sqlite")
+    runner = NullRunner(store)
+    engine = Engine(store, runner, IDENTITY, time.time)
+    runner.on_event = engine.notify
+    store.create_tuning_job(_tuning_job(trials, parallel, strategy), [{"Key": "team", "Value": "vision"}])
+    began = time.perf_counter()
+    engine.submit("bench")
+    while not TuningStatus(store.tuning_job("bench")["HyperParameterTuningJobStatus"]).is_terminal:
+        time.sleep(0.005)
+    seconds = time.perf_counter() - began
+    engine.close()
+    runner.close()
+    counters, _ = store.counters("bench")
+    store.close()
+    if counters["Completed"] != trials:
+        raise SystemExit(f"{trials} trials were to be completed, not {counters}")
+    return trials / seconds
+
+
+def _tuning_job(trials: int, parallel: int, strategy: str) -> dict:
+    now = time.time()
+    return {
+        "HyperParameterTuningJobName": "bench",
+        "HyperParameterTuningJobArn": IDENTITY.arn("hyper-parameter-tuning-job", "bench"),
+        "HyperParameterTuningJobStatus": "InProgress",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": strategy,
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": trials, "MaxParallelTrainingJobs": parallel},
+            "ParameterRanges": {
+                "ContinuousParameterRanges": [
+                    {"Name": name, "MinValue": "0.0001", "MaxValue": "1", "ScalingType": "Logarithmic"}
+                    for name in ("lr", "decay", "momentum")
+                ]
+            },
+            "RandomSeed": 1,
+        },
+        "TrainingJobDefinition": {
+            "StaticHyperParameters": {"epochs": "3", "sagemaker_program": "train.py"},
+            "AlgorithmSpecification": {
+                "TrainingImage": "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312",
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": "loss", "Regex": "loss=(.*)"}],
+            },
+            "RoleArn": IDENTITY.role_arn,
+            "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+        "CreationTime": now,
+        "LastModifiedTime": now,
+    }
