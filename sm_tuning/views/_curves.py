@@ -12,17 +12,19 @@ from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array, label
 from sm_tuning.views._history import hover_texts
 from sm_tuning.views._rows import STATES, Rows, plural, read
+from sm_tuning.views._sketch import Sketch, scatter
 from sm_tuning.views._theme import (
     GREEN,
     NEUTRAL,
     STATE_COLOURS,
     Figure,
+    Points,
     add_points,
-    empty_figure,
+    empty_sketch,
     escape,
-    graph_objects,
+    figure_of,
     is_wide,
-    new_figure,
+    new_sketch,
 )
 
 By = Literal["step", "time"]
@@ -150,18 +152,24 @@ def unit_of(seconds: float) -> tuple[str, float]:
 
 def draw_curves(info: CurvesInfo) -> Figure:
     """Draw ``curves_info``: completed trials in blue, stopped and failed ones dimmed, the best in green."""
+    return figure_of(sketch_curves(info))
+
+
+def sketch_curves(info: CurvesInfo) -> Sketch:
+    """What ``draw_curves`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle)
     for state in reversed(STATES):
         chosen = [one for one in info.curves if info.rows.states[one.row] == state and not info.rows.is_best[one.row]]
         _add_lines(figure, info, chosen, state)
     _add_lines(figure, info, [one for one in info.curves if info.rows.is_best[one.row]], "best")
     figure.update_xaxes(title=escape(info.unit))
-    return figure.update_yaxes(title=escape(info.metric), type="log" if info.is_log else "linear")
+    figure.update_yaxes(title=escape(info.metric), type="log" if info.is_log else "linear")
+    return figure
 
 
-def _add_lines(figure: Figure, info: CurvesInfo, chosen: list[Curve], state: str) -> None:
+def _add_lines(figure: Sketch, info: CurvesInfo, chosen: list[Curve], state: str) -> None:
     """Curves as one trace with gaps between them."""
     if not chosen:
         return
@@ -174,7 +182,7 @@ def _add_lines(figure: Figure, info: CurvesInfo, chosen: list[Curve], state: str
         rows += [one.row] * (len(one.x) + 1)
     single = all(len(one.x) == 1 for one in chosen)
     figure.add_trace(
-        graph_objects().Scatter(
+        scatter(
             x=x,
             y=y,
             customdata=rows,
@@ -282,20 +290,26 @@ def _last(rows: Rows, curves: pd.DataFrame, metric: str) -> Array:
 
 def draw_train_validation(info: TrainValidationInfo) -> Figure:
     """Draw ``train_validation_info``: trials as points, and the line where both values are equal."""
+    return figure_of(sketch_train_validation(info))
+
+
+def sketch_train_validation(info: TrainValidationInfo) -> Sketch:
+    """What ``draw_train_validation`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle)
     both = np.concatenate([info.train, info.validation])
     ends = [float(np.nanmin(both)), float(np.nanmax(both))]
     line = {"color": NEUTRAL, "dash": "dash", "width": 1}
-    figure.add_trace(graph_objects().Scatter(x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
+    figure.add_trace(scatter(x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
     pairs = [
         f"{escape(info.metrics[0])} = {label(float(one))}<br>{escape(info.metrics[1])} = {label(float(other))}"
         for one, other in zip(info.train, info.validation, strict=True)
     ]
     texts = [f"{text}<br>{pair}" for text, pair in zip(hover_texts(info.rows, "objective"), pairs, strict=True)]
     looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
-    add_points(figure, info.train, info.validation, range(len(texts)), looks, texts)
+    add_points(figure, Points(info.train, info.validation, looks, texts))
     kind = "log" if info.is_log else "linear"
     figure.update_xaxes(title=escape(info.metrics[0]), type=kind)
-    return figure.update_yaxes(title=escape(info.metrics[1]), type=kind)
+    figure.update_yaxes(title=escape(info.metrics[1]), type=kind)
+    return figure

@@ -163,6 +163,7 @@ def trial_table(found: Gathered) -> dict[str, Any]:
             [_raw(value, kind) for value, kind in zip(line, kinds, strict=True)]
             for line in trials[order].itertuples(index=False, name=None)
         ],
+        "sort": {"column": 0, "down": bool(found.known.maximize)},
         "labels": list(rows.labels),
         "states": list(rows.states),
         "best": [index for index, best in enumerate(rows.is_best) if best],

@@ -11,16 +11,18 @@ import pandas as pd
 from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array, label
 from sm_tuning.views._rows import Rows, plural, read, why_none
+from sm_tuning.views._sketch import Sketch, scatter
 from sm_tuning.views._theme import (
     NEUTRAL,
     SERIES,
     Figure,
+    Points,
     add_points,
-    empty_figure,
+    empty_sketch,
     escape,
-    graph_objects,
+    figure_of,
     is_wide,
-    new_figure,
+    new_sketch,
 )
 
 
@@ -144,27 +146,33 @@ def hover_texts(rows: Rows, objective: str, extra: Sequence[str] | None = None) 
 
 def draw_history(info: HistoryInfo) -> Figure:
     """Draw ``history_info``: a step line of the best so far over points, and crosses below for failed trials."""
+    return figure_of(sketch_history(info))
+
+
+def sketch_history(info: HistoryInfo) -> Sketch:
+    """What ``draw_history`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle)
     several = len(info.series) > 1
     numbers = np.zeros(len(info.rows.names))
     for position, one in enumerate(info.series):
         numbers[list(one.rows)] = one.numbers
         _add_best_line(figure, one, position if several else None)
         if info.is_chain and position:
-            figure.add_vline(float(one.numbers[0]) - 0.5, line={"color": NEUTRAL, "dash": "dot", "width": 1})
+            figure.add_vline(float(one.numbers[0]) - 0.5, {"color": NEUTRAL, "dash": "dot", "width": 1})
     looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
     texts = hover_texts(info.rows, info.objective)
-    add_points(figure, numbers, info.heights, range(len(numbers)), looks, texts)
+    add_points(figure, Points(numbers, info.heights, looks, texts))
     figure.update_xaxes(title="trial, in order of end", rangemode="tozero")
-    return figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
+    figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
+    return figure
 
 
-def _add_best_line(figure: Figure, one: Series, position: int | None) -> None:
+def _add_best_line(figure: Sketch, one: Series, position: int | None) -> None:
     named = "best so far" if position is None else f"best so far, {escape(one.job)}"
     figure.add_trace(
-        graph_objects().Scatter(
+        scatter(
             x=one.numbers.tolist(),
             y=one.best.tolist(),
             mode="lines",
@@ -220,12 +228,17 @@ def edf_info(trials: pd.DataFrame, known: About | None = None) -> EdfInfo:
 
 def draw_edf(info: EdfInfo) -> Figure:
     """Draw ``edf_info``: one step line a job."""
+    return figure_of(sketch_edf(info))
+
+
+def sketch_edf(info: EdfInfo) -> Sketch:
+    """What ``draw_edf`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle)
     for position, one in enumerate(info.series):
         figure.add_trace(
-            graph_objects().Scatter(
+            scatter(
                 x=one.values.tolist(),
                 y=(100 * one.shares).tolist(),
                 mode="lines+markers" if len(one.values) == 1 else "lines",
@@ -236,4 +249,5 @@ def draw_edf(info: EdfInfo) -> Figure:
             )
         )
     figure.update_xaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
-    return figure.update_yaxes(title="trials (%)", range=[0, 104])
+    figure.update_yaxes(title="trials (%)", range=[0, 104])
+    return figure

@@ -11,7 +11,8 @@ import pandas as pd
 from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array, numbers, texts
 from sm_tuning.views._rows import Rows, axes_of, plural, read, why_none
-from sm_tuning.views._theme import BLUE, NEUTRAL, ORANGE, Figure, empty_figure, escape, graph_objects, new_figure
+from sm_tuning.views._sketch import Sketch, bar, heatmap
+from sm_tuning.views._theme import BLUE, NEUTRAL, ORANGE, Figure, empty_sketch, escape, figure_of, new_sketch
 
 #: A categorical hyperparameter has one row a value in the heatmap, as long as it has no more values than this.
 _MANY_VALUES = 6
@@ -125,9 +126,14 @@ def spearman(one: pd.Series, other: pd.Series) -> float:
 
 def draw_importance(info: ImportanceInfo) -> Figure:
     """Draw ``importance_info``: bars, blue where the objective rises with the hyperparameter, orange where it falls."""
+    return figure_of(sketch_importance(info))
+
+
+def sketch_importance(info: ImportanceInfo) -> Sketch:
+    """What ``draw_importance`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=150 + 30 * len(info.names))
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=150 + 30 * len(info.names))
     colours = [_colour(value) for value in info.correlations]
     signs = [f"{value:+.2f}" if np.isfinite(value) else "±" for value in info.correlations]
     labels = [f"{sign}  {escape(effect)}" for sign, effect in zip(signs, info.effects, strict=True)]
@@ -135,7 +141,7 @@ def draw_importance(info: ImportanceInfo) -> Figure:
     below = np.nan_to_num(info.importances - info.lows).clip(0)
     bounds = {"type": "data", "array": above.tolist(), "arrayminus": below.tolist(), "color": NEUTRAL, "thickness": 1}
     figure.add_trace(
-        graph_objects().Bar(
+        bar(
             x=info.importances.tolist(),
             y=list(range(len(info.names))),
             orientation="h",
@@ -150,7 +156,8 @@ def draw_importance(info: ImportanceInfo) -> Figure:
     top = float((info.importances + above).max(initial=0.0)) or 1.0
     names = [escape(name) for name in info.names]
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
-    return figure.update_xaxes(title="importance", range=[0, top * 1.55])
+    figure.update_xaxes(title="importance", range=[0, top * 1.55])
+    return figure
 
 
 def _colour(correlation: float) -> str:
@@ -216,14 +223,19 @@ def _indicators(name: str, values: pd.Series, categories: Sequence[str]) -> dict
 
 def draw_correlation(info: CorrelationInfo) -> Figure:
     """Draw ``correlation_info`` as a heatmap from orange (-1) to blue (+1)."""
+    return figure_of(sketch_correlation(info))
+
+
+def sketch_correlation(info: CorrelationInfo) -> Sketch:
+    """What ``draw_correlation`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
+        return empty_sketch(info.title, info.note)
     side = len(info.names)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=min(1100, 220 + 30 * side))
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=min(1100, 220 + 30 * side))
     places = list(range(side))
     shown = [[f"{value:.2f}" if np.isfinite(value) else "" for value in line] for line in info.matrix]
     figure.add_trace(
-        graph_objects().Heatmap(
+        heatmap(
             x=places,
             y=places,
             z=np.round(info.matrix, 4).tolist(),
@@ -238,4 +250,5 @@ def draw_correlation(info: CorrelationInfo) -> Figure:
     )
     names = [escape(name) for name in info.names]
     figure.update_xaxes(tickvals=places, ticktext=names, tickangle=40 if side > 5 else 0, showgrid=False)
-    return figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False)
+    figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False)
+    return figure

@@ -12,18 +12,19 @@ from sm_tuning.views._axis import Array, numbers
 from sm_tuning.views._curves import MOST_POINTS, unit_of
 from sm_tuning.views._history import hover_texts
 from sm_tuning.views._rows import Rows, plural, read, why_none
+from sm_tuning.views._sketch import Grid, Sketch, Trace, scatter
 from sm_tuning.views._theme import (
     GREEN,
     NEUTRAL,
     SERIES,
     Figure,
+    Points,
     add_points,
-    empty_figure,
+    empty_sketch,
     escape,
-    graph_objects,
+    figure_of,
     is_wide,
-    new_figure,
-    plotly_module,
+    new_sketch,
 )
 
 
@@ -95,29 +96,28 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
 
 def draw_utilization(info: UtilizationInfo) -> Figure:
     """Draw ``utilization_info``: one small plot a metric, each trial a line, with the mean as a dashed line."""
+    return figure_of(sketch_utilization(info))
+
+
+def sketch_utilization(info: UtilizationInfo) -> Sketch:
+    """What ``draw_utilization`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
+        return empty_sketch(info.title, info.note)
     count = len(info.usages)
     wide = min(count, 2)
     high = -(-count // wide)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=130 + 220 * high)
-    grid = plotly_module("plotly.subplots").make_subplots(
-        rows=high,
-        cols=wide,
-        shared_xaxes=True,
-        vertical_spacing=0.24 / high,
-        subplot_titles=[escape(one.metric) for one in info.usages],
-    )
-    figure = grid.update_layout(figure.layout)
-    for index, one in enumerate(info.usages):
-        at = {"row": index // wide + 1, "col": index % wide + 1}
-        figure.add_trace(_usage_trace(info, one, SERIES[index % len(SERIES)]), **at)
-        figure.add_hline(one.mean, line={"color": NEUTRAL, "dash": "dash", "width": 1}, **at)
-        figure.update_xaxes(title=f"{info.unit} since the trial's start" if at["row"] == high else None, **at)
-    return figure.update_yaxes(range=[0, 104], ticksuffix=" %")
+    grid = Grid(high, wide, (0.07, 0.24 / high))
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=140 + 230 * high, cells=count, grid=grid)
+    for cell, one in enumerate(info.usages):
+        figure.add_trace(_usage_trace(info, one, SERIES[cell % len(SERIES)]), cell)
+        figure.add_hline(one.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
+        figure.update_yaxes(cell, title=escape(one.metric))
+    figure.update_xaxes(title=f"{info.unit} since the trial's start", matches="x")
+    figure.update_yaxes(range=[0, 104], ticksuffix=" %")
+    return figure
 
 
-def _usage_trace(info: UtilizationInfo, one: Usage, colour: str) -> object:
+def _usage_trace(info: UtilizationInfo, one: Usage, colour: str) -> Trace:
     x: list[float | None] = []
     y: list[float | None] = []
     rows: list[int] = []
@@ -125,7 +125,7 @@ def _usage_trace(info: UtilizationInfo, one: Usage, colour: str) -> object:
         x += [*(float(f"{value:.5g}") for value in seconds / info.seconds_per_unit), None]
         y += [*(float(f"{value:.4g}") for value in percent), None]
         rows += [row] * (len(seconds) + 1)
-    return graph_objects().Scatter(
+    return scatter(
         x=x,
         y=y,
         customdata=rows,
@@ -213,12 +213,17 @@ def _front(costs: Array, losses: Array) -> tuple[int, ...]:
 
 def draw_cost(info: CostInfo) -> Figure:
     """Draw ``cost_info``: trials as points, and the front as a step line."""
+    return figure_of(sketch_cost(info))
+
+
+def sketch_cost(info: CostInfo) -> Sketch:
+    """What ``draw_cost`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle)
     front = list(info.front)
     figure.add_trace(
-        graph_objects().Scatter(
+        scatter(
             x=info.costs[front].tolist(),
             y=info.rows.values[front].tolist(),
             mode="lines",
@@ -230,6 +235,7 @@ def draw_cost(info: CostInfo) -> Figure:
     extra = [f"{cost:.4g} {info.unit}" if np.isfinite(cost) else "" for cost in info.costs]
     looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
     texts = hover_texts(info.rows, info.objective, extra)
-    add_points(figure, info.costs, info.rows.values, range(len(texts)), looks, texts)
+    add_points(figure, Points(info.costs, info.rows.values, looks, texts))
     figure.update_xaxes(title=info.unit, rangemode="tozero")
-    return figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
+    figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
+    return figure

@@ -11,7 +11,8 @@ from sm_tuning.views._about import About
 from sm_tuning.views._axis import MISSING_GAP, Array, Axis, Tick, axis_of
 from sm_tuning.views._history import hover_texts
 from sm_tuning.views._rows import Rows, axes_of, plural, read, why_none
-from sm_tuning.views._theme import NEUTRAL, RANKED, Figure, empty_figure, escape, graph_objects, new_figure
+from sm_tuning.views._sketch import Sketch, scatter
+from sm_tuning.views._theme import NEUTRAL, RANKED, Figure, empty_sketch, escape, figure_of, new_sketch
 
 #: Bounds of the groups by rank, as shares of the evaluated trials, and their names.
 RANKS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -91,9 +92,14 @@ def _spread(heights: Array, axes: list[Axis]) -> Array:
 
 def draw_parallel(info: ParallelInfo) -> Figure:
     """Draw ``parallel_info``: lines by groups of rank, the best on top."""
+    return figure_of(sketch_parallel(info))
+
+
+def sketch_parallel(info: ParallelInfo) -> Sketch:
+    """What ``draw_parallel`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=460)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=460)
     texts = hover_texts(info.rows, info.objective)
     for rank in reversed(range(len(RANKS))):
         chosen = [index for index, other in enumerate(info.ranks) if other == rank]
@@ -112,10 +118,11 @@ def draw_parallel(info: ParallelInfo) -> Figure:
     if last >= 14:
         figure.update_layout(width=75 * (last + 2))
     figure.update_layout(legend={"traceorder": "reversed"})
-    return figure.update_yaxes(visible=False, range=[-MISSING_GAP - 0.06, 1.06])
+    figure.update_yaxes(visible=False, range=[-MISSING_GAP - 0.06, 1.06])
+    return figure
 
 
-def _add_lines(figure: Figure, info: ParallelInfo, chosen: list[int], rank: int, texts: list[str]) -> None:
+def _add_lines(figure: Sketch, info: ParallelInfo, chosen: list[int], rank: int, texts: list[str]) -> None:
     """The lines of some trials as one trace, with a gap between each and the next."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -125,7 +132,7 @@ def _add_lines(figure: Figure, info: ParallelInfo, chosen: list[int], rank: int,
         y += [*(round(float(height), 4) for height in info.heights[index]), None]
         rows += [info.shown[index]] * (len(info.axes) + 1)
     figure.add_trace(
-        graph_objects().Scatter(
+        scatter(
             x=x,
             y=y,
             customdata=rows,
@@ -140,7 +147,7 @@ def _add_lines(figure: Figure, info: ParallelInfo, chosen: list[int], rank: int,
     )
 
 
-def _add_axes(figure: Figure, info: ParallelInfo) -> None:
+def _add_axes(figure: Sketch, info: ParallelInfo) -> None:
     """Vertical lines with their ticks, and where trials without a value stand if there are any."""
     places: list[tuple[float, float, str]] = []
     for column, axis in enumerate(info.axes):
@@ -150,7 +157,7 @@ def _add_axes(figure: Figure, info: ParallelInfo) -> None:
         if (info.heights[:, column] < -MISSING_GAP / 2).any():
             places.append((column, -MISSING_GAP, axis.missing.label))
     figure.add_trace(
-        graph_objects().Scatter(
+        scatter(
             x=[column + 0.03 for column, _, _ in places],
             y=[height for _, height, _ in places],
             text=[escape(text) for _, _, text in places],

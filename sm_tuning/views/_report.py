@@ -17,16 +17,23 @@ from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.views import _facts as facts
 from sm_tuning.views._compact import Pool, to_script
-from sm_tuning.views._curves import curves_info, draw_curves, draw_train_validation, metrics_of, train_validation_info
+from sm_tuning.views._curves import (
+    curves_info,
+    metrics_of,
+    sketch_curves,
+    sketch_train_validation,
+    train_validation_info,
+)
 from sm_tuning.views._gather import Gathered, gather
-from sm_tuning.views._history import draw_edf, draw_history, edf_info, history_info
-from sm_tuning.views._importance import correlation_info, draw_correlation, draw_importance, importance_info
-from sm_tuning.views._machines import cost_info, draw_cost, draw_utilization, utilization_info
-from sm_tuning.views._parallel import draw_parallel, parallel_info
+from sm_tuning.views._history import edf_info, history_info, sketch_edf, sketch_history
+from sm_tuning.views._importance import correlation_info, importance_info, sketch_correlation, sketch_importance
+from sm_tuning.views._machines import cost_info, sketch_cost, sketch_utilization, utilization_info
+from sm_tuning.views._parallel import parallel_info, sketch_parallel
 from sm_tuning.views._rows import rows_of
-from sm_tuning.views._slice import contour_info, draw_contour, draw_slice, pairs, ranking, slice_info
-from sm_tuning.views._theme import Figure, graph_objects, plotly_module, template
-from sm_tuning.views._timeline import draw_timeline, timeline_info
+from sm_tuning.views._sketch import Sketch
+from sm_tuning.views._slice import contour_info, pairs, ranking, sketch_contour, sketch_slice, slice_info
+from sm_tuning.views._theme import graph_objects, plotly_module, template
+from sm_tuning.views._timeline import sketch_timeline, timeline_info
 
 #: More hyperparameters than this are not all sliced, only those that go most with the objective.
 MOST_SLICES = 12
@@ -39,7 +46,7 @@ class Option(NamedTuple):
     """One figure of a panel, and what it is called in the panel's choice."""
 
     label: str
-    figure: Figure
+    figure: Sketch
 
 
 class Section(NamedTuple):
@@ -138,12 +145,12 @@ def sections(found: Gathered) -> list[Section]:
 def _overview(found: Gathered) -> list[list[Option]]:
     trials, known = found.trials, found.known
     one = Option(
-        "one history" if found.chain else "history", draw_history(history_info(trials, known, chain=found.chain))
+        "one history" if found.chain else "history", sketch_history(history_info(trials, known, chain=found.chain))
     )
     options = [one]
     if found.chain:
-        options.append(Option("side by side", draw_history(history_info(trials, known))))
-    return [options, [Option("distribution", draw_edf(edf_info(trials, known)))]]
+        options.append(Option("side by side", sketch_history(history_info(trials, known))))
+    return [options, [Option("distribution", sketch_edf(edf_info(trials, known)))]]
 
 
 def _search(found: Gathered) -> list[list[Option]]:
@@ -151,21 +158,23 @@ def _search(found: Gathered) -> list[list[Option]]:
     order = ranking(trials, known)
     tuned = rows_of(trials).hyperparameters
     several = len(tuned) > MOST_SLICES
-    sliced = draw_slice(slice_info(trials, known, hyperparameters=order[:MOST_SLICES] if several else None))
+    sliced = sketch_slice(slice_info(trials, known, hyperparameters=order[:MOST_SLICES] if several else None))
     label = f"slices of {MOST_SLICES} of {len(tuned)}" if several else "slices"
     important = [
-        Option(name, draw_importance(importance_info(_of(trials, name), known, importance=found.importance.get(name))))
+        Option(
+            name, sketch_importance(importance_info(_of(trials, name), known, importance=found.importance.get(name)))
+        )
         for name in found.names
     ]
     contours = [
-        Option(f"{x} and {y}", draw_contour(contour_info(trials, known, x=x, y=y))) for x, y in pairs(trials, known)
+        Option(f"{x} and {y}", sketch_contour(contour_info(trials, known, x=x, y=y))) for x, y in pairs(trials, known)
     ]
     return [
-        [Option("parallel coordinates", draw_parallel(parallel_info(trials, known)))],
+        [Option("parallel coordinates", sketch_parallel(parallel_info(trials, known)))],
         [Option(label, sliced)],
         important,
-        contours or [Option("contour", draw_contour(contour_info(trials, known)))],
-        [Option("correlation", draw_correlation(correlation_info(trials, known)))],
+        contours or [Option("contour", sketch_contour(contour_info(trials, known)))],
+        [Option("correlation", sketch_correlation(correlation_info(trials, known)))],
     ]
 
 
@@ -180,30 +189,28 @@ def _training(found: Gathered) -> list[list[Option]]:
     trials, curves, known = found.trials, found.curves, found.known
     metrics = metrics_of(curves, known)[:MOST_METRICS]
     options = [
-        Option(f"{metric} by {by}", draw_curves(curves_info(trials, curves, known, metric=metric, by=by)))
+        Option(f"{metric} by {by}", sketch_curves(curves_info(trials, curves, known, metric=metric, by=by)))
         for metric in metrics
         for by in ("step", "time")
     ]
     return [
-        options or [Option("curves", draw_curves(curves_info(trials, curves, known)))],
-        [Option("train and validation", draw_train_validation(train_validation_info(trials, curves, known)))],
+        options or [Option("curves", sketch_curves(curves_info(trials, curves, known)))],
+        [Option("train and validation", sketch_train_validation(train_validation_info(trials, curves, known)))],
     ]
 
 
 def _machines(found: Gathered) -> list[list[Option]]:
     trials, known = found.trials, found.known
     return [
-        [Option("timeline", draw_timeline(timeline_info(trials, known)))],
-        [Option("utilization", draw_utilization(utilization_info(trials, found.utilization, known)))],
-        [Option("cost", draw_cost(cost_info(trials, found.cost, known)))],
+        [Option("timeline", sketch_timeline(timeline_info(trials, known)))],
+        [Option("utilization", sketch_utilization(utilization_info(trials, found.utilization, known)))],
+        [Option("cost", sketch_cost(cost_info(trials, found.cost, known)))],
     ]
 
 
-def _plain_figure(figure: Figure) -> dict[str, Any]:
-    """A figure as plain data without its template, which is that of the page's theme."""
-    plain: dict[str, Any] = figure.to_plotly_json()
-    plain["layout"].pop("template", None)
-    return {"data": plain["data"], "layout": plain["layout"]}
+def _plain_figure(figure: Sketch) -> dict[str, Any]:
+    """A figure as plain data; its template is that of the page's theme."""
+    return {"data": figure.data, "layout": figure.layout}
 
 
 def _advice(found: Gathered) -> list[dict[str, str]]:

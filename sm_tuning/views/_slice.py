@@ -14,18 +14,19 @@ from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array, Axis, axis_of
 from sm_tuning.views._history import hover_texts
 from sm_tuning.views._rows import Rows, axes_of, plural, read, why_none
+from sm_tuning.views._sketch import Grid, Sketch, contour
 from sm_tuning.views._theme import (
     RANKED,
     Figure,
+    Points,
     add_points,
     axis_layout,
     axis_values,
-    empty_figure,
+    empty_sketch,
     escape,
-    graph_objects,
+    figure_of,
     is_wide,
-    new_figure,
-    plotly_module,
+    new_sketch,
 )
 
 #: Points a side of a contour's grid.
@@ -106,25 +107,30 @@ def _chosen(rows: Rows, wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 def draw_slice(info: SliceInfo) -> Figure:
     """Draw ``slice_info``: one small plot a hyperparameter, all with the same vertical axis."""
+    return figure_of(sketch_slice(info))
+
+
+def sketch_slice(info: SliceInfo) -> Sketch:
+    """What ``draw_slice`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
+        return empty_sketch(info.title, info.note)
     wide = min(len(info.axes), 4 if len(info.axes) <= 12 else 6)
     high = -(-len(info.axes) // wide)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=130 + 230 * high)
-    grid = plotly_module("plotly.subplots").make_subplots(
-        rows=high, cols=wide, shared_yaxes=True, horizontal_spacing=0.09 / wide, vertical_spacing=0.3 / high
-    )
-    figure = grid.update_layout(figure.layout)
+    grid = Grid(high, wide, (0.09 / wide, 0.3 / high))
+    cells = len(info.axes)
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=140 + 240 * high, cells=cells, grid=grid)
     looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
     texts = hover_texts(info.rows, info.objective)
-    for index, axis in enumerate(info.axes):
-        at = (index // wide + 1, index % wide + 1)
-        x = axis_values(axis, info.places[index])
-        named = _named(looks, info.rows.values, index)
-        add_points(figure, x, info.rows.values, range(len(x)), looks, texts, at=at, legend=named)
-        figure.update_xaxes(**_with_missing(axis, info.places[index]), row=at[0], col=at[1])
     figure.update_yaxes(type="log" if info.is_log else "linear")
-    return figure.update_yaxes(title=escape(info.objective), col=1)
+    for cell, axis in enumerate(info.axes):
+        points = Points(axis_values(axis, info.places[cell]), info.rows.values, looks, texts)
+        add_points(figure, points, cell=cell, legend=_named(looks, info.rows.values, cell))
+        figure.update_xaxes(cell, **_with_missing(axis, info.places[cell]))
+        if cell:
+            figure.update_yaxes(cell, matches="y", showticklabels=cell % wide == 0)
+        if cell % wide == 0:
+            figure.update_yaxes(cell, title=escape(info.objective))
+    return figure
 
 
 def _named(looks: Sequence[tuple[str, bool]], values: Array, index: int) -> bool:
@@ -290,12 +296,17 @@ def pairs(trials: pd.DataFrame, known: About | None = None) -> list[tuple[str, s
 
 def draw_contour(info: ContourInfo) -> Figure:
     """Draw ``contour_info``: the surface, the trials on it, and what failed."""
+    return figure_of(sketch_contour(info))
+
+
+def sketch_contour(info: ContourInfo) -> Sketch:
+    """What ``draw_contour`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=460)
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=460)
     scale = list(RANKED) if not info.maximize else list(RANKED)[::-1]
     figure.add_trace(
-        graph_objects().Contour(
+        contour(
             x=axis_values(info.axes[0], info.grid_x).tolist(),
             y=axis_values(info.axes[1], info.grid_y).tolist(),
             z=np.round(info.surface, 8).tolist(),
@@ -310,7 +321,7 @@ def draw_contour(info: ContourInfo) -> Figure:
     looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
     texts = hover_texts(info.rows, info.objective)
     x, y = axis_values(info.axes[0], info.x), axis_values(info.axes[1], info.y)
-    add_points(figure, x, y, range(len(x)), looks, texts)
-    figure.update_traces(marker={"line": {"color": "#ffffff", "width": 1}}, selector={"mode": "markers"})
+    add_points(figure, Points(x, y, looks, texts), outlined=True)
     figure.update_xaxes(**axis_layout(info.axes[0]))
-    return figure.update_yaxes(**axis_layout(info.axes[1]))
+    figure.update_yaxes(**axis_layout(info.axes[1]))
+    return figure

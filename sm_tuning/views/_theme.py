@@ -9,13 +9,14 @@ from __future__ import annotations
 import html
 import importlib
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning.views._axis import Array, Axis
 from sm_tuning.views._rows import STATES
+from sm_tuning.views._sketch import Grid, Sketch, scatter
 
 #: A ``plotly.graph_objects.Figure``; plotly has no types, and is imported only when something is drawn.
 Figure: TypeAlias = Any
@@ -95,75 +96,95 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=False).replace("\n", "<br>")
 
 
-def empty_figure(title: str, note: str) -> Figure:
+def figure_of(sketch: Sketch) -> Figure:
+    """A sketch as a plotly figure in the light theme, every setting checked."""
+    return graph_objects().Figure({"data": sketch.data, "layout": {**sketch.layout, "template": template("light")}})
+
+
+def empty_sketch(title: str, note: str) -> Sketch:
     """A figure that says why there is nothing to see."""
-    figure = new_figure(title, height=220)
+    figure = new_sketch(title, height=200)
     figure.add_annotation(text=escape(note), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
 
 
-def new_figure(title: str, *, subtitle: str = "", height: int = 420) -> Figure:
-    """A figure without traces in the light theme.
+def new_sketch(
+    title: str, *, subtitle: str = "", height: int = 420, cells: int = 1, grid: Grid | None = None
+) -> Sketch:
+    """A figure without traces.
 
     Args:
         title: what is seen; plain text.
         subtitle: a second, smaller line; plain text.
         height: in pixels.
+        cells: how many plots it has.
+        grid: where they are.
     """
-    figure = graph_objects().Figure()
     line = f"<br><sub>{escape(subtitle)}</sub>" if subtitle else ""
-    figure.update_layout(
-        title={"text": f"{escape(title)}{line}"},
-        height=height,
-        margin={"l": 60, "r": 24, "t": 84, "b": 56},
-        hovermode="closest",
-    )
-    return themed(figure, "light")
+    layout = {
+        "title": {"text": f"{escape(title)}{line}"},
+        "height": height,
+        "margin": {"l": 60, "r": 24, "t": 84, "b": 56},
+        "hovermode": "closest",
+    }
+    return Sketch(layout, cells, grid)
 
 
-def add_points(
-    figure: Figure,
-    x: Array,
-    y: Array,
-    rows: Sequence[int],
-    looks: Sequence[tuple[str, bool]],
-    texts: Sequence[str],
-    *,
-    at: tuple[int, int] | None = None,
-    legend: bool = True,
-) -> None:
+class Points(NamedTuple):
+    """Trials as points, each of the frame's rows in its order.
+
+    Attributes:
+        x: places; where x or y is nan there is no point.
+        y: places.
+        looks: for each its state, and whether it is a best trial.
+        texts: what hovering over each shows; escaped.
+    """
+
+    x: Array
+    y: Array
+    looks: Sequence[tuple[str, bool]]
+    texts: Sequence[str]
+
+
+def add_points(figure: Sketch, points: Points, *, cell: int = 0, legend: bool = True, outlined: bool = False) -> None:
     """Add trials as points, one trace a state, the best ones as stars on top.
+
+    ``customdata`` holds each point's row in the frame, by which plots and table are linked.
 
     Args:
         figure: gets the traces.
-        x: places; where x or y is nan there is no point.
-        y: places.
-        rows: for each point its trial's row in the frame, by which plots and table are linked.
-        looks: for each point its state, and whether it is a best trial.
-        texts: for each point what hovering shows; already escaped.
-        at: row and column of a subplot.
+        points: the trials.
+        cell: the cell they go to.
         legend: whether the states are named in the legend.
+        outlined: whether each has a white outline, to stand out from a surface.
     """
-    go = graph_objects()
-    seen = np.isfinite(x) & np.isfinite(y)
+    seen = np.isfinite(points.x) & np.isfinite(points.y)
     for look in [*((state, False) for state in STATES), *((state, True) for state in STATES)]:
-        chosen = [int(index) for index in np.flatnonzero(seen) if looks[int(index)] == look]
+        chosen = [int(row) for row in np.flatnonzero(seen) if points.looks[int(row)] == look]
         if not chosen:
             continue
-        trace = go.Scatter(
-            x=[float(x[index]) for index in chosen],
-            y=[float(y[index]) for index in chosen],
-            customdata=[rows[index] for index in chosen],
-            text=[texts[index] for index in chosen],
+        name = "best" if look[1] else look[0]
+        trace = scatter(
+            x=[short(points.x[row]) for row in chosen],
+            y=[short(points.y[row]) for row in chosen],
+            customdata=chosen,
+            text=[points.texts[row] for row in chosen],
             hovertemplate="%{text}<extra></extra>",
             mode="markers",
-            name="best" if look[1] else look[0],
-            legendgroup="best" if look[1] else look[0],
+            name=name,
+            legendgroup=name,
             showlegend=legend,
-            marker=_marker(*look),
+            marker={**_marker(*look), **({"line": {"color": "#ffffff", "width": 1}} if outlined else {})},
             meta={"link": "points"},
         )
-        figure.add_trace(trace, *(at or ()))
+        figure.add_trace(trace, cell)
+
+
+def short(value: float) -> float:
+    """A number in seven digits, as plots need no more."""
+    return float(f"{value:.7g}")
 
 
 def _marker(state: str, best: bool) -> dict[str, Any]:

@@ -14,16 +14,8 @@ from sm_tuning.views._axis import Array
 from sm_tuning.views._curves import unit_of
 from sm_tuning.views._history import hover_texts
 from sm_tuning.views._rows import STATES, Rows, plural, read
-from sm_tuning.views._theme import (
-    GREEN,
-    NEUTRAL,
-    STATE_COLOURS,
-    Figure,
-    empty_figure,
-    escape,
-    graph_objects,
-    new_figure,
-)
+from sm_tuning.views._sketch import Sketch, bar
+from sm_tuning.views._theme import GREEN, NEUTRAL, STATE_COLOURS, Figure, empty_sketch, escape, figure_of, new_sketch
 
 
 class TimelineInfo(NamedTuple):
@@ -135,9 +127,14 @@ def _idle(start: Array, seconds: Array, slot: tuple[int, ...], count: int) -> tu
 
 def draw_timeline(info: TimelineInfo) -> Figure:
     """Draw ``timeline_info``: a bar a trial, in rows of slots, with idle time hollow."""
+    return figure_of(sketch_timeline(info))
+
+
+def sketch_timeline(info: TimelineInfo) -> Sketch:
+    """What ``draw_timeline`` draws, as plain data."""
     if info.note:
-        return empty_figure(info.title, info.note)
-    figure = new_figure(info.title, subtitle=info.subtitle, height=min(900, 190 + 34 * len(info.slots)))
+        return empty_sketch(info.title, info.note)
+    figure = new_sketch(info.title, subtitle=info.subtitle, height=min(900, 190 + 34 * len(info.slots)))
     span = float(np.nanmax(info.start + info.seconds))
     unit, factor = unit_of(span)
     texts = hover_texts(info.rows, info.objective)
@@ -147,7 +144,7 @@ def draw_timeline(info: TimelineInfo) -> Figure:
         _add_bars(figure, info, [row for row in chosen if info.rows.is_best[row]], "best", texts, factor)
     if info.idle:
         figure.add_trace(
-            graph_objects().Bar(
+            bar(
                 base=[begin / factor for _, begin, _ in info.idle],
                 x=[gap / factor for _, _, gap in info.idle],
                 y=[slot for slot, _, _ in info.idle],
@@ -162,18 +159,18 @@ def draw_timeline(info: TimelineInfo) -> Figure:
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title=f"{unit} since {origin}", zeroline=False)
     names = [escape(name) for name in info.slots]
-    return figure.update_yaxes(
-        title="slot", tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False
-    )
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
+    figure.update_yaxes(title="slot", autorange="reversed", showgrid=False)
+    return figure
 
 
 def _add_bars(
-    figure: Figure, info: TimelineInfo, chosen: list[int], name: str, texts: list[str], factor: float
+    figure: Sketch, info: TimelineInfo, chosen: list[int], name: str, texts: list[str], factor: float
 ) -> None:
     if not chosen:
         return
     figure.add_trace(
-        graph_objects().Bar(
+        bar(
             base=[float(info.start[row]) / factor for row in chosen],
             x=[max(float(info.seconds[row]) / factor, 1e-9) for row in chosen],
             y=[info.slot[row] for row in chosen],

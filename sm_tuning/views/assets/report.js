@@ -192,7 +192,7 @@
   const search = document.getElementById("search");
   const filters = columns.map(() => "");
   const PAGE = 200;
-  let sorting = { column: -1, down: false };
+  let sorting = { ...data.table.sort, set: true };
   let limit = PAGE;
 
   function make(tag, parent, text) {
@@ -208,7 +208,7 @@
     make("th", line, "");
     ["trial", ...columns.map((column) => column.name)].forEach((name, index) => {
       const cell = make("th", line);
-      cell.setAttribute("aria-sort", "none");
+      cell.setAttribute("aria-sort", index - 1 === sorting.column ? (sorting.down ? "descending" : "ascending") : "none");
       cell.scope = "col";
       const button = make("button", cell, name);
       button.type = "button";
