@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,50 +43,46 @@ def log_h(z: Array) -> Array:
     return out
 
 
-def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
+def log_expected_improvement(mean: Array, std: Array, best: Array) -> Array:
     """The logarithm of the expected improvement below ``best``, for a minimisation."""
     std = np.maximum(std, _SMALLEST_STD)
     return np.asarray(np.log(std) + log_h((best - mean) / std))
 
 
 class Model(Protocol):
-    """What the acquisition needs of a surrogate."""
+    """What the acquisition needs of a surrogate, which may hold several equally likely versions of its data."""
 
     def at(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation at each row."""
+        """Means, shape (rows, versions) or (rows,), and the standard deviation at each row."""
 
-    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, float, Array, Array]:
-        """Mean, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
+    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[Array, float, Array, Array]:
+        """Means, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
 
 
 @dataclass(frozen=True)
 class Belief:
-    """Models that each could be the truth, with the lowest cost that each is to improve upon."""
+    """A model, with the lowest cost that each of its versions is to improve upon."""
 
-    models: Sequence[Model]
-    bests: Sequence[float]
+    model: Model
+    bests: Array
 
     def score(self, rows: Array) -> Array:
-        """The logarithm of the expected improvement at each row, the expectation taken over the models too."""
-        every = [log_expected_improvement(*m.at(rows), b) for m, b in zip(self.models, self.bests, strict=True)]
-        return np.asarray(logsumexp(every, axis=0) - math.log(len(every)))
+        """The logarithm of the expected improvement at each row, the expectation taken over the versions too."""
+        mean, std = self.model.at(rows)
+        every = log_expected_improvement(mean.reshape(len(rows), -1), std[:, None], self.bests)
+        return np.asarray(logsumexp(every, axis=1) - math.log(len(self.bests)))
 
     def score_and_slope(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, Array]:
         """The same at one row, and its slope along the ``free`` columns."""
-        pairs = [_log_improvement(m, b, row, free) for m, b in zip(self.models, self.bests, strict=True)]
-        values = np.array([value for value, _ in pairs])
-        total = float(logsumexp(values))
-        return total - math.log(len(pairs)), np.exp(values - total) @ np.array([slope for _, slope in pairs])
-
-
-def _log_improvement(model: Model, best: float, row: Array, free: NDArray[np.bool_]) -> tuple[float, Array]:
-    mean, std, d_mean, d_std = model.gradient_at(row, free)
-    std = max(std, _SMALLEST_STD)
-    z = (best - mean) / std
-    log_of_h = float(log_h(np.array([z]))[0])
-    cdf_by_h = math.exp(min(float(log_ndtr(z)) - log_of_h, 700.0))
-    d_z = (-d_mean - z * d_std) / std
-    return math.log(std) + log_of_h, d_std / std + cdf_by_h * d_z
+        mean, std, d_mean, d_std = self.model.gradient_at(row, free)
+        std = max(std, _SMALLEST_STD)
+        z = (self.bests - np.atleast_1d(mean)) / std
+        log_of_h = log_h(z)
+        cdf_by_h = np.exp(np.minimum(log_ndtr(z) - log_of_h, 700.0))
+        weight = np.exp(log_of_h - log_of_h.max())
+        d_z = (-d_mean.reshape(len(d_std), -1) - d_std[:, None] * z) / std
+        score = math.log(std) + float(log_of_h.max()) + math.log(weight.mean())
+        return score, d_std / std + d_z @ (weight * cdf_by_h) / weight.sum()
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class Search:
     starts: int = 4
     rounds: int = 2
     iterations: int = 20
-    fantasies: int = 4
+    fantasies: int = 10
 
 
 def maximise(

@@ -19,6 +19,8 @@ from sm_tuning.local.strategies._strategy import NeverStops, entropy
 from sm_tuning.local.strategies._surrogate import Evidence
 from sm_tuning.local.strategies._transfer import FEWEST, Transfer
 
+_MOST_INHERITED = 200
+
 
 class BayesianSearch(NeverStops):
     """Suggests where the model expects the largest improvement.
@@ -45,7 +47,7 @@ class BayesianSearch(NeverStops):
         self._search = search or Search()
         same = [t for parent in parents if not parent.transfer for t in parent.trials]
         self._known = space.seen(t.hyperparameters for t in same)
-        self._inherited = inherit(self._encoder, same, self._sign)
+        self._inherited = inherit(self._encoder, same, self._sign).thinned(_MOST_INHERITED)
         others = [inherit(self._encoder, parent.trials, self._sign) for parent in parents if parent.transfer]
         self._transfer = Transfer(self._encoder, [other for other in others if len(other) >= FEWEST])
 
@@ -63,7 +65,7 @@ class BayesianSearch(NeverStops):
 
     @property
     def _initial(self) -> int:
-        return min(max(4, round(1.5 * len(self._space.dimensions))), 12)
+        return min(max(4, len(self._space.dimensions) + 1), 8)
 
     def _filling(self, n: int, seen: set[Point]) -> Point:
         """The n-th point of a design that fills the space, or a random one where that point is taken."""

@@ -40,7 +40,7 @@ class Data:
 
     Attributes:
         x: rows on the unit box; with ``tasks``, a last column holds the task of each.
-        y: one standardised value a row.
+        y: one standardised value a row; a posterior takes several versions of them too, one a column.
         categorical: which columns hold indices; says nothing of the tasks' column.
         tasks: whether there is a column of tasks.
     """
@@ -163,12 +163,12 @@ class Posterior:
         variance = self._h.variance - np.einsum("ij,ij->j", half, half)
         return cross.T @ self._alpha, np.sqrt(np.maximum(variance, 1e-18))
 
-    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, float, Array, Array]:
+    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[Array, float, Array, Array]:
         """Mean, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
         cross, slopes = self._kernel.slopes(row, self._x, free)
         solved = cho_solve((self._lower, True), cross, check_finite=False)
         std = math.sqrt(max(self._h.variance - float(cross @ solved), 1e-18))
-        return float(cross @ self._alpha), std, slopes @ self._alpha, -(slopes @ solved) / std
+        return cross @ self._alpha, std, slopes @ self._alpha, -(slopes @ solved) / std
 
     def left_out(self) -> Array:
         """What the process would say of each observation if it had not seen it (Rasmussen and Williams, 5.12)."""

@@ -91,7 +91,8 @@ class Kernel:
     def slopes(self, row: Array, others: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
         """Covariance of one row with others, and its slopes along the row's ``free`` columns, one line a column."""
         width = len(self.categorical)
-        gaps = np.stack([self._gap(row[j : j + 1], others[:, j], j)[0] for j in range(width)])
+        gaps = (row[:width] - others[:, :width]).T.copy()
+        gaps[self.categorical] = gaps[self.categorical] != 0.0
         squared = gaps * gaps
         joint, factor = matern(self.h.scales**-2.0 @ squared, self.h.signal)
         own, own_factor = matern(squared / self.h.own_scales[:, None] ** 2, self.h.additive / width)

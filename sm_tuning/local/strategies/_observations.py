@@ -29,9 +29,10 @@ class Observations:
     def __len__(self) -> int:
         return len(self.costs)
 
-    def head(self, count: int) -> Observations:
-        """The first so many ended ones."""
-        return Observations(self.rows[:count], self.costs[:count], self.pending)
+    def thinned(self, count: int) -> Observations:
+        """At most so many of the ended ones: the best, and an even spread over the rest."""
+        chosen = spread_of(self.costs, count)
+        return Observations(self.rows[chosen], self.costs[chosen], self.pending)
 
 
 def observe(encoder: Encoder, trials: Iterable[Trial], sign: float) -> Observations:

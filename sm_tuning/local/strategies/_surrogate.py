@@ -48,7 +48,7 @@ class Evidence:
         return Posterior(self._data(self.rows, self.costs), self.hyperparameters)
 
     def believe(self, pending: Array, fantasies: int, rng: np.random.Generator) -> Belief:
-        """The model, or several where trials are pending: in each they have ended as it might be.
+        """The model; where trials are pending, in several versions: in each they have ended as it might be.
 
         Drawing ends of the pending trials keeps parallel suggestions apart, as their mean would, and also says
         that any of them may turn out the new best (Snoek, Larochelle and Adams, "Practical Bayesian optimization",
@@ -58,12 +58,12 @@ class Evidence:
         if not np.isfinite(best):
             best = float(self.posterior.at(self.rows)[0].min())
         if not len(pending):
-            return Belief([self._seen(self.posterior)], [best])
+            return Belief(self._seen(self.posterior), np.array([best]))
         ends = self.posterior.samples(self._tasked(pending), fantasies, rng)
         rows = np.concatenate([self.rows, self._tasked(pending)])
-        datas = [self._data(rows, np.concatenate([self.costs, end])) for end in ends]
-        models = [Posterior(data, self.hyperparameters) for data in datas]
-        return Belief([self._seen(model) for model in models], [min(best, float(end.min())) for end in ends])
+        versions = np.concatenate([np.repeat(self.costs[:, None], fantasies, axis=1), ends.T])
+        imagined = Posterior(self._data(rows, versions), self.hyperparameters)
+        return Belief(self._seen(imagined), np.minimum(best, ends.min(axis=1)))
 
     def _data(self, rows: Array, costs: Array) -> Data:
         return Data(rows, costs, self.categorical, self.tasks)
@@ -82,11 +82,11 @@ class OneTask:
         self._posterior = posterior
 
     def at(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation at each row."""
+        """Means and standard deviation at each row."""
         return self._posterior.at(with_task(rows, 0))
 
-    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[float, float, Array, Array]:
-        """Mean, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
+    def gradient_at(self, row: Array, free: NDArray[np.bool_]) -> tuple[Array, float, Array, Array]:
+        """Means, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
         return self._posterior.gradient_at(np.append(row, 0.0), free)
 
 
