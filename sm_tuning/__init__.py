@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sm_tuning import local
+    from sm_tuning import local, views
     from sm_tuning._errors import (
         AccessDeniedError,
         CredentialsError,
@@ -108,6 +108,7 @@ __all__ = [
     "load",
     "local",
     "schema",
+    "views",
 ]
 
 _ROOMS = {
@@ -144,8 +145,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("sm-tuning")
-    if name == "local":
-        return importlib.import_module("sm_tuning.local")
+    if name in ("local", "views"):
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, '_errors')}"), name)

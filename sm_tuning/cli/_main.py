@@ -28,6 +28,8 @@ COMMANDS = {
     "errors": Entry(f"{_HERE}._frames:errors", "Why trials failed."),
     "utilization": Entry(f"{_HERE}._frames:utilization", "How busy the machines were."),
     "cost": Entry(f"{_HERE}._frames:cost", "What the trials cost."),
+    "report": Entry(f"{_HERE}._look:report", "Write everything about tuning jobs to one HTML file."),
+    "compare": Entry(f"{_HERE}._look:compare", "Tuning jobs beside each other, one row each."),
     "advise": Entry(f"{_HERE}._advise:advise", "What to change in the next tuning job."),
     "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
     "gate": Entry(f"{_HERE}._gate:gate", "Fail a pipeline when the best model is not good enough."),

@@ -13,7 +13,7 @@ from sm_tuning import jobs, results
 from sm_tuning._errors import ServiceError
 from sm_tuning.aws import Aws
 from sm_tuning.views._about import About, about
-from sm_tuning.views._gather import parents_of
+from sm_tuning.views._gather import Prices, parents_of
 from sm_tuning.views._rows import rows_of
 
 COMPARISON: Mapping[str, str] = {
@@ -36,12 +36,13 @@ COMPARISON: Mapping[str, str] = {
 }
 
 
-def compare(aws: Aws, names: Sequence[str]) -> pd.DataFrame:
+def compare(aws: Aws, names: Sequence[str], *, prices: Prices | None = None) -> pd.DataFrame:
     """What each tuning job reached, and what it took.
 
     Args:
         aws: the connection.
         names: the tuning jobs; they need not have the same objective.
+        prices: as for ``results.cost``.
 
     Returns:
         One row a job. ``TrialsToBest`` is how many trials had ended when the best one had; ``Cost`` is in US dollars,
@@ -52,17 +53,17 @@ def compare(aws: Aws, names: Sequence[str]) -> pd.DataFrame:
     """
     names = list(dict.fromkeys(names))
     trials = results.trials(aws, names)
-    costs = _costs(aws, names)
+    costs = _costs(aws, names, prices)
     found = [_row(jobs.describe(aws, name), trials[trials["TuningJobName"] == name], costs) for name in names]
     return pd.DataFrame(
         {name: pd.Series([row[name] for row in found], dtype=kind) for name, kind in COMPARISON.items()}
     )
 
 
-def _costs(aws: Aws, names: Sequence[str]) -> Mapping[str, float]:
+def _costs(aws: Aws, names: Sequence[str], prices: Prices | None) -> Mapping[str, float]:
     """The cost of each trial; none when AWS tells no prices, which then is a warning."""
     try:
-        frame = results.cost(aws, names)
+        frame = results.cost(aws, names, prices=prices)
     except ServiceError as error:
         warnings.warn(f"costs are not known: {error}", results.ResultsWarning, stacklevel=3)
         return {}

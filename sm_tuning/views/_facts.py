@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from sm_tuning import jobs
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import MASK, is_secret, redacted, secrets_in
 from sm_tuning.request import from_description
@@ -217,8 +218,9 @@ def failures(found: Gathered) -> list[Failure]:
 def spec_text(found: Gathered, name: str) -> str:
     """The job's spec as YAML, with secrets masked; a comment that says why when a spec cannot express it."""
     description = found.descriptions[name]
+    tags = {key: value for key, value in found.tags.get(name, {}).items() if key != jobs.SPEC_HASH_TAG}
     try:
-        spec = from_description(description, tags=dict(found.tags.get(name, {})))
+        spec = from_description(description, tags=tags)
     except SpecError as error:
         return "".join(f"# {line}\n" for line in f"A spec cannot express this job:\n{error}".splitlines())
     return yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)

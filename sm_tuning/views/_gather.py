@@ -5,6 +5,7 @@ What AWS withholds, or what is not installed, leaves an empty frame and a note: 
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from sm_tuning._errors import MissingExtraError, ServiceError
 from sm_tuning.aws import Aws
 from sm_tuning.results import analysis
 from sm_tuning.views._about import About, about
+
+#: Dollars an hour by instance type, or a YAML, JSON or CSV file of them.
+Prices = Mapping[str, float] | str | os.PathLike[str]
 
 
 class Gathered(NamedTuple):
@@ -53,12 +57,13 @@ class Gathered(NamedTuple):
     notes: tuple[str, ...]
 
 
-def gather(aws: Aws, names: Sequence[str]) -> Gathered:
+def gather(aws: Aws, names: Sequence[str], *, prices: Prices | None = None) -> Gathered:
     """Read everything.
 
     Args:
         aws: the connection.
         names: the tuning jobs.
+        prices: as for ``results.cost``.
 
     Raises:
         JobNotFoundError: there is no such tuning job.
@@ -69,7 +74,7 @@ def gather(aws: Aws, names: Sequence[str]) -> Gathered:
     descriptions = {name: jobs.describe(aws, name) for name in names}
     known = about(*descriptions.values())
     with _noted(notes):
-        trials, curves, utilization, cost, errors = _frames(aws, names, notes)
+        trials, curves, utilization, cost, errors = _frames(aws, names, notes, prices)
         ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
         for name in ancestors:
             descriptions[name] = jobs.describe(aws, name)
@@ -101,13 +106,13 @@ def gather(aws: Aws, names: Sequence[str]) -> Gathered:
     )
 
 
-def _frames(aws: Aws, names: Sequence[str], notes: list[str]) -> tuple[pd.DataFrame, ...]:
+def _frames(aws: Aws, names: Sequence[str], notes: list[str], prices: Prices | None) -> tuple[pd.DataFrame, ...]:
     """Trials, curves, utilization, cost and errors; only without trials there is nothing to show."""
     return (
         results.trials(aws, names, include_parents=True),
         _or_empty(notes, results.CURVES, lambda: results.curves(aws, names)),
         _or_empty(notes, results.UTILIZATION, lambda: results.utilization(aws, names)),
-        _or_empty(notes, results.COST, lambda: results.cost(aws, names)),
+        _or_empty(notes, results.COST, lambda: results.cost(aws, names, prices=prices)),
         _or_empty(notes, results.ERRORS, lambda: results.errors(aws, names)),
     )
 

@@ -24,7 +24,7 @@ from sm_tuning.views._curves import (
     sketch_train_validation,
     train_validation_info,
 )
-from sm_tuning.views._gather import Gathered, gather
+from sm_tuning.views._gather import Gathered, Prices, gather
 from sm_tuning.views._history import edf_info, history_info, sketch_edf, sketch_history
 from sm_tuning.views._importance import correlation_info, importance_info, sketch_correlation, sketch_importance
 from sm_tuning.views._machines import cost_info, sketch_cost, sketch_utilization, utilization_info
@@ -57,13 +57,14 @@ class Section(NamedTuple):
     panels: list[list[Option]]
 
 
-def report(aws: Aws, names: Sequence[str], path: str | os.PathLike[str]) -> Path:
+def report(aws: Aws, names: Sequence[str], path: str | os.PathLike[str], *, prices: Prices | None = None) -> Path:
     """Write the report of one tuning job, or of several side by side; jobs that they were started from are included.
 
     Args:
         aws: the connection.
         names: the tuning jobs.
         path: the HTML file to write.
+        prices: as for ``results.cost``.
 
     Raises:
         SpecError: the file cannot be written, or some of the jobs maximize and some minimize.
@@ -75,7 +76,7 @@ def report(aws: Aws, names: Sequence[str], path: str | os.PathLike[str]) -> Path
         raise SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
     graph_objects()
     _environment()
-    page = render(gather(aws, names))
+    page = render(gather(aws, names, prices=prices))
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(page, encoding="utf-8", newline="\n")

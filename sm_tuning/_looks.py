@@ -1,0 +1,62 @@
+"""How a tuning job's handle shows itself, each method one call into ``views``."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sm_tuning.aws import Aws
+
+if TYPE_CHECKING:
+    from sm_tuning.views import Figure
+
+
+class Looks(ABC):
+    """The part of ``TuningJob`` that draws."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the job."""
+
+    @property
+    @abstractmethod
+    def aws(self) -> Aws:
+        """The connection."""
+
+    def plot(self, kind: str = "history", **options: Any) -> Figure:
+        """Draw the job as a plotly figure; needs ``report``. ``views.save`` writes it as HTML, PNG or SVG.
+
+        Args:
+            kind: contour, correlation, cost, curves, edf, history, importance, parallel, slice, timeline,
+                train_validation or utilization.
+            **options: ``theme="dark"``, and those of the function of that name in ``views``, such as ``metric=`` and
+                ``by="time"`` for curves.
+
+        Raises:
+            SpecError: there is no such plot, or no such option of it.
+            MissingExtraError: plotly is not installed.
+        """
+        from sm_tuning import views  # noqa: PLC0415  (pandas loads when there is something to show)
+
+        return views.plot(self.aws, [self.name], kind, **options)
+
+    def report(
+        self, path: str | os.PathLike[str], *, prices: Mapping[str, float] | str | os.PathLike[str] | None = None
+    ) -> Path:
+        """Write everything about the job to one HTML file that opens without a network; needs ``report``.
+
+        Args:
+            path: the file.
+            prices: as for ``cost``.
+
+        Raises:
+            SpecError: the file cannot be written, or the prices cannot be read.
+            MissingExtraError: plotly or jinja2 is not installed.
+        """
+        from sm_tuning import views  # noqa: PLC0415
+
+        return views.report(self.aws, [self.name], path, prices=prices)
