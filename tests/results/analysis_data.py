@@ -38,6 +38,8 @@ def spaced(range_: ParameterRange, places: Any) -> Any:
     low, high = range_.min_value, range_.max_value
     if range_.scaling_type == "Logarithmic":
         return low * (high / low) ** places
+    if range_.scaling_type == "ReverseLogarithmic":
+        return 1 - (1 - low) * ((1 - high) / (1 - low)) ** places
     values = low + places * (high - low)
     return values if isinstance(range_, ContinuousParameter) else np.round(values).astype(int)
 

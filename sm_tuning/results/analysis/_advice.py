@@ -36,7 +36,7 @@ def advice(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, *, seed: in
       less than 8 % (``Importance`` and ``ForestImportance``), with 95 % certainty; no line or parabola through the
       objective's ranks (``shapes``) says otherwise by 2.5 standard errors; and another one explains 20 % or more. At
       most five, which is what a warm start allows. From 20 trials on.
-    - ``drop_value``: a categorical value was tried five times or more and always ended in the worst third.
+    - ``drop_value``: a categorical value was tried eight times or more and always ended in the worse half.
     - ``log_scale``: a positive range over a factor of 100 or more is searched linearly, and the best do not all lie
       in its top decade.
     - ``parallelism``: a Bayesian search in fewer than five rounds (jobs over jobs at once).
