@@ -63,7 +63,6 @@ XGBOOST_METRICS = frozenset(
 def rule_problems(tuning: Tuning) -> Iterator[Finding]:
     """Rules over the spec."""
     yield from _together(tuning)
-    yield from _parents(tuning)
     for name, definition in tuning.definitions:
         yield from _channels(name, definition)
         yield from _tags(name, definition)
@@ -95,14 +94,6 @@ def _together(tuning: Tuning) -> Iterator[Finding]:
     if len(set(types.values())) > 1:
         message = f"the objectives of all estimators must have one objective_type to be compared, but they are {types}"
         yield Finding("objective-types", "error", "estimators", message, "give all the same objective_type")
-
-
-def _parents(tuning: Tuning) -> Iterator[Finding]:
-    """Names of jobs are compared without case [API Reference, CreateHyperParameterTuningJob]."""
-    parents = tuning.warm_start.parents if tuning.warm_start else ()
-    if len({parent.lower() for parent in parents}) < len(parents):
-        message = f"each parent may be named once, but they are {list(parents)}"
-        yield Finding("warm-start-twice", "error", "warm_start.parents", message, "name each parent once")
 
 
 def _channels(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:

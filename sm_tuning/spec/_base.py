@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, core_schema
 
 from sm_tuning._errors import SpecError
+from sm_tuning._masking import is_secret
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -156,4 +157,6 @@ def _sentence(detail: dict[str, Any]) -> str:
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     message = detail["msg"]
+    if any(is_secret(str(part), detail["input"]) for part in detail["loc"]):
+        return f"{message[0].lower()}{message[1:]}, but its value, which looks like a secret, is not"
     return f"{message[0].lower()}{message[1:]}, but got {detail['input']!r}"
