@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning.results._facts import Job
+from sm_tuning.results._schema import TIME
 
 #: The folder of the cache; an empty value turns it off.
 CACHE_VARIABLE = "SM_TUNING_CACHE_DIR"
@@ -60,7 +61,10 @@ class Cache:
         try:
             table = pq.read_table(path)
             trials = json.loads(table.schema.metadata[_META])
-            frame = table.to_pandas(ignore_metadata=True).astype(dict(dtypes))
+            frame = table.to_pandas(ignore_metadata=True)
+            for name in (name for name, dtype in dtypes.items() if dtype == TIME):
+                frame[name] = frame[name].dt.tz_localize("UTC")
+            frame = frame.astype(dict(dtypes))
             os.utime(path)
         except FileNotFoundError:
             return None
@@ -74,7 +78,8 @@ class Cache:
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
-        table = pa.Table.from_pandas(frame, preserve_index=False)
+        times = {name: frame[name].dt.tz_convert(None) for name in frame if str(frame[name].dtype) == TIME}
+        table = pa.Table.from_pandas(frame.assign(**times), preserve_index=False)
         table = table.replace_schema_metadata({_META: json.dumps(sorted(trials))})
         path = self._path(key)
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")

@@ -47,6 +47,7 @@ class FakeSageMaker:
         self.unsearchable: set[str] = set()  # trials that the index of Search has not yet
         self.outdated: set[str] = set()  # trials that it has as they were while they ran
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.products: list[dict[str, Any]] = []  # of the Price List
         self.log_pages: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     def put(self, name: str, trials: list[dict[str, Any]], **changes: Any) -> None:
@@ -57,6 +58,7 @@ class FakeSageMaker:
     def register(self, session: boto3.Session) -> None:
         session.events.register("before-send.sagemaker", self._answer)
         session.events.register("before-send.cloudwatch-logs", self._answer_logs)
+        session.events.register("before-send.pricing", self._answer)
 
     def _answer(self, request: Any, **_: Any) -> AWSResponse:
         operation = _text(request.headers["X-Amz-Target"]).split(".")[1]
@@ -69,7 +71,7 @@ class FakeSageMaker:
         self.asked.append((operation, body))
         if operation != "FilterLogEvents" or self.log_pages is None:
             return None
-        return _response(200, self.log_pages(body))
+        return answer(200, self.log_pages(body))
 
     def _respond(self, operation: str, body: dict[str, Any]) -> AWSResponse:
         self.calls[operation] += 1
@@ -77,9 +79,9 @@ class FakeSageMaker:
         try:
             if operation in self.refusals:
                 raise self.refusals[operation]
-            return _response(200, getattr(self, operation)(body))
+            return answer(200, getattr(self, operation)(body))
         except RefusalError as refusal:
-            return _response(refusal.status, {"__type": refusal.code, "message": refusal.message})
+            return answer(refusal.status, {"__type": refusal.code, "message": refusal.message})
 
     def DescribeHyperParameterTuningJob(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return self._job(body)
@@ -120,6 +122,9 @@ class FakeSageMaker:
                     return _public(trial)
         raise RefusalError("ValidationException", "Requested resource not found.")
 
+    def GetProducts(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"PriceList": [json.dumps(product) for product in self.products]}
+
     def _page(self, member: str, items: list[Any], body: dict[str, Any]) -> dict[str, Any]:
         size = min(body.get("MaxResults", 10), self.page_size)
         first = int(body.get("NextToken", "at-0")[3:])
@@ -157,7 +162,7 @@ def _text(header: str | bytes) -> str:
     return header.decode() if isinstance(header, bytes) else header
 
 
-def _response(status: int, body: dict[str, Any]) -> AWSResponse:
+def answer(status: int, body: dict[str, Any]) -> AWSResponse:
     raw = _Raw(json.dumps(body).encode())
     return AWSResponse("https://example.invalid/", status, {"x-amzn-requestid": "1"}, raw)
 
@@ -253,3 +258,13 @@ def log_event(stream: str, seconds: float, message: str) -> dict[str, Any]:
     milliseconds = round((T0 + seconds) * 1000)
     event_id = f"{next(_EVENTS):056d}"
     return {"logStreamName": stream, "timestamp": milliseconds, "message": message, "eventId": event_id}
+
+
+def price_of(instance_type: str, dollars: str) -> dict[str, Any]:
+    """A product of the Price List."""
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": dollars}}
+    attributes = {"instanceName": instance_type, "component": "Training", "regionCode": REGION}
+    return {
+        "product": {"productFamily": "ML Instance", "attributes": attributes},
+        "terms": {"OnDemand": {"X.Y": {"priceDimensions": {"X.Y.Z": dimension}}}},
+    }

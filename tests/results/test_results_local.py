@@ -17,7 +17,7 @@ import pytest
 
 from sm_tuning.aws import Aws
 from sm_tuning.local import ServerInfo, start, stop
-from sm_tuning.results import TRIALS, curves, logs, trials
+from sm_tuning.results import TRIALS, UTILIZATION, cost, curves, errors, follow_logs, logs, trials, utilization
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
 LOSSES = [12.5, 0.1, 1e-05]
@@ -152,6 +152,31 @@ def test_the_lines_of_a_real_job_are_all_there_in_the_form_of_cloudwatch(local: 
     assert set(table["Host"]) == {"algo-1"}
     assert set(logs(local, job)["TrainingJobName"]) == set(names)
     assert logs(local, job, grep="out of [a-z]+", trial=names["crash"])["Message"].str.contains("out of ideas").any()
+
+
+def test_a_trial_that_crashed_says_why_and_what_it_cost(local: Aws, job: str) -> None:
+    table = trials(local, job).set_index("mode")
+    (row,) = errors(local, job).to_dict("records")
+    assert row["TrainingJobName"] == table.loc["crash", "TrainingJobName"]
+    assert "out of ideas" in row["Message"]
+    bill = cost(local, job, prices={"ml.m5.large": 36.0}).set_index("TrainingJobName")
+    assert bill["Cost"].tolist() == [0.01 * seconds for seconds in bill["BillableTimeInSeconds"]]
+    assert bill.attrs["total"] == pytest.approx(0.01 * table["BillableTimeInSeconds"].sum())
+    assert set(bill["InstanceType"]) == {"ml.m5.large"}
+
+
+def test_shares_of_the_machine_are_between_nothing_and_all_of_it(local: Aws, job: str) -> None:
+    table = utilization(local, job)
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == UTILIZATION
+    memory = table[table["MetricName"].isin(["MemoryUtilization", "DiskUtilization"])]
+    assert memory["Value"].between(0, 100).all()
+    assert (table["Value"] >= 0).all()
+
+
+def test_following_a_job_that_has_ended_gives_its_lines_and_ends(local: Aws, job: str) -> None:
+    lines = [(line.training_job_name, line.message) for line in follow_logs(local, job, poll=0.1)]
+    table = logs(local, job)
+    assert sorted(lines) == sorted(zip(table["TrainingJobName"], table["Message"], strict=True))
 
 
 def test_what_comes_with_a_frame_can_be_written_beside_it(local: Aws, job: str) -> None:
