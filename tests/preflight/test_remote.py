@@ -1,0 +1,136 @@
+"""What only AWS knows, asked of a local SageMaker and of its S3 and IAM."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import _preflight_specs as specs
+import boto3
+import pytest
+from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, script
+from botocore.stub import Stubber
+
+import sm_tuning as smt
+from sm_tuning.preflight._account import instance_problems
+from sm_tuning.preflight._parents import compare
+
+
+def codes(path: Any, aws: smt.Aws, severity: str = "error", **options: Any) -> list[str]:
+    return [one.code for one in smt.check(path, aws=aws, **options) if one.severity == severity]
+
+
+def test_a_spec_that_is_well_has_no_error_and_only_the_quotas_stay_open(tmp_path, aws) -> None:
+    found = smt.check(specs.write(tmp_path, script()), aws=aws)
+    assert [(one.code, one.severity) for one in found] == [("instance-quota", "not-checked")]
+
+
+def test_without_a_connection_each_question_is_listed(tmp_path) -> None:
+    data = changed(script(), {"inputs/train": "s3://bucket/train", "warm_start": {"parents": ["p"]}})
+    found = smt.check(specs.write(tmp_path, data), name="n")
+    assert {one.code for one in found if one.severity == "not-checked"} == {
+        "role-trust",
+        "input-missing",
+        "output-bucket",
+        "instance-quota",
+        "active-quota",
+        "warm-start-parents",
+        "name-taken",
+    }
+
+
+def test_data_that_is_not_there(tmp_path, aws, preflight_server) -> None:
+    bucket = preflight_server.bucket
+    aws.s3.put_object(Bucket=bucket, Key="there/train.csv", Body=b"1")
+    for uri, expected in (
+        (f"s3://{bucket}/there/", []),
+        (f"s3://{bucket}/gone/", ["input-missing"]),
+        ("s3://no-such-bucket-here/x", ["input-missing"]),
+    ):
+        path = specs.write(tmp_path, changed(script(), {"inputs/train": uri}))
+        assert codes(path, aws) == expected
+
+
+def test_a_role_that_sagemaker_may_not_take(tmp_path, aws) -> None:
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn = aws.iam.create_role(RoleName="NotForTuning", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    for role in (arn, "NotForTuning"):
+        path = specs.write(tmp_path, changed(script(), {"estimator/role": role}))
+        assert codes(path, aws) == ["role-trust"]
+    assert "role" in codes(specs.write(tmp_path, changed(script(), {"estimator/role": "Nobody"})), aws)
+
+
+def test_a_bucket_that_is_not_there(tmp_path, aws) -> None:
+    path = specs.write(tmp_path, changed(script(), {"estimator/output_path": "s3://no-such-bucket-here/models"}))
+    assert codes(path, aws) == ["output-bucket"]
+
+
+def test_names_and_parents(tmp_path, aws) -> None:
+    running = script() | {"max_jobs": 1, "base_tuning_job_name": "kin"}
+    path = specs.write(tmp_path, running)
+    parent = smt.launch(path, name="kin-parent", aws=aws)
+    parent.wait(progress=False)
+    assert codes(path, aws, name="kin-parent") == ["name-taken"]
+    assert codes(path, aws, name="kin-other") == []
+    assert "warm-start-available" in codes(path, aws, "advice")
+    child = {**running, "warm_start": {"parents": ["kin-parent"], "warm_start_type": "TransferLearning"}}
+    assert codes(specs.write(tmp_path, child), aws) == []
+    other = changed(child, {"hyperparameter_ranges": {"rate": dict(CONTINUOUS)}})
+    path = specs.write(tmp_path, other)
+    assert codes(path, aws) == ["warm-start-names"]
+    with pytest.raises(smt.InvalidRequestError, match="tunable plus static HyperParameter names is not the same"):
+        smt.launch(path, aws=aws)
+    gone = {**running, "warm_start": {"parents": ["nobody"]}}
+    assert codes(specs.write(tmp_path, gone), aws) == ["warm-start-missing"]
+
+
+PARENT = changed(
+    script(),
+    {
+        "estimator/hyperparameters": {f"s{n}": n for n in range(8)},
+        "hyperparameter_ranges": {"lr": dict(CONTINUOUS), "n": dict(INTEGER), "colour": COLOURS},
+        "estimator/metric_definitions": {"score": "s=(.)", "loss": "l=(.)"},
+        "inputs": {"train": "s3://bucket/train"},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, None),
+        ({"objective_metric_name": "loss"}, "warm-start-objective"),
+        ({"objective_type": "Minimize"}, "warm-start-objective"),
+        ({"hyperparameter_ranges/n": dict(CONTINUOUS)}, "warm-start-type"),
+        ({"hyperparameter_ranges/lr": None}, "warm-start-names"),
+        ({"estimator/hyperparameters": {f"s{n}": n + (n < 5) for n in range(8)}}, None),
+        ({"estimator/hyperparameters": {f"s{n}": n + (n < 6) for n in range(8)}}, "warm-start-changes"),
+        ({"estimator/environment": {"A": "1"}}, "warm-start-fixed"),
+        ({"estimator/framework_version": "2.5", "estimator/py_version": "py311"}, "warm-start-image"),
+        ({"inputs": {"train": "s3://bucket/other"}}, "warm-start-data"),
+        ({"inputs": {"test": "s3://bucket/train"}}, "warm-start-data"),
+    ],
+)
+def test_a_child_and_its_parent(changes, code) -> None:
+    child = smt.Tuning.parse({**changed(PARENT, changes), "warm_start": {"parents": ["p"]}})
+    found = [one.code for one in compare(child, smt.Tuning.parse(PARENT), "p")]
+    assert found == ([] if code is None else [code])
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1.0, ["instance-quota"]), (2.0, [])])
+def test_the_quota_of_instances_is_compared_with_all_that_run_at_once(limit, expected) -> None:
+    client = boto3.client("service-quotas", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    quotas = [{"QuotaName": "ml.m5.large for training job usage", "Value": limit}]
+    with Stubber(client) as stub:
+        stub.add_response("list_service_quotas", {"Quotas": quotas})
+
+        class Session:
+            region_name = "us-east-1"
+
+            def client(self, *_: Any, **__: Any) -> Any:
+                return client
+
+        aws = smt.connect(session=Session())
+        tuning = smt.Tuning.parse(changed(builtin(), {"max_parallel_jobs": 2}))
+        assert [one.code for one in instance_problems(aws, tuning)] == expected
