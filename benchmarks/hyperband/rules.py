@@ -1,0 +1,139 @@
+"""The stopping rules that are compared. Each is told every emission and answers whether the trial ends there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from benchmarks.hyperband.curves import EPOCHS
+from sm_tuning.local._types import Trial
+from sm_tuning.local.strategies import make, median_stop, space_of
+
+
+class Rule(Protocol):
+    """Judges the trials of one simulated job."""
+
+    def stops(self, index: int, curve: list[float]) -> bool:
+        """Whether the trial ends after the newest value of its curve (an error: lower is better)."""
+
+    def ended(self, index: int, completed: bool) -> None:
+        """The trial has ended, of itself or stopped."""
+
+
+class Full:
+    """Every trial runs to its end."""
+
+    def stops(self, index: int, curve: list[float]) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
+    def ended(self, index: int, completed: bool) -> None:
+        """Nothing to remember."""
+
+
+class Median(Full):
+    """The median rule of TrainingJobEarlyStoppingType Auto."""
+
+    def __init__(self) -> None:
+        self._curves: dict[int, list[float]] = {}
+        self._completed: set[int] = set()
+
+    def stops(self, index: int, curve: list[float]) -> bool:
+        """As the tuning engine asks it."""
+        self._curves[index] = list(curve)
+        return median_stop(curve, [self._curves[i] for i in sorted(self._completed)], maximize=False)
+
+    def ended(self, index: int, completed: bool) -> None:
+        """Only completed trials are compared with."""
+        if completed:
+            self._completed.add(index)
+
+
+class Hyperband(Full):
+    """Our Hyperband strategy, asked at each emission as the tuning engine asks it."""
+
+    def __init__(self) -> None:
+        self._strategy = make("Hyperband", space_of({}), seed=0, maximize=False, config={"max_resource": EPOCHS})
+        self._trials: dict[int, Trial] = {}
+
+    def stops(self, index: int, curve: list[float]) -> bool:
+        """The strategy's own answer."""
+        self._trials[index] = Trial(index, {}, curve=tuple(curve))
+        return self._strategy.should_stop(self._trials[index], list(self._trials.values()))
+
+
+class OptunaPruner(Full):
+    """One of Optuna's pruners, with the reduction factor 3."""
+
+    def __init__(self, pruner: str, **settings: Any) -> None:
+        import optuna  # noqa: PLC0415 - only these rules need it
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._states = optuna.trial.TrialState
+        self._study = optuna.create_study(study_name="curves", pruner=getattr(optuna.pruners, pruner)(**settings))
+        self._trials: dict[int, Any] = {}
+        self._last: dict[int, float] = {}
+
+    def stops(self, index: int, curve: list[float]) -> bool:
+        """Report, then ask."""
+        self._last[index] = curve[-1]
+        if index not in self._trials:
+            self._trials[index] = self._study.ask()
+        self._trials[index].report(curve[-1], len(curve))
+        return bool(self._trials[index].should_prune())
+
+    def ended(self, index: int, completed: bool) -> None:
+        """Tell the study."""
+        state = self._states.COMPLETE if completed else self._states.PRUNED
+        self._study.tell(self._trials[index], self._last[index] if completed else None, state=state)
+
+
+class RayASHA(Full):
+    """Ray Tune's asynchronous HyperBand scheduler, its bracket's rule asked directly."""
+
+    def __init__(self) -> None:
+        from ray.tune.schedulers import AsyncHyperBandScheduler  # noqa: PLC0415 - only this rule needs it
+        from ray.tune.schedulers.async_hyperband import _Bracket  # noqa: PLC0415
+
+        scheduler = AsyncHyperBandScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=3)
+        self._stop = scheduler.STOP
+        self._bracket = _Bracket(1, EPOCHS, 3, 0)
+
+    def stops(self, index: int, curve: list[float]) -> bool:
+        """Ray's scheduler maximises, so the error is turned round."""
+
+        class Named:
+            trial_id = str(index)
+
+        return bool(self._bracket.on_result(Named(), len(curve), -curve[-1]) == self._stop)
+
+
+RULES: dict[str, tuple[Callable[[], Rule], str]] = {
+    "full training": (Full, ""),
+    "median rule (Auto)": (Median, ""),
+    "Hyperband (ours)": (Hyperband, ""),
+    "Optuna SuccessiveHalvingPruner": (
+        lambda: OptunaPruner("SuccessiveHalvingPruner", min_resource=1, reduction_factor=3),
+        "optuna",
+    ),
+    "Optuna HyperbandPruner": (
+        lambda: OptunaPruner("HyperbandPruner", min_resource=1, max_resource=EPOCHS, reduction_factor=3),
+        "optuna",
+    ),
+    "Ray ASHA": (RayASHA, "ray"),
+}
+"""How each is made, and the package that it needs."""
+
+
+def installed(rule: str) -> bool:
+    """Whether its package is."""
+    package = RULES[rule][1]
+    return not package or importlib.util.find_spec(package) is not None
+
+
+def source(rule: str) -> str:
+    """The version of its package."""
+    package = RULES[rule][1]
+    return f"{package} {version(package)}" if package else ""
