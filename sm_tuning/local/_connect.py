@@ -23,9 +23,10 @@ class Connection:
     """A local SageMaker, and an environment in which boto3 and the SageMaker SDK use it.
 
     Entering starts a server if none runs on the state dir, sets the AWS variables, and makes boto3 forget its
-    default session. Leaving puts the variables back and stops the server if entering started it. The
-    SageMaker SDK calls STS at its public address, whatever the environment says; such calls of sessions that
-    are made inside go to the local server as well.
+    default session and the SageMaker SDK its clients, as leaving does: clients and sessions that you made and
+    keep yourself go on talking to where they did. Leaving puts the variables back and stops the server if
+    entering started it. The SageMaker SDK calls STS at its public address, whatever the environment says; such
+    calls of sessions that are made inside go to the local server as well.
 
     Args:
         state_dir: where the server keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
@@ -74,7 +75,7 @@ class Connection:
         self._started = running is None
         self._info = running or _daemon.start(self._state_dir, self._port)
         self._set_environment(self._info)
-        self._forget_default_session()
+        _forget_clients()
         _handlers().append((_STS_EVENT, self._redirect_sts))
         return self
 
@@ -91,7 +92,7 @@ class Connection:
             else:
                 self._environ[name] = value
         self._saved = {}
-        self._forget_default_session()
+        _forget_clients()
         if self._started and not self._keep_running:
             _daemon.stop(state_dir)
 
@@ -119,12 +120,6 @@ class Connection:
             else:
                 self._environ[name] = value
 
-    def _forget_default_session(self) -> None:
-        """Make boto3 read the environment anew, if it is loaded at all."""
-        boto3 = sys.modules.get("boto3")
-        if boto3 is not None:
-            boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # the module, found by name
-
     def _redirect_sts(self, request: Any, **_: Any) -> None:
         """Send a call of STS's public address to the local server, before it is signed."""
         if self._info is None:
@@ -144,6 +139,25 @@ def connect(state_dir: str | Path | None = None, port: int | None = None, *, kee
         keep_running: leave a server that was started running.
     """
     return Connection(state_dir, port, keep_running=keep_running)
+
+
+def _forget_clients() -> None:
+    """Make boto3 and the SageMaker SDK read the environment anew, if they are loaded at all.
+
+    The SDK's resources keep clients for the whole process: one for each session in newer releases (which have
+    ``reset``), a single one in those before, and a single one for logs.
+    """
+    boto3: Any = sys.modules.get("boto3")
+    if boto3 is not None:
+        boto3.DEFAULT_SESSION = None
+    utils: Any = sys.modules.get("sagemaker.core.utils.utils")
+    if utils is None:
+        return
+    if hasattr(utils.SageMakerClient, "reset"):
+        utils.SageMakerClient.reset()
+    kept = utils.SingletonMeta._instances  # noqa: SLF001  (there is no other way to them)
+    for kind in [kind for kind in kept if kind.__name__ in ("SageMakerClient", "CloudWatchLogsClient")]:
+        del kept[kind]
 
 
 def _handlers() -> list[Any]:

@@ -5,6 +5,7 @@ Run as ``python _tune.py SOURCE_DIR BUCKET ROLE``; prints one JSON object on its
 
 import json
 import sys
+import uuid
 
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter
@@ -39,7 +40,9 @@ tuner = HyperparameterTuner(
     max_parallel_jobs=2,
     random_seed=7,
 )
-tuner.tune(inputs=[InputData(channel_name="train", data_source=data)], wait=True)
+tuner.tune(
+    inputs=[InputData(channel_name="train", data_source=data)], job_name=f"sdk-test-{uuid.uuid4().hex[:8]}", wait=True
+)
 
 described = tuner.describe()
 frame = tuner.analytics().dataframe()
