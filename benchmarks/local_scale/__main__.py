@@ -16,6 +16,7 @@ from sm_tuning.local import ServerInfo, start, stop
 from sm_tuning.local._config import resolve_state_dir
 
 GROUP = "/aws/sagemaker/TrainingJobs"
+Call = tuple[str, float, Callable[[], Any]]
 Row = tuple[str, float, str, float | None]
 
 
@@ -24,16 +25,26 @@ def client(info: ServerInfo, service: str) -> Any:
     return session.client(service, endpoint_url=info.endpoint_url)
 
 
-def median_ms(call: Callable[[], Any], repeat: int = 20) -> float:
+def timed(call: Callable[[], Any], repeat: int) -> list[float]:
     times = []
     for _ in range(repeat):
         began = time.perf_counter()
         call()
-        times.append(time.perf_counter() - began)
-    return 1000 * statistics.median(times)
+        times.append(1000 * (time.perf_counter() - began))
+    return times
 
 
-def measure_calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Row]:
+def best_ms(call: Callable[[], Any], repeat: int = 10) -> float:
+    """What a call takes when no other program is in the way."""
+    return min(timed(call, repeat))
+
+
+def median_ms(call: Callable[[], Any], repeat: int = 20) -> float:
+    return statistics.median(timed(call, repeat))
+
+
+def calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Call]:
+    """Return name, limit in milliseconds and call of what is measured."""
     sagemaker, cloudwatch = client(info, "sagemaker"), client(info, "cloudwatch")
     last, job = tuning_name(tuning_jobs - 1), trial_name(tuning_jobs - 1, trials)
     dimensions = [{"Name": "TrainingJobName", "Value": job}]
@@ -41,7 +52,7 @@ def measure_calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Row]:
     query = {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Average"}}
     window = {"StartTime": BEGIN, "EndTime": BEGIN + 2_000_000}
     named = {"HyperParameterTuningJobName": last}
-    calls: list[tuple[str, float, Callable[[], Any]]] = [
+    return [
         ("DescribeHyperParameterTuningJob", 20, lambda: sagemaker.describe_hyper_parameter_tuning_job(**named)),
         ("DescribeTrainingJob", 20, lambda: sagemaker.describe_training_job(TrainingJobName=job)),
         ("ListHyperParameterTuningJobs, 100", 50, lambda: sagemaker.list_hyper_parameter_tuning_jobs(MaxResults=100)),
@@ -66,7 +77,10 @@ def measure_calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Row]:
         ("GetMetricData of a trial", 50, lambda: cloudwatch.get_metric_data(MetricDataQueries=[query], **window)),
         ("ListMetrics of a trial", 50, lambda: cloudwatch.list_metrics(Namespace=GROUP, Dimensions=dimensions)),
     ]
-    return [(name, median_ms(call), "ms", limit) for name, limit, call in calls]
+
+
+def measure_calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Row]:
+    return [(name, median_ms(call), "ms", limit) for name, limit, call in calls(info, tuning_jobs, trials)]
 
 
 def read_logs(info: ServerInfo, **chosen: Any) -> tuple[int, float]:

@@ -1,0 +1,53 @@
+"""With 100 tuning jobs and 5,000 training jobs in the store, answers come as quickly as people expect."""
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import LocalServer
+
+from sm_tuning.local import start, stop
+from sm_tuning.local._config import resolve_state_dir
+
+ROOT = Path(__file__).parents[2]
+TUNING_JOBS, TRIALS = 100, 50
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The server, and what its calls cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        from benchmarks.local_scale.__main__ import best_ms, calls
+        from benchmarks.local_scale.fill import fill_jobs, fill_logs
+
+        folder = tmp_path_factory.mktemp("scale")
+        fill_jobs(resolve_state_dir(folder), TUNING_JOBS, TRIALS, emissions=5)
+        fill_logs(resolve_state_dir(folder), streams=50, lines=200)
+        info = start(folder)
+        yield (
+            LocalServer(info),
+            {name: (best_ms(call), limit) for name, limit, call in calls(info, TUNING_JOBS, TRIALS)},
+        )
+        stop(folder)
+    for name in [name for name in sys.modules if name.startswith("benchmarks.local_scale")]:
+        del sys.modules[name]
+
+
+def test_no_call_takes_longer_than_its_limit(full):
+    _, measured = full
+    assert len(measured) >= 9
+    assert {name: (ms, limit) for name, (ms, limit) in measured.items() if ms >= limit} == {}
+
+
+def test_all_training_jobs_are_listed_page_by_page(full):
+    server, _ = full
+    pages = server.sagemaker.get_paginator("list_training_jobs").paginate(MaxResults=100)
+    names = [one["TrainingJobName"] for page in pages for one in page["TrainingJobSummaries"]]
+    assert len(names) == len(set(names)) == TUNING_JOBS * TRIALS
+
+
+def test_the_server_needs_little_memory(full):
+    server, _ = full
+    assert psutil.Process(server.info.pid).memory_info().rss < 300e6
