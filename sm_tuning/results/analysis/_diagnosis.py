@@ -18,6 +18,7 @@ from sm_tuning.results.analysis._curve import SURE, Curve, curve_of, slope_of
 from sm_tuning.results.analysis._facts import Facts
 from sm_tuning.results.analysis._frames import DIAGNOSIS, table
 from sm_tuning.results.analysis._pairs import Pair, pair_of
+from sm_tuning.results.analysis._scale import Floats
 
 MIN_STEPS = 5
 RISE = 0.05  # of the fall
@@ -91,11 +92,10 @@ def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.Da
 
 
 def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Judged]:
-    values: dict[tuple[str, str], Curve | None] = {}
+    values: dict[tuple[str, str], Floats] = {}
     ordered = curves.sort_values("Step", kind="stable")
-    for key, group in ordered.groupby(["TrainingJobName", "MetricName"], sort=False):
-        trial, metric = cast("tuple[str, str]", key)
-        values[trial, metric] = curve_of(group["Value"].to_numpy(dtype="float64", na_value=math.nan))
+    for key, group in ordered.groupby(["TrainingJobName", "MetricName"], sort=False)["Value"]:
+        values[cast("tuple[str, str]", key)] = group.to_numpy(dtype="float64", na_value=math.nan)
     metrics = list(dict.fromkeys(metric for _, metric in values))
     pairs = {algorithm.name: pair_of(algorithm, metrics) for algorithm in facts.algorithms}
     found = []
@@ -108,8 +108,11 @@ def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Ju
     return found
 
 
-def _turned(curve: Curve | None, pair: Pair) -> Curve | None:
-    return curve if curve is None or not pair.maximize else curve_of(-curve.raw)
+def _turned(values: Floats | None, pair: Pair) -> Curve | None:
+    """The curve of these values in the direction in which smaller is better."""
+    if values is None:
+        return None
+    return curve_of(-values if pair.maximize else values)
 
 
 def _references(judged: list[Judged]) -> Mapping[Pair, Reference]:
