@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from conftest import LocalServer
+from local_server import LocalServer
 
 from sm_tuning.local import start
 from sm_tuning.local._config import resolve_state_dir

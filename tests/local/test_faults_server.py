@@ -4,7 +4,7 @@ import os
 import signal
 
 from _training import IMAGE, LOSS, SCRIPTS, tar_of, wait_for
-from conftest import LocalServer
+from local_server import LocalServer
 
 from sm_tuning.local import start, status
 

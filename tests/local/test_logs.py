@@ -5,9 +5,9 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import LocalServer
 from hypothesis import given
 from hypothesis import strategies as st
+from local_server import LocalServer
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning.local import start, stop

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import LocalServer
+from local_server import LocalServer
 
 from sm_tuning.local import start, stop
 from sm_tuning.local._config import resolve_state_dir
