@@ -65,7 +65,7 @@ def judge_resumed(
     if not first.checkpoints:
         folder = definition.estimator.checkpoint_local_path or "/opt/ml/checkpoints"
         message = "checkpoints are configured, but the script has saved none"
-        fix = f"save them below {folder} (SM_CHECKPOINT_DIR or the path itself)"
+        fix = f"save them below {folder}; a script that may run without a container finds that beside SM_MODEL_DIR"
         yield Finding("smoke-no-checkpoint", "error", where, message, fix)
         return
     if not second.is_complete:

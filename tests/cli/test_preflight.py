@@ -1,4 +1,4 @@
-"""What ``check`` finds in specs that obey the rules, on this machine alone."""
+"""``check`` on the command line: what it says, and its exit codes; the rules have tests of their own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import pytest
 import sm_tuning as smt
 from sm_tuning.preflight import Finding, check
 
-XGBOOST, SCRIPT = specs.xgboost()["estimator"], specs.script()["estimator"]
+XGBOOST, SCRIPT = {**specs.xgboost()["estimator"], "max_run": 600}, specs.script()["estimator"]
+NOT_CHECKED = "not checked: role-trust, output-bucket, instance-quota, active-quota, warm-start-available"
 
 
-def findings(folder, data, **options):
-    return check(smt.load(specs.write(folder, data)), **options)
-
-
-@pytest.mark.parametrize("data", [specs.xgboost(), specs.script()], ids=["built-in", "script"])
-def test_nothing_is_found_in_a_spec_that_is_well(tmp_path, data):
-    assert findings(tmp_path, data) == []
+def errors(folder, data, **options):
+    found = check(smt.load(specs.write(folder, data)), **options)
+    return [one for one in found if one.severity == "error"]
 
 
 def test_several_estimators_are_each_looked_at(tmp_path):
@@ -27,13 +24,14 @@ def test_several_estimators_are_each_looked_at(tmp_path):
         "objective_metric_name": "validation:rmse",
         "hyperparameter_ranges": specs.xgboost()["hyperparameter_ranges"],
     }
+    bad_inputs = {"train": "s3://b/train.csv", "validation": "s3://b/validation.csv"}
     two = {
         "good": {**one, "estimator": XGBOOST},
-        "bad": {**one, "estimator": {**XGBOOST, "version": "9.9-9"}, "inputs": {"train": "s3://b/train.csv"}},
+        "bad": {**one, "estimator": {**XGBOOST, "version": "9.9-9"}, "inputs": bad_inputs},
     }
     data = specs.xgboost(estimator=None, estimators=two, hyperparameter_ranges=None, objective_metric_name=None)
-    found = findings(tmp_path, data)
-    assert [(f.code, f.severity, f.where) for f in found] == [("image", "error", "estimators.bad.estimator")]
+    found = errors(tmp_path, data)
+    assert [(f.code, f.where) for f in found] == [("image", "estimators.bad.estimator")]
     assert "9.9-9" in found[0].message
 
 
@@ -41,61 +39,41 @@ def test_missing_files_and_an_unknown_image_are_found_at_once(tmp_path):
     data = specs.script(
         estimator={**SCRIPT, "framework_version": "0.1", "entry_point": "gone.py"}, inputs={"train": "gone.csv"}
     )
-    assert sorted((f.code, f.where) for f in findings(tmp_path, data)) == [
+    assert sorted((f.code, f.where) for f in errors(tmp_path, data)) == [
         ("files", "estimator.entry_point"),
         ("files", "inputs.train"),
         ("image", "estimator"),
     ]
 
 
-def test_what_the_service_model_refuses_is_found_before_the_launch(tmp_path):
-    data = specs.xgboost(estimator={**XGBOOST, "instance_type": "ml.m5.huge"})
-    found = findings(tmp_path, data)
-    assert [f.severity for f in found] == ["error"]
-    assert "ml.m5.huge" in str(found[0])
-
-
 def test_a_role_that_only_aws_can_resolve_is_no_fault(tmp_path):
-    assert findings(tmp_path, specs.xgboost(estimator={**XGBOOST, "role": "TunerRole"})) == []
+    assert errors(tmp_path, specs.xgboost(estimator={**XGBOOST, "role": "TunerRole"})) == []
 
 
 def test_paths_of_a_spec_made_in_python_start_from_the_folder_given(tmp_path):
     specs.write(tmp_path, specs.script())
     tuning = smt.Tuning.parse(specs.script())
-    assert {f.where for f in check(tuning)} == {"estimator.entry_point", "inputs.train", "inputs.validation"}
-    assert check(tuning, base_dir=tmp_path) == []
-
-
-def test_advice_on_a_search_that_can_learn_nothing(tmp_path):
-    data = specs.xgboost(strategy="Bayesian", max_jobs=4, max_parallel_jobs=4)
-    assert [f[:3] for f in findings(tmp_path, data)] == [("nothing-to-learn", "warning", "max_parallel_jobs")]
-    assert findings(tmp_path, {**data, "max_parallel_jobs": 2}) == []
-    assert findings(tmp_path, {**data, "strategy": "Random"}) == []
-
-
-def test_advice_on_spot_instances_without_checkpoints(tmp_path):
-    spot = {**XGBOOST, "use_spot_instances": True, "max_run": 60, "max_wait": 60}
-    found = findings(tmp_path, specs.xgboost(estimator=spot))
-    assert [f[:3] for f in found] == [("spot-without-checkpoint", "warning", "estimator")]
-    safe = {**spot, "checkpoint_s3_uri": "s3://bucket/checkpoints"}
-    assert findings(tmp_path, specs.xgboost(estimator=safe)) == []
+    wrong = {f.where for f in check(tuning) if f.severity == "error"}
+    assert wrong == {"estimator.entry_point", "inputs.train", "inputs.validation"}
+    assert all(f.severity != "error" for f in check(tuning, base_dir=tmp_path))
 
 
 def test_a_finding_reads_as_a_sentence_with_its_field_in_front():
-    assert str(Finding("image", "error", "estimator", "no such image")) == "estimator: no such image"
-    assert str(Finding("spec", "error", "", "no such thing")) == "no such thing"
+    assert str(Finding("image", "error", "estimator", "no such image", "x")) == "estimator: no such image"
+    assert str(Finding("spec", "advice", "", "slow", "be quick")) == "slow; be quick"
 
 
-def test_warnings_pass_unless_the_check_is_strict(cli, tmp_path):
-    path = specs.write(tmp_path, specs.xgboost(strategy="Bayesian"))
-    start = f"sm-tuning: warning: {path}: max_parallel_jobs: all 2 training jobs run at once"
+def test_advice_passes_unless_the_check_is_strict(cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost(strategy="Bayesian", estimator=XGBOOST))
+    start = f"sm-tuning: advice: {path}: max_parallel_jobs: all 2 training jobs run at once"
     for code, strict in ((0, ()), (2, ("--strict",))):
         result = cli("check", path, *strict, code=code)
         assert result.stdout == ""
         assert result.stderr.startswith(start)
         said = json.loads(cli("check", path, "--json", *strict, code=code).stdout)
         assert said["ok"] is (code == 0)
-        assert [(f["code"], f["severity"]) for f in said["findings"]] == [("nothing-to-learn", "warning")]
+        advice = [f["code"] for f in said["findings"] if f["severity"] == "advice"]
+        assert advice == ["nothing-to-learn"]
 
 
 def test_a_broken_file_is_a_finding_too(cli, tmp_path):
@@ -106,18 +84,41 @@ def test_a_broken_file_is_a_finding_too(cli, tmp_path):
         "ok": False,
         "findings": [
             {
-                "code": "spec",
+                "code": "jobs-limit",
                 "severity": "error",
                 "where": "max_jobs",
                 "message": "input should be greater than or equal to 1, but got 0",
+                "fix": "correct max_jobs",
             }
         ],
+        "cost": None,
+        "smoke": None,
     }
 
 
-def test_an_override_is_checked_in_its_place(cli, tmp_path):
-    path = specs.write(tmp_path, specs.xgboost(max_jobs=0))
-    assert cli("check", path, "--set", "max_jobs=3").stderr == f"sm-tuning: {path}: nothing found\n"
+def test_an_override_is_checked_in_its_place_and_the_cost_is_said(cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost(max_jobs=0, estimator=XGBOOST))
+    said = cli("check", path, "--set", "max_jobs=3").stderr.splitlines()
+    assert said == [
+        f"sm-tuning: {path}: at most 0.5 instance-hours (no price for ml.m5.large)",
+        f"sm-tuning: {path}: {NOT_CHECKED} (--json says more)",
+        f"sm-tuning: {path}: nothing found",
+    ]
+
+
+def test_a_job_that_may_cost_more_than_the_limit_is_refused(cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost(estimator=XGBOOST))
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"ml.m5.large": 6}')
+    assert "more than $1.99" in cli.fails("check", path, "--max-cost", "1.99", "--prices", prices, code=2)
+    assert "$2.00" in cli("check", path, "--max-cost", "2", "--prices", prices).stderr
+    assert "no price for ml.m5.large" in cli.fails("check", path, "--max-cost", "2", code=2)
+
+
+@pytest.mark.parametrize("pair", ["train", "=x", "train="])
+def test_a_wrong_input_of_the_smoke_test(cli, tmp_path, pair):
+    path = specs.write(tmp_path, specs.xgboost())
+    assert "CHANNEL=PATH" in cli.fails("check", path, "--smoke-input", pair, code=2)
 
 
 def test_the_region_decides_which_images_there_are(cli, tmp_path, monkeypatch):
@@ -125,3 +126,16 @@ def test_the_region_decides_which_images_there_are(cli, tmp_path, monkeypatch):
     assert "eu-nowhere-1" in cli.fails("check", path, "--region", "eu-nowhere-1", code=2)
     monkeypatch.setenv("AWS_REGION", "eu-nowhere-1")
     assert "eu-nowhere-1" in cli.fails("check", path, code=2)
+
+
+def test_a_gate_needs_something_to_hold_the_job_to(cli, denier):
+    assert "give --require or --baseline" in cli.fails("gate", "j", code=2)
+    assert "has the form NAME>=NUMBER" in cli.fails("gate", "j", "--require", "cost", code=2)
+    assert "tolerance" in cli.fails("gate", "j", "--baseline", "k", "--tolerance", "x", code=2)
+    assert denier.asked == []
+
+
+def test_attaching_needs_a_name(cli, denier, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost())
+    said = cli.fails("launch", path, "--if-exists", "attach", "--region", "us-east-1", code=2)
+    assert "needs a name" in said

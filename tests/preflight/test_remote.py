@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import _preflight_specs as specs
@@ -83,6 +85,58 @@ def test_names_and_parents(tmp_path, aws) -> None:
         smt.launch(path, aws=aws)
     gone = {**running, "warm_start": {"parents": ["nobody"]}}
     assert codes(specs.write(tmp_path, gone), aws) == ["warm-start-missing"]
+
+
+class _Deny(BaseHTTPRequestHandler):
+    """Denies everything, in the form of the service that is asked."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if "X-Amz-Target" in self.headers:
+            body, kind = b'{"__type": "AccessDeniedException", "Message": "not you"}', "application/x-amz-json-1.1"
+        else:
+            error = "<Error><Code>AccessDenied</Code><Message>not you</Message></Error>"
+            wrapped = error if self.command == "GET" else f"<ErrorResponse>{error}</ErrorResponse>"
+            body, kind = wrapped.encode(), "text/xml"
+        self.send_response(403)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+def test_what_the_credentials_may_not_ask_is_listed_and_is_no_error(tmp_path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Deny)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        aws = smt.connect(
+            session=boto3.Session("a", "b", region_name="us-east-1"),
+            endpoint_url=f"http://127.0.0.1:{server.server_port}",
+            environ={"SM_TUNING_ROLE": "arn:aws:iam::123456789012:role/Tuner"},
+        )
+        data = changed(script(), {"inputs/train": "s3://bucket/train"})
+        found = smt.check(specs.write(tmp_path, data), aws=aws, name="n")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert {one.severity for one in found} == {"not-checked"}
+    assert {one.code for one in found} == {
+        "role-trust",
+        "input-missing",
+        "output-bucket",
+        "instance-quota",
+        "active-quota",
+        "name-taken",
+        "warm-start-available",
+    }
 
 
 PARENT = changed(

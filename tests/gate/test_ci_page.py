@@ -1,0 +1,201 @@
+"""The pipelines of docs/ci.md, step by step, against a local SageMaker that stands for AWS.
+
+Each step is a process of its own; between them nothing is kept but the workspace and the job's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+from sm_tuning.local import ServerInfo, start, stop
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+BLOCKS = dict(zip(("tune", "buildspec"), re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S), strict=True))
+PRICES = re.search(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    """The local SageMaker that stands for AWS."""
+    state_dir = tmp_path_factory.mktemp("cloud")
+    yield start(state_dir)
+    stop(state_dir)
+
+
+class Runner:
+    """A pipeline's machine: a workspace, the programs, and no memory between the steps."""
+
+    def __init__(self, folder: Path, cloud: ServerInfo) -> None:
+        self.folder, self.cloud = folder, cloud
+        for name in ("estimators", "entrypoints"):
+            shutil.copytree(ROOT / name, folder / name)
+        assert PRICES is not None
+        (folder / "prices.json").write_text(PRICES[1])
+        programs = folder / "bin"
+        programs.mkdir()
+        tool = programs / "sm-tuning"
+        tool.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from sm_tuning.cli import main; main()' \"$@\"\n")
+        tool.chmod(0o755)
+        self.environ = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "SM_TUNING_STATE_DIR": str(folder / "smoke"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, script: str, environ: dict[str, str], *, signed_in: bool) -> subprocess.Popen[str]:
+        keys = self.cloud.env() if signed_in else {}
+        return subprocess.Popen(
+            ["bash", "-eo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env={**self.environ, **environ, **keys},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def jobs(self, contains: str) -> list[dict[str, Any]]:
+        info = self.cloud
+        session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
+        client = session.client("sagemaker", endpoint_url=info.endpoint_url)
+        return client.list_hyper_parameter_tuning_jobs(NameContains=contains)["HyperParameterTuningJobSummaries"]
+
+
+@pytest.fixture
+def runner(tmp_path: Path, cloud: ServerInfo) -> Iterator[Runner]:
+    yield Runner(tmp_path, cloud)
+    stop(tmp_path / "smoke")
+
+
+class Workflow:
+    """The shell steps of the page's GitHub Actions workflow."""
+
+    def __init__(self, runner: Runner, run_id: str, **changes: str) -> None:
+        self.runner = runner
+        document = yaml.safe_load(BLOCKS["tune"])
+        texts = {name: str(value).replace("${{ github.run_id }}", run_id) for name, value in document["env"].items()}
+        assert not any("${{" in text for text in texts.values())
+        self.environ = {**texts, **changes}
+        self.steps: list[tuple[str, str, bool]] = []
+        signed_in = False
+        for step in document["jobs"]["tune"]["steps"]:
+            signed_in |= "configure-aws-credentials" in step.get("uses", "")
+            if "run" in step and step["name"] != "install":
+                self.steps.append((step["name"], step["run"], signed_in))
+
+    def run(self, only: tuple[str, ...] = ()) -> dict[str, tuple[int, str]]:
+        """Run the steps until one fails; exit code and output of each."""
+        done: dict[str, tuple[int, str]] = {}
+        for name, script, signed_in in self.steps:
+            if only and name not in only:
+                continue
+            process = self.runner.start(script, self.environ, signed_in=signed_in)
+            output, _ = process.communicate(timeout=240)
+            done[name] = (process.returncode, output)
+            if process.returncode:
+                break
+        return done
+
+    def kill(self, name: str, after: float) -> None:
+        """Begin a step, and kill all of it a moment later."""
+        script, signed_in = next((script, signed_in) for step, script, signed_in in self.steps if step == name)
+        process = self.runner.start(script, self.environ, signed_in=signed_in)
+        try:
+            process.communicate(timeout=after)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def codes(done: dict[str, tuple[int, str]]) -> dict[str, int]:
+    return {name: code for name, (code, _) in done.items()}
+
+
+def test_the_files_beside_the_page_are_the_same_as_the_page() -> None:
+    for name, block in BLOCKS.items():
+        assert (ROOT / "docs" / "ci" / f"{name}.yml").read_text(encoding="utf-8") == block
+
+
+def test_the_workflow_runs_from_check_to_gate_and_can_be_run_again(runner: Runner) -> None:
+    workflow = Workflow(runner, "4711", MAX_JOBS="2")
+    done = workflow.run()
+    assert codes(done) == {"check": 0, "smoke": 0, "launch": 0, "wait": 0, "gate": 0}, done
+    assert "a model landed" in done["smoke"][1]
+    assert "### Gate passed: `diabetes-4711`" in (runner.folder / "gate.md").read_text()
+    assert "### Gate passed: `diabetes-4711`" in (runner.folder / "summary.md").read_text()
+    again = workflow.run(("launch", "wait", "gate"))
+    assert codes(again) == {"launch": 0, "wait": 0, "gate": 0}, again
+    assert len(runner.jobs("diabetes-4711")) == 1
+    changed = Workflow(runner, "4711", MAX_JOBS="3").run(("launch",))
+    assert changed["launch"][0] == 2
+    assert "another spec made it" in changed["launch"][1]
+
+
+def test_a_gate_that_does_not_hold_fails_the_run(runner: Runner) -> None:
+    workflow = Workflow(runner, "4712", MAX_JOBS="1")
+    workflow.steps = [(name, script.replace("rmse<=70", "rmse<=1"), keys) for name, script, keys in workflow.steps]
+    done = workflow.run(("launch", "wait", "gate"))
+    assert codes(done) == {"launch": 0, "wait": 0, "gate": 1}, done
+    assert "validation:rmse <= 1 does not hold" in done["gate"][1]
+    assert "**fail**" in (runner.folder / "summary.md").read_text()
+
+
+def test_a_run_that_is_killed_at_each_step_ends_the_same_with_one_tuning_job(runner: Runner) -> None:
+    workflow = Workflow(runner, "4713", MAX_JOBS="2")
+    for name in ("launch", "wait", "gate"):
+        for after in (0.6, 2.5):
+            workflow.kill(name, after)
+        assert codes(workflow.run((name,))) == {name: 0}
+    assert codes(workflow.run(("launch", "wait", "gate"))) == {"launch": 0, "wait": 0, "gate": 0}
+    assert [job["HyperParameterTuningJobStatus"] for job in runner.jobs("diabetes-4713")] == ["Completed"]
+
+
+def test_the_buildspec_runs_as_one_shell(runner: Runner) -> None:
+    document = yaml.safe_load(BLOCKS["buildspec"])
+    commands = [command for phase in document["phases"].values() for command in phase["commands"]]
+    script = "\n".join(command for command in commands if not command.startswith("pip install"))
+    environ = {
+        **document["env"]["variables"],
+        "MAX_JOBS": "1",
+        "CODEBUILD_RESOLVED_SOURCE_VERSION": "0123456789abcdef0123",
+    }
+    for _ in range(2):
+        process = runner.start(script, environ, signed_in=True)
+        output, _ = process.communicate(timeout=280)
+        assert process.returncode == 0, output
+    assert [job["HyperParameterTuningJobName"] for job in runner.jobs("diabetes-0")] == ["diabetes-0123456789ab"]
+
+
+def test_a_baseline_holds_the_next_job(runner: Runner) -> None:
+    for run_id, jobs in (("4714", "2"), ("4715", "1")):
+        assert set(codes(Workflow(runner, run_id, MAX_JOBS=jobs).run(("launch", "wait"))).values()) == {0}
+    for tolerance, expected in (("100%", 0), ("0", 0)):
+        script = f"sm-tuning gate diabetes-4714 --baseline diabetes-4715 --tolerance {tolerance} --json"
+        process = runner.start(f"{script} 2>/dev/null", {}, signed_in=True)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == expected, output
+        assert json.loads(output)["passed"] is True
+
+
+def test_a_gate_on_a_job_that_nobody_knows_is_refused_by_the_service(runner: Runner) -> None:
+    process = runner.start("sm-tuning gate nobody --require 'objective>=0'", {}, signed_in=True)
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, "there is no job 'nobody'" in output) == (3, True)
