@@ -184,15 +184,27 @@ def test_the_buildspec_runs_as_one_shell(runner: Runner) -> None:
     assert [job["HyperParameterTuningJobName"] for job in runner.jobs("diabetes-0")] == ["diabetes-0123456789ab"]
 
 
-def test_a_baseline_holds_the_next_job(runner: Runner) -> None:
-    for run_id, jobs in (("4714", "2"), ("4715", "1")):
-        assert set(codes(Workflow(runner, run_id, MAX_JOBS=jobs).run(("launch", "wait"))).values()) == {0}
-    for tolerance, expected in (("100%", 0), ("0", 0)):
-        script = f"sm-tuning gate diabetes-4714 --baseline diabetes-4715 --tolerance {tolerance} --json"
-        process = runner.start(f"{script} 2>/dev/null", {}, signed_in=True)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == expected, output
-        assert json.loads(output)["passed"] is True
+def test_of_two_jobs_one_is_no_worse_than_the_other(runner: Runner) -> None:
+    def gate(job: str, baseline: str, tolerance: str) -> tuple[int, float]:
+        script = f"sm-tuning gate {job} --baseline {baseline} --tolerance {tolerance} --json 2>/dev/null"
+        output, _ = (process := runner.start(script, {}, signed_in=True)).communicate(timeout=60)
+        said = json.loads(output)
+        assert said["passed"] is (process.returncode == 0), output
+        return process.returncode, said["values"]["objective"]
+
+    for run_id, seed in (("4714", "1"), ("4715", "2")):
+        workflow = Workflow(runner, run_id, MAX_JOBS="1")
+        workflow.steps = [
+            (name, text.replace("--name", f"--set random_seed={seed} --name"), keys)
+            for name, text, keys in workflow.steps
+        ]
+        assert set(codes(workflow.run(("launch", "wait"))).values()) == {0}
+    (first, one), (second, two) = (
+        gate("diabetes-4714", "diabetes-4715", "0"),
+        gate("diabetes-4715", "diabetes-4714", "0"),
+    )
+    assert (first, second) == (int(one > two), int(two > one))
+    assert gate("diabetes-4714", "diabetes-4715", "10000%")[0] == 0
 
 
 def test_a_gate_on_a_job_that_nobody_knows_is_refused_by_the_service(runner: Runner) -> None:

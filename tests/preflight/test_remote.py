@@ -105,7 +105,11 @@ class _Deny(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_HEAD = do_POST
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_HEAD(self) -> None:
+        self.do_POST()
 
     def log_message(self, *args: object) -> None:
         """Keep quiet."""
