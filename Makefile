@@ -33,8 +33,8 @@ $(DEV): pyproject.toml | $(BIN)/python
 demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tuning job on this machine
 	$(BIN)/python docs/demo.py
 
-test: $(DEV)  ## every test
-	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest
+test: $(DEV)  ## every test, two files at a time
+	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .
