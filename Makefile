@@ -48,9 +48,13 @@ fix: $(DEV)  ## repair what a machine can repair, and write the generated docs a
 	$(BIN)/ruff format .
 	$(BIN)/python docs/make_cli.py
 
-bench: $(DEV)  ## measure the search strategies beside Optuna's
-	$(BIN)/python -m pip install --quiet 'optuna>=5'
+bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale and reading
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
+	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.local_scale
+	$(BIN)/python -m benchmarks.results
 
 docs: $(DEV)  ## write the generated pages of docs/
 	$(BIN)/python docs/make_cli.py
