@@ -46,7 +46,7 @@ class BayesianSearch(NeverStops):
         self._encoder = Encoder(space)
         self._search = search or Search()
         same = [t for parent in parents if not parent.transfer for t in parent.trials]
-        self._known = space.seen(t.hyperparameters for t in same)
+        self._known = {point for point in space.seen(t.hyperparameters for t in same) if self._encoder.holds(point)}
         self._inherited = inherit(self._encoder, same, self._sign).thinned(_MOST_INHERITED)
         others = [inherit(self._encoder, parent.trials, self._sign) for parent in parents if parent.transfer]
         self._transfer = Transfer(self._encoder, [other for other in others if len(other) >= FEWEST])
@@ -60,7 +60,9 @@ class BayesianSearch(NeverStops):
         if size is not None and len(seen) >= size:
             return self._space.answer(draw_new(self._space, seen, self._seed, n))
         with threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
-            point = self._transferred(n, own, seen) or self._cold(n, own, seen)
+            alone = self._evidence(own)
+            heard = self._transfer.evidence(own, alone if len(own) >= FEWEST else None) if self._transfer else None
+            point = self._cold(n, own, alone, seen) if heard is None else self._warm(n, own, heard, seen)
         return self._space.answer(point)
 
     @property
@@ -77,28 +79,24 @@ class BayesianSearch(NeverStops):
                 return point
         return draw_new(self._space, seen, self._seed, n)
 
-    def _cold(self, n: int, own: Observations, seen: set[Point]) -> Point:
+    def _cold(self, n: int, own: Observations, alone: Evidence, seen: set[Point]) -> Point:
         """The next point as far as this job and its parents on the same data tell."""
         near = inside(self._encoder, self._inherited.rows)
         if n + int(near.sum()) < self._initial or len(own) + len(near) < 2:
             return self._filling(n, seen)
-        return self._improving(n, self._evidence(own), own, seen)
+        return self._improving(n, alone, own, seen)
 
     def _evidence(self, own: Observations) -> Evidence:
         rows = np.concatenate([own.rows, self._inherited.rows])
         costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
         return Evidence(rows, costs, self._encoder.categorical, inside(self._encoder, rows))
 
-    def _transferred(self, n: int, own: Observations, seen: set[Point]) -> Point | None:
-        """The next point with the parents on other data heard; ``None`` if they had better not be."""
-        if not self._transfer:
-            return None
-        openings = self._transfer.openings()
-        if n < len(openings):
-            point = self._encoder.decode(openings[n])
-            return None if point in seen else point
-        evidence = self._transfer.evidence(own, self._evidence(own) if len(own) >= FEWEST else None)
-        return None if evidence is None else self._improving(n, evidence, own, seen)
+    def _warm(self, n: int, own: Observations, heard: Evidence, seen: set[Point]) -> Point:
+        """The next point with the parents on other data heard: first each one's best, then as the model says."""
+        openings = [self._encoder.decode(row) for row in self._transfer.openings()]
+        if n < len(openings) and openings[n] not in seen:
+            return openings[n]
+        return self._improving(n, heard, own, seen)
 
     def _improving(self, n: int, evidence: Evidence, own: Observations, seen: set[Point]) -> Point:
         """The point of largest expected improvement; every second time, away from where most trials are.

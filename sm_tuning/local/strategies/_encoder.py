@@ -39,6 +39,14 @@ class Encoder:
         pairs = zip(self.space.dimensions, point, strict=True)
         return [float(d.values.index(v)) if isinstance(d, Categorical) else d.encode(v) for d, v in pairs]
 
+    def holds(self, point: tuple[str, ...]) -> bool:
+        """Whether every value is in its dimension's range."""
+        try:
+            row = np.array(self.encode(point))
+        except ValueError:  # no number, none of the choices, no logarithm
+            return False
+        return bool(np.all((row >= 0.0) & ((row <= 1.0) | self.categorical)))
+
     def decode(self, row: Array) -> tuple[str, ...]:
         """The point that a row stands for."""
         pairs = zip(self.space.dimensions, row, strict=True)

@@ -18,6 +18,8 @@ def standardise(costs: Array) -> Array:
     the exponent of highest likelihood on a grid, keeps the order of the values. Exponents above 1 are left
     out: they would press the good values together.
     """
+    if not len(costs):
+        return costs
     centred = _scaled(_without_outliers(costs))
     if not np.any(centred):
         return centred

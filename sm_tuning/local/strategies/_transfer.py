@@ -1,9 +1,9 @@
 """What tuning jobs on other data tell about this one.
 
-One Gaussian process over the parents' trials and the child's, in which the task is one more choice: its length scale,
-fitted with the others, says how alike the tasks are (Swersky, Snoek and Adams, "Multi-task Bayesian optimization",
-2013). Each parent's costs are standardised by themselves, and the child's are moved and stretched to what the parents
-foretell at the child's own points, so that neither shift nor unit of the objective matters.
+One Gaussian process over the parents' trials and the child's; how alike two tasks are is one of its hyperparameters,
+fitted with the others (Swersky, Snoek and Adams, "Multi-task Bayesian optimization", 2013). Each parent's costs are
+standardised by themselves, and the child's are moved and stretched to what the parents foretell at the child's own
+points, so that neither shift nor unit of the objective matters.
 
 A parent whose objective has another shape must not mislead: as soon as the model without parents orders the child's
 trials better, each left out in turn, than the one with them, the parents are not heard.
