@@ -195,7 +195,7 @@ def _add_lines(figure: Sketch, info: CurvesInfo, chosen: list[Curve], state: str
                 "width": {"best": 3, "completed": 1.3}.get(state, 1.2),
                 "dash": "dot" if state in ("failed", "no objective") else "solid",
             },
-            opacity={"best": 1.0, "completed": 0.6}.get(state, 0.35),
+            opacity={"best": 1.0, "completed": 0.75}.get(state, 0.4),
             meta={"link": "points" if single else "lines"},
         )
     )

@@ -94,7 +94,9 @@ def _money(costs: pd.Series) -> str:
     known = costs.dropna()
     if not len(known):
         return "not known"
-    return f"{known.sum():,.2f} USD" + (f" ({len(known)} of {len(costs)} priced)" if len(known) < len(costs) else "")
+    total = float(known.sum())
+    shown = f"{total:,.2f}" if total >= 1 else f"{total:.3g}"
+    return f"{shown} USD" + (f" ({len(known)} of {len(costs)} priced)" if len(known) < len(costs) else "")
 
 
 def _span(description: Mapping[str, Any]) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array, numbers, texts
 from sm_tuning.views._rows import Rows, axes_of, plural, read, why_none
-from sm_tuning.views._sketch import Sketch, bar, heatmap
+from sm_tuning.views._sketch import Sketch, bar, heatmap, scatter
 from sm_tuning.views._theme import BLUE, NEUTRAL, ORANGE, Figure, empty_sketch, escape, figure_of, new_sketch
 
 #: A categorical hyperparameter has one row a value in the heatmap, as long as it has no more values than this.
@@ -146,10 +146,21 @@ def sketch_importance(info: ImportanceInfo) -> Sketch:
             y=list(range(len(info.names))),
             orientation="h",
             marker={"color": colours},
-            text=labels,
-            textposition="outside",
             error_x=bounds if np.isfinite(info.highs).any() else None,
-            hovertemplate="%{x:.3f}<br>%{text}<extra></extra>",
+            hovertext=labels,
+            hovertemplate="%{x:.3f}<br>%{hovertext}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.add_trace(
+        scatter(
+            x=(info.importances + above).tolist(),
+            y=list(range(len(info.names))),
+            text=[f"  {text}" for text in labels],
+            mode="text",
+            textposition="middle right",
+            hoverinfo="skip",
+            showlegend=False,
             cliponaxis=False,
         )
     )
@@ -198,7 +209,7 @@ def correlation_info(trials: pd.DataFrame, known: About | None = None) -> Correl
             columns[axis.name] = pd.Series(numbers(trials[axis.name]))
         elif len(axis.categories) <= _MANY_VALUES:
             columns.update(_indicators(axis.name, trials[axis.name], axis.categories))
-    used = pd.DataFrame(columns)[np.isfinite(rows.values)]
+    used = pd.DataFrame(columns).astype("float64")[np.isfinite(rows.values)]
     ranks = used.where(np.isfinite(used)).rank()
     matrix = ranks.corr(min_periods=FEWEST).to_numpy(np.float64)
     few = f"Correlations need at least {FEWEST} trials with an objective; there are {len(rows.evaluated)}."

@@ -1,7 +1,8 @@
 """How every figure looks, and the pieces that most of them are drawn from.
 
 The colours are Okabe and Ito's (jfly.uni-koeln.de/color), which people with any of the common colour visions tell
-apart; states differ in their symbol too. Nothing is drawn with WebGL, so that figures open everywhere and print well.
+apart, with blue and orange shifted so that each stands out (3 : 1 and more) from white and from the dark background;
+states differ in their symbol too. Nothing is drawn with WebGL, so that figures open everywhere and print well.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ Figure: TypeAlias = Any
 
 Theme = Literal["light", "dark"]
 
-ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
-VERMILLION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
+BLUE, ORANGE, GREEN = "#2F86C8", "#C98200", "#009E73"
+VERMILLION, PURPLE = "#D55E00", "#CC79A7"
 
 #: Readable on white and on the dark background: for lines that belong to no trial.
 NEUTRAL = "#808890"
 
 #: Colours of several jobs, in their order; they begin anew when there are more.
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, NEUTRAL)
 
 #: From the best trials to the worst.
-RANKED = ("#0072B2", "#3B96C8", "#8AA3B0", "#C9A35A", "#E69F00")
+RANKED = (BLUE, "#5F9CC4", "#8B9BA6", "#AB905A", ORANGE)
 
-STATE_COLOURS = dict(zip(STATES, (BLUE, ORANGE, VERMILLION, PURPLE, SKY), strict=True))
+STATE_COLOURS = dict(zip(STATES, (BLUE, ORANGE, VERMILLION, NEUTRAL, PURPLE), strict=True))
 STATE_SYMBOLS = dict(zip(STATES, ("circle", "diamond", "x", "triangle-down", "circle-open"), strict=True))
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
