@@ -99,6 +99,7 @@ class TuningJob(Analyses, Looks):
         self._name = name
         self._aws = aws
         self._last = description
+        self._memory: dict[str, Any] = {}  # trials of a job that has ended, which cannot change any more
 
     def __repr__(self) -> str:
         return f"TuningJob({self._name!r}, region={self.region!r}, status={self._last_status()!r})"
@@ -222,7 +223,7 @@ class TuningJob(Analyses, Looks):
         """
         from sm_tuning import results  # noqa: PLC0415  (pandas loads when a frame is asked for)
 
-        reading = results.Reading(**options)
+        reading = results.Reading(memory=self._memory, **options)
         return results.trials(self._aws, [self._name], include_parents=include_parents, reading=reading)
 
     def curves(
@@ -241,7 +242,7 @@ class TuningJob(Analyses, Looks):
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        reading = results.Reading(**options)
+        reading = results.Reading(memory=self._memory, **options)
         return results.curves(self._aws, [self._name], metrics=metrics, trials=trials, reading=reading)
 
     def logs(
@@ -264,7 +265,7 @@ class TuningJob(Analyses, Looks):
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        reading = results.Reading(**options)
+        reading = results.Reading(memory=self._memory, **options)
         return results.logs(self._aws, [self._name], trial=trial, grep=grep, start=start, end=end, reading=reading)
 
     def follow_logs(
@@ -296,7 +297,9 @@ class TuningJob(Analyses, Looks):
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        return results.errors(self._aws, [self._name], trial=trial, reading=results.Reading(**options))
+        return results.errors(
+            self._aws, [self._name], trial=trial, reading=results.Reading(memory=self._memory, **options)
+        )
 
     def utilization(self, *, trials: TrialFilter = None, **options: Unpack[ReadOptions]) -> pd.DataFrame:
         """One row a measurement of CPU, memory, disk and GPUs of each instance, in percent of the whole machine.
@@ -307,7 +310,9 @@ class TuningJob(Analyses, Looks):
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        return results.utilization(self._aws, [self._name], trials=trials, reading=results.Reading(**options))
+        return results.utilization(
+            self._aws, [self._name], trials=trials, reading=results.Reading(memory=self._memory, **options)
+        )
 
     def utilization_summary(self, *, trials: TrialFilter = None, **options: Unpack[ReadOptions]) -> pd.DataFrame:
         """Mean, 95th percentile and maximum of ``utilization``; ``attrs["hints"]`` says if other machines would do."""
@@ -330,7 +335,9 @@ class TuningJob(Analyses, Looks):
         """
         from sm_tuning import results  # noqa: PLC0415
 
-        return results.cost(self._aws, [self._name], prices=prices, reading=results.Reading(**options))
+        return results.cost(
+            self._aws, [self._name], prices=prices, reading=results.Reading(memory=self._memory, **options)
+        )
 
     def spec(self) -> Tuning:
         """Read the job back as a spec, whoever made it; launching that makes the same job again.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError, ServiceError
@@ -95,7 +95,8 @@ def _load(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[str]]:
 
 def _save(reader: Reader, job: Job, details: Mapping[str, Detail], sources: Sequence[str]) -> None:
     texts = {"": json.dumps(list(dict.fromkeys(sources)))} | {
-        name: json.dumps(asdict(detail)) for name, detail in details.items()
+        name: json.dumps({**vars(detail), "machines": [vars(one) for one in detail.machines]})
+        for name, detail in details.items()
     }
     reader.save(job, "details", frame(TEXTS, {"Name": list(texts), "Text": list(texts.values())}), list(details))
 

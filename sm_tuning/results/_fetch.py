@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -91,8 +90,9 @@ _TIMES = ("created", "started", "ended")
 
 
 def _to_text(trial: Trial) -> str:
-    facts = asdict(trial)
-    return json.dumps(facts | {name: facts[name] and facts[name].isoformat() for name in _TIMES})
+    facts = vars(trial)
+    times = {name: None if facts[name] is None else facts[name].isoformat() for name in _TIMES}
+    return json.dumps({**facts, **times})
 
 
 def _from_text(text: str) -> Trial:

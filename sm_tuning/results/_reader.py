@@ -23,6 +23,7 @@ from sm_tuning.results._progress import Show, Step, shown
 _MAX_PAGES = 20_000
 _TRIES = 6  # of a call, each with botocore's own retries inside
 _FIRST_PAUSE = {True: 0.2, False: 1.0}  # seconds, doubled from try to try: near and far
+_SMALL = ("trials", "details")  # what is kept in memory
 _SETTLING = timedelta(minutes=10)  # after its end, a trial's last lines and metrics may still arrive
 
 
@@ -57,12 +58,14 @@ class Reading:
         progress: shows what is read on stderr when it takes longer than a second; False is silent; a function is
             called with each ``Step``.
         keep: whether finished trials' results are kept on disk, and taken from there.
+        memory: where trials and their descriptions are kept besides, for as long as the caller has it.
         clock: time; tests bring their own.
     """
 
     refresh: bool = False
     progress: bool | Show = True
     keep: bool = True
+    memory: dict[str, Entry] | None = None
     clock: Clock = field(default_factory=Clock)
 
 
@@ -77,6 +80,7 @@ class Reader:
         self._counts: dict[str, int] = {}
         self._pace = Pace(reading.clock)
         self.refresh = reading.refresh
+        self._memory = reading.memory
         self._cache: Cache | None = open_cache(aws.environ) if reading.keep else None
         self._answered = threading.Event()
 
@@ -150,16 +154,22 @@ class Reader:
         self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None
     ) -> Entry | None:
         """What is kept about a job."""
-        if self._cache is None or self.refresh:
+        if self.refresh or (self._cache is None and self._memory is None):
             return None
-        return self._cache.load(self._key(job, kind, query), dtypes)
+        key = self._key(job, kind, query)
+        if self._memory and key in self._memory:
+            return self._memory[key]
+        return self._cache.load(key, dtypes) if self._cache else None
 
     def save(
         self, job: Job, kind: str, frame: pd.DataFrame, trials: Sequence[str], query: Mapping[str, Any] | None = None
     ) -> None:
         """Keep what will not change any more about a job."""
+        key = self._key(job, kind, query)
+        if self._memory is not None and kind in _SMALL:
+            self._memory[key] = Entry(frame, frozenset(trials))
         if self._cache is not None:
-            self._cache.save(self._key(job, kind, query), frame, trials)
+            self._cache.save(key, frame, trials)
 
     def _key(self, job: Job, kind: str, query: Mapping[str, Any] | None) -> str:
         return key_of(job, kind, query or {})

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from results_fakes import REGION, T0, FakeSageMaker, RefusalError, answer, in_pages, log_event, training_job
 
+from sm_tuning import attach
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning.aws import Aws, is_transient
 from sm_tuning.results import (
@@ -422,3 +423,21 @@ def test_the_frame_of_lines_has_its_dtypes_from_disk_too(keeping: tuple[FakeSage
         table = logs(aws, "job")
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == LOGS
         assert table.attrs["trials_without_lines"] == [fake.trials["job"][0]["TrainingJobName"]]
+
+
+def test_the_handle_of_a_finished_job_lists_its_trials_once_also_without_a_disk(
+    sagemaker: FakeSageMaker, aws: Aws
+) -> None:
+    sagemaker.put("job", [training_job("job", 1, 0.1), training_job("job", 2)])
+    sagemaker.log_pages = in_pages([], [])
+    job = attach("job", aws=aws)
+    job.trials()
+    job.curves()
+    job.errors()
+    job.utilization()
+    with pytest.warns(ResultsWarning, match="instances of 2 trials"):
+        job.cost(prices={})
+    assert sagemaker.calls["ListTrainingJobsForHyperParameterTuningJob"] == 1
+    assert sagemaker.calls["Search"] == 1
+    job.trials(refresh=True)
+    assert sagemaker.calls["ListTrainingJobsForHyperParameterTuningJob"] == 2

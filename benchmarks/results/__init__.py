@@ -1,0 +1,1 @@
+"""Reading results: calls, time and memory."""
