@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.hyperband.curves import EPOCHS, FILE, curves
-from benchmarks.hyperband.rules import RULES, Rule, installed, source
+from benchmarks.hyperband.rules import RULES, Oracle, Rule, installed, source
 
 JOB = 40
 
@@ -47,6 +47,12 @@ def epochs_to(level: float, errors: list[float]) -> float:
     return next((place for place, error in enumerate(errors, 1) if error <= level), math.inf)
 
 
+def _oracle(orders: list[list[list[float]]], level: float, workers: int) -> float:
+    good = frozenset(tuple(curve) for curve in orders[0] if min(curve) <= level)
+    runs = ([error for _, error in simulate(Oracle(good, order), order, workers)] for order in orders)
+    return statistics.median(epochs_to(level, run) for run in runs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--curves", type=Path, default=FILE)
@@ -66,6 +72,10 @@ def main() -> None:
     )
     print("| rule | epochs to 99 % of the best | to within 0.4 points | job of 40: epochs | its regret, points |")
     print("|---|---|---|---|---|", flush=True)
+    print(
+        f"| (oracle: goes on with those only) | {_oracle(shuffled, near, arguments.workers):g} | "
+        f"{_oracle(shuffled, best + 0.4, arguments.workers):g} | | |"
+    )
     base: tuple[float, float] | None = None
     for name, (make_rule, _) in RULES.items():
         if not installed(name):
@@ -79,7 +89,7 @@ def main() -> None:
         share = 100 * statistics.fmean(map(len, jobs)) / (JOB * EPOCHS)
         regret = statistics.fmean(min(job) - best for job in jobs)
         print(
-            f"| {name} {source(name)} | {first:g} ({100 * first / base[0]:.0f} %) "
+            f"| {f'{name} {source(name)}'.strip()} | {first:g} ({100 * first / base[0]:.0f} %) "
             f"| {second:g} ({100 * second / base[1]:.0f} %) | {share:.0f} % | {regret:.2f} |",
             flush=True,
         )

@@ -3,8 +3,8 @@
 Li et al., "A system for massively parallel hyperparameter tuning" (MLSys 2020), in the form that only ever stops
 trials: the service pauses none. A resource is one emission of the objective. A trial may use ``min_resource`` before
 it is judged, is judged at ``min_resource`` times 1, 3, 9, ... and ends at ``max_resource``
-(``HyperbandStrategyConfig`` of the API). The reduction factor and the single bracket are choices made here; the
-service names neither.
+(``HyperbandStrategyConfig`` of the API). The reduction factor, the single bracket and what happens while few trials
+have reached a rung are choices made here; the service names none of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from sm_tuning.local.strategies._space import Space
 
 REDUCTION_FACTOR = 3
 DEFAULT_MIN_RESOURCE = 1
+ALWAYS_PASS = 2
+"""So many of a rung go on, however few have reached it: the best of two or three says little."""
 
 
 class HyperbandSearch(RandomSearch):
@@ -47,10 +49,10 @@ class HyperbandSearch(RandomSearch):
     def should_stop(self, trial: Trial, trials: Sequence[Trial]) -> bool:
         """Whether a running trial has used all it may, or is not among the best at the last rung that it reached.
 
-        A trial past a rung is held to it until the next: one that came first and passed for want of company ends
-        as soon as enough others have done better there, and a judgement that a restart skipped is made up for. The
-        best at a rung is never stopped there, equals of the last that passes pass too, and a value that is not
-        a number never passes.
+        The best third of those at a rung go on, rounded up, and the best two in any case. A trial past a rung is held
+        to it until the next: one that came first and passed for want of company ends as soon as enough others have
+        done better there, and a judgement that a restart or a burst of emissions skipped is made up for. Equals of the
+        last that passes pass too; a value that is not a number never passes.
 
         Args:
             trial: the running trial.
@@ -67,7 +69,7 @@ class HyperbandSearch(RandomSearch):
             return True
         others = [self._sign * t.curve[rung - 1] for t in trials if t.index != trial.index and len(t.curve) >= rung]
         better = sum(other < own for other in others)
-        return better >= max(1, (len(others) + 1) // REDUCTION_FACTOR)
+        return better >= max(ALWAYS_PASS, math.ceil((len(others) + 1) / REDUCTION_FACTOR))
 
 
 def _rungs(low: int, high: int) -> Iterator[int]:
