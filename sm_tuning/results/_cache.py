@@ -78,7 +78,7 @@ class Cache:
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
-        times = {name: frame[name].dt.tz_convert(None) for name in frame if str(frame[name].dtype) == TIME}
+        times = {str(name): frame[name].dt.tz_convert(None) for name in frame if str(frame[name].dtype) == TIME}
         table = pa.Table.from_pandas(frame.assign(**times), preserve_index=False)
         table = table.replace_schema_metadata({_META: json.dumps(sorted(trials))})
         path = self._path(key)
