@@ -27,7 +27,7 @@ PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 BLOCKS = dict(zip(("tune", "buildspec"), re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S), strict=True))
 PRICES = re.search(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_files_beside_the_page_are_the_same_as_the_page() -> None:
 
 
 def test_the_workflow_runs_from_check_to_gate_and_can_be_run_again(runner: Runner) -> None:
-    workflow = Workflow(runner, "4711", MAX_JOBS="2")
+    workflow = Workflow(runner, "4711", MAX_JOBS="6")
     done = workflow.run()
     assert codes(done) == {"check": 0, "smoke": 0, "launch": 0, "wait": 0, "gate": 0}, done
     assert "a model landed" in done["smoke"][1]
@@ -144,7 +144,7 @@ def test_the_workflow_runs_from_check_to_gate_and_can_be_run_again(runner: Runne
     again = workflow.run(("launch", "wait", "gate"))
     assert codes(again) == {"launch": 0, "wait": 0, "gate": 0}, again
     assert len(runner.jobs("diabetes-4711")) == 1
-    changed = Workflow(runner, "4711", MAX_JOBS="3").run(("launch",))
+    changed = Workflow(runner, "4711", MAX_JOBS="7").run(("launch",))
     assert changed["launch"][0] == 2
     assert "another spec made it" in changed["launch"][1]
 
@@ -159,26 +159,32 @@ def test_a_gate_that_does_not_hold_fails_the_run(runner: Runner) -> None:
 
 
 def test_a_run_that_is_killed_at_each_step_ends_the_same_with_one_tuning_job(runner: Runner) -> None:
-    workflow = Workflow(runner, "4713", MAX_JOBS="2")
-    for name in ("launch", "wait", "gate"):
-        for after in (0.6, 2.5):
+    workflow = Workflow(runner, "4713", MAX_JOBS="6")
+    moments = {"check": (1.0,), "smoke": (5.0,), "launch": (0.6, 2.5), "wait": (0.6, 2.5), "gate": (0.6, 2.5)}
+    assert list(moments) == [name for name, _, _ in workflow.steps]
+    for name, moment in moments.items():
+        for after in moment:
             workflow.kill(name, after)
-        assert codes(workflow.run((name,))) == {name: 0}
-    assert codes(workflow.run(("launch", "wait", "gate"))) == {"launch": 0, "wait": 0, "gate": 0}
+        done = workflow.run((name,))
+        assert codes(done) == {name: 0}, done
+    assert "### Gate passed: `diabetes-4713`" in (runner.folder / "gate.md").read_text()
     assert [job["HyperParameterTuningJobStatus"] for job in runner.jobs("diabetes-4713")] == ["Completed"]
 
 
 def test_the_buildspec_runs_as_one_shell(runner: Runner) -> None:
     document = yaml.safe_load(BLOCKS["buildspec"])
     commands = [command for phase in document["phases"].values() for command in phase["commands"]]
-    script = "\n".join(command for command in commands if not command.startswith("pip install"))
+    assert commands[0].startswith("pip install")
+    script, checks = "\n".join(commands[1:]), [one for one in commands if one.startswith("sm-tuning check")]
+    again = "\n".join(one for one in commands[1:] if one not in checks)
+    assert len(checks) == 2
     environ = {
         **document["env"]["variables"],
         "MAX_JOBS": "1",
         "CODEBUILD_RESOLVED_SOURCE_VERSION": "0123456789abcdef0123",
     }
-    for _ in range(2):
-        process = runner.start(script, environ, signed_in=True)
+    for text in (script, again):
+        process = runner.start(text, environ, signed_in=True)
         output, _ = process.communicate(timeout=280)
         assert process.returncode == 0, output
     assert [job["HyperParameterTuningJobName"] for job in runner.jobs("diabetes-0")] == ["diabetes-0123456789ab"]
