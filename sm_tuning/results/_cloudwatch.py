@@ -77,13 +77,15 @@ def chunks(queries: Sequence[Wanted]) -> Iterator[list[Wanted]]:
     The window covers all of them, so each counts with the points of that window.
     """
     chunk: list[Wanted] = []
+    span: Wanted | None = None
     for query in sorted(queries, key=lambda one: (one.period, one.start, one.trial, one.host or "")):
-        joined = [*chunk, query]
-        fits = len(joined) <= _QUERIES and _span(joined).points * len(joined) <= _POINTS
-        if chunk and not (fits and query.period == chunk[0].period):
+        wider = query if span is None else span._replace(end=max(span.end, query.end))  # the first begins first
+        fits = len(chunk) < _QUERIES and wider.points * (len(chunk) + 1) <= _POINTS and query.period == wider.period
+        if chunk and not fits:
             yield chunk
-            chunk = []
+            chunk, wider = [], query
         chunk.append(query)
+        span = wider
     if chunk:
         yield chunk
 
