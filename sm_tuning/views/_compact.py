@@ -11,6 +11,9 @@ from typing import Any
 #: Shorter lists are left as they are.
 _WORTH = 24
 
+#: Kinds of values that nothing is made of.
+_SIMPLE = frozenset({int, float, bool, str, type(None)})
+
 #: What would end a script element, begin a comment, or be a line break to JavaScript but not to JSON.
 _HARMFUL = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -35,15 +38,16 @@ class Pool:
         A list of texts becomes ``{"pool": places}``. A list of integers, places among them, with few changes becomes
         ``{"runs": [value, count, value, count, …]}``.
         """
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return {str(key): self.compact(item) for key, item in value.items()}
         if not isinstance(value, list | tuple):
             return value
-        if len(value) >= _WORTH and all(isinstance(item, str) for item in value):
+        kinds = set(map(type, value))
+        if len(value) >= _WORTH and kinds == {str}:
             return {"pool": _runs([self.place(item) for item in value])}
-        if len(value) >= _WORTH and all(type(item) is int for item in value):
+        if len(value) >= _WORTH and kinds == {int}:
             return _runs(list(value))
-        return [self.compact(item) for item in value]
+        return list(value) if kinds <= _SIMPLE else [self.compact(item) for item in value]
 
 
 def _runs(numbers: list[int]) -> Any:
@@ -62,14 +66,13 @@ def to_script(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A value as JSON has it: NumPy's numbers as Python's, what is missing as None, anything else as its text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind in _SIMPLE:
+        return value
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, bool | str) or value is None:
-        return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, int) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)

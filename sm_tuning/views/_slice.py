@@ -232,7 +232,7 @@ def _pair(trials: pd.DataFrame, rows: Rows, known: About, x: str | None, y: str 
     _chosen(rows, [name for name in (x, y) if name is not None])
     if x is not None and x == y:
         raise SpecError(f"a contour needs two hyperparameters, but both are {x!r}")
-    ranked = ranking(trials, known)
+    ranked = ranking(trials, known) if x is None or y is None else []
     first = x if x is not None else next((name for name in ranked if name != y), "")
     second = y if y is not None else next((name for name in ranked if name != first), "")
     return first, second or first

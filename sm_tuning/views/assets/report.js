@@ -147,7 +147,7 @@
         plot.element.on("plotly_selected", (event) => {
           if (busy || !event) return;
           const chosen = inBox(plot, event);
-          setTimeout(() => { forgetBoxes(plot); select(chosen); }, 0);
+          setTimeout(() => { forgetBoxes(chosen.size ? plot : null); select(chosen); }, 0);
         });
         plot.element.on("plotly_deselect", () => { if (!busy) setTimeout(() => select(null), 0); });
       }

@@ -1,0 +1,200 @@
+"""The report of a real job, opened in a real browser: it runs, stays offline, and its parts are linked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sm_tuning as smt
+
+webdriver = pytest.importorskip("selenium.webdriver")
+
+from views_page import CONTRASTS, Page  # noqa: E402  (after it is known that selenium is there)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1400,1000"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in (*OPTIONS.split(), f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def path(job: smt.TuningJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return job.report(tmp_path_factory.mktemp("report") / "report.html", prices={"ml.m5.large": 0.115})
+
+
+@pytest.fixture
+def page(browser: Any, path: Path) -> Page:
+    page = Page(browser)
+    page.prefer("light")
+    browser.get(path.as_uri())
+    page.run("localStorage.clear()")
+    return page
+
+
+def test_every_plot_is_drawn_without_an_error_or_a_request(browser: Any, path: Path) -> None:
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.get(path.as_uri())
+    page = Page(browser)
+
+    page.show("Cost")
+    page.run(
+        """document.querySelectorAll('select[data-panel]').forEach((one) => {
+          one.selectedIndex = one.options.length - 1;
+          one.dispatchEvent(new Event('change'));
+        });"""
+    )
+
+    page.until("return [...document.querySelectorAll('.plot')].every((p) => p.dataset.drawn === 'yes')")
+    assert browser.get_log("browser") == []
+    assert [url for url in page.requests() if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+
+
+def test_brushing_the_history_filters_the_table_and_marks_the_other_plots(page: Page) -> None:
+    before = page.rows
+    slices = page.show("Slices")
+    history = page.show("History")
+
+    page.brush(history, (0.03, 0.03, 0.5, 0.97))
+    page.until("return !document.getElementById('selection').hidden")
+
+    chosen = set(page.rows)
+    assert 0 < len(chosen) < len(before) == 12
+    assert chosen == page.marked(history)
+    assert page.marked(slices) == chosen & page.drawn(slices)
+    assert (
+        page.run("return document.getElementById('selection-text').textContent")
+        == f"{len(chosen)} of 12 trials selected"
+    )
+    page.run("document.getElementById('clear').click()")
+    page.until("return document.getElementById('selection').hidden")
+    assert page.rows == before
+
+
+def test_brushing_lines_selects_those_that_run_through_the_box(page: Page) -> None:
+    for title, box in (("Curves", (0.02, 0.02, 0.3, 0.5)), ("Parallel", (0.02, 0.02, 0.2, 0.4))):
+        plot = page.show(title)
+        page.brush(plot, box)
+        page.until("return !document.getElementById('selection').hidden")
+
+        chosen = set(page.rows)
+        drawn = page.until(
+            """const twins = arguments[0].data.filter((one) => one.meta && one.meta.link === 'twin');
+            const rows = twins.flatMap((one) => [...one.customdata]);
+            return rows.length ? rows : null;""",
+            plot,
+        )
+        assert 0 < len(chosen) < 12, title
+        assert set(drawn) == chosen, title
+        page.run("document.getElementById('clear').click()")
+
+
+def test_ticked_rows_are_marked_in_the_plots_and_escape_lets_go(page: Page) -> None:
+    history = page.show("History")
+
+    page.run("document.querySelectorAll('#table tbody input')[2].click()")
+    page.until("return arguments[0].data.some((t) => t.selectedpoints && t.selectedpoints.length)", history)
+
+    assert len(page.rows) == 12
+    assert page.marked(history) == {page.rows[2]}
+    page.press_escape()
+    page.until("return document.getElementById('selection').hidden")
+
+
+def test_the_table_sorts_both_ways_with_what_is_missing_last(page: Page) -> None:
+    def numbers() -> list[float]:
+        return [float(text) for text in page.column("validation:loss") if text]
+
+    first = numbers()
+    assert first == sorted(first)
+    assert page.column("validation:loss")[-2:] == ["", ""]
+    page.sort("validation:loss")
+    assert numbers() == sorted(first, reverse=True)
+    assert page.column("validation:loss")[-2:] == ["", ""]
+    page.sort("width")
+    assert [int(text) for text in page.column("width")] == sorted([1, 2, 3, 4, 5, 6] * 2)
+
+
+def test_filters_take_bounds_spans_and_text_and_go_to_the_plots(page: Page) -> None:
+    page.filter("status", "completed")
+    assert len(page.rows) == 10
+    page.filter("validation:loss", "..")
+    page.filter("validation:loss", "<0.1")
+    assert all(float(text) < 0.1 for text in page.column("validation:loss"))
+    page.filter("validation:loss", "0.09 .. 0.2")
+    assert all(0.09 <= float(text) <= 0.2 for text in page.column("validation:loss"))
+    kept = set(page.rows)
+    history = page.show("History")
+
+    page.run("document.getElementById('show-filtered').click()")
+    page.until("return arguments[0].data.some((t) => t.selectedpoints && t.selectedpoints.length)", history)
+
+    assert page.marked(history) == kept
+
+
+def test_text_of_the_job_is_shown_and_not_obeyed(page: Page) -> None:
+    page.show("Cost")
+
+    assert any("<script>alert('value')</script>" in text for text in page.column("mode"))
+    failures = page.run("return document.getElementById('failures').textContent")
+    assert "ValueError: <script>alert('trace')</script>" in failures
+    assert "Traceback" in failures
+    assert page.run("return document.scripts.length") == 3
+    slices = page.show("Slices")
+    labels = page.run("return arguments[0].querySelector('.cartesianlayer').textContent", slices)
+    assert "<script>alert('value')</script>" in labels
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_stands_out_from_its_background(page: Page, theme: str) -> None:
+    page.prefer(theme)
+    page.driver.refresh()
+    page.show("Cost")
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+
+    found = page.run(CONTRASTS)
+
+    assert page.run("return document.documentElement.dataset.theme") == theme
+    assert len(found) > 300
+    assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
+
+
+def test_the_button_changes_the_theme_of_page_and_plots(page: Page) -> None:
+    history = page.show("History")
+
+    def background() -> str:
+        return page.run("return getComputedStyle(arguments[0].querySelector('.main-svg')).backgroundColor", history)
+
+    before = background()
+
+    page.run("document.getElementById('theme').click()")
+    page.until("return document.documentElement.dataset.theme === 'dark'")
+    page.until("return arguments[0].layout.template.layout.paper_bgcolor === '#161b22'", history)
+
+    assert before == "rgb(255, 255, 255)"
+    assert background() == "rgb(22, 27, 34)"

@@ -1,0 +1,139 @@
+"""A report in a browser, by what a reader does with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+#: Ratio of text to its background, as WCAG 2.2 computes it, of every element that shows text itself.
+CONTRASTS = """
+const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+const over = (top, under) => {
+  const share = top[3] === undefined ? 1 : top[3];
+  return top.slice(0, 3).map((value, i) => share * value + (1 - share) * under[i]);
+};
+const light = (rgb) => {
+  const parts = rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+};
+const behind = (element) => {
+  const layers = [];
+  for (let one = element; one; one = one.parentElement) {
+    const colour = parse(getComputedStyle(one).backgroundColor);
+    if (colour[3] !== 0) layers.push(colour);
+  }
+  return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
+};
+const found = [];
+for (const one of document.querySelectorAll("body *")) {
+  const own = [...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.textContent.trim()).join("");
+  if (!own || ["SCRIPT", "STYLE", "NOSCRIPT", "OPTION"].includes(one.tagName)) continue;
+  if (!one.getClientRects().length) continue;
+  const svg = one instanceof SVGElement;
+  if (svg && one.closest(".bars, .heatmaplayer, .hm")) continue; // text on a coloured shape
+  const style = getComputedStyle(one);
+  const back = behind(svg ? one.closest("div") : one);
+  const fore = over(parse(svg ? style.fill : style.color), back);
+  const [high, low] = [light(fore), light(back)].sort((a, b) => b - a);
+  found.push([own.slice(0, 40), (high + 0.05) / (low + 0.05)]);
+}
+return found;
+"""
+
+
+class Page:
+    """The report, once it is loaded; rows are those of the table's data, and so of plots' ``customdata``."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, script: str, *arguments: Any) -> Any:
+        return WebDriverWait(self.driver, 30, poll_frequency=0.05).until(lambda _: self.run(script, *arguments))
+
+    def show(self, title: str) -> Any:
+        """Scroll to the plot whose title begins so, and wait until it is drawn."""
+        for index in range(self.run("return document.querySelectorAll('.plot').length")):
+            self.run("document.querySelectorAll('.plot')[arguments[0]].scrollIntoView({block: 'center'})", index)
+            self.until("return document.querySelectorAll('.plot')[arguments[0]].dataset.drawn === 'yes'", index)
+            plot = self.run("return document.querySelectorAll('.plot')[arguments[0]]", index)
+            if self.run("return arguments[0].layout.title.text", plot).startswith(title):
+                return plot
+        raise LookupError(title)
+
+    def brush(self, plot: Any, box: tuple[float, float, float, float]) -> None:
+        """Drag a box over a plot's first cell: left, top, right and bottom as shares of it."""
+        area = self.run("return arguments[0].querySelector('.nsewdrag').getBoundingClientRect().toJSON()", plot)
+        places = [
+            (round(area["x"] + x * area["width"]), round(area["y"] + y * area["height"])) for x, y in (box[:2], box[2:])
+        ]
+        actions = ActionChains(self.driver, duration=50)
+        pointer = actions.w3c_actions.pointer_action
+        pointer.move_to_location(*places[0]).pointer_down()
+        pointer.move_to_location(*[(one + other) // 2 for one, other in zip(*places, strict=True)])
+        pointer.move_to_location(*places[1]).pointer_up()
+        actions.perform()
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of the trials in the table, in its order."""
+        return [
+            int(row)
+            for row in self.run(
+                "return [...document.querySelectorAll('#table tbody tr')].map((one) => one.dataset.row)"
+            )
+        ]
+
+    def column(self, name: str) -> list[str]:
+        return self.run(
+            """const heads = [...document.querySelectorAll('#table thead th')];
+            const at = heads.findIndex((one) => one.textContent === arguments[0]);
+            return [...document.querySelectorAll('#table tbody tr')].map((r) => r.children[at].textContent);""",
+            name,
+        )
+
+    def sort(self, name: str) -> None:
+        self.run(
+            """const heads = [...document.querySelectorAll('#table thead button')];
+            heads.find((one) => one.textContent === arguments[0]).click();""",
+            name,
+        )
+
+    def filter(self, name: str, text: str) -> None:
+        field = self.run(
+            "return document.querySelector(`#table thead input[aria-label='Filter ${arguments[0]}']`)", name
+        )
+        field.clear()
+        field.send_keys(text)
+
+    def press_escape(self) -> None:
+        ActionChains(self.driver).send_keys(Keys.ESCAPE).perform()
+
+    def prefer(self, theme: str) -> None:
+        """Have the browser say that its user prefers a theme."""
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def marked(self, plot: Any) -> set[int]:
+        """Rows of the points that a plot shows as selected."""
+        return set(
+            self.run(
+                """return arguments[0].data.flatMap((t) => t.selectedpoints
+                ? [...t.selectedpoints].map((i) => t.customdata[i]) : []);""",
+                plot,
+            )
+        )
+
+    def requests(self) -> list[str]:
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+    def drawn(self, plot: Any) -> set[int]:
+        """Rows of all points of a plot."""
+        return set(self.run("return arguments[0].data.flatMap((one) => one.customdata || [])", plot))
