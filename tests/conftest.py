@@ -59,6 +59,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mappin
         patch.setenv("AWS_CONFIG_FILE", str(empty / "config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(empty / "credentials"))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("SM_TUNING_CACHE_DIR", str(empty / "cache"))
         yield dropped
 
 
