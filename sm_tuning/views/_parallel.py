@@ -166,6 +166,7 @@ def _add_axes(figure: Sketch, info: ParallelInfo) -> None:
             textfont={"size": 11},
             hoverinfo="skip",
             showlegend=False,
+            meta={"link": "never"},
         )
     )
 

@@ -11,7 +11,8 @@ import pytest
 
 import sm_tuning as smt
 from sm_tuning.aws import Aws
-from sm_tuning.local import start, stop
+from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.results import CACHE_VARIABLE
 
 #: Trials that get better, one that crashes with a traceback, and hostile text in a value and in the log.
 SCRIPT = textwrap.dedent(
@@ -31,18 +32,31 @@ SCRIPT = textwrap.dedent(
 )
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
     state_dir = tmp_path_factory.mktemp("views-server")
-    server = start(state_dir)
-    session = boto3.Session(server.access_key_id, server.secret_access_key, region_name=server.region)
-    environ = {"SM_TUNING_ROLE": server.role_arn, "XDG_CACHE_HOME": str(state_dir / "cache")}
-    with Aws(session, region=server.region, endpoint_url=server.endpoint_url, environ=environ) as aws:
-        yield aws
+    yield start(state_dir)
     stop(state_dir)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def environ(server: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables with which a program reaches the server, and a cache of its own."""
+    return {
+        **server.env(),
+        "SM_TUNING_ROLE": server.role_arn,
+        CACHE_VARIABLE: str(tmp_path_factory.mktemp("cache")),
+    }
+
+
+@pytest.fixture(scope="session")
+def world(server: ServerInfo, environ: dict[str, str]) -> Iterator[Aws]:
+    session = boto3.Session(server.access_key_id, server.secret_access_key, region_name=server.region)
+    with Aws(session, region=server.region, endpoint_url=server.endpoint_url, environ=environ) as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
 def job(world: Aws, tmp_path_factory: pytest.TempPathFactory) -> smt.TuningJob:
     """A finished grid of twelve trials, of which three failed."""
     source: Path = tmp_path_factory.mktemp("source")

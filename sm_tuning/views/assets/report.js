@@ -63,6 +63,9 @@
       if (link === "points") {
         points.traces.push(index);
         points.selectedpoints.push(selected ? places(trace, selected) : null);
+      } else if (link === "never") { // plotly dims its text when a box is drawn
+        points.traces.push(index);
+        points.selectedpoints.push(null);
       } else if (link === "lines") {
         bases.traces.push(index);
         bases.opacity.push(selected ? 0.07 : trace.opacity);
