@@ -1,6 +1,6 @@
 """Search quality of our strategies beside other engines: ``python -m benchmarks.search --help``.
 
-Runs what the results file does not hold yet, then prints the tables of docs/benchmarks.md. An engine that is not
+Regret is the best cost so far above the lowest there is. Runs what the results file does not hold yet, then prints the tables of docs/benchmarks.md. An engine that is not
 installed is left out, and the output says so; one that needs an environment of its own is run from there with the same
 results file.
 """
@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import statistics
-import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,25 +21,22 @@ MARKS = (20, 50, 100)
 DEFAULT_PROBLEMS = ["branin", "hartmann6", "levy5", "boosting"]
 
 
-def run(problem: Problem, engine: str, seed: int, evaluations: int, pending: int) -> tuple[list[float], list[float]]:
-    """Costs in order of their end, and seconds an ask, with so many trials under way besides the one asked for.
+def run(problem: Problem, engine: str, seed: int, evaluations: int, pending: int) -> list[float]:
+    """Costs in order of their end, with so many trials under way besides the one asked for.
 
     The trial that began first ends first, as with equal training times.
     """
     chooser = ENGINES[engine][0](problem, seed)
     costs: list[float] = []
-    seconds: list[float] = []
     running: list = []
     while len(costs) < evaluations:
         while len(running) <= pending:
-            begin = time.perf_counter()
             running.append(chooser.ask())
-            seconds.append(time.perf_counter() - begin)
         handle, h = running.pop(0)
         cost = problem.cost(h)
         chooser.tell(handle, cost)
         costs.append(cost)
-    return costs, seconds
+    return costs
 
 
 def source(engine: str) -> str:
@@ -72,16 +68,16 @@ def fill(arguments: argparse.Namespace) -> None:
                     old = done.get((name, engine, pending, seed))
                     if old and old["source"] == source(engine) and len(old["costs"]) >= arguments.evaluations:
                         continue
-                    costs, seconds = run(every[name], engine, seed, arguments.evaluations, pending)
+                    costs = run(every[name], engine, seed, arguments.evaluations, pending)
                     regrets = [cost - every[name].optimum for cost in costs]
                     line = {"problem": name, "engine": engine, "pending": pending, "seed": seed}
-                    line |= {"source": source(engine), "costs": regrets, "seconds": seconds}
+                    line |= {"source": source(engine), "costs": regrets}
                     with arguments.results.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(line) + "\n")
 
 
 def report(path: Path) -> str:
-    """The tables: median regret at the marks, over seeds, with their number; and the time for a suggestion."""
+    """The tables: median regret at the marks, over seeds, with their number."""
     groups: dict[tuple, list[dict]] = defaultdict(list)
     for (name, engine, pending, _), result in sorted(load(path).items()):
         groups[pending, engine, name].append(result)
@@ -90,13 +86,11 @@ def report(path: Path) -> str:
     for pending in sorted({key[0] for key in groups}):
         title = "Sequential" if pending == 0 else f"{pending + 1} at a time ({pending} pending at each suggestion)"
         out += [f"\n**{title}**: median regret after {' / '.join(map(str, MARKS))} evaluations [seeds]\n"]
-        out += ["| engine | " + " | ".join(names) + " | ask, ms (at 50) |", "|---" * (len(names) + 2) + "|"]
+        out += ["| engine | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
         for engine in ENGINES:
             rows = [groups.get((pending, engine, name), []) for name in names]
             if any(rows):
-                asks = [1e3 * r["seconds"][49] for row in rows for r in row if len(r["seconds"]) > 49]
-                cells = [_cell(row) for row in rows] + [f"{statistics.median(asks):.0f}" if asks else "-"]
-                out.append(f"| {engine} | " + " | ".join(cells) + " |")
+                out.append(f"| {engine} | " + " | ".join(map(_cell, rows)) + " |")
     sources = sorted({(e, r["source"]) for (_, e, _), rs in groups.items() for r in rs})
     out += ["", *(f"- {engine}: {text}" for engine, text in sources)]
     return "\n".join(out)

@@ -27,9 +27,9 @@ _LOG_NOISE_BOUNDS = (math.log(1e-7), math.log(1.0))
 _LOG_APART_BOUNDS = (math.log(1e-3), math.log(20.0))
 _TYPICAL_SCALE = 0.15
 _LOG_SCALE_PRIOR_STD = 0.7
-_TYPICAL_OWN_SCALE = 0.3
+_TYPICAL_OWN_SCALE = 0.15
 _LOG_SIGNAL_PRIOR = (0.0, 0.3)
-_LOG_ADDITIVE_PRIOR = (math.log(0.3), 1.0)
+_LOG_ADDITIVE_PRIOR = (-0.5, 1.0)
 _LOG_NOISE_PRIOR = (math.log(1e-4), 3.0)
 _LOG_APART_PRIOR = (math.log(0.15), 1.0)
 

@@ -1,0 +1,52 @@
+"""Time for one suggestion of ours: ``python -m benchmarks.search.asks``.
+
+Processor time, the least of three, with random trials observed. Prints a markdown table.
+"""
+
+import argparse
+import os
+import time
+
+from benchmarks.search.problems import Problem, problems
+from sm_tuning.local._types import Trial
+from sm_tuning.local.strategies import make
+
+OBSERVATIONS = (10, 100, 200, 500)
+PENDING = (0, 4)
+
+
+def history(problem: Problem, count: int, pending: int) -> list[Trial]:
+    """So many ended random trials, then pending ones."""
+    random = make("Random", problem.space, seed=0, maximize=False)
+    trials: list[Trial] = []
+    for index in range(1, count + pending + 1):
+        h = random.ask(trials) or {}
+        trials.append(Trial(index, h, problem.cost(h), finished=True) if index <= count else Trial(index, h))
+    return trials
+
+
+def seconds(problem: Problem, trials: list[Trial]) -> float:
+    chooser = make("Bayesian", problem.space, seed=0, maximize=False)
+    times: list[float] = []
+    for _ in range(3):
+        begin = time.process_time()
+        chooser.ask(trials)
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", nargs="+", default=["branin", "hartmann6", "boosting"])
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print("| problem (dimensions) | pending | " + " | ".join(f"{n} observed" for n in OBSERVATIONS) + " |")
+    print("|---" * (2 + len(OBSERVATIONS)) + "|")
+    for name, problem in problems(arguments.problems).items():
+        for pending in PENDING:
+            cells = [f"{1e3 * seconds(problem, history(problem, n, pending)):.0f} ms" for n in OBSERVATIONS]
+            print(f"| {name} ({len(problem.space.names)}) | {pending} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
