@@ -1,8 +1,8 @@
 """Search quality of our strategies beside other engines: ``python -m benchmarks.search --help``.
 
-Regret is the best cost so far above the lowest there is. Runs what the results file does not hold yet, then prints the tables of docs/benchmarks.md. An engine that is not
-installed is left out, and the output says so; one that needs an environment of its own is run from there with the same
-results file.
+Regret is the best cost so far above the lowest there is. Runs what the results file does not hold yet, then prints the
+tables of docs/benchmarks.md. An engine that is not installed is left out, and the output says so; one that needs an
+environment of its own is run from there with the same results file.
 """
 
 import argparse
