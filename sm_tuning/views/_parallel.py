@@ -156,19 +156,10 @@ def _add_axes(figure: Sketch, info: ParallelInfo) -> None:
         places += [(column, (tick.place - axis.low) / span, tick.label) for tick in _few(axis)]
         if (info.heights[:, column] < -MISSING_GAP / 2).any():
             places.append((column, -MISSING_GAP, axis.missing.label))
-    figure.add_trace(
-        scatter(
-            x=[column + 0.03 for column, _, _ in places],
-            y=[height for _, height, _ in places],
-            text=[escape(text) for _, _, text in places],
-            mode="text",
-            textposition="middle right",
-            textfont={"size": 11},
-            hoverinfo="skip",
-            showlegend=False,
-            meta={"link": "never"},
+    for place, height, text in places:
+        figure.add_annotation(
+            x=place, y=height, text=escape(text), showarrow=False, xanchor="left", xshift=3, font={"size": 11}
         )
-    )
 
 
 def _few(axis: Axis) -> list[Tick]:

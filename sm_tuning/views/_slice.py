@@ -304,7 +304,8 @@ def sketch_contour(info: ContourInfo) -> Sketch:
     if info.note:
         return empty_sketch(info.title, info.note)
     figure = new_sketch(info.title, subtitle=info.subtitle, height=460)
-    scale = list(RANKED) if not info.maximize else list(RANKED)[::-1]
+    colours = RANKED[::-1] if info.maximize else RANKED
+    scale = [[place / (len(colours) - 1), colour] for place, colour in enumerate(colours)]
     figure.add_trace(
         contour(
             x=axis_values(info.axes[0], info.grid_x).tolist(),

@@ -20,7 +20,8 @@ from sm_tuning.results._schema import frame
 from sm_tuning.views import report
 from sm_tuning.views._compact import Pool, plain, to_script
 from sm_tuning.views._gather import chain_of
-from sm_tuning.views._report import render
+from sm_tuning.views._report import render, sections
+from sm_tuning.views._theme import figure_of
 
 HOSTILE = "</script><script>alert('boo')</script><img src=x onerror=alert(1)>"
 
@@ -215,6 +216,7 @@ def test_a_report_of_next_to_nothing_says_so(summaries: list[dict[str, Any]]) ->
         for panel in page.data["panels"]
         for option in panel
         for note in option["layout"].get("annotations", ())
+        if note.get("xref") == "paper"
     ]
     assert len(page.data["table"]["rows"]) == len(summaries)
     assert all(note.endswith(".") for note in notes)
@@ -245,6 +247,19 @@ def test_a_large_job_is_written_soon_and_stays_small(count: int, hyperparameters
 
     assert len(page.encode()) < 8_000_000
     assert seconds < 5
+
+
+def test_figures_are_written_as_plotly_would_write_them() -> None:
+    """A report's figures go to plotly.js unchecked: none may use a shorthand that only plotly's Python knows."""
+    table = trials(mixed())
+    found = gathered(table, describe("job"))
+    figures = [option.figure for section in sections(found) for panel in section.panels for option in panel]
+    assert len(figures) > 12
+    for figure in figures:
+        checked = figure_of(figure).to_plotly_json()
+        checked["layout"].pop("template")
+        assert plain(checked["data"]) == plain(figure.data)
+        assert plain(checked["layout"]) == plain(figure.layout)
 
 
 def test_what_was_made_short_can_be_read_back() -> None:

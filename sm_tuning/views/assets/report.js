@@ -63,9 +63,6 @@
       if (link === "points") {
         points.traces.push(index);
         points.selectedpoints.push(selected ? places(trace, selected) : null);
-      } else if (link === "never") { // plotly dims its text when a box is drawn
-        points.traces.push(index);
-        points.selectedpoints.push(null);
       } else if (link === "lines") {
         bases.traces.push(index);
         bases.opacity.push(selected ? 0.07 : trace.opacity);
@@ -142,7 +139,8 @@
     layout.template = data.templates[root.dataset.theme];
     layout.dragmode = linked ? "select" : "zoom";
     if (!layout.width) layout.autosize = true;
-    const settings = { responsive: !layout.width, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "autoScale2d"] };
+    const settings = { responsive: !layout.width, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "autoScale2d"],
+      modeBarButtonsToAdd: linked ? ["select2d"] : [] };
     plot.drawn = true;
     return Plotly.react(plot.element, plot.traces.map((trace) => ({ ...trace })), layout, settings).then(() => {
       if (!plot.listens) {
@@ -150,7 +148,7 @@
         plot.element.on("plotly_selected", (event) => {
           if (busy || !event) return;
           const chosen = inBox(plot, event);
-          setTimeout(() => { forgetBoxes(chosen.size ? plot : null); select(chosen); }, 0);
+          setTimeout(() => { forgetBoxes(); select(chosen); }, 0); // plotly marks by its box what we mark by trial
         });
         plot.element.on("plotly_deselect", () => { if (!busy) setTimeout(() => select(null), 0); });
       }
@@ -159,10 +157,10 @@
     });
   }
 
-  function forgetBoxes(except) {
+  function forgetBoxes() {
     busy = true;
     for (const plot of plots) {
-      if (plot !== except && plot.drawn && (plot.element.layout.selections || []).length) {
+      if (plot.drawn && (plot.element.layout.selections || []).length) {
         Plotly.relayout(plot.element, { selections: [] });
       }
     }
@@ -296,7 +294,7 @@
     tick.addEventListener("change", () => {
       const chosen = new Set(selected || []);
       if (tick.checked) chosen.add(index); else chosen.delete(index);
-      forgetBoxes(null);
+      forgetBoxes();
       select(chosen, fromTable || !selected);
     });
     make("td", element, data.table.labels[index] + (best.has(index) ? " ★" : ""));
@@ -312,8 +310,8 @@
   showTable();
   search.addEventListener("input", () => { limit = PAGE; showTable(); });
   more.addEventListener("click", () => { limit = Infinity; showTable(); });
-  document.getElementById("show-filtered").addEventListener("click", () => { forgetBoxes(null); select(new Set(visible()), true); });
-  const clear = () => { forgetBoxes(null); select(null); };
+  document.getElementById("show-filtered").addEventListener("click", () => { forgetBoxes(); select(new Set(visible()), true); });
+  const clear = () => { forgetBoxes(); select(null); };
   document.getElementById("clear").addEventListener("click", clear);
   addEventListener("keydown", (event) => { if (event.key === "Escape" && selected) clear(); });
 })();
