@@ -159,6 +159,12 @@ def draw_curves(info: CurvesInfo) -> Figure:
     return figure_of(sketch_curves(info))
 
 
+def duration(seconds: float) -> str:
+    """A time in three digits of the unit that suits it."""
+    unit, factor = unit_of(seconds)
+    return f"{seconds / factor:.3g} {unit}"
+
+
 def sketch_curves(info: CurvesInfo) -> Sketch:
     """What ``draw_curves`` draws, as plain data."""
     if info.note:

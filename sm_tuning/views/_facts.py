@@ -19,7 +19,7 @@ from sm_tuning._masking import MASK, is_secret, redacted, secrets_in
 from sm_tuning.request import from_description
 from sm_tuning.spec import to_data
 from sm_tuning.views._axis import label
-from sm_tuning.views._curves import unit_of
+from sm_tuning.views._curves import duration
 from sm_tuning.views._gather import Gathered, parents_of
 from sm_tuning.views._rows import rows_of
 
@@ -107,10 +107,7 @@ def _span(description: Mapping[str, Any]) -> float:
 
 
 def _duration(seconds: float) -> str:
-    if not np.isfinite(seconds):
-        return ""
-    unit, factor = unit_of(seconds)
-    return f"{seconds / factor:.3g} {unit}"
+    return duration(seconds) if np.isfinite(seconds) else ""
 
 
 def cell(value: Any) -> str:

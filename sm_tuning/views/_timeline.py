@@ -11,7 +11,7 @@ import pandas as pd
 
 from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array
-from sm_tuning.views._curves import unit_of
+from sm_tuning.views._curves import duration, unit_of
 from sm_tuning.views._history import hover_texts
 from sm_tuning.views._rows import STATES, Rows, plural, read
 from sm_tuning.views._sketch import Sketch, bar
@@ -71,10 +71,9 @@ def timeline_info(trials: pd.DataFrame, known: About | None = None) -> TimelineI
     lost = [one for one, state in zip(seconds, rows.states, strict=True) if state in ("failed", "no objective")]
     wasted = float(np.nansum(lost)) if lost else 0.0
     used = float(np.nansum(seconds))
-    unit, factor = unit_of(max(used, 0.0))
-    parts = [f"{used / factor:.3g} {unit} of training in {plural(len(slots), 'slot')}"]
-    parts += [f"{wasted / factor:.3g} {unit} in trials without a result"] if wasted else []
-    parts += [f"{sum(gap for _, _, gap in idle) / factor:.3g} {unit} idle between trials"]
+    parts = [f"{duration(used)} of training in {plural(len(slots), 'slot')}"]
+    parts += [f"{duration(wasted)} in trials without a result"] if wasted else []
+    parts += [f"{duration(sum(gap for _, _, gap in idle))} idle between trials"]
     return TimelineInfo(
         title=f"Timeline: what ran when, for {known.goal}",
         subtitle="; ".join(parts),

@@ -131,6 +131,11 @@
     return traces.concat(twins);
   }
 
+  // Plotly has a button for boxes only where there are points; lines can be selected here too.
+  const BOX = { name: "select", title: "Box Select", icon: Plotly.Icons.selectbox,
+    click: (element) => Plotly.relayout(element, { dragmode: "select" }) };
+  function hasMarkers(trace) { return trace.type === "bar" || (trace.mode || "").includes("markers"); }
+
   function draw(plot) {
     const figure = data.panels[plot.panel][plot.option];
     plot.traces = prepared(figure);
@@ -140,7 +145,7 @@
     layout.dragmode = linked ? "select" : "zoom";
     if (!layout.width) layout.autosize = true;
     const settings = { responsive: !layout.width, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "autoScale2d"],
-      modeBarButtonsToAdd: linked ? ["select2d"] : [] };
+      modeBarButtonsToAdd: linked && !plot.traces.some(hasMarkers) ? [BOX] : [] };
     plot.drawn = true;
     return Plotly.react(plot.element, plot.traces.map((trace) => ({ ...trace })), layout, settings).then(() => {
       if (!plot.listens) {
