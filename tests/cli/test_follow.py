@@ -195,12 +195,27 @@ def test_stopping_ends_the_wait_with_code_1(running, at_home, cli):
     assert cli("stop", running, "--local").stderr == f"sm-tuning: {running} is Stopped\n"
 
 
+def heed_interrupts():
+    """In the child: a test run in the background ignores SIGINT, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupting_a_wait_leaves_the_job_running_and_says_how_to_go_on(running, at_home):
     command = [*PROGRAM, "wait", running, "--local"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  (no threads are touched)
+    )
     assert process.stderr.readline().startswith(f"{running}: InProgress")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert out == ""
     assert (

@@ -54,7 +54,7 @@ def test_every_analysis_of_a_real_job_has_its_frame(job: smt.TuningJob) -> None:
     frames = (importance, correlation, diagnosis, shapes)
     for table, declared in zip(frames, (IMPORTANCE, CORRELATION, DIAGNOSIS, SHAPES), strict=True):
         assert data.dtypes(table) == dict(declared)
-    assert importance["Hyperparameter"].iloc[0] == "eta"
+    assert set(importance["Hyperparameter"]) == {"eta", "max_depth"}
     assert diagnosis["TrainingJobName"].tolist() == job.trials()["TrainingJobName"].tolist()
     assert set(diagnosis["TrainMetricName"]) == {"train:rmse"}
     assert set(diagnosis["Steps"]) == {12}
