@@ -8,21 +8,25 @@ import sm_tuning as smt
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo-output"
+#: Dollars an hour, as the AWS Price List has them for us-east-1: what the same job would cost there.
+PRICES = {"ml.m5.large": 0.115}
 SHOWN = ["eta", "max_depth", "subsample", "FinalObjectiveValue", "BestSoFar", "TrainingJobStatus"]
 
 
 def main() -> None:
-    """Tune, print the best trial, and leave the frames as CSV files in ``demo-output/``."""
+    """Tune, print the best trial, and leave its frames as CSV files and a report in ``demo-output/``."""
     OUTPUT.mkdir(exist_ok=True)
     with smt.local.connect() as server:
         print(f"The SageMaker on this machine answers at {server.info.endpoint_url}")
         job = smt.launch(ROOT / "estimators" / "xgboost-diabetes.yaml", wait=True)
         frames = {"trials": job.trials(), "curves": job.curves(), "logs": job.logs()}
+        report = job.report(OUTPUT / "report.html", prices=PRICES)
         show_best(job.best)
     print(f"\n{frames['trials'][SHOWN].to_string(index=False)}\n")
     for name, frame in frames.items():
         frame.to_csv(OUTPUT / f"{name}.csv", index=False)
         print(f"demo-output/{name}.csv: {len(frame):,} rows")
+    print(f"demo-output/{report.name}: open it in a browser, it needs no server and no network")
 
 
 def show_best(best: smt.BestTrial | None) -> None:
