@@ -32,6 +32,7 @@ class Hands:
 
     def __init__(self):
         self.submitted, self.started, self.stopped = [], [], []
+        self.container_problem = None
 
     def submit(self, name):
         self.submitted.append(name)

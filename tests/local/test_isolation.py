@@ -8,7 +8,7 @@ import pytest
 from _training import Bench, wait_for
 
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._isolation import Namespaces, launched
+from sm_tuning.local.runner._isolation import Namespaces
 
 needs_namespaces = pytest.mark.skipif(
     Namespaces().problem({"net": True}) is not None, reason="this system gives no network namespace"
@@ -125,10 +125,6 @@ def test_where_there_are_no_namespaces_hosts_meet_by_address(tmp_path):
         said = bench.messages(bench.train(source, ResourceConfig=resources)["TrainingJobName"])
     assert "127.0.0.1" in said
     assert any("host names do not resolve; use SM_MASTER_ADDR" in m for m in said)
-
-
-def test_an_order_for_nothing_starts_the_program_as_it_is():
-    assert launched(["a", "b"], {}) == ["a", "b"]
 
 
 @needs_namespaces

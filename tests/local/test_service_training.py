@@ -83,10 +83,6 @@ SHELL = ["/bin/bash"]
 TRAINER = ["-c", "chmod +x /opt/ml/input/data/sm_drivers/sm_train.sh && /opt/ml/input/data/sm_drivers/sm_train.sh"]
 IMAGE = {"TrainingImage": CUSTOM, "TrainingInputMode": "File"}
 REFUSED = {
-    "entry point of ModelTrainer": (
-        {"AlgorithmSpecification": {**IMAGE, "ContainerEntrypoint": SHELL, "ContainerArguments": TRAINER}},
-        "does not support ContainerEntrypoint, as ModelTrainer",
-    ),
     "arguments": ({"AlgorithmSpecification": {**IMAGE, "ContainerArguments": ["x"]}}, "ContainerArguments"),
     "registry": (
         {"AlgorithmSpecification": {**IMAGE, "TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}},
@@ -113,6 +109,23 @@ REFUSED = {
     "pipe": ({"InputDataConfig": [channel(InputMode="Pipe")]}, "does not support input mode Pipe"),
     "tag twice": ({"Tags": [{"Key": "x", "Value": ""}] * 2}, "Tag keys must be unique"),
 }
+
+
+ENTRYPOINT = {"AlgorithmSpecification": {**IMAGE, "ContainerEntrypoint": SHELL, "ContainerArguments": TRAINER}}
+
+
+def test_an_entrypoint_is_started_whatever_the_image(service, hands):
+    service.call("CreateTrainingJob", training(HyperParameters={"lr": "0.1"}, **ENTRYPOINT))
+    assert hands.started == ["Alone-1"]
+    assert described(service)["AlgorithmSpecification"]["ContainerArguments"] == TRAINER
+
+
+def test_an_entrypoint_is_refused_where_no_process_can_have_its_own_opt_ml(service, store, hands):
+    hands.container_problem = "namespaces are of Linux, and this is darwin"
+    fault = refusal(service, "CreateTrainingJob", training(**ENTRYPOINT))
+    assert fault.code == "ValidationException"
+    assert "an /opt/ml of its own: namespaces are of Linux, and this is darwin" in fault.message
+    assert store.training_job("Alone-1") is None
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -19,6 +19,7 @@ import pytest
 
 import sm_tuning as smt
 from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local.runner._isolation import Namespaces
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
 pytestmark = pytest.mark.slow
@@ -139,6 +140,18 @@ def test_the_built_in_xgboost_is_tuned_by_the_sdk(client: Client, tmp_path: Path
 
     assert (said["status"], said["completed"]) == ("Completed", 2)
     assert said["best"].startswith(said["name"])
+
+
+@pytest.mark.skipif(
+    Namespaces().problem({"ml": str(HERE)}) is not None, reason="this system gives no process an /opt/ml of its own"
+)
+def test_a_model_trainer_trains_outside_of_tuning(client: Client) -> None:
+    said = client.on_bucket("_train.py", HERE / "_source")
+
+    assert said["status"] == "Completed"
+    assert said["entrypoint"] == ["/bin/bash"]
+    assert said["model"].endswith(f"{said['name']}/output/model.tar.gz")
+    assert len([line for line in said["log"] if line.startswith("epoch=")]) == 2
 
 
 def test_each_connection_in_one_process_has_its_own_jobs_bucket_and_role(

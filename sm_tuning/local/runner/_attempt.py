@@ -5,24 +5,40 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sm_tuning.local._types import SecondaryStatus
-from sm_tuning.local.runner._command import algorithm_command, install_command, job_environment, script_command
+from sm_tuning.local.runner._command import (
+    algorithm_command,
+    entrypoint_command,
+    install_command,
+    job_environment,
+    script_command,
+)
 from sm_tuning.local.runner._control import Control
 from sm_tuning.local.runner._errors import TrainingFailedError, algorithm_error
 from sm_tuning.local.runner._fleet import Fleet, Tick
 from sm_tuning.local.runner._folder import Folder
 from sm_tuning.local.runner._hosts import Cluster, Host
 from sm_tuning.local.runner._inputs import Checkpoints, Site, download_channels
-from sm_tuning.local.runner._isolation import Order, shared_network, within
+from sm_tuning.local.runner._isolation import Order, shared_network
 from sm_tuning.local.runner._logs import last_error
 from sm_tuning.local.runner._process import Command, Exit, Files
 from sm_tuning.local.runner._publish import Publisher
 from sm_tuning.local.runner._record import JobRecord
 from sm_tuning.local.runner._requirements import wanted
-from sm_tuning.local.runner._script import OBJECTIVE_KEY, Script, failure_text, fetch_code, is_script_mode, script_of
+from sm_tuning.local.runner._script import (
+    OBJECTIVE_KEY,
+    TOOLKIT_FAILURE,
+    Script,
+    failure_text,
+    fetch_code,
+    has_entrypoint,
+    is_script_mode,
+    script_of,
+)
 from sm_tuning.local.runner._spot import Moment, next_moment
 from sm_tuning.local.runner._utilization import Meter, Point
 from sm_tuning.local.runner._workshop import Workshop
@@ -137,13 +153,20 @@ class Attempt:
     def _commands(self, script: Script | None, order: Order) -> list[Command]:
         identity, child_env = self._shop.identity, self._shop.child_env
         envs = [job_environment(self._job, site, identity, child_env) for site in self._sites]
-        if script is None:
+        if has_entrypoint(self._job):
+            plain = [entrypoint_command(self._job, *one) for one in zip(self._sites, envs, strict=True)]
+        elif script is None:
             plain = [algorithm_command(self._job, *one) for one in zip(self._sites, envs, strict=True)]
         else:
             python = self._interpreter(script, envs[0], order)
             pairs = zip(self._sites, envs, strict=True)
             plain = [script_command(self._job, script, site, env, python) for site, env in pairs]
-        return [within(command, order) for command in plain]
+        return [self._within(command, order, site) for command, site in zip(plain, self._sites, strict=True)]
+
+    def _within(self, command: Command, order: Order, site: Site) -> Command:
+        """Return the command with the order carried out, and its host's folder at /opt/ml where that can be."""
+        ml = {} if self._shop.container_problem else {"ml": str(site.folder.root)}
+        return replace(command, namespaces={**order, **ml})
 
     def _interpreter(self, script: Script, env: Mapping[str, str], order: Order) -> str:
         """Return the Python that has the script's requirements, after installing them if need be."""
@@ -154,7 +177,7 @@ class Attempt:
             if not environment.complete:
                 environment.make()
                 command = install_command(environment.python, requirements, env)
-                [ended] = self._supervise("install", [within(command, order)], self._tick)
+                [ended] = self._supervise("install", [self._within(command, order, self._sites[0])], self._tick)
                 self._control.check()
                 if ended.code != 0:
                     folder, files = self._sites[0].folder, self._files[0]
@@ -241,4 +264,4 @@ def host_failure(folder: Folder, files: Files, kind: str, ended: Exit, argv: Seq
         failure = last_error(files.log)
         if kind:
             failure = failure_text(kind, -ended.signal if ended.signal else ended.code, failure, argv)
-    return algorithm_error(failure, ended.code)
+    return algorithm_error(failure, TOOLKIT_FAILURE if kind else ended.code)

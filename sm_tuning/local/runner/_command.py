@@ -13,6 +13,7 @@ from sm_tuning.local.algorithms import algorithm_for
 from sm_tuning.local.runner._errors import client_error
 from sm_tuning.local.runner._inputs import Site
 from sm_tuning.local.runner._process import Command
+from sm_tuning.local.runner._requirements import Environment
 from sm_tuning.local.runner._script import (
     Script,
     command_line,
@@ -80,6 +81,20 @@ def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> 
     """Return the command that installs a script's requirements into an environment."""
     argv = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", requirements.name]
     return Command(argv, env, requirements.parent)
+
+
+def entrypoint_command(job: Mapping[str, Any], site: Site, env: Mapping[str, str]) -> Command:
+    """Return the command of a job with a ContainerEntrypoint, such as the ModelTrainer of the SageMaker SDK v3 makes.
+
+    A container may install what it likes: here it has a virtual environment of its own, first on the PATH, that sees
+    the packages of the server's interpreter.
+    """
+    specification = job["AlgorithmSpecification"]
+    environment = Environment(site.folder.root.parent / f"{site.host.name}-env")
+    environment.make()
+    path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
+    argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
+    return Command(argv, {**env, "PATH": path}, site.folder.root)
 
 
 def algorithm_command(job: Mapping[str, Any], site: Site, env: Mapping[str, str]) -> Command:

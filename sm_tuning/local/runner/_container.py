@@ -27,7 +27,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypedDict
 
 FLUSH_SECONDS = 0.2
@@ -51,6 +53,7 @@ class Order(TypedDict):
     lock: str
     token: str
     grace: float
+    namespaces: dict[str, Any]  # see ``_namespace.py``; empty for none
 
 
 class LogWriter:
@@ -131,6 +134,8 @@ class Supervisor:
     def run(self) -> int:
         """Start, follow and reap the process; return the supervisor's own exit code."""
         try:
+            if self._order["namespaces"]:
+                _namespace_module().enter(self._order["namespaces"])
             process = self._spawn()
         except OSError as e:
             self._log.feed(f"cannot start {self._order['argv'][0]}: {e}\n".encode())
@@ -270,6 +275,14 @@ def _adopt_orphans() -> bool:
     import ctypes  # noqa: PLC0415 - only where it is needed
 
     return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def _namespace_module() -> ModuleType:
+    """Load ``_namespace.py``, which lies beside this file; an isolated interpreter has no path to it."""
+    loader = SourceFileLoader("_namespace", str(Path(__file__).with_name("_namespace.py")))
+    module = ModuleType(loader.name)
+    loader.exec_module(module)
+    return module
 
 
 def _all_gone() -> bool:

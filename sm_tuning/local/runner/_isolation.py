@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning.local.runner._errors import TrainingFailedError
-from sm_tuning.local.runner._process import Command
 
 Order = Mapping[str, Any]
 """See ``_namespace.py``."""
@@ -60,14 +59,7 @@ def _try(order: Order) -> str | None:
 
 def launched(argv: list[str], order: Order) -> list[str]:
     """Return the arguments that start a program as an order says."""
-    if not any(order.values()):
-        return argv
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("_namespace.py")), json.dumps(dict(order)), *argv]
-
-
-def within(command: Command, order: Order) -> Command:
-    """Return the command that starts another one as an order says."""
-    return Command(launched(list(command.argv), order), command.env, command.cwd)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Stdlib only, in the place of ``docker run --network`` and ``--add-host``. The or
 - ``net``: true for a network of its own, in which there is only the loopback interface.
 - ``join``: id of a holder process whose network is to be shared instead.
 - ``hosts``: path of a file that the program is to see as /etc/hosts; nobody else sees it there.
+- ``ml``: path of a folder that the program is to see as /opt/ml, as training containers do; nobody else sees it there.
 
 With ``hold`` as the only word of the program nothing is started: the process says ``ready`` on stdout and keeps
 its namespaces until its stdin ends.
@@ -32,6 +33,8 @@ MS_PRIVATE = 1 << 18
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
+OPT = "/opt"
+ML = "/opt/ml"
 CANNOT = 125
 """Exit code when the namespaces cannot be had: the one that ``docker run`` has for its own failures."""
 
@@ -54,9 +57,9 @@ class Libc:
         finally:
             os.close(fd)
 
-    def mount(self, source: str, target: str, flags: int) -> None:
-        """Mount without naming a file system type: mount of section 2."""
-        result = self._library.mount(source.encode(), target.encode(), None, ctypes.c_ulong(flags), None)
+    def mount(self, source: str, target: str, flags: int, kind: str = "none") -> None:
+        """Mount; a bind needs no file system type: mount of section 2."""
+        result = self._library.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None)
         self._check(f"mount {target}", result)
 
     def _check(self, what: str, result: int) -> None:
@@ -96,6 +99,37 @@ def raise_loopback() -> None:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", flags | IFF_UP, b""))
 
 
+def show_ml(libc: Libc, folder: str) -> None:
+    """Show a folder as /opt/ml.
+
+    Where the machine has none, nothing is made on its disk: the program gets an /opt in memory with everything that
+    the machine's has, and ``ml``.
+    """
+    root = os.open(folder, os.O_PATH)
+    if not os.path.isdir(ML):  # noqa: PTH112 - as above
+        old = os.open(OPT, os.O_PATH)
+        libc.mount("tmpfs", OPT, 0, "tmpfs")
+        for name in os.listdir(_open(old)):  # noqa: PTH208
+            _show_again(libc, f"{_open(old)}/{name}", f"{OPT}/{name}")
+        os.mkdir(ML)  # noqa: PTH102
+    libc.mount(_open(root), ML, MS_BIND | MS_REC)
+
+
+def _open(fd: int) -> str:
+    return f"/proc/self/fd/{fd}"
+
+
+def _show_again(libc: Libc, path: str, name: str) -> None:
+    if os.path.islink(path):  # noqa: PTH114
+        os.symlink(os.readlink(path), name)  # noqa: PTH115, PTH211
+        return
+    if os.path.isdir(path):  # noqa: PTH112
+        os.mkdir(name)  # noqa: PTH102
+    else:
+        os.close(os.open(name, os.O_CREAT))
+    libc.mount(path, name, MS_BIND | MS_REC)
+
+
 def enter(order: dict[str, object]) -> None:
     """Do what an order says to this process.
 
@@ -106,8 +140,8 @@ def enter(order: dict[str, object]) -> None:
     joins = order.get("join")
     if isinstance(joins, int):
         join(libc, joins)
-    hosts = order.get("hosts")
-    flags = (CLONE_NEWNET if order.get("net") else 0) | (CLONE_NEWNS if hosts else 0)
+    hosts, ml = order.get("hosts"), order.get("ml")
+    flags = (CLONE_NEWNET if order.get("net") else 0) | (CLONE_NEWNS if hosts or ml else 0)
     if isinstance(joins, int):
         if flags:
             libc.unshare(flags)
@@ -115,9 +149,12 @@ def enter(order: dict[str, object]) -> None:
         separate(libc, flags)
     if order.get("net"):
         raise_loopback()
-    if hosts:
+    if hosts or ml:
         libc.mount("none", "/", MS_REC | MS_PRIVATE)
+    if hosts:
         libc.mount(str(hosts), "/etc/hosts", MS_BIND)
+    if ml:
+        show_ml(libc, str(ml))
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,11 +57,12 @@ class Exit:
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run: arguments, its whole environment, working folder."""
+    """A program to run: arguments, its whole environment, working folder, and the namespaces that it starts in."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: Path
+    namespaces: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class Container:
             "lock": str(files.folder / "lock"),
             "token": token,
             "grace": grace,
+            "namespaces": dict(command.namespaces),
         }
         self._write(json.dumps(order).encode() + b"\n")
         if supervisors:

@@ -66,6 +66,11 @@ class Runner:
         self._runs: dict[str, tuple[TrainingRun, threading.Thread]] = {}
         self._closed = False
 
+    @property
+    def container_problem(self) -> str | None:
+        """Why no training process can have an /opt/ml of its own here; None when it can."""
+        return self._shop.container_problem
+
     def start(self, training_job: str) -> None:
         """Begin a training job that is in the store; returns at once. Does nothing if it runs already."""
         self._begin(training_job, recovering=False)

@@ -56,9 +56,14 @@ class Script:
         ]
 
 
+def has_entrypoint(job: Mapping[str, Any]) -> bool:
+    """Whether the job says what to start in its container, in the place of what the image would."""
+    return bool(job["AlgorithmSpecification"].get("ContainerEntrypoint"))
+
+
 def is_script_mode(job: Mapping[str, Any]) -> bool:
-    """Whether the job names a script to run."""
-    return "sagemaker_program" in (job.get("HyperParameters") or {})
+    """Whether the job names a script for the image's toolkit to run."""
+    return "sagemaker_program" in (job.get("HyperParameters") or {}) and not has_entrypoint(job)
 
 
 def script_of(job: Mapping[str, Any]) -> Script:
@@ -243,6 +248,10 @@ def _variable(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+TOOLKIT_FAILURE = 1
+"""The exit code of the toolkit's own process whenever the script or the installation failed (``trainer.py``)."""
 
 
 def failure_text(kind: str, exit_code: int, error: str, command: Sequence[str]) -> str:

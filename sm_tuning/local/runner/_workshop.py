@@ -40,8 +40,8 @@ class RunnerSettings:
         utilization_period: seconds between two measurements of what a host's processes use (the service
             publishes each minute).
         spot_wait: seconds until an interrupted spot job has capacity again.
-        namespaces: whether Linux namespaces are used where the system allows them: for network isolation, and so
-            that the names of several hosts resolve.
+        namespaces: whether Linux namespaces are used where the system allows them: for an /opt/ml of each job's own,
+            for network isolation, and so that the names of several hosts resolve.
         keep_folders: whether the work folder stays when a job has ended; otherwise only a failed job's does,
             without its input data.
     """
@@ -71,3 +71,8 @@ class Workshop:
     namespaces: Namespaces
     supervisors: Supervisors
     scan_processes: ScanProcesses
+
+    @property
+    def container_problem(self) -> str | None:
+        """Why no process can have an /opt/ml of its own here; None when it can."""
+        return self.namespaces.problem({"ml": str(Path(__file__).parent)})

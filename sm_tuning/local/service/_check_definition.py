@@ -47,14 +47,20 @@ def check_definition(definition: Request, objective: Request | None, ranges: Req
 def builtin_algorithm(definition: Request) -> Algorithm | None:
     """Return the built-in algorithm that a definition trains, or None for a script or a custom image.
 
-    The XGBoost image is both: with a program in the hyperparameters it runs that.
+    The XGBoost image is both: with a program in the hyperparameters, or an entrypoint, it runs that.
     """
-    if _SCRIPT_KEYS[0] in definition.get("StaticHyperParameters", {}):
+    if _has_entrypoint(definition) or _SCRIPT_KEYS[0] in definition.get("StaticHyperParameters", {}):
         return None
     return algorithm_for(definition["AlgorithmSpecification"].get("TrainingImage", ""))
 
 
+def _has_entrypoint(definition: Request) -> bool:
+    return bool(definition["AlgorithmSpecification"].get("ContainerEntrypoint"))
+
+
 def _check_image(image: str, definition: Request, ranges: Request) -> None:
+    if _has_entrypoint(definition):
+        return
     static = definition.get("StaticHyperParameters", {})
     algorithm = builtin_algorithm(definition)
     if algorithm is not None:

@@ -26,6 +26,10 @@ class TuningEngine(Protocol):
 class TrainingRunner(Protocol):
     """Who runs training jobs."""
 
+    @property
+    def container_problem(self) -> str | None:
+        """Why no training process can have an /opt/ml of its own here; None when it can."""
+
     def start(self, training_job: str) -> None:
         """Start to work on a training job that the store has."""
 

@@ -17,11 +17,6 @@ from sm_tuning.local.store import NameTaken
 _MAX_HYPERPARAMETERS = 100
 _NEEDED = ("AlgorithmSpecification", "ResourceConfig")
 
-_ENTRYPOINT = (
-    "ContainerEntrypoint, as ModelTrainer of the SageMaker SDK v3 sends it: it cannot run containers, nor give a "
-    "process an /opt/ml of its own; use script mode with sagemaker_program and sagemaker_submit_directory"
-)
-
 Test = Callable[[Request], bool]
 
 
@@ -29,8 +24,8 @@ def _has(member: str) -> Test:
     return lambda request: bool(request.get(member))
 
 
-def _has_specified(member: str) -> Test:
-    return lambda request: bool(request.get("AlgorithmSpecification", {}).get(member))
+def _specifies(request: Request, member: str) -> bool:
+    return bool(request.get("AlgorithmSpecification", {}).get(member))
 
 
 def _is_on(member: str, flag: str) -> Test:
@@ -39,11 +34,13 @@ def _is_on(member: str, flag: str) -> Test:
 
 _REFUSALS: tuple[tuple[Test, str], ...] = (
     (
-        _has_specified("ContainerEntrypoint"),
-        _ENTRYPOINT,
+        lambda request: _specifies(request, "ContainerArguments") and not _specifies(request, "ContainerEntrypoint"),
+        "ContainerArguments without ContainerEntrypoint, since it has no image whose entrypoint could get them",
     ),
-    (_has_specified("ContainerArguments"), "ContainerArguments, since it cannot run containers; use script mode"),
-    (_has_specified("TrainingImageConfig"), "TrainingImageConfig, since it pulls no images; leave it out"),
+    (
+        lambda request: _specifies(request, "TrainingImageConfig"),
+        "TrainingImageConfig, since it pulls no images; leave it out",
+    ),
     (_has("DebugHookConfig"), "SageMaker Debugger; leave DebugHookConfig out"),
     (_has("DebugRuleConfigurations"), "SageMaker Debugger; leave DebugRuleConfigurations out"),
     (_has("TensorBoardOutputConfig"), "SageMaker Debugger; leave TensorBoardOutputConfig out"),
@@ -81,6 +78,11 @@ def _check(context: Context, request: Request) -> None:
     for test, what in _REFUSALS:
         if test(request):
             raise invalid(f"The local SageMaker does not support {what}. On AWS this is possible.")
+    if _specifies(request, "ContainerEntrypoint") and (problem := context.runner.container_problem):
+        raise invalid(
+            "The local SageMaker does not support ContainerEntrypoint on this machine, since it cannot give a process "
+            f"an /opt/ml of its own: {problem}. Use script mode with sagemaker_program and sagemaker_submit_directory."
+        )
     missing = [member for member in _NEEDED if member not in request]
     if missing:
         raise invalid(f"CreateTrainingJob needs {' and '.join(missing)}.")
