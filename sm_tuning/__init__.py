@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         WarmStart,
         XGBoostEstimator,
         dump,
+        from_wandb_sweep,
         load,
         schema,
     )
@@ -103,6 +104,7 @@ __all__ = [
     "check",
     "connect",
     "dump",
+    "from_wandb_sweep",
     "launch",
     "list_jobs",
     "load",
@@ -134,6 +136,7 @@ _ROOMS = {
         "WarmStart",
         "XGBoostEstimator",
         "dump",
+        "from_wandb_sweep",
         "load",
         "schema",
     ),

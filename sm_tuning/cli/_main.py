@@ -33,6 +33,8 @@ COMMANDS = {
     "advise": Entry(f"{_HERE}._advise:advise", "What to change in the next tuning job, and what in this one says so."),
     "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
     "gate": Entry(f"{_HERE}._gate:gate", "Fail a pipeline when the best model is not good enough."),
+    "import": Entry(f"{_HERE}._import:import_", "Write a spec file from a Weights & Biases sweep."),
+    "register": Entry(f"{_HERE}._register:register", "Register the best model in the Model Registry."),
     "schema": Entry(f"{_HERE}._schema:schema", "Print the JSON Schema of a spec file."),
     "local": Entry(f"{_HERE}._local:local", "The SageMaker on this machine."),
 }

@@ -10,7 +10,7 @@ from sm_tuning.spec._estimators import (
     PyTorchEstimator,
     XGBoostEstimator,
 )
-from sm_tuning.spec._files import dump, load, schema, to_data
+from sm_tuning.spec._files import dump, load, read_overrides, schema, to_data
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
 from sm_tuning.spec._parameters import (
     CategoricalParameter,
@@ -18,6 +18,7 @@ from sm_tuning.spec._parameters import (
     IntegerParameter,
     ParameterRange,
 )
+from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import CompletionCriteria, HyperbandConfig, TrainingDefinition, Tuning, WarmStart
 from sm_tuning.spec._values import decode_json, decode_plain, encode_json, encode_plain
 
@@ -50,7 +51,9 @@ __all__ = [
     "dump",
     "encode_json",
     "encode_plain",
+    "from_wandb_sweep",
     "load",
+    "read_overrides",
     "schema",
     "to_data",
 ]

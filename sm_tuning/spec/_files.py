@@ -34,7 +34,7 @@ def load(
         SpecError: when the file is missing, is not YAML or JSON, names an unknown variable, or breaks a rule.
     """
     path = Path(path)
-    data = _read(path)
+    data = read_data(path)
     if not isinstance(data, dict):
         raise SpecError(f"{path}: a spec file holds a mapping of fields, but this holds {type(data).__name__}")
     data = _substitute(data, os.environ if environ is None else environ, str(path))
@@ -97,13 +97,18 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Any:
+def read_data(path: Path, what: str = "spec file") -> Any:
+    """What a YAML or JSON file holds; errors call it by ``what`` it is.
+
+    Raises:
+        SpecError: when the file cannot be read, or is not YAML or JSON.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(f"cannot read the spec file {str(path)!r}: {error.strerror or error}") from error
+        raise SpecError(f"cannot read the {what} {str(path)!r}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: a spec file is UTF-8 text, but byte {error.start} is not") from error
+        raise SpecError(f"{path}: a {what} is UTF-8 text, but byte {error.start} is not") from error
     try:
         return json.loads(text, object_pairs_hook=_pairs) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
@@ -183,6 +188,18 @@ def _scalar(text: str) -> Any:
     except yaml.YAMLError:
         return text
     return text if value is None or isinstance(value, dict | list) else value
+
+
+def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """What ``PATH=VALUE`` strings say, as nested fields.
+
+    Raises:
+        SpecError: when one is not of that form.
+    """
+    data: dict[str, Any] = {}
+    for override in overrides:
+        _set(data, override)
+    return data
 
 
 def _set(data: dict[str, Any], override: str) -> None:
