@@ -17,6 +17,8 @@ from sm_tuning import jobs
 from sm_tuning._analyses import Analyses
 from sm_tuning._errors import SpecError
 from sm_tuning._looks import Looks
+from sm_tuning._masking import masked
+from sm_tuning._ships import Ships
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
 from sm_tuning.request import from_description
@@ -75,6 +77,10 @@ class BestTrial:
     definition_name: str | None = None
     _aws: Aws | None = field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        shown = {**vars(self), "hyperparameters": masked(self.hyperparameters)}
+        return f"BestTrial({', '.join(f'{name}={shown[name]!r}' for name in type(self).__match_args__[:5])})"
+
     @cached_property
     def model_uri(self) -> str | None:
         """S3 URI of the model, asked for when it is first wanted; None when the training job saved none.
@@ -88,7 +94,7 @@ class BestTrial:
         return answer.get("ModelArtifacts", {}).get("S3ModelArtifacts") or None
 
 
-class TuningJob(Analyses, Looks):
+class TuningJob(Analyses, Looks, Ships):
     """A tuning job of this account and region, by whatever tool it was made.
 
     Made by ``launch`` and ``attach``; making it calls nobody. What it tells is asked for each time, so that it never

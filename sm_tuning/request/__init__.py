@@ -2,6 +2,7 @@
 
 from sm_tuning.request._build import to_request
 from sm_tuning.request._images import image_uri
+from sm_tuning.request._inference import inference_image
 from sm_tuning.request._model import Violation, has_operation, validation_message, violations
 from sm_tuning.request._names import base_name, unique_name
 from sm_tuning.request._pack import pack_source
@@ -17,6 +18,7 @@ __all__ = [
     "from_description",
     "has_operation",
     "image_uri",
+    "inference_image",
     "pack_source",
     "resolved",
     "stage",

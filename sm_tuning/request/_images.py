@@ -52,7 +52,9 @@ def _one_image(framework: str, version: str, py_version: str | None, region: str
 
 
 @functools.cache
-def _retrieve(framework: str, version: str, py_version: str | None, region: str, instance_type: str) -> str:
+def _retrieve(
+    framework: str, version: str, py_version: str | None, region: str, instance_type: str, scope: str = "training"
+) -> str:
     image_uris = _image_uris()
     try:
         uri = image_uris.retrieve(
@@ -61,13 +63,13 @@ def _retrieve(framework: str, version: str, py_version: str | None, region: str,
             version=version,
             py_version=py_version,
             instance_type=instance_type,
-            image_scope="training",
+            image_scope=scope,
         )
     except (ValueError, KeyError) as error:
-        words = _UPGRADE.sub("", str(error)).rstrip(".")
+        words, serving = _UPGRADE.sub("", str(error)).rstrip("."), " that serves" if scope == "inference" else ""
         raise SpecError(
-            f"no {framework} image for version {version!r} in {region!r}: {words}. A newer sagemaker-core may know "
-            "more; or give image_uri"
+            f"no {framework} image for version {version!r}{serving} in {region!r}: {words}. A newer sagemaker-core may "
+            "know more; or give image_uri"
         ) from error
     return str(uri)
 

@@ -1,0 +1,43 @@
+"""How a tuning job's best model is shipped, each method one call into ``deploy``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from sm_tuning.aws import Aws
+
+if TYPE_CHECKING:
+    from sm_tuning.deploy import ModelPackage
+
+
+class Ships(ABC):
+    """The part of ``TuningJob`` that brings its best model to where it is used."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the job."""
+
+    @property
+    @abstractmethod
+    def aws(self) -> Aws:
+        """The connection."""
+
+    def register(self, group: str, approval: str = "PendingManualApproval", **options: Any) -> ModelPackage:
+        """Register the best model in the Model Registry, with its lineage; once, however often it is called.
+
+        Args:
+            group: the model package group; made when it is not there.
+            approval: ``PendingManualApproval``, ``Approved`` or ``Rejected``.
+            **options: those of ``deploy.Registration``, such as ``metrics="metrics.json"``,
+                ``require=["validation:rmse<=70"]``, ``inference_instances=["ml.m5.large"]``, ``metadata={...}``.
+
+        Raises:
+            SpecError: the job has not ended, or an option is wrong.
+            JobError: the job failed or has no model, or a requirement does not hold.
+            ServiceError: the service refused.
+        """
+        from sm_tuning import deploy  # noqa: PLC0415  (loads when a model is shipped)
+
+        return deploy.register(self.aws, self.name, group, deploy.Registration(approval=approval, **options))
