@@ -10,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._masking import secrets_of_job
 from sm_tuning.aws._errors import REGION_ADVICE, mapped
 
 #: More pages than any listing of one job has: 10,000 training jobs are 100 pages, a day of log lines some thousands.
@@ -109,7 +110,7 @@ class Aws:
         """
         given = {name: value for name, value in params.items() if value is not None}
         client = self._client(service)
-        with mapped(client.meta.method_to_api_mapping[method], _subject(given)):
+        with mapped(client.meta.method_to_api_mapping[method], _subject(given), secrets_of_job(given)):
             response: dict[str, Any] = getattr(client, method)(**given)
         return response
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from sm_tuning._errors import (
     SpecError,
     ThrottledError,
 )
+from sm_tuning._masking import Redactor
 from sm_tuning.aws import _codes
 
 _JOB_OPERATION = re.compile(r"(HyperParameterTuningJob|TrainingJob)s?")
@@ -57,8 +58,10 @@ class Call(NamedTuple):
 
 
 @contextmanager
-def mapped(operation: str = "", subject: str = "") -> Iterator[None]:
+def mapped(operation: str = "", subject: str = "", secrets: Collection[str] = ()) -> Iterator[None]:
     """Turn what botocore and boto3 raise inside into an error of ours, with the original as its cause.
+
+    Both quote what they refuse; none of the secrets is left in either.
 
     Raises:
         SmTuningError: of the class that fits; other exceptions pass through as they are.
@@ -69,7 +72,19 @@ def mapped(operation: str = "", subject: str = "") -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError, Boto3Error, UndefinedModelAttributeError) as error:
+        _clear(error, secrets)
         raise translate(error, Call(operation, subject)) from error
+
+
+def _clear(error: Any, secrets: Collection[str]) -> None:
+    """Cut the secrets out of an error of botocore's, in place."""
+    if not secrets:
+        return
+    clear = Redactor(secrets)
+    error.args = tuple(clear.each(error.args))
+    detail = getattr(error, "response", {}).get("Error", {})
+    if "Message" in detail:
+        detail["Message"] = clear(str(detail["Message"]))
 
 
 def translate(error: Exception, call: Call) -> SmTuningError:

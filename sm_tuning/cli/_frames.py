@@ -37,7 +37,8 @@ def trials(jobs: tuple[str, ...], parents: bool, refresh: bool, output: Output, 
     from sm_tuning import results  # noqa: PLC0415  (pandas loads when a frame is asked for)
 
     with warnings_said():
-        return _written(results.trials(connect(), jobs, include_parents=parents, reading=_reading(refresh)), output)
+        table = results.trials(connect(), jobs, include_parents=parents, reading=_reading(refresh))
+        return _written(results.shown(table), output)
 
 
 @click.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sm_tuning._errors import SpecError
-from sm_tuning.cli._exit import say
+from sm_tuning.cli._exit import say, warnings_said
 from sm_tuning.cli._options import Connect, connection_options, job_names
 from sm_tuning.cli._output import Output, output_options
 
@@ -51,4 +51,5 @@ def compare(jobs: tuple[str, ...], prices: Path | None, output: Output, connect:
     """
     from sm_tuning import views  # noqa: PLC0415
 
-    output.frame(views.compare(connect(), jobs, prices=prices))
+    with warnings_said():
+        output.frame(views.compare(connect(), jobs, prices=prices))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning.jobs._read import Best, Counts, best_of, counts_of, status_of
 from sm_tuning.jobs._status import TrainingStatus, TuningStatus
 
@@ -73,7 +74,7 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
         best=best_of(description),
         running=tuple(sorted(running, key=lambda item: item.elapsed, reverse=True)),
         elapsed=max(end - description["CreationTime"], timedelta(0)),
-        reason=description.get("FailureReason", ""),
+        reason=redacted(description.get("FailureReason", ""), secrets_of_job(description)),
     )
 
 
@@ -139,7 +140,7 @@ def clock_text(elapsed: timedelta) -> str:
 
 
 def _best(best: Best) -> str:
-    chosen = ", ".join(f"{name}={_short(value)}" for name, value in sorted(best.hyperparameters.items()))
+    chosen = ", ".join(f"{name}={_short(value)}" for name, value in sorted(masked(best.hyperparameters).items()))
     where = f" ({best.definition_name})" if best.definition_name else ""
     return f"{best.metric_name}={best.objective_value:.6g} with {chosen or 'no hyperparameters'}{where}"
 

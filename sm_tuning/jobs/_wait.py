@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from sm_tuning._errors import JobFailedError, JobStoppedError, ServiceError, SpecError, WaitTimeoutError
+from sm_tuning._masking import redacted, secrets_of_job
 from sm_tuning.aws import Aws, is_transient
 from sm_tuning.jobs._read import counts_of, describe, status_of
 from sm_tuning.jobs._status import TuningStatus
@@ -84,7 +85,7 @@ def outcome(description: Mapping[str, Any]) -> dict[str, Any]:
     name, status = description["HyperParameterTuningJobName"], status_of(description)
     if status.is_success or (status is TuningStatus.STOPPED and _reached_a_limit(description)):
         return dict(description)
-    reason = description.get("FailureReason", "")
+    reason = redacted(description.get("FailureReason", ""), secrets_of_job(description))
     counts = counts_of(description)
     trials = f"{counts.launched} training jobs: {counts.completed} completed, {counts.errors} with errors"
     said = f": {reason.rstrip('.')}" if reason else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from sm_tuning._masking import redacted
+from sm_tuning._masking import Redactor
 
 #: ``error``: the launch or the job would fail; ``advice``: it wastes time or money; ``not-checked``: nobody was asked.
 Severity = Literal["error", "advice", "not-checked"]
@@ -38,9 +38,9 @@ class Finding(NamedTuple):
 
 def ordered(found: Iterable[Finding], secrets: Iterable[str] = ()) -> list[Finding]:
     """Errors first, then advice, then what was not checked, each once, with every secret cut out."""
-    known = tuple(secrets)
+    clear = Redactor(secrets, shortest=1)
     once = dict.fromkeys(found)
-    clean = [one._replace(message=redacted(one.message, known), fix=redacted(one.fix, known)) for one in once]
+    clean = [one._replace(message=clear(one.message), fix=clear(one.fix)) for one in once]
     return sorted(clean, key=lambda one: _ORDER.index(one.severity))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sm_tuning._errors import InvalidRequestError, SpecError
-from sm_tuning._masking import redacted, secrets_in
+from sm_tuning._masking import Redactor, secrets_in
 from sm_tuning.aws import Aws, ensure_bucket, find_bucket, find_role
 from sm_tuning.preflight._files import problems_of, settled
 from sm_tuning.preflight._finding import Finding, ordered, place
@@ -82,6 +82,7 @@ def smoke(
     """
     whole = settled(tuning, Path(base_dir) if base_dir is not None else Path())
     known = tuple(secrets_in(to_data(tuning)))
+    clear = Redactor(known)
     role = find_role(aws, None)
     bucket = find_bucket(aws, role)
     ensure_bucket(aws, bucket)
@@ -94,8 +95,8 @@ def smoke(
             if isinstance(item, Finding):
                 findings.append(item)
             else:
-                proofs.append(redacted(f"{key}: {item}" if key else item, known))
-    return SmokeReport(tuple(ordered(findings, known)), tuple(proofs))
+                proofs.append(f"{key}: {item}" if key else item)
+    return SmokeReport(tuple(ordered(findings, known)), tuple(map(clear, proofs)))
 
 
 class _Trial:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sm_tuning._errors import SpecError
+from sm_tuning._masking import redacted, secrets_of_job
 from sm_tuning.request._definition import write_definition, write_definition_ranges, write_objective
 from sm_tuning.request._explain import explain
 from sm_tuning.request._model import violations
@@ -52,7 +53,8 @@ def to_request(
         request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     found = violations(OPERATION, request)
     if found:
-        raise SpecError(explain(found, request))
+        known = secrets_of_job(request)
+        raise SpecError([redacted(sentence, known, shortest=1) for sentence in explain(found, request)])
     return request
 
 

@@ -9,13 +9,14 @@ from sm_tuning.results._cost import cost
 from sm_tuning.results._curves import curves
 from sm_tuning.results._failures import errors
 from sm_tuning.results._follow import LogLine, follow_logs
+from sm_tuning.results._live import LiveTrial, LiveTrials, Seen
 from sm_tuning.results._logs import logs
 from sm_tuning.results._pace import Clock
 from sm_tuning.results._prices import PRICES_VARIABLE
 from sm_tuning.results._progress import Step
 from sm_tuning.results._reader import Reading, ResultsWarning
 from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
-from sm_tuning.results._trials import trials
+from sm_tuning.results._trials import shown, trials
 from sm_tuning.results._utilization import utilization, utilization_summary
 
 __all__ = [
@@ -29,9 +30,12 @@ __all__ = [
     "UTILIZATION",
     "UTILIZATION_SUMMARY",
     "Clock",
+    "LiveTrial",
+    "LiveTrials",
     "LogLine",
     "Reading",
     "ResultsWarning",
+    "Seen",
     "Step",
     "cache_folder",
     "clear_cache",
@@ -40,6 +44,7 @@ __all__ = [
     "errors",
     "follow_logs",
     "logs",
+    "shown",
     "trials",
     "utilization",
     "utilization_summary",

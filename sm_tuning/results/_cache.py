@@ -25,7 +25,7 @@ from sm_tuning.results._schema import TIME
 #: The folder of the cache; an empty value turns it off.
 CACHE_VARIABLE = "SM_TUNING_CACHE_DIR"
 
-_VERSION = 1  # of what is in the files: another number makes all older ones unknown
+_VERSION = 2  # of what is in the files: another number makes all older ones unknown
 _LIMIT = 2**30  # bytes of all files together
 _LARGEST = 2**28  # bytes of one
 _META = b"sm_tuning"

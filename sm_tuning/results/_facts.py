@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sm_tuning._errors import SpecError
+from sm_tuning._masking import Redactor, secrets_of_job
 
 _RANGE_LISTS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 _ENDED = frozenset({"Completed", "Failed", "Stopped"})
@@ -77,6 +78,7 @@ class Job:
         definitions: one, or several in a multi-algorithm job.
         parents: the tuning jobs that it was warm-started from.
         max_jobs: how many trials there will be at most; None when something else ends it.
+        secrets: values that look like secrets by their names, which no text of a frame is to show.
     """
 
     name: str
@@ -87,6 +89,12 @@ class Job:
     definitions: tuple[Definition, ...]
     parents: tuple[str, ...] = ()
     max_jobs: int | None = None
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def redactor(self) -> Redactor:
+        """Cuts the secrets out of texts."""
+        return Redactor(self.secrets)
 
     def definition(self, trial: Trial) -> Definition:
         """The definition that a trial was made from."""
@@ -135,6 +143,7 @@ def job_of(description: Mapping[str, Any]) -> Job:
         definitions=tuple(_definition_of(definition, config) for definition in definitions),
         parents=tuple(parent["HyperParameterTuningJobName"] for parent in parents),
         max_jobs=config.get("ResourceLimits", {}).get("MaxNumberOfTrainingJobs"),
+        secrets=frozenset(secrets_of_job(description)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sm_tuning._masking import Redactor
 from sm_tuning.aws import Aws
 from sm_tuning.results._events import Lines, Want, read_lines, window_of
 from sm_tuning.results._facts import Job, Trial, select
@@ -58,18 +59,19 @@ def errors(
 
             def read(reader: Reader, of: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 lines = read_lines(reader, Want(job, per_job[job], of, window_of(of)))
-                return _frame(of, lines)
+                return _frame(of, lines, job.redactor)
 
             parts.append(by_trial_kept(reader, job, ("errors", {}), ERRORS, some, read))
         table = join(ERRORS, parts, [one.name for some in failed.values() for one in some])
         return reader.finish(table)
 
 
-def _frame(of: Sequence[Trial], lines: Lines) -> pd.DataFrame:
+def _frame(of: Sequence[Trial], lines: Lines, clear: Redactor) -> pd.DataFrame:
     places = dict(lines.by_trial())
     found = {trial.name: _first(lines, places[trial.name]) for trial in of if trial.name in places}
     rows = [_row(trial, found.get(trial.name)) for trial in of]
-    return frame(ERRORS, {name: [row[name] for row in rows] for name in ERRORS})
+    columns = {name: [row[name] for row in rows] for name in ERRORS}
+    return frame(ERRORS, columns | {name: clear.each(columns[name]) for name in ("Message", "Traceback")})
 
 
 def _row(trial: Trial, found: _Found | None) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sm_tuning._errors import JobNotFoundError
+from sm_tuning._masking import Redactor
 from sm_tuning.results._facts import Job, Trial, job_of, trial_of
 from sm_tuning.results._reader import Reader, warn
 from sm_tuning.results._schema import TEXTS, frame
@@ -79,11 +81,17 @@ def _listed(reader: Reader, job: Job) -> list[Trial]:
         SortOrder="Ascending",
     )
     trials: dict[str, Trial] = {}
+    clear = job.redactor
     for page in listing:
         summaries = page["TrainingJobSummaries"]
         reader.count("trials", len(summaries))
-        trials |= {summary["TrainingJobName"]: trial_of(summary) for summary in summaries}
+        trials |= {summary["TrainingJobName"]: _clear(trial_of(summary), clear) for summary in summaries}
     return sorted(trials.values(), key=lambda trial: (trial.created, trial.name))
+
+
+def _clear(trial: Trial, clear: Redactor) -> Trial:
+    """A trial whose reason shows no secret: a container's reason often is the command with all hyperparameters."""
+    return replace(trial, failure=clear(trial.failure)) if trial.failure and clear else trial
 
 
 _TIMES = ("created", "started", "ended")

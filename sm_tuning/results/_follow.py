@@ -156,13 +156,14 @@ def _lines(reader: Reader, job: Job, look: _Look) -> list[LogLine]:
         chosen = select({job: list(look.trials.values())}, look.trial)[job]
         wanted = {one.name for one in chosen}
     found = []
+    clear = job.redactor
     for event in look.fresh([event for event in events if streams[event["logStreamName"]] is not None]):
         stream, trial = streams[event["logStreamName"]], event["logStreamName"].partition("/")[0]
         if stream is None or (wanted is not None and trial not in wanted):
             continue
         if look.grep is None or look.grep.search(event["message"]):
             moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=event["timestamp"])
-            found.append(LogLine(trial, stream.host, moment, event["message"]))
+            found.append(LogLine(trial, stream.host, moment, clear(event["message"])))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sm_tuning._errors import SpecError
+from sm_tuning._masking import Redactor
 from sm_tuning.aws import Aws
 from sm_tuning.results._events import Lines, Want, read_lines, window_of
 from sm_tuning.results._facts import Job, Trial, select
@@ -37,6 +38,8 @@ def logs(
     reading: Reading | None = None,
 ) -> pd.DataFrame:
     """Log lines of the trials of tuning jobs, as CloudWatch keeps them: a tab in a line is ``#011``.
+
+    The value of an environment variable or hyperparameter whose name looks like a secret's is ``****`` in them.
 
     Args:
         aws: the connection.
@@ -70,7 +73,8 @@ def logs(
             def read(reader: Reader, of: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 window = window_of(of, since, until)
                 search = None if wanted is None else wanted.search
-                return lines_frame(read_lines(reader, Want(job, per_job[job], of, window, pattern, search)))
+                lines = read_lines(reader, Want(job, per_job[job], of, window, pattern, search))
+                return lines_frame(lines, job.redactor)
 
             parts.append(by_trial_kept(reader, job, ("logs", query), LOGS, some, read))
         table = join(LOGS, parts, [one.name for some in chosen.values() for one in some])
@@ -79,14 +83,14 @@ def logs(
         return reader.finish(table)
 
 
-def lines_frame(lines: Lines) -> pd.DataFrame:
-    """The frame of these lines, in their order."""
+def lines_frame(lines: Lines, clear: Redactor) -> pd.DataFrame:
+    """The frame of these lines, in their order, without secrets."""
     hosts = pd.array([stream.host for stream in lines.streams], dtype="string")
     columns: dict[str, Any] = {
         "TrainingJobName": pd.array(lines.names, dtype="string").take(lines.trial),
         "Host": hosts.take(lines.stream) if len(hosts) else hosts,
         "Timestamp": lines.milliseconds * 1000,
-        "Message": lines.messages,
+        "Message": clear.each(lines.messages),
     }
     return frame(LOGS, columns)
 

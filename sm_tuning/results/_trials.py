@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from sm_tuning._masking import MASK, is_secret
 from sm_tuning.aws import Aws
 from sm_tuning.results._details import Detail, read_details
 from sm_tuning.results._facts import OBJECTIVE_ALIAS, Job, Range, Trial
@@ -47,6 +48,21 @@ def trials(
         table = trials_frame(per_job, details)
         table.attrs["billable_source"] = source
         return reader.finish(table)
+
+
+def shown(trials: pd.DataFrame) -> pd.DataFrame:
+    """A frame of trials as it may be shown: tuned values whose name looks like a secret's are ``****``.
+
+    ``trials`` has them as they are, for whoever trains with them again.
+    """
+    names = [str(name) for name in trials.columns]
+    changed = {}
+    for name in names[: names.index("TrainingJobName")]:
+        column = trials[name]
+        hidden = [not pd.isna(value) and is_secret(name, value) for value in column]
+        if any(hidden):
+            changed[name] = column.astype("string").mask(pd.Series(hidden, index=column.index), MASK)
+    return trials.assign(**changed) if changed else trials
 
 
 def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, Detail]) -> pd.DataFrame:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self, TypeVar, final, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from sm_tuning._errors import SpecError
-from sm_tuning._masking import is_secret
+from sm_tuning._masking import is_secret, redacted, secrets_in, without_secrets
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -82,7 +82,7 @@ class Spec(BaseModel):
         try:
             self.__pydantic_validator__.validate_python(data, self_instance=self)
         except ValidationError as error:
-            raise SpecError(list(problems(error))) from None
+            raise SpecError(without(data, problems(error))) from None
 
     # Tells pydantic that nested dicts need not pass through __init__: their errors then keep their place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -112,14 +112,14 @@ class Spec(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             prefix = f"{where}: " if where else ""
-            raise SpecError([prefix + problem for problem in problems(error)]) from None
+            raise SpecError([prefix + problem for problem in without(data, problems(error))]) from None
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Show what was given; what is at its default would hide it."""
+        """Show what was given, secrets as ``****``; what is at its default would hide it."""
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if value != field.get_default(call_default_factory=False):
-                yield name, value
+                yield name, without_secrets(value) if isinstance(value, Mapping) else value
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked again as a whole.
@@ -129,6 +129,12 @@ class Spec(BaseModel):
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
+
+
+def without(data: Any, sentences: Iterable[str]) -> list[str]:
+    """The sentences about this data, without the secrets in it."""
+    secrets = tuple(secrets_in(data))
+    return [redacted(sentence, secrets, shortest=1) for sentence in sentences]
 
 
 def unknown_key(key: str, known: set[str]) -> str:

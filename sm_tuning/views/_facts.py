@@ -15,7 +15,7 @@ import yaml
 
 from sm_tuning import jobs
 from sm_tuning._errors import SpecError
-from sm_tuning._masking import MASK, is_secret, redacted, secrets_in
+from sm_tuning._masking import Redactor, redacted, secrets_of_job, without_secrets
 from sm_tuning.request import from_description
 from sm_tuning.spec import to_data
 from sm_tuning.views._axis import label
@@ -68,7 +68,7 @@ def headline(found: Gathered, name: str) -> Headline:
         best=str(best["TrainingJobName"].iloc[0]) if len(best) else "",
         hyperparameters=[(column, cell(one)) for column, one in shown if not pd.isna(one)],
         facts=[(key, text) for key, text in _facts(found, name, trials) if text],
-        reason=str(description.get("FailureReason") or ""),
+        reason=redacted(str(description.get("FailureReason") or ""), secrets_of_job(description)),
     )
 
 
@@ -199,7 +199,7 @@ def failures(found: Gathered) -> list[Failure]:
     """The trials that failed, in their order, with what the service and their logs say."""
     rows = rows_of(found.trials)
     said = found.errors.drop_duplicates("TrainingJobName").set_index("TrainingJobName")
-    secrets = [text for description in found.descriptions.values() for text in secrets_in(description)]
+    clear = Redactor(text for description in found.descriptions.values() for text in secrets_of_job(description))
     failed = []
     for row, state in enumerate(rows.states):
         if state != "failed":
@@ -208,9 +208,7 @@ def failures(found: Gathered) -> list[Failure]:
         reason = cell(found.trials["FailureReason"].iloc[row])
         message = cell(said.at[name, "Message"]) if name in said.index else ""
         traceback = cell(said.at[name, "Traceback"]) if name in said.index else ""
-        failed.append(
-            Failure(row, rows.labels[row], name, redacted(reason or message, secrets), redacted(traceback, secrets))
-        )
+        failed.append(Failure(row, rows.labels[row], name, clear(reason or message), clear(traceback)))
     return failed
 
 
@@ -222,22 +220,15 @@ def spec_text(found: Gathered, name: str) -> str:
         spec = from_description(description, tags=tags)
     except SpecError as error:
         return "".join(f"# {line}\n" for line in f"A spec cannot express this job:\n{error}".splitlines())
-    return yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)
+    return redacted(text, secrets_of_job(description))
 
 
 def description_text(found: Gathered, name: str) -> str:
     """DescribeHyperParameterTuningJob's answer as JSON, which holds the request, with secrets masked."""
     shown = {key: value for key, value in found.descriptions[name].items() if key != "ResponseMetadata"}
-    return json.dumps(without_secrets(shown), indent=2, ensure_ascii=False, default=str)
-
-
-def without_secrets(data: Any, name: str = "") -> Any:
-    """Plain data with what looks like a secret by its name masked, at any depth."""
-    if isinstance(data, Mapping):
-        return {key: without_secrets(value, name if is_secret(name) else str(key)) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [without_secrets(item, name) for item in data]
-    return MASK if data is not None and name and is_secret(name, data) else data
+    text = json.dumps(without_secrets(shown), indent=2, ensure_ascii=False, default=str)
+    return redacted(text, secrets_of_job(shown))
 
 
 def reproducibility(found: Gathered, name: str) -> Pairs:

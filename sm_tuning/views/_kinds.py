@@ -162,16 +162,16 @@ def plot(aws: Aws, names: Sequence[str], kind: str, **options: Any) -> Figure:
     draw: Any
     if kind == "importance":
         trials = results.trials(aws, names)
-        draw = partial(importance, trials, known, frame=_importance(trials, descriptions))
+        draw = partial(importance, results.shown(trials), known, frame=_importance(trials, descriptions))
     elif kind in _OF_TWO:
         function, read = _OF_TWO[kind]
-        draw = partial(function, results.trials(aws, names), read(aws, names), known)
+        draw = partial(function, results.shown(results.trials(aws, names)), read(aws, names), known)
     else:
         trials = results.trials(aws, names, include_parents=kind == "history")
         if kind == "history" and len(set(trials["TuningJobName"]) - set(names)):
             descriptions |= {name: jobs.describe(aws, name) for name in set(trials["TuningJobName"]) - set(names)}
         chain: dict[str, Any] = {"chain": chain_of(descriptions)} if kind == "history" else {}
-        draw = partial(_OF_TRIALS[kind], trials, known, **chain)
+        draw = partial(_OF_TRIALS[kind], results.shown(trials), known, **chain)
     try:
         return draw(**options)
     except TypeError as error:

@@ -12,36 +12,64 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sm_tuning as smt
-from sm_tuning._masking import MASK, is_secret, masked, redacted, secrets_in, secrets_of_job
+from sm_tuning._masking import (
+    MASK,
+    is_secret,
+    masked,
+    named_secrets,
+    redacted,
+    secrets_in,
+    secrets_of_job,
+    without_secrets,
+)
 from sm_tuning.cli import main
 
 SECRET = "hunter2-very-secret"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "API_KEY",
-        "apikey",
-        "auth-token",
-        "hf_token",
-        "DB_PASSWORD",
-        "dbpassword",
-        "clientSecret",
-        "AWS_SECRET_ACCESS_KEY",
-    ],
-)
+NAMES = """API_KEY apikey apiKey auth-token authToken hf_token HF_TOKEN DB_PASSWORD dbpassword clientSecret TOKEN key
+AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SESSION_TOKEN WANDB_API_KEY GITHUB_TOKEN my-token deploy_key ssh_key pwd
+encryption_key sas_token private_key_pem service_credentials jwt some.key registry_token"""
+
+#: Hyperparameters of models and of their training, as their papers and libraries call them.
+SETTINGS = """
+max_tokens num_tokens token_dropout key_dim tokenizer tokenizer_name tokens_per_batch max_new_tokens key_size
+n_keys num_keys key_length max_key_len pad_token_id eos_token bos_token unk_token mask_token special_tokens
+token_type token_pooling token_mixer token_merging_ratio key_padding_mask query_key_norm query_key_value
+prng_key rng_key sort_key label_key target_key image_key group_key high_pass low_pass_filter pass_through
+num_passes monkey keyword hockey donkey turkey passes compass bypass_rate keypoints key_activation
+attn_key_bias tokenization subtoken_prob keep_prob
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
 def test_a_name_tells_a_secret(name) -> None:
     assert is_secret(name, "x")
+    assert is_secret(name, "73519274610")
     assert masked({name: "x", "lr": 0.1}) == {name: MASK, "lr": 0.1}
+
+
+@pytest.mark.parametrize("name", SETTINGS.split())
+@pytest.mark.parametrize("value", [512, "512", 0.1, "1e-05", '"512"', "relu", True, "true"])
+def test_a_setting_of_a_model_is_none(name, value) -> None:
+    assert not is_secret(name, value)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("monkey", "x"), ("tokenizer", "bpe"), ("max_tokens", 512), ("max_tokens", "512"), ("output_kms_key", "arn:x")],
+    [
+        ("output_kms_key", "arn:x"),
+        ("DB_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:db"),
+        ("use_auth_token", True),
+        ("use_auth_token", "true"),
+        ("my_token", 0.25),
+        ("hub_keys", 3),
+        ("password_length", 12),
+    ],
 )
-def test_other_names_do_not(name, value) -> None:
+def test_what_holds_no_secret_is_shown(name, value) -> None:
     assert not is_secret(name, value)
+    assert without_secrets({name: value}) == {name: value}
 
 
 @given(secret=st.text(min_size=6, max_size=300), before=st.text(max_size=20), cut=st.integers(0, 300))
@@ -53,12 +81,19 @@ def test_a_secret_is_cut_out_of_any_text_whole_quoted_or_cut_short(secret, befor
 
 
 def test_a_short_secret_leaves_other_words_alone() -> None:
-    assert redacted("the cat concatenates, cat!", ["cat"]) == f"the {MASK} concatenates, {MASK}!"
+    assert redacted("the tome of epitomes, tome!", ["tome"]) == f"the {MASK} of epitomes, {MASK}!"
+
+
+def test_a_secret_of_three_letters_is_not_looked_for_in_a_log() -> None:
+    assert redacted("the cat", ["cat"]) == "the cat"
+    assert redacted("the cat", ["cat"], shortest=1) == f"the {MASK}"
 
 
 def test_secrets_are_found_at_any_depth() -> None:
     data = {"a": [{"api_key": "k1"}], "secrets": {"one": "s1"}, "plain": "x"}
     assert sorted(secrets_in(data)) == ["k1", "s1"]
+    assert dict(named_secrets(data)) == {"api_key": "k1", "secrets": "s1"}
+    assert without_secrets(data) == {"a": [{"api_key": MASK}], "secrets": {"one": MASK}, "plain": "x"}
 
 
 def test_what_a_job_holds_is_known_as_it_is_on_the_wire() -> None:
