@@ -77,6 +77,18 @@ def test_a_job_that_ran_into_a_full_disk_is_carried_on_by_the_next_server(patien
     assert len(outcomes(trials_of(sagemaker, "starved"))) == 3
 
 
+def test_a_job_that_ran_into_a_full_disk_goes_on_when_there_is_room_again(patient):
+    info = patient.start()
+    sagemaker = patient.client("sagemaker")
+    create(patient, info, "patient", trials=3, parallel=1, seconds=1.0)
+    wait_for(patient.scripts)
+    with full_disk(info):
+        wait_for(lambda: not patient.scripts())
+        assert status_of(sagemaker, "patient") == "InProgress"
+    wait_for(lambda: status_of(sagemaker, "patient") == "Completed", 60)
+    assert len(outcomes(trials_of(sagemaker, "patient"))) == 3
+
+
 @pytest.mark.parametrize("name", ["sagemaker.sqlite", "cloudwatch.sqlite"])
 def test_a_damaged_database_is_refused_by_name_and_left_as_it_is(patient, name):
     info = patient.start()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
+from sm_tuning.local._disk import is_full
 from sm_tuning.local._types import Identity
 from sm_tuning.local.door._aws import own_answer
 from sm_tuning.local.door._faults import fault_response, json_response
@@ -120,7 +119,7 @@ class FrontDoor:
         try:
             response = Response.from_app(self._others, environ, buffered=True)
         except Exception as e:
-            if _is_full_disk(e):
+            if is_full(e):
                 raise
             raise _not_done(scope.service, e) from e
         if response.status_code == 404 and response.mimetype == "text/html" and scope.service != "s3":
@@ -142,7 +141,7 @@ def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
     if isinstance(error, RecursionError):
         return Fault("SerializationException", "The request is nested too deeply.")
     _log.error("the request failed: %s", environ.get("REQUEST_URI"), exc_info=error)
-    if _is_full_disk(error):
+    if is_full(error):
         # 507 is not tried again by the SDKs, as 500 would be.
         return Fault("InternalFailure", f"The disk of the local SageMaker is full ({error}): nothing was done.", 507)
     return Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
@@ -156,14 +155,6 @@ def _not_done(service: str, error: Exception) -> Fault:
     return Fault(
         "UnsupportedOperation", f"The local SageMaker cannot answer this request to {service!r}; see server.log.", 501
     )
-
-
-def _is_full_disk(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
-    return False
 
 
 def _check_origin(request: Incoming) -> None:

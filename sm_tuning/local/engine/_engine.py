@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from sm_tuning.local._disk import persist
 from sm_tuning.local._types import Identity
 from sm_tuning.local.engine._loop import Desk, TrainingRunner, TuningLoop
 from sm_tuning.local.store import Store
@@ -27,14 +28,14 @@ class Engine:
         self._desk = Desk(store, runner, identity, clock)
         self._lock = threading.Lock()
         self._loops: dict[str, tuple[TuningLoop, threading.Thread]] = {}
-        self._closed = False
+        self._closing = threading.Event()
 
     def submit(self, tuning_job: str) -> None:
         """Begin a tuning job that is in the store; returns at once."""
         loop = TuningLoop(self._desk, tuning_job)
         thread = threading.Thread(target=self._work, args=(tuning_job, loop), name=tuning_job, daemon=True)
         with self._lock:
-            if self._closed or tuning_job.lower() in self._loops:
+            if self._closing.is_set() or tuning_job.lower() in self._loops:
                 return
             self._loops[tuning_job.lower()] = (loop, thread)
             thread.start()
@@ -69,7 +70,7 @@ class Engine:
     def close(self) -> None:
         """End all loops; the tuning jobs stay as they are for ``recover``."""
         with self._lock:
-            self._closed = True
+            self._closing.set()
             entries = list(self._loops.values())
         for loop, _ in entries:
             loop.close()
@@ -78,7 +79,7 @@ class Engine:
 
     def _work(self, tuning_job: str, loop: TuningLoop) -> None:
         try:
-            loop.run()
+            persist(loop.run, f"tuning job {tuning_job}", self._closing)
         except Exception:  # noqa: BLE001 - a thread's last words; the document stays active for recover()
             _log.exception("tuning job %s: its end could not be recorded", tuning_job)
         finally:

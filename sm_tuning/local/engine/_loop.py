@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sm_tuning.local._disk import is_full
 from sm_tuning.local._types import Identity, TrainingStatus, TuningStatus
 from sm_tuning.local.engine._choose import turn_order
 from sm_tuning.local.engine._decide import Outcome, Rules, TrialState, converged, decide, early_stops, not_improving
@@ -72,10 +73,16 @@ class TuningLoop:
         self._woken.set()
 
     def run(self) -> None:
-        """Drive the job until it has ended or the loop is closed; an error fails the job."""
+        """Drive the job until it has ended or the loop is closed; an error fails the job.
+
+        Raises:
+            OSError, sqlite3.OperationalError: the disk is full, so that not even that can be written down.
+        """
         try:
             self._drive()
-        except Exception as e:  # noqa: BLE001 - whatever it was, the job ends and says so
+        except Exception as e:  # whatever it was, the job ends and says so
+            if is_full(e):
+                raise
             _log.exception("tuning job %s", self._name)
             self._give_up(f"InternalServerError: the tuning loop failed with {type(e).__name__}: {e}")
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sm_tuning.local._disk import is_full
 from sm_tuning.local._types import SecondaryStatus, TrainingStatus
 from sm_tuning.local.runner._attempt import Attempt, files_of, folder_of, host_failure, put_points
 from sm_tuning.local.runner._control import Control
@@ -51,8 +52,11 @@ class TrainingRun:
         """Run the job to its end.
 
         Args:
-            recovering: an earlier server had it. Its processes may have ended by themselves: then only what
-                comes after is done. Otherwise the job is run again from the start.
+            recovering: an earlier server had it, or an earlier try. Its processes may have ended by themselves: then
+                only what comes after is done. Otherwise the job is run again from the start.
+
+        Raises:
+            OSError, sqlite3.OperationalError: the disk is full, so that not even that can be written down.
         """
         doc = self._record.doc
         if TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
@@ -70,7 +74,9 @@ class TrainingRun:
                     self._record.end({})
             except TrainingFailedError as e:
                 self._fail(str(e))
-            except Exception as e:  # noqa: BLE001 - whatever it was, the job ends and says so
+            except Exception as e:  # whatever it was, the job ends and says so
+                if is_full(e):
+                    raise
                 _log.exception("training job %s", self._name)
                 self._fail(f"InternalServerError: {type(e).__name__}: {e}")
         self._tidy()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
 
+from sm_tuning.local._disk import persist
 from sm_tuning.local._types import Identity, SecondaryStatus
 from sm_tuning.local.runner._isolation import Namespaces
 from sm_tuning.local.runner._metrics import ScanProcesses
@@ -64,7 +65,7 @@ class Runner:
         )
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[TrainingRun, threading.Thread]] = {}
-        self._closed = False
+        self._closing = threading.Event()
 
     @property
     def container_problem(self) -> str | None:
@@ -103,7 +104,7 @@ class Runner:
     def close(self) -> None:
         """End all training processes and threads; the documents stay InProgress for ``recover``."""
         with self._lock:
-            self._closed = True
+            self._closing.set()
             entries = list(self._runs.values())
         for run, _ in entries:
             run.close()
@@ -118,14 +119,15 @@ class Runner:
             target=self._work, args=(name, run), kwargs={"recovering": recovering}, name=name, daemon=True
         )
         with self._lock:
-            if self._closed or name.lower() in self._runs:
+            if self._closing.is_set() or name.lower() in self._runs:
                 return
             self._runs[name.lower()] = (run, thread)
             thread.start()
 
-    def _work(self, name: str, run: TrainingRun, **options: Any) -> None:
+    def _work(self, name: str, run: TrainingRun, *, recovering: bool) -> None:
+        recovery = chain([recovering], repeat(True))
         try:
-            run.run(**options)
+            persist(lambda: run.run(recovering=next(recovery)), f"training job {name}", self._closing)
         except Exception:  # noqa: BLE001 - a thread's last words; the document stays active for recover()
             _log.exception("training job %s: its end could not be recorded", name)
         finally:
