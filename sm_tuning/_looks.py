@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 class Looks(ABC):
     """The part of ``TuningJob`` that draws."""
+
+    _last: dict[str, Any] | None
 
     @property
     @abstractmethod
@@ -60,3 +63,37 @@ class Looks(ABC):
         from sm_tuning import views  # noqa: PLC0415
 
         return views.report(self.aws, [self.name], path, prices=prices)
+
+    def watch(
+        self,
+        *,
+        interval: float | None = None,
+        timeout: float | None = None,
+        prices: Mapping[str, float] | str | os.PathLike[str] | None = None,
+    ) -> dict[str, Any]:
+        """Show the job until it ends, and return what ``wait`` returns.
+
+        A terminal, and a notebook's cell, show one picture that changes in place: progress, counters, the best so far,
+        the running trials with the objective's curve, time and, where prices are known, money. Elsewhere each change is
+        a line. Interrupting it leaves the job running.
+
+        Args:
+            interval: seconds between two looks; when left out, few for a server on this machine, more for AWS.
+            timeout: seconds after which to give up; the job goes on.
+            prices: as for ``cost``.
+
+        Raises:
+            JobFailedError: the job failed.
+            JobStoppedError: the job was stopped before it was done.
+            WaitTimeoutError: the time is up.
+        """
+        from sm_tuning import views  # noqa: PLC0415
+
+        def remember(description: Mapping[str, Any]) -> None:
+            self._last = dict(description)
+
+        try:
+            return views.watch(self.aws, self.name, poll=interval, timeout=timeout, prices=prices, on_update=remember)
+        except KeyboardInterrupt:
+            print(f"{self.name} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
+            raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import click
 
 import sm_tuning as smt
@@ -19,6 +22,15 @@ COLUMNS = (
     "HyperParameterTuningEndTime",
 )
 COUNTERS = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")
+
+
+#: How ``status --watch`` counts money.
+watch_prices = click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --watch: dollars an hour by instance type, as for `cost`.",
+)
 
 
 @click.command("list")
@@ -39,17 +51,38 @@ def list_(contains: str | None, status: str | None, limit: int, output: Output, 
 
 @click.command()
 @job_name
+@click.option("--watch", is_flag=True, help="Show it live until it ends; then the exit code follows the outcome.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="With --watch: time between two looks; 5 seconds, or 0.5 with --local.",
+)
+@watch_prices
 @as_json
 @connection_options
-def status(job: str, as_json: bool, connect: Connect) -> None:
+def status(job: str, watch: bool, interval: float | None, prices: Path | None, as_json: bool, connect: Connect) -> None:
     """Say how far a tuning job is.
 
-    Exits with 0 whatever the status; `wait` turns a bad end into an exit code.
+    Exits with 0 whatever the status; `wait` and --watch turn a bad end into an exit code.
 
-    Example: sm-tuning status my-job --json
+    With --watch, a terminal shows progress, the best trial so far, the running trials with the objective's curve, and
+    the time and money that are left; elsewhere each change is a line. Interrupting it leaves the job running.
+
+    Example: sm-tuning status my-job --watch
     """
+    given = {"--interval": interval, "--prices": prices}
+    extra = [name for name, value in given.items() if value is not None and not watch]
+    if extra:
+        raise click.UsageError(f"XX")
     handle = smt.attach(job, aws=connect())
-    show(summary(handle.aws, handle.describe()), as_json=as_json)
+    if not watch:
+        show(summary(handle.aws, handle.describe()), as_json=as_json)
+        return
+    from sm_tuning import views  # noqa: PLC0415  (pandas loads when there is something to show)
+
+    follow = partial(views.watch, handle.aws, handle.name, poll=interval, prices=prices)
+    finish(handle, as_json=as_json, follow=follow, again="status {} --watch")
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import JobError
@@ -66,8 +66,22 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
     emit_fields({name: value or None for name, value in fields.items()})
 
 
-def finish(job: TuningJob, *, as_json: bool, timeout: float | None = None) -> None:
+def finish(
+    job: TuningJob,
+    *,
+    as_json: bool,
+    timeout: float | None = None,
+    follow: Callable[[], object] | None = None,
+    again: str = "wait {}",
+) -> None:
     """Wait until a job ends, showing its progress on stderr, and print its summary, however it ended.
+
+    Args:
+        job: the job.
+        as_json: print JSON.
+        timeout: seconds after which to give up.
+        follow: waits in another way.
+        again: the command that does so again.
 
     Raises:
         JobError: the job ended badly, or the time was up.
@@ -75,10 +89,14 @@ def finish(job: TuningJob, *, as_json: bool, timeout: float | None = None) -> No
     """
     failure: JobError | None = None
     try:
-        job.wait(timeout=timeout)
+        if follow is None:
+            job.wait(timeout=timeout)
+        else:
+            follow()
     except KeyboardInterrupt:
         place = f"{job.name}{same_place()}"
-        say(f"{job.name} goes on: `sm-tuning wait {place}` waits again, `sm-tuning stop {place}` ends it")
+        verb = "waits" if follow is None else "shows it"
+        say(f"{job.name} goes on: `sm-tuning {again.format(place)}` {verb} again, `sm-tuning stop {place}` ends it")
         raise
     except JobError as error:
         failure = error

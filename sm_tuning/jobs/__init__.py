@@ -3,7 +3,7 @@
 from sm_tuning.jobs._control import WarmStartKind, stop, warm_start
 from sm_tuning.jobs._display import shown_progress
 from sm_tuning.jobs._launch import IfExists, OnProgress, Plan, launch, plan, send
-from sm_tuning.jobs._progress import Progress, Running, line, progress_of, render
+from sm_tuning.jobs._progress import Progress, Running, best_text, clock_text, line, progress_of, render
 from sm_tuning.jobs._read import (
     Best,
     Counts,
@@ -38,7 +38,9 @@ __all__ = [
     "WarmStartKind",
     "best",
     "best_of",
+    "best_text",
     "children",
+    "clock_text",
     "counts",
     "counts_of",
     "describe",

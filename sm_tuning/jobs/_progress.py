@@ -96,7 +96,7 @@ def line(progress: Progress) -> str:
     parts += [f"{count} {what}" for count, what in ((counts.errors, "failed"), (counts.stopped, "stopped")) if count]
     text = ", ".join(parts)
     if progress.best is not None:
-        text += f"; best {_best(progress.best)}"
+        text += f"; best {best_text(progress.best)}"
     if progress.reason:
         text += f"; {progress.reason}"
     return " ".join(text.split())
@@ -121,7 +121,7 @@ def render(progress: Progress) -> RenderableType:
     )
     rows: list[RenderableType] = [head, tally]
     if progress.best is not None:
-        rows.append(Text.assemble(("best  ", "green"), _best(progress.best)))
+        rows.append(Text.assemble(("best  ", "green"), best_text(progress.best)))
     for trial in progress.running[:_SHOWN]:
         what = clock_text(trial.elapsed) if trial.started else f"waiting {clock_text(trial.elapsed)}"
         rows.append(Text(f"  {trial.name}  {what}", style="dim"))
@@ -139,7 +139,8 @@ def clock_text(elapsed: timedelta) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _best(best: Best) -> str:
+def best_text(best: Best) -> str:
+    """The best trial in one line: its objective and its hyperparameters; what looks like a secret is masked."""
     chosen = ", ".join(f"{name}={_short(value)}" for name, value in sorted(masked(best.hyperparameters).items()))
     where = f" ({best.definition_name})" if best.definition_name else ""
     return f"{best.metric_name}={best.objective_value:.6g} with {chosen or 'no hyperparameters'}{where}"

@@ -29,7 +29,7 @@ def wait(
     poll: float = 5.0,
     timeout: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
     on_update: OnUpdate | None = None,
 ) -> dict[str, Any]:
     """Wait until a tuning job ends and return its last description.

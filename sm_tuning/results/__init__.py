@@ -4,6 +4,7 @@ Every frame has the columns and dtypes that ``_schema`` declares, with rows or w
 kept on disk; what AWS withholds is said in a warning (``ResultsWarning``) and in the frame's ``attrs``.
 """
 
+from sm_tuning._prices import PRICES_VARIABLE
 from sm_tuning.results._cache import CACHE_VARIABLE, cache_folder, clear_cache
 from sm_tuning.results._cost import cost
 from sm_tuning.results._curves import curves
@@ -12,7 +13,6 @@ from sm_tuning.results._follow import LogLine, follow_logs
 from sm_tuning.results._live import LiveTrial, LiveTrials, Seen
 from sm_tuning.results._logs import logs
 from sm_tuning.results._pace import Clock
-from sm_tuning.results._prices import PRICES_VARIABLE
 from sm_tuning.results._progress import Step
 from sm_tuning.results._reader import Reading, ResultsWarning
 from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY

@@ -53,6 +53,8 @@ from sm_tuning.views._save import save
 from sm_tuning.views._slice import ContourInfo, SliceInfo, contour_info, draw_contour, draw_slice, slice_info
 from sm_tuning.views._theme import Figure, Theme, themed
 from sm_tuning.views._timeline import TimelineInfo, draw_timeline, timeline_info
+from sm_tuning.views._watch import WatchInfo, WatchTrial, draw_watch, sparkline, watch_html, watch_info, watch_text
+from sm_tuning.views._watching import watch
 
 __all__ = [
     "KINDS",
@@ -72,6 +74,8 @@ __all__ = [
     "TimelineInfo",
     "TrainValidationInfo",
     "UtilizationInfo",
+    "WatchInfo",
+    "WatchTrial",
     "about",
     "compare",
     "contour",
@@ -94,6 +98,7 @@ __all__ = [
     "draw_timeline",
     "draw_train_validation",
     "draw_utilization",
+    "draw_watch",
     "edf",
     "edf_info",
     "history",
@@ -107,6 +112,7 @@ __all__ = [
     "save",
     "slice_info",
     "slices",
+    "sparkline",
     "themed",
     "timeline",
     "timeline_info",
@@ -114,4 +120,8 @@ __all__ = [
     "train_validation_info",
     "utilization",
     "utilization_info",
+    "watch",
+    "watch_html",
+    "watch_info",
+    "watch_text",
 ]
