@@ -74,7 +74,7 @@ def status(job: str, watch: bool, interval: float | None, prices: Path | None, a
     given = {"--interval": interval, "--prices": prices}
     extra = [name for name, value in given.items() if value is not None and not watch]
     if extra:
-        raise click.UsageError(f"XX")
+        raise click.UsageError(f"{', '.join(extra)} can be used with --watch only")
     handle = smt.attach(job, aws=connect())
     if not watch:
         show(summary(handle.aws, handle.describe()), as_json=as_json)
