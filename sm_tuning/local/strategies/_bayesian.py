@@ -20,6 +20,7 @@ from sm_tuning.local.strategies._surrogate import Evidence
 from sm_tuning.local.strategies._transfer import FEWEST, Transfer
 
 _MOST_INHERITED = 200
+_PROBE_EVERY = 5
 
 
 class BayesianSearch(NeverStops):
@@ -62,19 +63,29 @@ class BayesianSearch(NeverStops):
         with threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
             alone = self._evidence(own)
             heard = self._transfer.evidence(own, alone if len(own) >= FEWEST else None) if self._transfer else None
-            point = self._cold(n, own, alone, seen) if heard is None else self._warm(n, own, heard, seen)
+            if heard is None or self._probes(n):
+                point = self._cold(n, own, alone, seen)
+            else:
+                point = self._warm(n, own, heard, seen)
         return self._space.answer(point)
 
     @property
     def _initial(self) -> int:
         return min(max(4, len(self._space.dimensions) + 1), 8)
 
-    def _filling(self, n: int, seen: set[Point]) -> Point:
-        """The n-th point of a design that fills the space, or a random one where that point is taken."""
-        if n < self._initial:
+    def _probes(self, n: int) -> bool:
+        """Whether the n-th ask is not left to parents on other data.
+
+        A child that only went where they point would never learn that they are wrong.
+        """
+        return n % _PROBE_EVERY == _PROBE_EVERY - 1 and n < _PROBE_EVERY * self._initial and bool(self._transfer)
+
+    def _filling(self, n: int, place: int, seen: set[Point]) -> Point:
+        """The point at that place of a design that fills the space, or a random one where that point is taken."""
+        if place < self._initial:
             rng = np.random.default_rng(entropy(self._seed, 0, "design"))
             design = self._encoder.snap(latin_hypercube(self._initial, len(self._space.dimensions), rng))
-            point = self._encoder.decode(design[n])
+            point = self._encoder.decode(design[place])
             if point not in seen:
                 return point
         return draw_new(self._space, seen, self._seed, n)
@@ -82,8 +93,9 @@ class BayesianSearch(NeverStops):
     def _cold(self, n: int, own: Observations, alone: Evidence, seen: set[Point]) -> Point:
         """The next point as far as this job and its parents on the same data tell."""
         near = inside(self._encoder, self._inherited.rows)
-        if n + int(near.sum()) < self._initial or len(own) + len(near) < 2:
-            return self._filling(n, seen)
+        place = n // _PROBE_EVERY if self._probes(n) else n
+        if place + int(near.sum()) < self._initial or len(own) + len(near) < 2:
+            return self._filling(n, place, seen)
         return self._improving(n, alone, own, seen)
 
     def _evidence(self, own: Observations) -> Evidence:
