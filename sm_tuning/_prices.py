@@ -73,9 +73,10 @@ def _checked(data: Any, where: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, price in data.items():
         try:
-            found[str(name)] = float(price)
-        except (TypeError, ValueError) as error:
-            raise SpecError(f"{where}: the price of {name!r} must be a number of dollars, but got {price!r}") from error
-        if not (math.isfinite(found[str(name)]) and found[str(name)] >= 0):
-            raise SpecError(f"{where}: the price of {name!r} must be zero or more dollars, but got {price!r}")
+            dollars = math.nan if isinstance(price, bool) else float(price)
+        except (TypeError, ValueError):
+            dollars = math.nan
+        if not (math.isfinite(dollars) and dollars >= 0):
+            raise SpecError(f"{where}: the price of {name!r} must be dollars an hour such as 0.115, but got {price!r}")
+        found[str(name)] = dollars
     return found

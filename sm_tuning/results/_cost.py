@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sm_tuning._prices import PRICES_VARIABLE, Prices
 from sm_tuning.aws import Aws
 from sm_tuning.results._details import Detail, read_details
 from sm_tuning.results._facts import Job, Machines, Trial
 from sm_tuning.results._fetch import read_jobs
-from sm_tuning.results._prices import PRICES_VARIABLE, PriceList, Prices, find_prices
+from sm_tuning.results._prices import PriceList, find_prices
 from sm_tuning.results._reader import Reading, reading_with, warn
 from sm_tuning.results._schema import COST, frame
 

@@ -6,24 +6,17 @@ which has one answer for all types of a region; it is kept on disk for a week.
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import yaml
-
-from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._errors import ServiceError
+from sm_tuning._prices import PRICES_VARIABLE, Prices, read_prices
 from sm_tuning.results._cache import cache_folder
 from sm_tuning.results._reader import Reader
-
-PRICES_VARIABLE = "SM_TUNING_PRICES"
-Prices = Mapping[str, float] | str | os.PathLike[str]
 
 _FRESH = timedelta(days=7)
 _LIST_REGION = "us-east-1"  # the Price List API answers for all regions of the partition from a few of them
@@ -37,7 +30,7 @@ class PriceList(NamedTuple):
     problem: str = ""
 
 
-def find_prices(reader: Reader, given: Prices | None) -> PriceList:
+def find_prices(reader: Reader, given: Prices) -> PriceList:
     """The prices for the region of the connection.
 
     When the user gives any, these alone count. A server on this machine costs nothing and stands for no region's
@@ -48,50 +41,12 @@ def find_prices(reader: Reader, given: Prices | None) -> PriceList:
     """
     named = given if given is not None else reader.aws.environ.get(PRICES_VARIABLE) or None
     if named is not None:
-        source = "given" if isinstance(named, Mapping) else str(named)
-        return PriceList(_checked(named if isinstance(named, Mapping) else read_prices(Path(named)), source), source)
+        return PriceList(read_prices(named), "given" if isinstance(named, Mapping) else str(named))
     if reader.aws.is_near:
         return PriceList({}, "none", "a server on this machine has no prices")
     if not reader.aws.region.startswith(("us-", "eu-", "ap-", "sa-", "ca-", "me-", "af-", "il-", "mx-")):
         return PriceList({}, "none", f"the Price List API does not know {reader.aws.region}")
     return _listed(reader)
-
-
-def read_prices(path: Path) -> Mapping[Any, Any]:
-    """Prices from a YAML or JSON file (type: price), or a CSV file (InstanceType,PricePerHour).
-
-    Raises:
-        SpecError: there is no such file, or it is something else.
-    """
-    try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"prices cannot be read from {str(path)!r}: {error}") from error
-    if path.suffix.lower() == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-        if rows and not {"InstanceType", "PricePerHour"} <= set(rows[0]):
-            raise SpecError(f"{path} must have the columns InstanceType and PricePerHour, but has {', '.join(rows[0])}")
-        return {row["InstanceType"]: row["PricePerHour"] for row in rows}
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SpecError(f"prices cannot be read from {str(path)!r}: {error}") from error
-    if not isinstance(content, Mapping):
-        raise SpecError(f"{path} must be a map such as 'ml.m5.large: 0.115', but is {type(content).__name__}")
-    return content
-
-
-def _checked(prices: Mapping[Any, Any], source: str) -> dict[str, float]:
-    found = {}
-    for name, value in prices.items():
-        try:
-            price = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            price = math.nan
-        if not (math.isfinite(price) and price >= 0):
-            raise SpecError(f"the price of {name!r} ({source}) must be dollars an hour such as 0.115, but is {value!r}")
-        found[str(name)] = price
-    return found
 
 
 def _listed(reader: Reader) -> PriceList:
