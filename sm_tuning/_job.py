@@ -16,6 +16,7 @@ from sm_tuning import aws as wire
 from sm_tuning import jobs
 from sm_tuning._analyses import Analyses
 from sm_tuning._errors import SpecError
+from sm_tuning._exports import Exports
 from sm_tuning._looks import Looks
 from sm_tuning._masking import masked
 from sm_tuning._ships import Ships
@@ -94,7 +95,7 @@ class BestTrial:
         return answer.get("ModelArtifacts", {}).get("S3ModelArtifacts") or None
 
 
-class TuningJob(Analyses, Looks, Ships):
+class TuningJob(Analyses, Exports, Looks, Ships):
     """A tuning job of this account and region, by whatever tool it was made.
 
     Made by ``launch`` and ``attach``; making it calls nobody. What it tells is asked for each time, so that it never

@@ -30,6 +30,7 @@ COMMANDS = {
     "cost": Entry(f"{_HERE}._frames:cost", "What the trials cost."),
     "report": Entry(f"{_HERE}._look:report", "Write everything about tuning jobs to one HTML file."),
     "compare": Entry(f"{_HERE}._look:compare", "Tuning jobs beside each other, one row each."),
+    "export": Entry(f"{_HERE}._export:export", "Write tuning jobs for TensorBoard, MLflow, W&B or Optuna."),
     "advise": Entry(f"{_HERE}._advise:advise", "What to change in the next tuning job, and what in this one says so."),
     "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
     "gate": Entry(f"{_HERE}._gate:gate", "Fail a pipeline when the best model is not good enough."),

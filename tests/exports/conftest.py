@@ -1,0 +1,108 @@
+"""A job that the local SageMaker really ran: several metrics an epoch, some trials stopped early, some failed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+import sm_tuning as smt
+from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.results import CACHE_VARIABLE
+from sm_tuning.views.exports import JobInfo, read_info
+
+SCRIPT = textwrap.dedent(
+    """
+    import argparse, os, time
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--act")
+    parser.add_argument("--api_token")
+    args, _ = parser.parse_known_args()
+    number = int(os.environ["TRAINING_JOB_NAME"].split("-")[1])
+    if number == 3:
+        raise ValueError("this one crashes, and its token is " + args.api_token)
+    slow = number in (8, 10)
+    for epoch in range(8):
+        loss = (1 / (1 + epoch) + abs(args.lr - 0.01)) / args.width * (100 if slow else 1)
+        print(f"train:loss={loss!r};")
+        print(f"accuracy={1 / (1 + loss)!r};")
+        print(f"validation:loss={loss * 1.1 + 0.1 / 3!r};", flush=True)
+        time.sleep(0.5 if slow and epoch else 0.01)
+    open(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"), "w").write("{}")
+    """
+)
+
+SECRET = "tok-5f2a91c7"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    state_dir = tmp_path_factory.mktemp("exports-server")
+    yield start(state_dir)
+    stop(state_dir)
+
+
+@pytest.fixture(scope="session")
+def environ(server: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables with which a program reaches the server, and a cache of its own."""
+    return {
+        **server.env(),
+        "SM_TUNING_ROLE": server.role_arn,
+        CACHE_VARIABLE: str(tmp_path_factory.mktemp("cache")),
+    }
+
+
+@pytest.fixture(scope="session")
+def world(server: ServerInfo, environ: dict[str, str]) -> Iterator[smt.Aws]:
+    session = boto3.Session(server.access_key_id, server.secret_access_key, region_name=server.region)
+    with smt.Aws(session, region=server.region, endpoint_url=server.endpoint_url, environ=environ) as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
+def job(world: smt.Aws, tmp_path_factory: pytest.TempPathFactory) -> smt.TuningJob:
+    """A finished job of ten: the third crashed, and the service stopped the eighth and tenth early."""
+    source: Path = tmp_path_factory.mktemp("source")
+    (source / "train.py").write_text(SCRIPT, encoding="utf-8")
+    number = r"=([-+0-9.e]+);"
+    tuning = smt.Tuning(
+        estimator=smt.PyTorchEstimator(
+            entry_point="train.py",
+            source_dir=str(source),
+            framework_version="2.6",
+            py_version="py312",
+            instance_type="ml.m5.large",
+            hyperparameters={"optimizer": "adam", "momentum": 0.9, "api_token": SECRET},
+            tags={"team": "vision"},
+            environment={"HUB_PASSWORD": SECRET + "-env", "STAGE": "test"},
+            metric_definitions=[
+                smt.MetricDefinition(name=name, regex=name + number)
+                for name in ("validation:loss", "train:loss", "accuracy")
+            ],
+        ),
+        objective_metric_name="validation:loss",
+        objective_type="Minimize",
+        hyperparameter_ranges={
+            "lr": smt.ContinuousParameter(1e-4, 1e-1, scaling_type="Logarithmic"),
+            "width": smt.IntegerParameter(1, 8),
+            "act": smt.CategoricalParameter(["relu", "tanh"]),
+        },
+        strategy="Random",
+        random_seed=5,
+        max_jobs=10,
+        max_parallel_jobs=1,
+        early_stopping_type="Auto",
+    )
+    handle = smt.launch(tuning, name="exported", aws=world)
+    handle.wait(progress=False, timeout=120)
+    return handle
+
+
+@pytest.fixture(scope="session")
+def info(job: smt.TuningJob) -> JobInfo:
+    return read_info(job.aws, job.describe())
