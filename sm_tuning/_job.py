@@ -6,19 +6,17 @@ import html
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from sm_tuning import aws as wire
 from sm_tuning import jobs
 from sm_tuning._analyses import Analyses
+from sm_tuning._best import BestTrial
 from sm_tuning._errors import SpecError
 from sm_tuning._exports import Exports
 from sm_tuning._looks import Looks
-from sm_tuning._masking import masked
 from sm_tuning._ships import Ships
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
@@ -57,42 +55,6 @@ class ReadOptions(TypedDict, total=False):
 
     refresh: bool
     progress: bool | Callable[[Step], object]
-
-
-@dataclass(frozen=True)
-class BestTrial:
-    """The best training job of a tuning job.
-
-    Attributes:
-        training_job_name: its name.
-        metric_name: the objective.
-        objective_value: the last value that it emitted, which the service ranks by.
-        hyperparameters: the tuned ones, typed by their ranges.
-        definition_name: the algorithm, when the tuning job has several.
-    """
-
-    training_job_name: str
-    metric_name: str
-    objective_value: float
-    hyperparameters: dict[str, Any]
-    definition_name: str | None = None
-    _aws: Aws | None = field(default=None, repr=False, compare=False)
-
-    def __repr__(self) -> str:
-        shown = {**vars(self), "hyperparameters": masked(self.hyperparameters)}
-        return f"BestTrial({', '.join(f'{name}={shown[name]!r}' for name in type(self).__match_args__[:5])})"
-
-    @cached_property
-    def model_uri(self) -> str | None:
-        """S3 URI of the model, asked for when it is first wanted; None when the training job saved none.
-
-        Raises:
-            ServiceError: the service refused.
-        """
-        if self._aws is None:
-            raise SpecError("this BestTrial has no connection: take it from a TuningJob's best")
-        answer = self._aws.call("sagemaker", "describe_training_job", TrainingJobName=self.training_job_name)
-        return answer.get("ModelArtifacts", {}).get("S3ModelArtifacts") or None
 
 
 class TuningJob(Analyses, Exports, Looks, Ships):

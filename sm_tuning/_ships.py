@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sm_tuning.aws import Aws
 
 if TYPE_CHECKING:
-    from sm_tuning.deploy import ModelPackage
+    from sm_tuning.deploy import Endpoint, ModelPackage
 
 
 class Ships(ABC):
@@ -41,3 +41,26 @@ class Ships(ABC):
         from sm_tuning import deploy  # noqa: PLC0415  (loads when a model is shipped)
 
         return deploy.register(self.aws, self.name, group, deploy.Registration(approval=approval, **options))
+
+    def deploy(self, endpoint_name: str | None = None, *, wait: bool = False, **options: Any) -> Endpoint:
+        """Put the best model of the finished job on an endpoint; doing the same again finds what is there.
+
+        Args:
+            endpoint_name: of the endpoint; the best training job's name when left out.
+            wait: waits until it is in service.
+            **options: those of ``deploy.Deployment``, such as ``instance_type`` and ``update``.
+
+        Raises:
+            SpecError: the job has not ended, or an option is wrong; nothing was made.
+            JobError: the job failed or has no model.
+            NameTakenError: the endpoint serves something else, and ``update`` is not set.
+            ServiceError: the service refused.
+        """
+        from sm_tuning import deploy  # noqa: PLC0415
+
+        model = deploy.best_model(self.aws, self.name)
+        deployment = deploy.Deployment(endpoint_name=endpoint_name, **options)
+        endpoint = deploy.deploy(self.aws, model.best.training_job_name, deployment)
+        if wait:
+            endpoint.wait()
+        return endpoint

@@ -9,22 +9,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sm_tuning.deploy._best import BestModel, best_model
+    from sm_tuning.deploy._endpoint import Deployment, Endpoint, deploy, deploy_requests
     from sm_tuning.deploy._register import ModelPackage, Registration, package_request, register
+    from sm_tuning.deploy._retrain import Retraining, retrain, retrain_request
     from sm_tuning.deploy._stepfunctions import MachineOptions, stepfunctions_machine, stepfunctions_state
+    from sm_tuning.deploy._training import TrainingJob
 
 __all__ = [
+    "BestModel",
+    "Deployment",
+    "Endpoint",
     "MachineOptions",
     "ModelPackage",
     "Registration",
+    "Retraining",
+    "TrainingJob",
+    "best_model",
+    "deploy",
+    "deploy_requests",
     "package_request",
     "register",
+    "retrain",
+    "retrain_request",
     "stepfunctions_machine",
     "stepfunctions_state",
 ]
 
 _ROOMS = {
+    "_best": ("BestModel", "best_model"),
+    "_endpoint": ("Deployment", "Endpoint", "deploy", "deploy_requests"),
     "_register": ("ModelPackage", "Registration", "package_request", "register"),
+    "_retrain": ("Retraining", "retrain", "retrain_request"),
     "_stepfunctions": ("MachineOptions", "stepfunctions_machine", "stepfunctions_state"),
+    "_training": ("TrainingJob",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -158,3 +158,19 @@ def _folder_digest(files: Iterable[tuple[str, Path]]) -> str:
     for name, path in files:
         whole.update(f"{name}\0{_file_digest(path)}".encode())
     return whole.hexdigest()
+
+
+def stage_training(
+    estimator: AnyEstimator | None, inputs: Mapping[str, AnyInput], *, code_prefix: str, data_prefix: str
+) -> tuple[AnyEstimator | None, dict[str, AnyInput], tuple[Upload, ...]]:
+    """Do the same for what a single training job needs: an estimator, if any, and channels.
+
+    Raises:
+        SpecError: naming each field whose path is missing, empty, or cannot be read.
+    """
+    stager = _Stager(code_prefix, data_prefix)
+    staged = None if estimator is None else stager.estimator(estimator, "estimator")
+    channels = stager.inputs(inputs, "inputs")
+    if stager.problems:
+        raise SpecError(stager.problems)
+    return staged, channels, tuple(stager.uploads.values())
