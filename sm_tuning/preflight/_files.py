@@ -17,8 +17,11 @@ _ROLE = "arn:aws:iam::000000000000:role/found-at-launch"
 _PREFIX = "s3://found-at-launch"
 NAME = "named-at-launch"
 
-#: The field that many problems have in front, such as ``estimators.deep.estimator.source_dir``.
-_PLACE = re.compile(r"([A-Za-z_][\w\-]*(?:\.[\w\-]+)*): (.+)", re.DOTALL)
+#: The field that many problems have in front, such as ``estimators.deep.estimator.source_dir``; keys below these
+#: few fields are anybody's, and may hold spaces.
+_PLACE = re.compile(
+    r"((?:estimators?|inputs|hyperparameter_ranges)(?:\.[^.:\n]+)+|[A-Za-z_][\w\-]*(?:\.[\w\-]+)*): (.+)", re.DOTALL
+)
 
 
 def problems_of(error: SpecError, code: str = "spec", *, file: str | Path = "") -> list[Finding]:

@@ -18,6 +18,9 @@ V = TypeVar("V")
 #: Union tags start with this, so that they can be left out of the place that an error names.
 TAG = "#"
 
+#: pydantic's place of a key, where that of a value has nothing.
+_KEY = "[key]"
+
 
 @final
 class FrozenDict(dict[K, V]):
@@ -147,7 +150,7 @@ def unknown_key(key: str, known: set[str]) -> str:
 def problems(error: ValidationError) -> Iterator[str]:
     """Turn pydantic's errors into sentences, each with its place in the spec in front."""
     for detail in error.errors(include_url=False):
-        where = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(TAG))
+        where = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(TAG) and part != _KEY)
         cause = detail.get("ctx", {}).get("error")
         sentences = cause.problems if isinstance(cause, SpecError) else [_sentence(dict(detail))]
         for sentence in sentences:
@@ -163,6 +166,6 @@ def _sentence(detail: dict[str, Any]) -> str:
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     message = detail["msg"]
-    if any(is_secret(str(part), detail["input"]) for part in detail["loc"]):
+    if any(is_secret(str(part), detail["input"]) for part in detail["loc"] if part != _KEY):
         return f"{message[0].lower()}{message[1:]}, but its value, which looks like a secret, is not"
     return f"{message[0].lower()}{message[1:]}, but got {detail['input']!r}"

@@ -366,6 +366,24 @@ CASES = [
 ]
 
 
+def refused(case: Case, tuning: smt.Tuning, aws: smt.Aws) -> str:
+    """What the local SageMaker says to a tuning's request after the case's change."""
+    root = "s3://bucket"
+    staged = stage(tuning, code_prefix=f"{root}/code", data_prefix=f"{root}/data")
+    request = to_request(
+        staged.tuning, name="refused", region=aws.region, role=aws.environ["SM_TUNING_ROLE"], output_path=root
+    )
+    assert case.request is not None
+    case.request(request)
+    request = {key: value for key, value in request.items() if value is not None}
+    for one in request.get("TrainingJobDefinitions", [request.get("TrainingJobDefinition", {})]):
+        if one.get("ResourceConfig", ...) is None:
+            del one["ResourceConfig"]
+    with pytest.raises(ServiceError) as refusal:
+        aws.call("sagemaker", "create_hyper_parameter_tuning_job", **request)
+    return str(refusal.value)
+
+
 def identifier(case: Case) -> str:
     return f"{case.code}: {', '.join(case.changes)}"
 
@@ -381,21 +399,7 @@ def test_a_spec_that_breaks_a_rule_has_a_finding_of_its_code(case: Case, tmp_pat
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.request is not None], ids=identifier)
 def test_the_local_sagemaker_refuses_the_same_request_in_the_services_words(case: Case, tmp_path, aws) -> None:
-    tuning = smt.load(specs.write(tmp_path, case.base()))
-    root = f"s3://{aws.sts and 'bucket'}"
-    staged = stage(tuning, code_prefix=f"{root}/code", data_prefix=f"{root}/data")
-    request = to_request(
-        staged.tuning, name="refused", region=aws.region, role=aws.environ["SM_TUNING_ROLE"], output_path=root
-    )
-    assert case.request is not None
-    case.request(request)
-    request = {key: value for key, value in request.items() if value is not None}
-    for one in request.get("TrainingJobDefinitions", [request.get("TrainingJobDefinition", {})]):
-        if one.get("ResourceConfig", ...) is None:
-            del one["ResourceConfig"]
-    with pytest.raises(ServiceError) as refusal:
-        aws.call("sagemaker", "create_hyper_parameter_tuning_job", **request)
-    assert case.words in str(refusal.value)
+    assert case.words in refused(case, smt.load(specs.write(tmp_path, case.base())), aws)
 
 
 @pytest.mark.parametrize("base", [builtin, script])
