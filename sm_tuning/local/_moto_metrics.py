@@ -84,16 +84,17 @@ class TrainingMetrics:
             return answered
         if start_time >= end_time:
             raise InvalidParameterValue("The parameter StartTime must be less than the parameter EndTime.")
-        if unit not in (None, "None"):
+        named = {one["Name"]: one["Value"] for one in dimensions or ()}
+        own_unit = _unit(named)
+        if unit not in (None, own_unit):
             return []
         points = []
-        named = {one["Name"]: one["Value"] for one in dimensions or ()}
         for begin, values in self._periods(metric_name, named, (_epoch(start_time), _epoch(end_time)), period):
             point = Statistics(stats, _naive(begin))
             point.metric_data = [
-                MetricDatum(namespace, metric_name, value, [], _naive(begin), "None") for value in values
+                MetricDatum(namespace, metric_name, value, [], _naive(begin), own_unit) for value in values
             ]
-            point.unit = "None"
+            point.unit = own_unit
             points.append(point)
         return points
 
@@ -120,7 +121,9 @@ class TrainingMetrics:
         named = {one["Name"]: one["Value"] for one in asked["Metric"].get("Dimensions") or ()}
         compute = _statistic(stat)
         periods = (
-            [] if asked.get("Unit") not in (None, "None") else self._periods(name, named, window, int(asked["Period"]))
+            []
+            if asked.get("Unit") not in (None, _unit(named))
+            else self._periods(name, named, window, int(asked["Period"]))
         )
         points = [(_naive(begin), compute(values)) for begin, values in periods]
         if backwards:
@@ -159,6 +162,11 @@ class TrainingMetrics:
 
 
 _TAKEN = ("get_metric_data", "get_metric_statistics", "get_filtered_metrics")
+
+
+def _unit(dimensions: Mapping[str, str]) -> str:
+    """What a host uses is told in percent; a metric of the training code has no unit (as on the service)."""
+    return "Percent" if "Host" in dimensions else "None"
 
 
 def _is_ours(namespace: str) -> bool:

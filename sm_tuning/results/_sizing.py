@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sm_tuning.results._machines import cpus_of, gpus_of
+from sm_tuning._machines import cpus_of, gpus_of
 
 _HALVES = 45.0
 _FULL = 90.0

@@ -157,3 +157,17 @@ def test_the_resource_api_of_boto3_reads_them_too(cloudwatch):
         aws_secret_access_key=credentials.secret_key,
     )
     assert [one.name for one in resource.metrics.filter(Namespace=NAMESPACE, MetricName="accuracy")] == ["accuracy"]
+
+
+def test_what_a_host_uses_is_in_percent_and_a_metric_of_the_code_has_no_unit(cloudwatch):
+    host = [{"Name": "Host", "Value": "job-1/algo-1"}]
+    window = {"StartTime": BEGIN, "EndTime": BEGIN + timedelta(hours=1), "Period": 60, "Statistics": ["Average"]}
+
+    def units(name, dimensions, **more):
+        asked = {"Namespace": NAMESPACE, "MetricName": name, "Dimensions": dimensions, **window, **more}
+        return [point["Unit"] for point in cloudwatch.get_metric_statistics(**asked)["Datapoints"]]
+
+    assert units("CPUUtilization", host) == units("CPUUtilization", host, Unit="Percent") == ["Percent"]
+    assert units("CPUUtilization", host, Unit="Bytes") == []
+    assert set(units("loss", JOB)) == {"None"}
+    assert units("loss", JOB, Unit="Percent") == []

@@ -31,7 +31,7 @@ from sm_tuning.results import (
     utilization_summary,
 )
 from sm_tuning.results._cloudwatch import NAMESPACE
-from sm_tuning.results._machines import cpus_of, gpus_of
+from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.results._sizing import Load, sentences
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))

@@ -189,7 +189,10 @@ class Attempt:
         clock, settings = self._shop.clock, self._shop.settings
         began = clock()
         before = self._objectives()
-        meters = [Meter(files, site.folder.root, began) for files, site in zip(self._files, self._sites, strict=True)]
+        meters = [
+            Meter(files, site.folder.root, began, site.host.instance_type)
+            for files, site in zip(self._files, self._sites, strict=True)
+        ]
         due = {"sync": began + settings.checkpoint_period, "measure": began + settings.utilization_period}
 
         def tick() -> float:

@@ -115,7 +115,9 @@ class TrainingRun:
                 folder = folder_of(self._folder, host)
                 Checkpoints(doc, folder, self._shop.aws).sync()
                 if not files.utilization.exists():
-                    put_points(self._shop, doc, host, Meter(files, folder.root, how.started).close(how))
+                    put_points(
+                        self._shop, doc, host, Meter(files, folder.root, how.started, host.instance_type).close(how)
+                    )
             self._finish(ended)
             return True
         if self._record.stop_reason:

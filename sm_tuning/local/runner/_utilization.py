@@ -2,8 +2,9 @@
 
 Developer Guide, monitoring-cloudwatch: CPUUtilization is the sum over the cores (0 to 100 times their number),
 MemoryUtilization and DiskUtilization are shares of the whole (0 to 100), all in percent, each minute, with the
-dimension ``Host=<training job>/algo-<n>``. The service has machines of its own for each job; here the whole is
-this machine. GPUs are not measured.
+dimension ``Host=<training job>/algo-<n>``. The service has machines of its own for each job; here the processor time is
+what the job really used, bounded by what its instance type has, and memory and disk are shares of this machine's.
+GPUs are not measured.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from sm_tuning._machines import cpus_of
 from sm_tuning.local.runner._process import Exit, Files
 from sm_tuning.local.runner._script import count_cpus
 
@@ -30,11 +32,13 @@ class Meter:
         files: the host's records, which name its process.
         folder: the host's work folder.
         started: epoch seconds at which its process is started.
+        instance_type: what the job says that the host is.
     """
 
-    def __init__(self, files: Files, folder: Path, started: float) -> None:
+    def __init__(self, files: Files, folder: Path, started: float, instance_type: str) -> None:
         self._files = files
         self._folder = folder
+        self._cpus = min(count_cpus(), cpus_of(instance_type) or count_cpus())
         self._at = started
         self._cpu_seconds = 0.0
         self._measured = False
@@ -64,7 +68,7 @@ class Meter:
         if seconds <= 0:
             return []
         used = max(0.0, cpu_seconds - self._cpu_seconds)
-        percent = {"CPUUtilization": min(100 * used / seconds, 100.0 * count_cpus()), **memory}
+        percent = {"CPUUtilization": min(100 * used / seconds, 100.0 * self._cpus), **memory}
         disk = shutil.disk_usage(self._files.folder)
         percent["DiskUtilization"] = 100 * _size(self._folder) / disk.total
         self._at, self._cpu_seconds, self._measured = now, max(cpu_seconds, self._cpu_seconds), True
