@@ -1,7 +1,7 @@
 """TensorBoard's records, made of its own protocol buffers and written by its own writer; no TensorFlow is needed.
 
-Scalars are float64: TensorBoard's Python readers give them back bit for bit. Its fast data server, which feeds the
-browser, shows them as float32.
+Scalars are float32: TensorBoard's data server, which feeds the browser, reads no other numbers
+[tensorboard/data/server/data_compat.rs]. Hyperparameters are float64.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Events:
         return Dated(seconds, 0, self._hparams_value(self._hparams.SESSION_END_INFO_TAG, data))
 
     def _scalar(self, tag: str, value: float) -> Any:
-        tensor = self._tensor(dtype=self._types.DT_DOUBLE, double_val=[value])
+        tensor = self._tensor(dtype=self._types.DT_FLOAT, float_val=[value])
         metadata = self._scalars.create_summary_metadata("", "")
         return self._summary.Value(tag=tag, tensor=tensor, metadata=metadata)
 

@@ -8,6 +8,7 @@ written to the same folder share it: it has the union of their columns.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from sm_tuning.views.exports._info import JobInfo
 from sm_tuning.views.exports._places import new_file, new_folder, refuse_taken
 from sm_tuning.views.exports._target import Exported, name_of
 
-#: Every file whose name has this in it is read by TensorBoard.
-_FILE = "events.out.tfevents.{seconds}.sm-tuning"
-_EXPERIMENT = _FILE.format(seconds=0)
+#: TensorBoard reads every file whose name has ``tfevents`` in it, and one of the same name only once: a job that is
+#: written again gets new names, so that a TensorBoard that is open sees it.
+_FILE = "events.out.tfevents.{seconds}.sm-tuning.{unique}"
+_EXPERIMENT = "events.out.tfevents.0.sm-tuning"
 
 
 class TensorBoard:
@@ -81,4 +83,5 @@ class TensorBoard:
 
     def _write(self, folder: Path, seconds: float, events: list[Dated]) -> None:
         folder.mkdir(exist_ok=True)
-        self._events.write(folder / _FILE.format(seconds=int(seconds)), seconds, events)
+        name = _FILE.format(seconds=int(seconds), unique=uuid.uuid4().hex[:12])
+        self._events.write(folder / name, seconds, events)

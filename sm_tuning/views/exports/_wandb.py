@@ -106,16 +106,13 @@ class Wandb:
 
 
 def _history(trial: TrialInfo) -> list[tuple[int, dict[str, float]]]:
-    """A row for each step with the metrics of that step, the time of the last of them, and the seconds since start."""
+    """A row for each step with the metrics of that step, and the time of the last of them."""
     rows: dict[int, dict[str, float]] = {}
-    since = None if trial.started is None else trial.started.timestamp()
     for metric, points in trial.curves.items():
         for point in points:
             row = rows.setdefault(point.step, {"_timestamp": point.seconds})
             row["_timestamp"] = max(row["_timestamp"], point.seconds)
             row[metric] = point.value
-    for row in rows.values():
-        row["_runtime"] = row["_timestamp"] - (since if since is not None else row["_timestamp"])
     return sorted(rows.items())
 
 
