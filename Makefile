@@ -42,11 +42,13 @@ check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/make_cli.py --check
+	$(BIN)/python docs/make_spec.py --check
 
 fix: $(DEV)  ## repair what a machine can repair, and write the generated docs anew
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_spec.py
 
 bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale and reading
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
@@ -56,8 +58,11 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale
 	$(BIN)/python -m benchmarks.local_scale
 	$(BIN)/python -m benchmarks.results
 
-docs: $(DEV)  ## write the generated pages of docs/
+docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_spec.py
+	$(BIN)/properdocs build --strict --quiet --config-file mkdocs.yml
+	@echo "open site/index.html"
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo-output site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

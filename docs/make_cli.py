@@ -6,12 +6,12 @@ python docs/make_cli.py --check    say what differs, and leave with 1 if somethi
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from generated import settle
 
 from sm_tuning.cli import main as program
 
@@ -56,19 +56,5 @@ def _context(command: click.Command, name: str, parent: click.Context | None) ->
     return click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH)
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` compare it; the exit code."""
-    new = page()
-    if arguments != ["--check"]:
-        PAGE.write_text(new, encoding="utf-8")
-        return 0
-    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    difference = difflib.unified_diff(old.splitlines(), new.splitlines(), "docs/cli.md", "the commands", lineterm="")
-    lines = list(difference)
-    if lines:
-        sys.stderr.write("\n".join([*lines, "docs/cli.md is old: run python docs/make_cli.py", ""]))
-    return 1 if lines else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(settle(PAGE, page(), sys.argv[1:]))
