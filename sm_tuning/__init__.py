@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sm_tuning import local, views
+    from sm_tuning import deploy, local, views
+    from sm_tuning._best import BestTrial
     from sm_tuning._errors import (
         AccessDeniedError,
         CredentialsError,
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
         MissingExtraError,
         NameTakenError,
         QuotaError,
+        SdkLossWarning,
         ServiceError,
         SmTuningError,
         SpecError,
         ThrottledError,
         WaitTimeoutError,
     )
-    from sm_tuning._job import BestTrial, TuningJob, attach, launch, list_jobs
+    from sm_tuning._job import TuningJob, attach, launch, list_jobs
     from sm_tuning.aws import Aws, connect
+    from sm_tuning.deploy import from_sdk
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
     from sm_tuning.preflight import Finding, check
     from sm_tuning.spec import (
@@ -87,6 +90,7 @@ __all__ = [
     "NameTakenError",
     "PyTorchEstimator",
     "QuotaError",
+    "SdkLossWarning",
     "ServiceError",
     "SmTuningError",
     "SpecError",
@@ -103,7 +107,9 @@ __all__ = [
     "attach",
     "check",
     "connect",
+    "deploy",
     "dump",
+    "from_sdk",
     "from_wandb_sweep",
     "launch",
     "list_jobs",
@@ -114,8 +120,10 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "_job": ("BestTrial", "TuningJob", "attach", "launch", "list_jobs"),
+    "_best": ("BestTrial",),
+    "_job": ("TuningJob", "attach", "launch", "list_jobs"),
     "aws": ("Aws", "connect"),
+    "deploy": ("from_sdk",),
     "jobs": ("Counts", "TrainingStatus", "TuningStatus"),
     "preflight": ("Finding", "check"),
     "spec": (
@@ -148,7 +156,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("sm-tuning")
-    if name in ("local", "views"):
+    if name in ("deploy", "local", "views"):
         return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

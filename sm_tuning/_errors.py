@@ -129,3 +129,7 @@ class ThrottledError(ServiceError):
 
 class LocalServerError(ServiceError):
     """The local SageMaker cannot start, or its state cannot be used."""
+
+
+class SdkLossWarning(UserWarning):
+    """An object of the SageMaker SDK was made that will not carry a field of the spec; the message names the field."""
