@@ -41,6 +41,9 @@ _GENERAL = (
 _LIMIT = ("SageMaker.ResourceLimitExceededException", "SageMaker.ResourceLimitExceeded")
 NAME_TAKEN = ["SageMaker.ResourceInUseException", "SageMaker.ResourceInUse"]
 
+#: What is raised before there is a job.
+REFUSED = [*_GENERAL, *_LIMIT, "States.Permissions", "States.QueryEvaluationError"]
+
 
 def integration(partition: str, action: str) -> str:
     """The Resource of a Task state, such as ``sagemaker:createHyperParameterTuningJob.sync``."""
@@ -49,12 +52,12 @@ def integration(partition: str, action: str) -> str:
 
 def expression(text: str) -> str:
     """A JSONata expression as the value of a field, in one line."""
-    return "{% " + " ".join(line.strip() for line in text.strip().splitlines()) + " %}"
+    return "{% " + " ".join(line.strip() for line in text.strip().split("\n")) + " %}"
 
 
-def quoted(text: str) -> str:
-    """A string within a JSONata expression; JSONata reads JSON's escapes."""
-    return json.dumps(text)
+def quoted(value: Any) -> str:
+    """Plain data within a JSONata expression. JSONata reads JSON's escapes, save those of pairs (beyond U+FFFF)."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def job_name(base: str) -> str:

@@ -7,7 +7,6 @@ values are known only when the job has ended.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -100,7 +99,7 @@ def package_arguments(package: Package) -> dict[str, Any]:
     }
     only = next(iter(members.values())) if len(members) == 1 else None
     how = "$serving" if only else "$lookup($serving, $training.AlgorithmSpecification.TrainingImage)"
-    inference = _INFERENCE % {"serving": json.dumps(only or members), "how": how}
+    inference = _INFERENCE % {"serving": asl.quoted(only or members), "how": how}
     job = "$states.input"
     described = f"{job}.ObjectiveName & ' = ' & $string({job}.Objective) & ', best of ' & {job}.TuningJobName"
     token = f"$hash({job}.TuningJobArn & {asl.quoted(package.group)}, 'MD5')"
@@ -110,7 +109,7 @@ def package_arguments(package: Package) -> dict[str, Any]:
         "ModelPackageDescription": asl.expression(described),
         "InferenceSpecification": asl.expression(inference),
         "MetadataProperties": {"GeneratedBy": asl.expression(f"{job}.TrainingJob.TrainingJobArn")},
-        "CustomerMetadataProperties": asl.expression(_METADATA % {"hidden": json.dumps(list(package.hidden))}),
+        "CustomerMetadataProperties": asl.expression(_METADATA % {"hidden": asl.quoted(package.hidden)}),
         # The same token gives the same package, so that a retried call does not register twice.
         "ClientToken": asl.expression(token),
     }

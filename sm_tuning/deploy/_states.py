@@ -126,9 +126,7 @@ def machine(
         poll_seconds: between two looks at the job.
     """
     tune = tune_state(request, base, partition=partition, sync=sync, following=DESCRIBE, on_failure=FAILED)
-    name = asl.expression(asl.job_name(base))
-    # Our own name is taken: an earlier call got through, and only its answer was lost.
-    tune["Catch"].insert(0, {"ErrorEquals": asl.NAME_TAKEN, "Assign": {"TuningJobName": name}, "Next": DESCRIBE})
+    tune["Catch"] = _catches(asl.expression(asl.job_name(base)), sync=sync)
     after_gate = BEST if package else DONE
     states: dict[str, Any] = {TUNE: tune, **_waiting(partition, GATE if gate else after_gate, poll_seconds)}
     if gate is not None:
@@ -137,13 +135,28 @@ def machine(
     if package is not None:
         states |= _registering(partition, package)
     states[DONE] = {"Type": "Succeed"}
-    states[FAILED] = _fail(asl.expression("$states.input.Cause"), asl.expression("$states.input.Error"))
+    # Names that begin with "States." are the service's own, and no Fail state may have one [States Language].
+    own = asl.expression("$replace($states.input.Error, 'States.', '')")
+    states[FAILED] = _fail(asl.expression("$states.input.Cause"), own)
     return {
         "Comment": f"Hyperparameter tuning: {', '.join(_steps(gate, package))}",
         "QueryLanguage": "JSONata",
         "StartAt": TUNE,
         "States": states,
     }
+
+
+def _catches(name: str, *, sync: bool) -> list[dict[str, Any]]:
+    """Where errors of the first state go: to the failure state, or to a look at the job when there is one.
+
+    Our own name is taken when an earlier call got through and only its answer was lost. A job that failed or was
+    stopped is described, because the error's own cause holds the whole request, with its environment. That error,
+    States.TaskFailed, stands for every other one too, so that those without a job are caught before it.
+    """
+    look = {"Assign": {"TuningJobName": name}, "Next": DESCRIBE}
+    ended = [{"ErrorEquals": ["States.TaskFailed"], **look}] if sync else []
+    refused = {"ErrorEquals": asl.REFUSED, "Next": FAILED}
+    return [{"ErrorEquals": asl.NAME_TAKEN, **look}, refused, *ended, asl.catch_all(FAILED)]
 
 
 def _steps(gate: Gate | None, package: Package | None) -> Iterator[str]:

@@ -12,18 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import MissingExtraError, SpecError
-from sm_tuning.aws import is_role_arn
+from sm_tuning.aws import is_role_arn, split_uri
 from sm_tuning.deploy import _asl as asl
 from sm_tuning.deploy._policy import Place, Statement, machine_statements, training_statements
 from sm_tuning.deploy._states import chosen
 from sm_tuning.deploy._stepfunctions import MachineOptions, Spec, base_of, machine_of
-from sm_tuning.request import Staged, Upload, stage, to_request
+from sm_tuning.request import Staged, stage, to_request
 from sm_tuning.spec import Tuning, load
 
 try:
-    from aws_cdk import Annotations, Names, RemovalPolicy, Stack, Token, aws_events, aws_iam, aws_logs, aws_s3
+    from aws_cdk import (
+        AssetStaging,
+        FileAssetPackaging,
+        Names,
+        RemovalPolicy,
+        Stack,
+        SymlinkFollowMode,
+        Token,
+        aws_events,
+        aws_iam,
+        aws_logs,
+        aws_s3,
+    )
     from aws_cdk import aws_events_targets as targets
-    from aws_cdk import aws_s3_assets as assets
     from aws_cdk import aws_sagemaker as sagemaker
     from aws_cdk import aws_stepfunctions as sfn
     from constructs import Construct
@@ -35,7 +46,10 @@ __all__ = ["TuningJob", "TuningJobProps"]
 #: What stands in a request, while it is checked, for what CloudFormation will know.
 _ROLE = "arn:aws:iam::123456789012:role/sm-tuning-stands-for-the-role"
 _BUCKET = "sm-tuning-stands-for-the-bucket"
-_ASSETS = "s3://sm-tuning-stands-for-the-assets"
+_ASSETS = "sm-tuning-stands-for-the-assets"
+
+#: More files than this make deploying slow, since each is looked up and uploaded by itself.
+_MOST_ASSETS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +95,8 @@ class TuningJob(Construct):
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
         self._place = Place(stack.partition, stack.region, stack.account)
+        # Kept, because jsii forgets a synthesizer that Python has let go of, and then finds the wrong one.
+        self._synthesizer = stack.synthesizer
         region = _region(stack, props)
         tuning = props.spec if isinstance(props.spec, Tuning) else load(Path(props.spec))
         base = base_of(tuning, props.name)
@@ -98,7 +114,9 @@ class TuningJob(Construct):
         for one in estimators:
             if one.role is not None and not is_role_arn(one.role):
                 raise SpecError(f"estimator.role: must be the ARN of a role in a CDK app, but got {one.role!r}")
-        staged = stage(tuning, code_prefix=f"{_ASSETS}/code", data_prefix=f"{_ASSETS}/data")
+        staged = stage(
+            tuning, code_prefix=f"s3://{_ASSETS}/sm-tuning/code", data_prefix=f"s3://{_ASSETS}/sm-tuning/data"
+        )
         request = to_request(
             staged.tuning, name=asl.STAND_IN, region=region, role=_ROLE, output_path=f"s3://{_BUCKET}/output"
         )
@@ -111,27 +129,55 @@ class TuningJob(Construct):
         return request if self.role is None else _replaced(request, {_ROLE: self.role.role_arn})
 
     def _assets(self, staged: Staged) -> dict[str, str]:
-        """An asset for each file; where it will be, by where the request has it."""
-        _check_folders(staged)
-        if any(one.estimator.is_script_mode for _, one in staged.tuning.definitions) and any(
-            "/data/" in upload.uri for upload in staged.uploads
-        ):
-            Annotations.of(self).add_warning_v2(
-                "sm-tuning:file-names",
-                "the CDK names assets by their content: a script finds its data as <digest>.<suffix>, not under the "
-                "name that it has on this machine; read whatever is in the channel, or give an s3:// URI",
-            )
-        return {upload.uri: self._asset(f"File{index}", upload) for index, upload in enumerate(staged.uploads)}
+        """An asset for each file; the bucket, with the prefix of the app's own, that holds them all.
 
-    def _asset(self, construct_id: str, upload: Upload) -> str:
+        The keys are ours, made of the content and the name: the CDK's own, a bare digest, would take away the name
+        under which a script looks for its data, and the folder that files lie in together.
+        """
+        if len(staged.uploads) > _MOST_ASSETS:
+            raise SpecError(
+                f"the spec names {len(staged.uploads)} files, too many to be assets (at most {_MOST_ASSETS}): "
+                "upload them, and give their s3:// URI"
+            )
+        uploads = {split_uri(upload.uri)[1]: upload.source for upload in staged.uploads}
+        if not uploads:
+            return {}
+        folder = self._staged(uploads)
+        places = [self._place_of(key, folder) for key in uploads]
+        if len({str(Stack.of(self).resolve(place)) for place in places}) > 1:
+            raise SpecError("the stack's synthesizer puts assets into several places: give s3:// URIs")
+        return {_ASSETS: places[0]}
+
+    def _staged(self, uploads: Mapping[str, bytes | Path]) -> str:
+        """Copy the files into the app's output, each at its key, and give the folder."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, upload.uri.rpartition("/")[2])
-            if isinstance(upload.source, bytes):
-                path.write_bytes(upload.source)
-            else:
-                path = upload.source.absolute()
-            asset = assets.Asset(self, construct_id, path=str(path))
-        return f"s3://{asset.s3_bucket_name}/{asset.s3_object_key}"
+            for key, source in uploads.items():
+                path = Path(folder, key)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(source, bytes):
+                    path.write_bytes(source)
+                else:
+                    path.symlink_to(source.absolute())
+            staging = AssetStaging(self, "Files", source_path=folder, follow=SymlinkFollowMode.ALWAYS)
+        return str(staging.relative_staged_path(Stack.of(self)))
+
+    def _place_of(self, key: str, folder: str) -> str:
+        """Make a staged file an asset; the bucket and prefix that its key is below."""
+        stem, dot, suffix = key.rpartition(".")
+        known = stem if dot and "/" not in suffix and not stem.endswith("/") else key  # it adds the suffix by itself
+        try:
+            made = self._synthesizer.add_file_asset(
+                source_hash=known, file_name=f"{folder}/{key}", packaging=FileAssetPackaging.FILE
+            )
+        except RuntimeError as error:  # of jsii, which cannot hand out a synthesizer that Python made
+            raise SpecError(
+                f"{key!r} cannot be an asset in a stack with a synthesizer of its own ({_first_line(error)}): leave "
+                "the synthesizer to the app (a qualifier can be set by the context @aws-cdk/core:bootstrapQualifier), "
+                "or upload the files and give their s3:// URIs"
+            ) from error
+        if not made.object_key.endswith(key):
+            raise SpecError(f"the stack's synthesizer names assets its own way ({made.object_key}): give s3:// URIs")
+        return f"{made.bucket_name}/{made.object_key.removesuffix(key)}".rstrip("/")
 
     def _bucket(self, props: TuningJobProps) -> aws_s3.IBucket:
         return props.bucket or aws_s3.Bucket(
@@ -212,17 +258,8 @@ def _region(stack: Stack, props: TuningJobProps) -> str:
     return str(region)
 
 
-def _check_folders(staged: Staged) -> None:
-    """Refuse folders: an asset of a folder is an archive, which SageMaker does not unpack."""
-    problems = [
-        f"{'inputs' if key is None else f'estimators.{key}.inputs'}.{name}: a folder cannot be an asset, since the CDK "
-        "uploads it as one archive: upload it, and give its s3:// URI, or name a single file"
-        for key, definition in staged.tuning.definitions
-        for name, channel in (definition.inputs or {}).items()
-        if str(getattr(channel, "uri", "")).startswith(_ASSETS) and str(getattr(channel, "uri", "")).endswith("/")
-    ]
-    if problems:
-        raise SpecError(problems)
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _replaced(request: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:

@@ -17,11 +17,16 @@ import boto3
 import pytest
 from jsonata import Jsonata
 from moto import mock_aws
+from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 from moto.stepfunctions.parser.asl.component.intrinsic import jsonata as declarations
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_aws_sdk,
     state_task_service_unsupported,
 )
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.jsonata import jsonata
 
 ROLE = "arn:aws:iam::123456789012:role/StateMachine"
@@ -81,6 +86,24 @@ class Interpreter:
         return Ended(found["status"], output, found.get("error"), found.get("cause"), entered)
 
 
+def _failed(task: Any, env: Any, cause: Any) -> FailureEventException:
+    """What Step Functions raises for a job that did not end well: its whole description is the cause."""
+    details = TaskFailedEventDetails(
+        resource=task._get_sfn_resource(),
+        resourceType=task._get_sfn_resource_type(),
+        error="States.TaskFailed",
+        cause=json.dumps(cause, default=str),
+    )
+    return FailureEventException(
+        FailureEvent(
+            env=env,
+            error_name=StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed),
+            event_type=HistoryEventType.TaskFailed,
+            event_details=EventDetails(taskFailedEventDetails=details),
+        )
+    )
+
+
 @contextmanager
 def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
     """An interpreter whose Task states call a SageMaker client."""
@@ -88,14 +111,14 @@ def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
     def client_for(**_: Any) -> Any:
         return sagemaker
 
-    def wait_for_end(self: Any, normalised_parameters: dict[str, Any], **_: Any) -> Any:
+    def wait_for_end(self: Any, env: Any, normalised_parameters: dict[str, Any], **_: Any) -> Any:
         def look() -> Any:
             name = normalised_parameters["HyperParameterTuningJobName"]
             found = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
             status = found["HyperParameterTuningJobStatus"]
-            if status == "Failed":
-                raise RuntimeError(f"{name} is Failed")
-            return found if status in ("Completed", "Stopped") else None
+            if status in ("Failed", "Stopped"):
+                raise _failed(self, env, found)
+            return found if status == "Completed" else None
 
         return look
 
