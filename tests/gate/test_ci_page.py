@@ -134,16 +134,19 @@ def test_the_files_beside_the_page_are_the_same_as_the_page() -> None:
         assert (ROOT / "docs" / "ci" / f"{name}.yml").read_text(encoding="utf-8") == block
 
 
-def test_the_workflow_runs_from_check_to_gate_and_can_be_run_again(runner: Runner) -> None:
+def test_the_workflow_runs_from_check_to_register_and_can_be_run_again(runner: Runner) -> None:
     workflow = Workflow(runner, "4711", MAX_JOBS="6")
     done = workflow.run()
-    assert codes(done) == {"check": 0, "smoke": 0, "launch": 0, "wait": 0, "gate": 0}, done
+    assert codes(done) == {"check": 0, "smoke": 0, "launch": 0, "wait": 0, "gate": 0, "register": 0}, done
     assert "a model landed" in done["smoke"][1]
     assert "### Gate passed: `diabetes-4711`" in (runner.folder / "gate.md").read_text()
     assert "### Gate passed: `diabetes-4711`" in (runner.folder / "summary.md").read_text()
-    again = workflow.run(("launch", "wait", "gate"))
-    assert codes(again) == {"launch": 0, "wait": 0, "gate": 0}, again
+    first = json.loads((runner.folder / "model.json").read_text())
+    again = workflow.run(("launch", "wait", "gate", "register"))
+    assert codes(again) == {"launch": 0, "wait": 0, "gate": 0, "register": 0}, again
     assert len(runner.jobs("diabetes-4711")) == 1
+    second = json.loads((runner.folder / "model.json").read_text())
+    assert (first["created"], second["created"], first["arn"]) == (True, False, second["arn"])
     changed = Workflow(runner, "4711", MAX_JOBS="7").run(("launch",))
     assert changed["launch"][0] == 2
     assert "another spec made it" in changed["launch"][1]
@@ -152,15 +155,16 @@ def test_the_workflow_runs_from_check_to_gate_and_can_be_run_again(runner: Runne
 def test_a_gate_that_does_not_hold_fails_the_run(runner: Runner) -> None:
     workflow = Workflow(runner, "4712", MAX_JOBS="1")
     workflow.steps = [(name, script.replace("rmse<=70", "rmse<=1"), keys) for name, script, keys in workflow.steps]
-    done = workflow.run(("launch", "wait", "gate"))
+    done = workflow.run(("launch", "wait", "gate", "register"))
     assert codes(done) == {"launch": 0, "wait": 0, "gate": 1}, done
+    assert not (runner.folder / "model.json").exists()
     assert "validation:rmse <= 1 does not hold" in done["gate"][1]
     assert "**fail**" in (runner.folder / "summary.md").read_text()
 
 
 def test_a_run_that_is_killed_at_each_step_ends_the_same_with_one_tuning_job(runner: Runner) -> None:
     workflow = Workflow(runner, "4713", MAX_JOBS="6")
-    moments = {"check": (1.0,), "smoke": (5.0,), "launch": (0.6, 2.5), "wait": (0.6, 2.5), "gate": (0.6, 2.5)}
+    moments = {"check": (1.0,), "smoke": (5.0,)} | dict.fromkeys(("launch", "wait", "gate", "register"), (0.6, 2.5))
     assert list(moments) == [name for name, _, _ in workflow.steps]
     for name, moment in moments.items():
         for after in moment:
@@ -169,6 +173,8 @@ def test_a_run_that_is_killed_at_each_step_ends_the_same_with_one_tuning_job(run
         assert codes(done) == {name: 0}, done
     assert "### Gate passed: `diabetes-4713`" in (runner.folder / "gate.md").read_text()
     assert [job["HyperParameterTuningJobStatus"] for job in runner.jobs("diabetes-4713")] == ["Completed"]
+    registered = json.loads((runner.folder / "model.json").read_text())
+    assert registered["training_job_name"].startswith("diabetes-4713-")
 
 
 def test_the_buildspec_runs_as_one_shell(runner: Runner) -> None:

@@ -134,7 +134,7 @@ def test_a_tuner_of_the_sdks_user_is_read_with_what_the_sdk_itself_would_drop(ob
         "optimizer": {"values": ["sgd", "adam"]},
     }
     estimator = whole["estimator"]
-    assert (estimator["type"], estimator["framework_version"], estimator["py_version"]) == ("pytorch", "2.6", "py312")
+    assert (estimator["framework_version"], estimator["py_version"]) == ("2.6", "py312")
     assert (estimator["entry_point"], estimator["source_dir"]) == ("train.py", str(HERE / "_source"))
     assert estimator["hyperparameters"] == {"epochs": 3, "flag": True, "word": "adam"}
     for field in ("enable_network_isolation", "encrypt_inter_container_traffic"):

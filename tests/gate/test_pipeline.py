@@ -1,0 +1,142 @@
+"""From check to register as separate processes that share nothing but the job's name, against a local SageMaker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sm_tuning as smt
+from sm_tuning.local import status, stop
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-c", "from sm_tuning.cli import main; main()"]
+SMALL = ["--set", "max_jobs=2", "--set", "max_parallel_jobs=1"]
+SPEC = str(ROOT / "estimators" / "xgboost-diabetes.yaml")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class Pipeline:
+    """The steps of a pipeline, each a program that is started anew."""
+
+    def __init__(self, job: str, environ: dict[str, str], *, limit: str) -> None:
+        self.job, self.environ = job, environ
+        self.steps = {
+            "check": ["check", SPEC, *SMALL, "--strict"],
+            "smoke": ["check", SPEC, "--smoke"],
+            "launch": ["launch", SPEC, *SMALL, "--name", job, "--if-exists", "attach"],
+            "wait": ["wait", job, "--json"],
+            "gate": ["gate", job, "--require", limit, "--json"],
+            "register": ["register", job, "--group", job, "--json"],
+        }
+
+    def begin(self, step: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*PROGRAM, *self.steps[step]],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, step: str) -> tuple[int, str]:
+        process = self.begin(step)
+        output, words = process.communicate(timeout=120)
+        assert process.returncode in (0, 1), words
+        return process.returncode, output
+
+    def kill(self, step: str, after: float) -> None:
+        process = self.begin(step)
+        try:
+            process.communicate(timeout=after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="module")
+def environ(near: smt.Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What a runner knows of the cloud; its smoke runs on a local SageMaker of its own."""
+    smoke = tmp_path_factory.mktemp("smoke")
+    keys = near.sagemaker._request_signer._credentials
+    yield {
+        **os.environ,
+        "AWS_ENDPOINT_URL": near.sagemaker.meta.endpoint_url,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "AWS_DEFAULT_REGION": near.region,
+        "SM_TUNING_ROLE": near.environ["SM_TUNING_ROLE"],
+        "SM_TUNING_STATE_DIR": str(smoke),
+        "OMP_NUM_THREADS": "1",
+    }
+    if status(smoke) is not None:
+        stop(smoke)
+
+
+def packages(near: smt.Aws, group: str) -> list[str]:
+    answer = near.call("sagemaker", "list_model_packages", ModelPackageGroupName=group)
+    return [one["ModelPackageArn"] for one in answer["ModelPackageSummaryList"]]
+
+
+def test_six_processes_bring_a_spec_to_a_registered_model(near, environ) -> None:
+    pipeline = Pipeline("pipe-good", environ, limit="validation:rmse<=200")
+    said = {step: pipeline.run(step) for step in pipeline.steps}
+    assert {step: code for step, (code, _) in said.items()} == dict.fromkeys(pipeline.steps, 0)
+
+    package = json.loads(said["register"][1])
+    best = json.loads(said["wait"][1])["best"]
+    assert packages(near, "pipe-good") == [package["arn"]]
+    assert (package["created"], package["approval"]) == (True, "PendingManualApproval")
+    assert (package["training_job_name"], package["model_uri"]) == (best["name"], best["model_uri"])
+    metadata = near.call("sagemaker", "describe_model_package", ModelPackageName=package["arn"])
+    assert metadata["CustomerMetadataProperties"]["sm-tuning:objective"] == "validation:rmse"
+
+
+def test_a_gate_that_does_not_hold_ends_the_pipeline_and_registers_nothing(near, environ) -> None:
+    pipeline = Pipeline("pipe-bad", environ, limit="validation:rmse<=1")
+    done = {}
+    for step in ("launch", "wait", "gate", "register"):
+        done[step], _ = pipeline.run(step)
+        if done[step]:
+            break
+    assert done == {"launch": 0, "wait": 0, "gate": 1}
+
+    pipeline.steps["register"] += ["--require", "validation:rmse<=1"]  # the gate in the same step
+    assert pipeline.run("register")[0] == 1
+    with pytest.raises(smt.ServiceError, match="does not exist"):
+        near.call("sagemaker", "describe_model_package_group", ModelPackageGroupName="pipe-bad")
+
+
+def test_killed_and_run_again_at_each_step_there_is_one_job_and_one_package(near, environ) -> None:
+    pipeline = Pipeline("pipe-kill", environ, limit="validation:rmse<=200")
+    moments = {"check": (0.4,), "smoke": (2.0,), "launch": (0.5, 1.2), "wait": (0.5, 1.2), "gate": (0.5, 1.2)}
+    for step, times in moments.items():
+        for moment in times:
+            pipeline.kill(step, moment)
+        assert pipeline.run(step)[0] == 0, step
+    for moment in (0.5, 0.9):
+        pipeline.kill("register", moment)
+
+    # Once more, and killed as soon as the package is there: before the step can say so.
+    process = pipeline.begin("register")
+    end = time.monotonic() + 60
+    while process.poll() is None and not packages(near, "pipe-kill") and time.monotonic() < end:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+
+    first, again = (json.loads(pipeline.run("register")[1]) for _ in range(2))
+    assert first["arn"] == again["arn"]
+    assert again["created"] is False
+    assert packages(near, "pipe-kill") == [first["arn"]]
+    jobs = smt.list_jobs(name_contains="pipe-kill", aws=near)
+    assert [(job["HyperParameterTuningJobName"], job["HyperParameterTuningJobStatus"]) for job in jobs] == [
+        ("pipe-kill", "Completed")
+    ]
