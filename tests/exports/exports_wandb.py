@@ -57,7 +57,7 @@ def _handler(uploads: Uploads) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_PUT = do_POST
+        do_PUT = do_POST  # noqa: N815
 
         def _file(self, raw: bytes) -> dict[str, Any]:
             if self.path.endswith("/file_stream"):
@@ -98,6 +98,7 @@ def synced(folder: Path, home: Path) -> Uploads:
     with _server(uploads) as url:
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "sync", *runs],
+            cwd=home,
             env={
                 **own,
                 "HOME": str(home),
