@@ -98,6 +98,8 @@ def render(
     if machine and form != "state-machine":
         raise click.UsageError(f"--{next(iter(machine))} is for --as state-machine")
     if form in ("stepfunctions", "state-machine"):
+        if folder is not None:
+            raise click.UsageError("-o is for --as cli")
         emit_json(
             _for_stepfunctions(connect(), smt.load(file, overrides=overrides), machine, form, name, upload=upload)
         )

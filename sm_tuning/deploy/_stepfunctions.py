@@ -118,11 +118,14 @@ def stepfunctions_state(
         SpecError: the tuning cannot be launched as it is, or it needs a member that this integration does not take.
         ServiceError: AWS refused or could not be reached.
     """
-    request, base = _prepared(tuning, name, aws or connect(), upload=upload, say=on_progress or _silent)
+    aws = aws or connect()
+    planned, request, base = _prepared(tuning, name, aws)
     chosen(request, "sync")
-    return tune_state(
+    state = tune_state(
         request, base, partition=partition_of(request), sync=True, following=next_state, on_failure=on_failure
     )
+    _deliver(aws, planned, upload=upload, say=on_progress or _silent)
+    return state
 
 
 def stepfunctions_machine(
@@ -149,8 +152,10 @@ def stepfunctions_machine(
         ServiceError: AWS refused or could not be reached.
     """
     aws = aws or connect()
-    request, base = _prepared(tuning, name, aws, upload=upload, say=on_progress or _silent)
-    return machine_of(request, base, options, partition=partition_of(request), region=aws.region)
+    planned, request, base = _prepared(tuning, name, aws)
+    made = machine_of(request, base, options, partition=partition_of(request), region=aws.region)
+    _deliver(aws, planned, upload=upload, say=on_progress or _silent)
+    return made
 
 
 def machine_of(
@@ -199,19 +204,22 @@ def definitions_of(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]])
 
 
-def _prepared(tuning: Spec, name: str | None, aws: Aws, *, upload: bool, say: OnProgress) -> tuple[dict[str, Any], str]:
-    """The request, named ``STAND_IN``, and the base of the real name."""
+def _prepared(tuning: Spec, name: str | None, aws: Aws) -> tuple[jobs.Plan, dict[str, Any], str]:
+    """What the job needs, its request, named ``STAND_IN``, and the base of its real name."""
     read = tuning if isinstance(tuning, Tuning) else load(Path(tuning))
     base = base_of(read, name)
     planned = jobs.plan(aws, read)
-    request = planned.request(asl.STAND_IN, aws.region)
+    return planned, planned.request(asl.STAND_IN, aws.region), base
+
+
+def _deliver(aws: Aws, planned: jobs.Plan, *, upload: bool, say: OnProgress) -> None:
+    """Upload what executions need, or say that they need it."""
     uris = [one.uri for one in planned.staged.uploads]
     if upload:
         jobs.send(aws, planned, say)
     elif uris:
         more = f" and {len(uris) - _SHOWN} more" if len(uris) > _SHOWN else ""
         say(f"executions need what is not uploaded yet (--upload does it): {', '.join(uris[:_SHOWN])}{more}")
-    return request, base
 
 
 def _silent(words: str) -> None:

@@ -135,3 +135,55 @@ def test_several_estimators_are_rendered_as_one_job(offline, cli, tmp_path):
     request = json.loads(cli("render", specs.write(tmp_path, data)).stdout)
     assert [definition["DefinitionName"] for definition in request["TrainingJobDefinitions"]] == ["a", "b"]
     assert cli("render", tmp_path / "tuning.yaml", "--as", "cli").stdout.count("aws s3 cp ") == 1
+
+
+def stepfunctions(cli, path, *args, form="stepfunctions"):
+    result = cli("render", path, "--as", form, *args)
+    return json.loads(result.stdout), result.stderr
+
+
+def test_a_state_for_stepfunctions_sends_the_request(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost())
+    state, said = stepfunctions(cli, path, "--name", "mine")
+    sent, request = dict(state["Arguments"]), json.loads(cli("render", path, "--name", "mine").stdout)
+    assert state["Resource"] == "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync"
+    assert "mine-" in sent.pop("HyperParameterTuningJobName")
+    assert request.pop("HyperParameterTuningJobName") == "mine"
+    assert sent == request
+    assert state["Retry"]
+    assert state["Catch"]
+    assert "--upload" in said
+
+
+def test_a_state_machine_judges_and_registers_as_it_is_told(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost())
+    args = ("--threshold", "0.5", "--group", "models", "--approval", "Approved")
+    machine, _ = stepfunctions(cli, path, *args, form="state-machine")
+    assert machine["States"]["Gate"]["Choices"][0]["Condition"] == "{% $states.input.Objective <= 0.5 %}"
+    registering = machine["States"]["Register"]["Arguments"]
+    assert (registering["ModelPackageGroupName"], registering["ModelApprovalStatus"]) == ("models", "Approved")
+    bare, _ = stepfunctions(cli, path, form="state-machine")
+    assert not {"Gate", "Register"} & set(bare["States"])
+
+
+def test_a_state_machine_polls_when_it_is_told_to(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost())
+    machine, _ = stepfunctions(cli, path, "--integration", "sdk", form="state-machine")
+    assert machine["States"]["Tune"]["Resource"] == "arn:aws:states:::aws-sdk:sagemaker:createHyperParameterTuningJob"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--as", "stepfunctions", "--group", "models"), "--group is for --as state-machine"),
+        (("--threshold", "1"), "--threshold is for --as state-machine"),
+        (("--as", "state-machine", "--approval", "Approved"), "--approval is for the model package that --group"),
+        (("--as", "state-machine", "--group", "no_name"), "model_package_group: must be an ARN, or a name"),
+        (("--as", "state-machine", "--name", "x" * 20), "at most 19 letters"),
+        (("--as", "stepfunctions", "--set", "autotune=true"), "--as state-machine"),
+        (("--as", "state-machine", "--set", "autotune=true", "--integration", "sync"), "takes no Autotune"),
+        (("--as", "stepfunctions", "-o", "somewhere"), "-o is for --as cli"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_for_stepfunctions(offline, cli, tmp_path, args, words):
+    assert words in cli.fails("render", specs.write(tmp_path, specs.xgboost()), *args, code=2)
