@@ -1,0 +1,184 @@
+"""The report of a large job: time to write it, its size, and time until a browser shows it.
+
+python -m benchmarks.report [--trials 500] [--repeats 5]    prints a Markdown table of medians
+
+Each report is written by a process of its own, from an endpoint on this machine that answers at once: 4 metrics of 20
+epochs a trial, six hyperparameters, machines and prices. ``first`` has nothing on disk, ``again`` has what the first
+one kept. The browser is headless Chromium with a profile of its own; ``usable`` is when the page has loaded, its table
+has rows, and the first plot is drawn after scrolling to it. Seconds of CPU say what a quiet machine would need.
+"""
+
+# ruff: noqa: PLC0415  (each process loads what it needs)
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results.endpoint import Answers, Handler
+from benchmarks.results.world import INSTANCE, World
+
+KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
+HYPERPARAMETERS = ("lr", "dropout", "momentum", "decay", "warmup", "clip")
+LIMITS = {"seconds": 5.0, "megabytes": 8.0, "usable": 2.0}
+
+#: Milliseconds from the start of the navigation until the table has rows and the first plot, scrolled to, is drawn.
+USABLE = """
+const rows = document.querySelectorAll("#table tbody tr").length, plot = document.querySelector(".plot");
+if (document.readyState !== "complete" || !rows) return null;
+plot.scrollIntoView({block: "center"});
+return plot.dataset.drawn === "yes" ? performance.now() : null;
+"""
+
+
+class Wide(World):
+    """The world of ``benchmarks.results`` with more hyperparameters."""
+
+    @cached_property
+    def tuning_job(self) -> dict[str, Any]:
+        """DescribeHyperParameterTuningJob's answer."""
+        job = super().tuning_job
+        ranges = [
+            {"Name": name, "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}
+            for name in HYPERPARAMETERS
+        ]
+        config = {**job["HyperParameterTuningJobConfig"], "ParameterRanges": {"ContinuousParameterRanges": ranges}}
+        return {**job, "HyperParameterTuningJobConfig": config}
+
+    def summary(self, trial: int) -> dict[str, Any]:
+        """A trial in the list of the tuning job's."""
+        share = [(trial * (2 * place + 7) % 89) / 89 for place in range(len(HYPERPARAMETERS))]
+        tuned = {name: repr(0.001 + 0.999 * one) for name, one in zip(HYPERPARAMETERS, share, strict=True)}
+        return {**super().summary(trial), "TunedHyperParameters": tuned}
+
+
+class WithTags(Answers):
+    """Answers that a report needs besides."""
+
+    def ListTags(self, body: dict[str, Any]) -> Any:  # noqa: N802
+        """Answer ListTags."""
+        del body
+        return {"Tags": []}
+
+
+def serve(trials: int) -> None:
+    Handler.answers = WithTags(Wide(trials))
+    Handler.latency = 0.0
+    len(Handler.answers.world.events)  # made before anything is measured
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+@contextmanager
+def endpoint(trials: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.report", "--serve", "--trials", str(trials)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+def write(path: str) -> None:
+    """Inside a process of its own: import, read, compute, draw and write, all of it counted."""
+    before = time.perf_counter()
+    import boto3
+
+    from sm_tuning import views
+    from sm_tuning.aws import Aws
+
+    url, cache = os.environ["AWS_ENDPOINT_URL"], os.environ["SM_TUNING_CACHE_DIR"]
+    with Aws(boto3.Session(), region="us-east-1", endpoint_url=url, environ={"SM_TUNING_CACHE_DIR": cache}) as aws:
+        views.report(aws, ["bench"], path, prices={INSTANCE: 0.23})
+    print(json.dumps({"seconds": time.perf_counter() - before, "cpu": time.process_time()}))
+
+
+def written(url: str, cache: str, path: Path) -> dict[str, float]:
+    environ = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": url, "SM_TUNING_CACHE_DIR": cache, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.report", "--write", str(path)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    return {**json.loads(done.stdout.splitlines()[-1]), "megabytes": path.stat().st_size / 1e6}
+
+
+def opened(path: Path, folder: str, repeats: int) -> list[float]:
+    """Seconds until the page could be used, each time it was opened; none without a browser."""
+    browser, driver_path = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if not (browser and driver_path):
+        return []
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for option in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync"):
+        options.add_argument(f"--{option}")
+    options.add_argument(f"--user-data-dir={folder}")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
+    try:
+        return [_usable(driver, path) for _ in range(repeats + 1)][1:]  # the first one starts the browser
+    finally:
+        driver.quit()
+
+
+def _usable(driver: Any, path: Path) -> float:
+    driver.get("about:blank")
+    driver.get(path.as_uri())
+    deadline = time.monotonic() + 60
+    while (milliseconds := driver.execute_script(USABLE)) is None:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the report was not drawn within a minute")
+        time.sleep(0.01)
+    return float(milliseconds) / 1000
+
+
+def compare(trials: int, repeats: int) -> None:
+    print("| trials | | seconds | CPU seconds | MB | usable after, s |\n|---:|---|---:|---:|---:|---:|")
+    with endpoint(trials) as url, tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "report.html"
+        firsts = [written(url, str(Path(place) / f"cache-{number}"), path) for number in range(repeats)]
+        agains = [written(url, str(Path(place) / "cache-0"), path) for _ in range(repeats)]
+        shown = opened(path, str(Path(place) / "browser"), repeats)
+    for name, runs in (("first", firsts), ("again", agains)):
+        median = {key: statistics.median(run[key] for run in runs) for key in ("seconds", "cpu", "megabytes")}
+        usable = f"{statistics.median(shown):.2f}" if shown else "no browser"
+        figures = " | ".join(f"{median[key]:.2f}" for key in ("seconds", "cpu", "megabytes"))
+        print(f"| {trials} | {name} | {figures} | {usable} |")
+        for key, found in (("seconds", median["cpu"]), ("megabytes", median["megabytes"])):
+            if found > LIMITS[key]:
+                print(f"over the limit of {LIMITS[key]:g} {key}: {found:.2f}")
+    if shown and statistics.median(shown) > LIMITS["usable"]:
+        print(f"over the limit of {LIMITS['usable']:g} s until it is usable: {statistics.median(shown):.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--write", metavar="PATH", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        serve(given.trials)
+    elif given.write:
+        write(given.write)
+    else:
+        compare(given.trials, given.repeats)
+
+
+if __name__ == "__main__":
+    main()
