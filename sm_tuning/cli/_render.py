@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import sm_tuning as smt
+from sm_tuning._masking import named_secrets
 from sm_tuning.cli._exit import say
 from sm_tuning.cli._options import Connect, connection_options, overrides, spec_file
 from sm_tuning.cli._output import emit, emit_json
@@ -95,22 +96,31 @@ def render(
 
     Example: sm-tuning render estimators/xgboost-diabetes.yaml --as cli --local > tune.sh
     """
+    tuning = smt.load(file, overrides=overrides)
+    _say_secrets(tuning)
     if machine and form != "state-machine":
         raise click.UsageError(f"--{next(iter(machine))} is for --as state-machine")
     if form in ("stepfunctions", "state-machine"):
         if folder is not None:
             raise click.UsageError("-o is for --as cli")
-        emit_json(
-            _for_stepfunctions(connect(), smt.load(file, overrides=overrides), machine, form, name, upload=upload)
-        )
+        emit_json(_for_stepfunctions(connect(), tuning, machine, form, name, upload=upload))
         return
     from sm_tuning.cli import _script  # noqa: PLC0415  (pydantic loads when a request is made)
 
-    rendered = _script.prepare(connect(), smt.load(file, overrides=overrides), name, upload=upload)
+    rendered = _script.prepare(connect(), tuning, name, upload=upload)
     if form == "request":
         emit_json(rendered.request)
     else:
         emit(_script.shell_script(rendered, folder or _script.cache_folder()))
+
+
+def _say_secrets(tuning: smt.Tuning) -> None:
+    """Say that what is printed holds secrets: a request without them would not work."""
+    from sm_tuning.spec import to_data  # noqa: PLC0415  (pydantic loads when a spec is read)
+
+    names = sorted({name for name, _ in named_secrets(to_data(tuning))})
+    if names:
+        say(f"what is printed holds {', '.join(names)} in clear text: keep it where nobody else reads it", "warning")
 
 
 def _for_stepfunctions(

@@ -16,7 +16,7 @@ from sm_tuning._errors import (
     SpecError,
     WaitTimeoutError,
 )
-from sm_tuning._masking import redacted, secrets_in
+from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning.aws import Aws, is_missing, is_transient
 from sm_tuning.deploy._best import describe_training
 from sm_tuning.jobs import TrainingStatus
@@ -125,8 +125,9 @@ class TrainingJob:
         except re.error as error:
             raise SpecError(f"grep must be a regular expression, but {grep!r} is not: {error}") from error
         rows = sorted((_row(self.name, event) for event in self._events()), key=lambda row: (row[1], row[2]))
+        clear = Redactor(secrets_of_job(self.describe()))
         table = pd.DataFrame(
-            [row for row in rows if wanted.search(row[3])],
+            [(*row[:3], clear(row[3])) for row in rows if wanted.search(row[3])],
             columns=["TrainingJobName", "Host", "Timestamp", "Message"],
         )
         times = pd.to_datetime(table["Timestamp"].astype("int64"), unit="ms", utc=True)
@@ -160,8 +161,7 @@ def _outcome(description: dict[str, Any]) -> dict[str, Any]:
     name, status = description["TrainingJobName"], TrainingStatus.of(description["TrainingJobStatus"])
     if status.is_success:
         return description
-    known = {secret for part in ("HyperParameters", "Environment") for secret in secrets_in(description.get(part, {}))}
-    reason = redacted(str(description.get("FailureReason", "")), known)
+    reason = redacted(str(description.get("FailureReason", "")), secrets_of_job(description))
     said = f": {reason.rstrip('.')}" if reason else ""
     kind, verb = (
         (JobStoppedError, "was stopped") if status is TrainingStatus.STOPPED else (JobFailedError, f"ended as {status}")

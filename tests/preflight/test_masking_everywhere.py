@@ -194,3 +194,22 @@ def test_no_error_about_a_spec_shows_one(job, command, changes, tmp_path) -> Non
         result = run(*options, command, str(path))
         assert result.exit_code == 2
         assert result.stderr
+
+
+def test_a_rendered_request_holds_them_and_says_so(job, tmp_path) -> None:
+    data = specs.changed(specs.script(), {"estimator/environment": {"API_KEY": TOKEN, "MODE": "fast"}})
+    result = CliRunner().invoke(main, ["render", str(specs.write(tmp_path, data))])
+    assert result.exit_code == 0
+    assert TOKEN in result.stdout
+    assert "holds API_KEY in clear text" in result.stderr
+    assert TOKEN not in result.stderr
+    plain = CliRunner().invoke(main, ["render", str(specs.write(tmp_path, specs.script()))])
+    assert "clear text" not in plain.stderr
+
+
+def test_a_retrained_best_trial_shows_none_in_its_log(job) -> None:
+    training = job.best.retrain()
+    training.wait(timeout=120)
+    lines = training.logs()["Message"]
+    assert any("password: ****" in line for line in lines)
+    assert says_nothing("\n".join(lines))
