@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from docs_pages import PAGES, ROOT, Block, blocks, name_of
+from docs_pages import DOCS, PAGES, ROOT, Block, blocks, name_of
 
 from sm_tuning.cli import main
 
@@ -71,9 +71,16 @@ def test_yaml_is_yaml(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.text), dict)
 
 
+@pytest.mark.parametrize("block", blocks("py"), ids=name_of)
+def test_a_whole_program_is_a_file_of_the_examples(block: Block) -> None:
+    files = [path.read_text(encoding="utf-8") for path in (DOCS / "examples").rglob("*.py")]
+    assert block.text in files
+
+
 def commands() -> list[tuple[Path, str]]:
     """Each line of a console block that calls sm-tuning."""
-    lines = [(block.page, line) for block in blocks("console") for line in block.text.splitlines()]
+    texts = [(block.page, block.text.replace("\\\n", " ")) for block in blocks("console")]
+    lines = [(page, line) for page, text in texts for line in text.splitlines()]
     return [(page, line[2:]) for page, line in lines if line.startswith("$ sm-tuning ")]
 
 
@@ -106,6 +113,6 @@ def test_what_is_not_run_says_why_and_is_known_here() -> None:
 
 
 def test_every_block_says_its_language_and_is_looked_at() -> None:
-    known = {"python", "sh", "console", "json", "yaml", *OUTPUT}
+    known = {"python", "sh", "py", "console", "json", "yaml", *OUTPUT}
     assert [(block.page.name, block.text[:40]) for block in blocks() if block.language not in known] == []
     assert sum(page.read_text(encoding="utf-8").count("\n```") for page in PAGES) == 2 * len(blocks())

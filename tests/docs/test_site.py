@@ -71,7 +71,7 @@ def test_opening_a_page_fetches_nothing_from_elsewhere(site: Path) -> None:
 
 
 def test_no_program_is_published(site: Path) -> None:
-    assert list(site.rglob("*.py")) == []
+    assert [path.name for path in site.rglob("*.py") if "examples" not in path.parts] == []
 
 
 def test_search_finds_what_pages_say(site: Path) -> None:
