@@ -57,6 +57,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.local_scale
 	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.report
 
 docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails
 	$(BIN)/python docs/make_cli.py
