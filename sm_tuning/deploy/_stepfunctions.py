@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from sm_tuning import jobs
 from sm_tuning._errors import SpecError
@@ -15,6 +15,7 @@ from sm_tuning._masking import is_secret
 from sm_tuning.aws import Aws, connect
 from sm_tuning.deploy import _asl as asl
 from sm_tuning.deploy._package import Package, Serving
+from sm_tuning.deploy._register import _TOOLKIT_TYPES, _XGBOOST_TYPES, APPROVALS, Approval
 from sm_tuning.deploy._states import Gate, Integration, chosen, machine, tune_state
 from sm_tuning.jobs import OnProgress
 from sm_tuning.request import base_name, inference_image
@@ -23,16 +24,8 @@ from sm_tuning.spec import Tuning, load
 #: Most characters of the base of a job's name: the name has 32 [botocore model, HyperParameterTuningJobName].
 MAX_BASE = 32 - asl.DIGITS - 1
 
-Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
-
 _BASE = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-
-#: What containers read unless told otherwise: the built-in XGBoost [Developer Guide, XGBoost], and the default
-#: handlers of AWS's inference toolkit (aws/sagemaker-inference-toolkit).
-_XGBOOST_TYPES = ("text/csv", "text/libsvm")
-_TOOLKIT_TYPES = ("application/json", "text/csv", "application/x-npy")
-_ANSWERS = ("text/csv", "application/json")
 
 #: How many files are named that are not uploaded.
 _SHOWN = 4
@@ -73,7 +66,7 @@ class MachineOptions:
             raise SpecError(problems)
 
     def _problems(self) -> Iterator[str]:
-        for name, known in (("approval", get_args(Approval)), ("integration", get_args(Integration))):
+        for name, known in (("approval", APPROVALS), ("integration", get_args(Integration))):
             if getattr(self, name) not in known:
                 yield f"{name}: must be one of {', '.join(known)}, but got {getattr(self, name)!r}"
         threshold = self.threshold
@@ -256,7 +249,9 @@ def _serving(definition: Mapping[str, Any], given: str | None, region: str) -> t
         raise SpecError(f"the algorithm {name!r} does not say which image serves its models: give image_uri")
     kind = definition.get("ResourceConfig", {}).get("InstanceType") or "ml.m5.large"
     image = given or inference_image(trained, region=region, instance_type=kind)
-    return trained or "", Serving(image, _XGBOOST_TYPES if "xgboost" in image else _TOOLKIT_TYPES, _ANSWERS)
+    return trained or "", Serving(
+        image, _XGBOOST_TYPES if "xgboost" in image else _TOOLKIT_TYPES, ("text/csv", "application/json")
+    )
 
 
 def _hidden(request: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ Needs the extra ``cdk``, and Node.js, as every CDK app does. Nothing else of sm_
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,18 +142,17 @@ class TuningJob(Construct):
         uploads = {split_uri(upload.uri)[1]: upload.source for upload in staged.uploads}
         if not uploads:
             return {}
-        folder = self._staged(uploads)
-        places = [self._place_of(key, folder) for key in uploads]
+        folder = self._staged(uploads.values())
+        places = [self._place_of(key, f"{folder}/{number}") for number, key in enumerate(uploads)]
         if len({str(Stack.of(self).resolve(place)) for place in places}) > 1:
             raise SpecError("the stack's synthesizer puts assets into several places: give s3:// URIs")
         return {_ASSETS: places[0]}
 
-    def _staged(self, uploads: Mapping[str, bytes | Path]) -> str:
-        """Copy the files into the app's output, each at its key, and give the folder."""
+    def _staged(self, sources: Iterable[bytes | Path]) -> str:
+        """Copy files into the app's output, under their numbers, and give their folder there."""
         with tempfile.TemporaryDirectory() as folder:
-            for key, source in uploads.items():
-                path = Path(folder, key)
-                path.parent.mkdir(parents=True, exist_ok=True)
+            for number, source in enumerate(sources):
+                path = Path(folder, str(number))
                 if isinstance(source, bytes):
                     path.write_bytes(source)
                 else:
@@ -161,14 +160,13 @@ class TuningJob(Construct):
             staging = AssetStaging(self, "Files", source_path=folder, follow=SymlinkFollowMode.ALWAYS)
         return str(staging.relative_staged_path(Stack.of(self)))
 
-    def _place_of(self, key: str, folder: str) -> str:
-        """Make a staged file an asset; the bucket and prefix that its key is below."""
-        stem, dot, suffix = key.rpartition(".")
-        known = stem if dot and "/" not in suffix and not stem.endswith("/") else key  # it adds the suffix by itself
+    def _place_of(self, key: str, file: str) -> str:
+        """Make a staged file an asset; the bucket and prefix that its key is below.
+
+        A synthesizer makes the key of what identifies the file and of the file's suffix, which a number has not.
+        """
         try:
-            made = self._synthesizer.add_file_asset(
-                source_hash=known, file_name=f"{folder}/{key}", packaging=FileAssetPackaging.FILE
-            )
+            made = self._synthesizer.add_file_asset(source_hash=key, file_name=file, packaging=FileAssetPackaging.FILE)
         except RuntimeError as error:  # of jsii, which cannot hand out a synthesizer that Python made
             raise SpecError(
                 f"{key!r} cannot be an asset in a stack with a synthesizer of its own ({_first_line(error)}): leave "

@@ -306,7 +306,7 @@ def test_a_stack_without_a_region_must_be_told_one(synth, source):
 
 
 def test_a_folder_of_data_is_uploaded_file_by_file_below_one_prefix(synth, source, tmp_path):
-    names = ("a.csv", "inner/b.csv.gz", "inner/plain", "v1.0/.hidden", "v1.0/none")
+    names = ("a.csv", "a.json", "a", "inner/b.csv.gz", "inner/plain", "v1.0/.hidden", "v1.0/none")
     for name in names:
         path = tmp_path / "parts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
