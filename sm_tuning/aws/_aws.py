@@ -68,6 +68,11 @@ class Aws:
         return self._environ
 
     @property
+    def session(self) -> Any:
+        """The boto3 session, for libraries that make clients of their own."""
+        return self._session
+
+    @property
     def sagemaker(self) -> Any:
         """The SageMaker client."""
         return self._client("sagemaker")
@@ -227,8 +232,8 @@ def connect(
         import boto3  # noqa: PLC0415  (importing sm_tuning stays cheap)
 
         with mapped():
-            session = boto3.Session(profile_name=profile)
-        region = region or environ.get("AWS_REGION") or session.region_name
+            session = boto3.Session(profile_name=profile, region_name=region or environ.get("AWS_REGION") or None)
+        region = session.region_name
     return Aws(session, region=region, endpoint_url=endpoint_url, environ=environ)
 
 

@@ -35,7 +35,7 @@ COMMANDS = {
     "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
     "gate": Entry(f"{_HERE}._gate:gate", "Fail a pipeline when the best model is not good enough."),
     "import": Entry(f"{_HERE}._import:import_", "Write a spec file from a Weights & Biases sweep."),
-    "register": Entry(f"{_HERE}._register:register", "Register the best model in the Model Registry."),
+    "register": Entry(f"{_HERE}._register:register", "Register the best model of a tuning job in the Model Registry."),
     "schema": Entry(f"{_HERE}._schema:schema", "Print the JSON Schema of a spec file."),
     "local": Entry(f"{_HERE}._local:local", "The SageMaker on this machine."),
 }

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError, WaitTimeoutError
+from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.deploy._best import describe_training, model_data, refuse_violations, serving_image
+from sm_tuning.deploy._waiting import Pace, wait_for
 
 _NEAR_POLL, _FAR_POLL = 0.5, 10.0
 _MAX_NAME = 63
@@ -83,51 +83,34 @@ class Endpoint:
         """The status now, such as ``Creating`` or ``InService``."""
         return str(self.describe()["EndpointStatus"])
 
-    def wait(
-        self,
-        *,
-        timeout: float | None = None,
-        poll: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> dict[str, Any]:
+    def wait(self, *, timeout: float | None = None, poll: float | None = None) -> dict[str, Any]:
         """Wait until the endpoint is in service and return its description.
 
         Args:
             timeout: seconds after which to give up; the endpoint goes on.
             poll: seconds between two questions; when left out, few for a server on this machine, more for AWS.
-            clock: tells the seconds that have passed.
-            sleep: waits for so many seconds.
 
         Raises:
             JobError: it failed.
             WaitTimeoutError: the time is up.
         """
         pause = poll if poll is not None else _NEAR_POLL if self.aws.is_near else _FAR_POLL
-        start = clock()
-        while True:
-            description = self.describe()
-            status = description["EndpointStatus"]
-            if status == "InService":
-                return description
-            if status not in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
-                reason = str(description.get("FailureReason", "")).rstrip(".")
-                raise JobError(
-                    f"endpoint {self.name} is {status}" + (f": {reason}" if reason else ""),
-                    job_name=self.name,
-                    status=status,
-                    reason=reason,
-                )
-            left = pause if timeout is None else start + timeout - clock()
-            if left <= 0:
-                raise WaitTimeoutError(f"{self.name} was not in service after {timeout} s", job_name=self.name)
-            sleep(min(pause, left))
+        description = wait_for(self.name, self.describe, _is_settled, Pace(pause, timeout))
+        status, reason = description["EndpointStatus"], str(description.get("FailureReason", "")).rstrip(".")
+        if status == "InService":
+            return description
+        said = f"endpoint {self.name} is {status}" + (f": {reason}" if reason else "")
+        raise JobError(said, job_name=self.name, status=status, reason=reason)
 
     def delete(self) -> None:
         """Delete the endpoint, which ends its cost, and its configuration; models stay."""
         config = self.describe()["EndpointConfigName"]
         self.aws.call("sagemaker", "delete_endpoint", EndpointName=self.name)
         self.aws.call("sagemaker", "delete_endpoint_config", EndpointConfigName=config)
+
+
+def _is_settled(description: Mapping[str, Any]) -> bool:
+    return description["EndpointStatus"] not in ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
 
 def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment()) -> Endpoint:

@@ -41,7 +41,7 @@ def to_sdk_tuner(tuning: Tuning, *, aws: Aws | None = None, session: Any = None,
     Args:
         tuning: what to tune.
         aws: where to look for role and bucket and to upload; else a connection is made.
-        session: the SDK's session, for another account or region than the environment's.
+        session: the SDK's session, when it shall not be one of ``aws``.
         on_loss: ``warn`` makes a tuner all the same when the SDK would drop a field.
 
     Raises:
@@ -100,7 +100,7 @@ def to_model_trainer(
         estimator: what to train.
         inputs: channel -> S3 URI, local path or Input.
         aws: where to look for role and bucket and to upload; else a connection is made.
-        session: the SDK's session, for another account or region than the environment's.
+        session: the SDK's session, when it shall not be one of ``aws``.
         on_loss: ``warn`` makes a trainer all the same when the SDK would drop a field.
 
     Raises:
@@ -245,11 +245,15 @@ def _sdk() -> _Sdk:
 
 
 def _session(sdk: _Sdk, aws: Aws, session: Any) -> Any:
+    """The SDK's session on the same credentials and region; the SDK reads an endpoint from the environment alone."""
     if session is not None:
         return session
-    import boto3  # noqa: PLC0415
-
-    return sdk.Session(boto_session=boto3.Session(region_name=aws.region))
+    if aws.session.region_name == aws.region:
+        return sdk.Session(boto_session=aws.session)
+    raise SpecError(
+        f"the SDK takes its region from the boto3 session, which has {aws.session.region_name!r} and not "
+        f"{aws.region!r}: set AWS_DEFAULT_REGION, or give session="
+    )
 
 
 def _trainer(sdk: _Sdk, definition: Mapping[str, Any], *, base: str | None, session: Any) -> Any:

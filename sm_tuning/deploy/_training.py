@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,12 @@ from sm_tuning._errors import (
     InvalidRequestError,
     JobFailedError,
     JobStoppedError,
-    ServiceError,
     SpecError,
-    WaitTimeoutError,
 )
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
-from sm_tuning.aws import Aws, is_missing, is_transient
+from sm_tuning.aws import Aws, is_missing
 from sm_tuning.deploy._best import describe_training
+from sm_tuning.deploy._waiting import Pace, wait_for
 from sm_tuning.jobs import TrainingStatus
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
 
 _GROUP = "/aws/sagemaker/TrainingJobs"
 _NEAR_POLL, _FAR_POLL = 0.5, 5.0
-
-#: Seconds for which a service that is down or throttles is borne.
-_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -64,21 +59,12 @@ class TrainingJob:
         """The last value of each metric."""
         return {one["MetricName"]: float(one["Value"]) for one in self.describe().get("FinalMetricDataList", ())}
 
-    def wait(
-        self,
-        *,
-        timeout: float | None = None,
-        poll: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> dict[str, Any]:
+    def wait(self, *, timeout: float | None = None, poll: float | None = None) -> dict[str, Any]:
         """Wait until the job ends and return its last description.
 
         Args:
             timeout: seconds after which to give up; the job goes on.
             poll: seconds between two questions; when left out, few for a server on this machine, more for AWS.
-            clock: tells the seconds that have passed.
-            sleep: waits for so many seconds.
 
         Raises:
             JobFailedError: the job failed.
@@ -86,23 +72,8 @@ class TrainingJob:
             WaitTimeoutError: the time is up.
         """
         pause = poll if poll is not None else _NEAR_POLL if self.aws.is_near else _FAR_POLL
-        if pause <= 0 or (timeout is not None and timeout < 0):
-            raise SpecError(f"poll must be above 0 seconds and timeout not below, but got poll={pause}, {timeout=}")
-        answered = start = clock()
-        while True:
-            try:
-                description = self.describe()
-            except ServiceError as error:
-                if not is_transient(error) or clock() - answered > _PATIENCE:
-                    raise
-            else:
-                answered = clock()
-                if TrainingStatus.of(description["TrainingJobStatus"]).is_terminal:
-                    return _outcome(description)
-            left = pause if timeout is None else start + timeout - clock()
-            if left <= 0:
-                raise WaitTimeoutError(f"{self.name} had not ended after {timeout} s; it goes on", job_name=self.name)
-            sleep(min(pause, left))
+        description = wait_for(self.name, self.describe, _has_ended, Pace(pause, timeout))
+        return _outcome(description)
 
     def stop(self) -> None:
         """Stop the job; does nothing when it has ended."""
@@ -149,6 +120,10 @@ class TrainingJob:
             if not is_missing(error):  # no training job has written anything yet
                 raise
             return []
+
+
+def _has_ended(description: Mapping[str, Any]) -> bool:
+    return TrainingStatus.of(description["TrainingJobStatus"]).is_terminal
 
 
 def _row(name: str, event: Mapping[str, Any]) -> tuple[str, str, int, str]:
