@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from sm_tuning._errors import SpecError
 from sm_tuning.results import ResultsWarning
 from sm_tuning.views.exports import OBJECTIVE, JobInfo, job_info
-from sm_tuning.views.exports._mlflow import Mlflow
+from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
 from sm_tuning.views.exports._optuna import Optuna
 from sm_tuning.views.exports._places import new_file, new_folder
 from sm_tuning.views.exports._tensorboard import TensorBoard
@@ -264,6 +265,22 @@ def test_a_failure_in_mlflow_leaves_no_run(store: Path, tmp_path: Path) -> None:
     client = MlflowClient(tracking_uri=good.location)
     assert len(client.search_runs([client.get_run(good.name).info.experiment_id])) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sagemaker_s_mlflow_is_the_process_s_only_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plugin asks for the process' tracking URI, whatever the client was given."""
+    import mlflow
+
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/mine"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for before in (None, "sqlite:///mine.db"):
+        mlflow.set_tracking_uri(before)
+        variable = os.environ.get("MLFLOW_TRACKING_URI")
+        with tracking_at(arn):
+            assert mlflow.get_tracking_uri() == arn
+        assert mlflow.is_tracking_uri_set() is (before is not None)
+        assert os.environ.get("MLFLOW_TRACKING_URI") == variable
+    mlflow.set_tracking_uri(None)
 
 
 def test_wandb_writes_them(tmp_path: Path) -> None:

@@ -338,13 +338,17 @@ def test_what_is_asked_wrongly_is_said(job: smt.TuningJob, tmp_path: Path) -> No
     for to in ("mlflow", "optuna", "tensorboard", "wandb"):
         with pytest.raises(smt.SpecError, match=r"file\.txt' is a file"):
             job.export(to, tmp_path / "file.txt")
+    (tmp_path / "notes.db").write_text("no database", encoding="utf-8")
+    for to in ("mlflow", "optuna"):
+        with pytest.raises(smt.SpecError, match=r"notes\.db' is no SQLite database"):
+            job.export(to, tmp_path / "notes.db")
     with pytest.raises(smt.SpecError, match="MLflow no longer writes plain folders"):
         job.export("mlflow", "file:///tmp/mlruns")
     with pytest.raises(smt.EndpointError, match=r"no MLflow server answers at http://127\.0\.0\.1:9"):
         job.export("mlflow", "http://127.0.0.1:9")
     with pytest.raises(smt.SpecError, match="Optuna cannot use the storage nosuchdb://"):
         job.export("optuna", "nosuchdb://me:secret@127.0.0.1/studies")
-    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "notes.db"]
 
 
 def test_a_job_that_is_not_there_leaves_nothing(job: smt.TuningJob, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import warnings
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 from sm_tuning._errors import EndpointError, ServiceError, SpecError
 from sm_tuning.views.exports._info import JobInfo
-from sm_tuning.views.exports._places import new_file
+from sm_tuning.views.exports._places import new_file, refuse_no_database
 from sm_tuning.views.exports._runs import ARN_TAG, Runs
 from sm_tuning.views.exports._target import Exported, name_of, needs
 
@@ -24,6 +25,7 @@ DEFAULT_EXPERIMENT = "sm-tuning"
 _PATIENCE = 10
 
 _DATABASE = "mlflow.db"
+_VARIABLE = "MLFLOW_TRACKING_URI"
 _ARN = re.compile(r"arn:aws[a-z\-]*:sagemaker:")
 
 
@@ -50,6 +52,7 @@ class Mlflow:
         self._experiment = experiment
         self._uri, self._file = _place(where)
         if self._file is not None:
+            refuse_no_database(self._file)  # with which MLflow's client goes on trying for very long
             needs("sqlalchemy", "a local store of MLflow", "mlflow")
             needs("alembic", "a local store of MLflow", "mlflow")
 
@@ -120,8 +123,9 @@ class Mlflow:
     @contextmanager
     def _refusals(self) -> Iterator[None]:
         """MLflow's errors as ours, in one line; what it uses of others that is deprecated is its own matter."""
+        place = tracking_at(self._uri) if _ARN.match(self._uri) else without_header_warnings()
         try:
-            with warnings.catch_warnings():
+            with place, warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 yield
         except self._error as error:
@@ -132,6 +136,42 @@ class Mlflow:
         if self._uri.startswith("sqlite:"):
             return f"mlflow ui --backend-store-uri {self._uri}"
         return f"the experiment {self._experiment!r} of {_shown(self._uri)}"
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """The process' tracking URI for a while, from which SageMaker's plugin makes its headers and signatures.
+
+    MLflow keeps it in a variable of the environment too; both are as before afterwards.
+    """
+    tracking = needs("mlflow.tracking", "an export to MLflow", "mlflow")
+    variable = os.environ.get(_VARIABLE)
+    before = tracking.get_tracking_uri() if tracking.is_tracking_uri_set() else None
+    tracking.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        tracking.set_tracking_uri(before)
+        if variable is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = variable
+
+
+@contextmanager
+def without_header_warnings() -> Iterator[None]:
+    """Silence the plugin for SageMaker's MLflow, which complains at each call to a server that is not SageMaker's."""
+    logger = logging.getLogger("mlflow.tracking.request_header.registry")
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    del record
+    return False
 
 
 def _place(where: str | os.PathLike[str]) -> tuple[str, Path | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning.views.exports._info import JobInfo
-from sm_tuning.views.exports._places import new_file
+from sm_tuning.views.exports._places import new_file, refuse_no_database
 from sm_tuning.views.exports._study import attributes, trials_of
 from sm_tuning.views.exports._target import Exported, name_of, needs
 
@@ -51,6 +51,8 @@ class Optuna:
         memory = None if where is not None else self._optuna.storages.InMemoryStorage()
         self._storage = memory if isinstance(where, str | os.PathLike | None) else where
         self._file = _file(where) if isinstance(where, str | os.PathLike) else None
+        if self._file is not None:
+            refuse_no_database(self._file)
         self._url = str(where) if self._file is None else f"sqlite:///{self._file.absolute()}"
 
     def refuse(self, description: Mapping[str, Any]) -> None:

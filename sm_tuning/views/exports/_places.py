@@ -10,6 +10,9 @@ from pathlib import Path
 
 from sm_tuning._errors import SpecError
 
+#: How every file of SQLite begins [sqlite.org/fileformat.html].
+_SQLITE = b"SQLite format 3\0"
+
 
 def refuse_taken(target: Path, *, overwrite: bool) -> None:
     """Say early that a folder cannot be made.
@@ -22,6 +25,23 @@ def refuse_taken(target: Path, *, overwrite: bool) -> None:
             raise SpecError(f"{str(target)!r} is there already: give another place, or overwrite (--overwrite) it")
     elif target.exists() or target.is_symlink():
         raise SpecError(f"{str(target)!r} is a file, and a folder is to be made there: give another place")
+
+
+def refuse_no_database(path: Path) -> None:
+    """Say that a file is there that is none of SQLite's; an empty one is.
+
+    Raises:
+        SpecError: it is, or it cannot be read.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_SQLITE))
+    except OSError as error:
+        raise SpecError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    if start not in (b"", _SQLITE):
+        raise SpecError(f"{str(path)!r} is no SQLite database: give another place")
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from datetime import datetime
+from io import StringIO
 from itertools import islice
 from typing import Any
 
@@ -103,7 +105,9 @@ class Runs:
 
     def _end(self, run: str, status: str, ended: datetime | None) -> None:
         if status in _STATUS:
-            self._client.set_terminated(run, _STATUS[status], end_time=None if ended is None else _milliseconds(ended))
+            end_time = None if ended is None else _milliseconds(ended)
+            with redirect_stdout(StringIO()):  # where MLflow prints addresses, and we print nothing but data
+                self._client.set_terminated(run, _STATUS[status], end_time=end_time)
 
 
 def _job_params(info: JobInfo) -> dict[str, str]:
