@@ -8,13 +8,14 @@ from typing import Any
 import _preflight_specs as specs
 import boto3
 import pytest
-from _preflight_specs import CONTINUOUS, builtin, changed, script
+from _preflight_specs import CONTINUOUS, builtin, script
 from botocore.stub import Stubber
 from test_rules import (
     SEVERAL,
     Case,
     config,
     definition,
+    found_as_error,
     identifier,
     limits,
     numeric,
@@ -285,11 +286,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=identifier)
 def test_a_spec_that_breaks_a_limit_has_a_finding_of_its_code(case: Case, tmp_path) -> None:
-    found = smt.check(specs.write(tmp_path, changed(case.base(), case.changes)))
-    errors = {finding.code: finding for finding in found if finding.severity == "error"}
-    assert case.code in errors
-    assert errors[case.code].message
-    assert errors[case.code].fix
+    assert found_as_error(case, tmp_path)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.request is not None], ids=identifier)
