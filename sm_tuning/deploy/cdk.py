@@ -114,6 +114,10 @@ class TuningJob(Construct):
         for one in estimators:
             if one.role is not None and not is_role_arn(one.role):
                 raise SpecError(f"estimator.role: must be the ARN of a role in a CDK app, but got {one.role!r}")
+            if one.code_location is not None:
+                raise SpecError(
+                    "estimator.code_location: scripts of a CDK app are uploaded as its assets: leave it out"
+                )
         staged = stage(
             tuning, code_prefix=f"s3://{_ASSETS}/sm-tuning/code", data_prefix=f"s3://{_ASSETS}/sm-tuning/data"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -355,6 +356,20 @@ def test_files_in_a_stack_with_a_synthesizer_of_its_own_are_refused_with_what_to
 def test_a_role_without_its_arn_is_refused(synth, source):
     with pytest.raises(SpecError, match="must be the ARN of a role"):
         synth(script(source, estimator={"role": "Mine"}))
+
+
+def test_a_place_for_scripts_is_refused_since_they_become_assets(synth, source):
+    with pytest.raises(SpecError, match="code_location: scripts of a CDK app are uploaded as its assets"):
+        synth(script(source, estimator={"code_location": "s3://mine/code"}))
+
+
+def test_the_example_is_an_app(cdk):
+    app = runpy.run_path(str(ROOT / "docs" / "examples" / "cdk" / "app.py"))["app"]
+    template = app.synth().get_stack_by_name("DiabetesTuning").template
+    kinds = {one["Type"] for one in template["Resources"].values()}
+    assert {"AWS::StepFunctions::StateMachine", "AWS::Events::Rule", "AWS::SageMaker::ModelPackageGroup"} <= kinds
+    settings = json.loads((ROOT / "docs" / "examples" / "cdk" / "cdk.json").read_text())
+    assert settings == {"app": "python3 app.py"}
 
 
 def test_nothing_of_the_cdk_is_loaded_with_sm_tuning():
