@@ -77,7 +77,7 @@ class BestTrial:
         """
         from sm_tuning import deploy  # noqa: PLC0415  (loads when a model is shipped)
 
-        retraining = deploy.Retraining(inputs=inputs, hyperparameters=hyperparameters or {}, **options)
+        retraining = deploy.Retraining.of(inputs=inputs, hyperparameters=hyperparameters or {}, **options)
         job = deploy.retrain(self._connection(), self.training_job_name, retraining)
         if wait:
             job.wait()
@@ -99,7 +99,7 @@ class BestTrial:
         """
         from sm_tuning import deploy  # noqa: PLC0415
 
-        deployment = deploy.Deployment(endpoint_name=endpoint_name, **options)
+        deployment = deploy.Deployment.of(endpoint_name=endpoint_name, **options)
         endpoint = deploy.deploy(self._connection(), self.training_job_name, deployment)
         if wait:
             endpoint.wait()

@@ -40,7 +40,7 @@ class Ships(ABC):
         """
         from sm_tuning import deploy  # noqa: PLC0415  (loads when a model is shipped)
 
-        return deploy.register(self.aws, self.name, group, deploy.Registration(approval=approval, **options))
+        return deploy.register(self.aws, self.name, group, deploy.Registration.of(approval=approval, **options))
 
     def deploy(self, endpoint_name: str | None = None, *, wait: bool = False, **options: Any) -> Endpoint:
         """Put the best model of the finished job on an endpoint; doing the same again finds what is there.
@@ -59,7 +59,7 @@ class Ships(ABC):
         from sm_tuning import deploy  # noqa: PLC0415
 
         model = deploy.best_model(self.aws, self.name)
-        deployment = deploy.Deployment(endpoint_name=endpoint_name, **options)
+        deployment = deploy.Deployment.of(endpoint_name=endpoint_name, **options)
         endpoint = deploy.deploy(self.aws, model.best.training_job_name, deployment)
         if wait:
             endpoint.wait()

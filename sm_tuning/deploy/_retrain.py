@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws, UploadOptions, upload
 from sm_tuning.deploy._best import describe_training, refuse_violations
+from sm_tuning.deploy._options import Options
 from sm_tuning.deploy._training import TrainingJob
 from sm_tuning.jobs import SPEC_HASH_TAG
 from sm_tuning.request import stage_training, unique_name, write_channels
@@ -55,7 +56,7 @@ _BUILT_IN = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retraining:
+class Retraining(Options):
     """What shall differ from the trial.
 
     Attributes:

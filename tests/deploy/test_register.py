@@ -230,3 +230,12 @@ def test_a_local_file_of_metrics_must_be_json(job, tmp_path: Path) -> None:
     file.write_text("rmse=3")
     with pytest.raises(smt.SpecError, match="is not JSON"):
         job.register("none", metrics=file)
+
+
+def test_an_option_that_does_not_exist_is_said_with_the_nearest_one(job) -> None:
+    with pytest.raises(smt.SpecError, match="there is no option 'requires'; did you mean 'require'"):
+        job.register("none", requires=["score>=1"])
+    with pytest.raises(smt.SpecError, match="there is no option 'instance'; did you mean 'instance_"):
+        job.deploy("none", instance="ml.m5.large")
+    with pytest.raises(smt.SpecError, match="there is no option 'xyz'; there are inputs, hyperparameters"):
+        job.best.retrain(xyz=1)
