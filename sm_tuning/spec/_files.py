@@ -113,7 +113,18 @@ def read_data(path: Path, what: str = "spec file") -> Any:
         return json.loads(text, object_pairs_hook=_pairs) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise SpecError(f"{path}: this is not {kind}: {' '.join(str(error).split())}") from error
+        raise SpecError(f"{path}: this is not {kind}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file's syntax. The line itself, which may hold a secret, is taken out of the error too."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        for place in filter(None, (error.problem_mark, error.context_mark)):
+            place.buffer = None
+        mark = error.problem_mark or error.context_mark
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"{said} in line {mark.line + 1}, column {mark.column + 1}" if mark else said
+    return " ".join(str(error).split())
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -220,7 +231,7 @@ def _set(data: dict[str, Any], override: str) -> None:
     for part in parents:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        raise SpecError(f"the override {override!r} goes through a value that has no fields")
+        raise SpecError(f"the override {dotted!r} goes through a value that has no fields")
     node[last] = value
 
 

@@ -196,6 +196,26 @@ def test_no_error_about_a_spec_shows_one(job, command, changes, tmp_path) -> Non
         assert result.stderr
 
 
+@pytest.mark.parametrize("command", ["check", "render", "launch"])
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (f'estimator:\n  environment: {{API_KEY: "{TOKEN}\n', []),
+        (f"estimator:\n  environment:\n    API_KEY: {TOKEN}: x\n", []),
+        (f"estimator:\n  environment:\n    API_KEY: {TOKEN}\n   - x\n", []),
+        ("max_jobs: 2\n", ["--set", f"max_jobs.api_key={TOKEN}"]),
+    ],
+    ids=["quote", "colon", "indent", "override"],
+)
+def test_no_error_about_a_broken_file_shows_one(job, command, text, options, tmp_path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    for verbose in ([], ["--verbose"]):
+        result = run(*verbose, command, str(path), *options)
+        assert result.exit_code == 2
+        assert result.stderr
+
+
 def test_a_rendered_request_holds_them_and_says_so(job, tmp_path) -> None:
     data = specs.changed(specs.script(), {"estimator/environment": {"API_KEY": TOKEN, "MODE": "fast"}})
     result = CliRunner().invoke(main, ["render", str(specs.write(tmp_path, data))])
