@@ -12,7 +12,7 @@ import sm_tuning as smt
 from sm_tuning.local import ServerInfo, start, stop
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def preflight_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
     state_dir: Path = tmp_path_factory.mktemp("preflight-server")
     yield start(state_dir)
