@@ -12,13 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.aws import Aws
 from sm_tuning.results import _cloudwatch
 from sm_tuning.results._details import read_details
 from sm_tuning.results._facts import Job, Machines, Trial, select
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._kept import by_trial_kept
-from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.results._reader import Reader, Reading, reading_with, warn
 from sm_tuning.results._schema import UTILIZATION, UTILIZATION_SUMMARY, frame, join
 from sm_tuning.results._sizing import hints

@@ -18,6 +18,7 @@ from moto.backends import get_backend
 from results_fakes import REGION, T0, FakeSageMaker, definition, price_of, training_job
 
 from sm_tuning._errors import SpecError
+from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.aws import Aws
 from sm_tuning.results import (
     COST,
@@ -31,7 +32,6 @@ from sm_tuning.results import (
     utilization_summary,
 )
 from sm_tuning.results._cloudwatch import NAMESPACE
-from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.results._sizing import Load, sentences
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
