@@ -24,7 +24,7 @@ _TOOLS = ("mlflow", "optuna", "tensorboard", "wandb")
 @click.option("--metric", help="With optuna: whose values become intermediate values; the objective's when left out.")
 @connection_options
 def export(jobs: tuple[str, ...], to: str, dest: str, overwrite: bool, connect: Connect, **options: str | None) -> None:
-    """Write tuning jobs, running or ended, for TensorBoard, MLflow, Weights & Biases or Optuna.
+    """Write tuning jobs for TensorBoard, MLflow, W&B or Optuna.
 
     DEST is a folder; with mlflow also a tracking URI or the ARN of SageMaker's MLflow, with optuna also a file or a
     storage's URL. Secrets, by their names, are masked. A job is written wholly or not at all.
