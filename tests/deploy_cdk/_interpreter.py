@@ -28,6 +28,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 )
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.jsonata import jsonata
+from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
 ROLE = "arn:aws:iam::123456789012:role/StateMachine"
 _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5"}
@@ -124,6 +125,8 @@ def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
 
     unsupported = state_task_service_unsupported.StateTaskServiceUnsupported
     with pytest.MonkeyPatch.context() as patch, mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+        # moto keeps the languages of a definition that it refused, and reads the next one with them
+        patch.setattr(Preprocessor, "_query_language_per_scope", [])
         patch.setattr(jsonata, "_eval_jsonata", evaluate)
         patch.delitem(declarations._DECLARATION_BY_VARIABLE_REFERENCE, "$hash")
         patch.setattr(state_task_service_aws_sdk, "boto_client_for", client_for)

@@ -40,7 +40,7 @@ def disturb(patient, kills):
     moments = random.Random(SEED)
     for _ in range(kills):
         process = patient.spawn()
-        time.sleep(moments.uniform(0.2, 2.2))
+        time.sleep(moments.uniform(0.2, 2.0))
         assert process.poll() is None, (patient.folder / "spawned.log").read_text()[-4000:]
         process.kill()
         process.wait()
@@ -50,7 +50,7 @@ def disturb(patient, kills):
 @pytest.mark.timeout(400)
 def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed):
     info = patient.start()
-    create(patient, info, "storm", trials=TRIALS, parallel=2, seconds=0.6)
+    create(patient, info, "storm", trials=TRIALS, parallel=2, seconds=1.0)
     wait_for(lambda: trials_of(patient.client("sagemaker", info), "storm"))
     patient.kill(info)
     disturb(patient, KILLS - 1)

@@ -34,7 +34,7 @@ SCRIPT = textwrap.dedent(
     parser = argparse.ArgumentParser()
     parser.add_argument("--width", type=int)
     args = parser.parse_args()
-    for step in range(6):
+    for step in range(20):
         print(f"loss={1 / (1 + step) + args.width};", flush=True)
         time.sleep(0.1)
     """
