@@ -85,8 +85,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices | None = None) -> G
             for name in names
         }
         advice = {
-            name: _or_empty(notes, analysis.ADVICE, lambda n=name: analysis.advice(of_job[n], curves, facts[n]))  # type: ignore[misc]
-            for name in names
+            name: analysis.advice(of_job[name], curves, facts[name], importance=importance[name]) for name in names
         }
         tags = {name: _tags(aws, descriptions[name], notes) for name in names}
     return Gathered(

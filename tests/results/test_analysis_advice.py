@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import sm_tuning as smt
-from sm_tuning.results.analysis import ADVICE, advice, facts_of, next_tuning, replay
+from sm_tuning.results.analysis import ADVICE, advice, facts_of, importance, next_tuning, replay
 from sm_tuning.spec import ParameterRange
 
 
@@ -125,6 +125,16 @@ def test_hyperparameters_that_do_not_matter_are_fixed_at_the_best_trials_value()
         patch = json.loads(change)
         assert patch["hyperparameter_ranges"] == {name: None}
         assert patch["estimator"]["hyperparameters"] == {name: best[name]}
+
+
+def test_importance_that_is_known_already_changes_no_advice() -> None:
+    trials = data.searched(120, lambda it: 3 * data.bowl(it["lr"]) + data.bowl(it["depth"]) + 0 * it["u"])
+    table = judged(trials)
+    assert "fix" in set(table["Code"])
+    known = importance(trials, data.facts())
+    pd.testing.assert_frame_equal(advice(trials, data.NO_CURVES, data.facts(), importance=known), table)
+    nothing = advice(trials, data.NO_CURVES, data.facts(), importance=known.iloc[:0])
+    assert "fix" not in set(nothing["Code"])
 
 
 def test_a_wide_range_searched_linearly_gets_a_logarithmic_scale() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,14 @@ from sm_tuning.results.analysis._sample import Sample, sample_of
 _RESAMPLES = 20
 
 
-def advice(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, *, seed: int = 0) -> pd.DataFrame:
+def advice(
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    facts: Facts,
+    *,
+    seed: int = 0,
+    importance: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """What to change in the next tuning job, with the evidence in this one; no rows when nothing is amiss.
 
     The thresholds are ours unless a source is named. *Places* are on the scale of a range, 0 … 1.
@@ -55,6 +63,7 @@ def advice(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, *, seed: in
         curves: the curves frame; with no rows, what needs curves is not judged.
         facts: what was asked for, see ``facts_of``.
         seed: of the resampling behind ``fix``.
+        importance: the frame of that name, for who has it already: most of the time of this goes into it.
 
     Returns:
         One row a piece of advice, warnings (they cost results or money) before hints. ``Change`` is the change of the
@@ -64,19 +73,19 @@ def advice(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, *, seed: in
     """
     notes = [
         *health_notes(trials, diagnosis(trials, curves, facts), facts),
-        *_range_notes(trials, facts, seed),
+        *_range_notes(trials, facts, seed, importance),
         *budget_notes(trials, curves, facts),
     ]
     settled = _one_range_each(notes)
     return table(ADVICE, [note.row() for note in sorted(settled, key=lambda note: note.severity != "warning")])
 
 
-def _range_notes(trials: pd.DataFrame, facts: Facts, seed: int) -> Iterator[Note]:
+def _range_notes(trials: pd.DataFrame, facts: Facts, seed: int, known: pd.DataFrame | None) -> Iterator[Note]:
     if facts.strategy == "Grid":
         return  # every combination was run: there is no search to direct
     for algorithm in facts.algorithms:
         sample = sample_of(trials, facts, algorithm)
-        yield from range_notes(sample, _importance(sample, seed))
+        yield from range_notes(sample, _importance(sample, seed) if known is None else _known(sample, known))
 
 
 def _importance(sample: Sample, seed: int) -> dict[str, Importance]:
@@ -88,7 +97,17 @@ def _importance(sample: Sample, seed: int) -> dict[str, Importance]:
     except MissingExtraError as error:
         warnings.warn(f"which hyperparameters could be fixed is not judged: {error}", stacklevel=4)
         return {}
-    found = zip(names, anova.mean, anova.low, anova.high, impurity.high, strict=True)
+    return _told(zip(names, anova.mean, anova.low, anova.high, impurity.high, strict=True))
+
+
+def _known(sample: Sample, frame: pd.DataFrame) -> dict[str, Importance]:
+    """The same from the frame of ``importance``."""
+    mine = frame[frame["TrainingJobDefinitionName"].fillna("") == (sample.algorithm.name or "")]
+    columns = ["Hyperparameter", "Importance", "ImportanceLow", "ImportanceHigh", "ForestImportanceHigh"]
+    return _told(mine[columns].itertuples(index=False))
+
+
+def _told(found: Iterable[tuple[Any, ...]]) -> dict[str, Importance]:
     return {name: Importance(*map(float, shares)) for name, *shares in found if np.isfinite(shares).all()}
 
 
