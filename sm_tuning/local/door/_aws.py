@@ -12,13 +12,22 @@ from sm_tuning.local._config import ROLE_NAME
 from sm_tuning.local._types import Identity
 from sm_tuning.local.door._faults import query_result
 from sm_tuning.local.door._http import Incoming
+from sm_tuning.local.service._fault import Fault
 
 _STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 _IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
 def own_answer(service: str, request: Incoming, identity: Identity) -> Response | None:
-    """Answer sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for everything else."""
+    """Answer sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for everything else.
+
+    Raises:
+        Fault: a model is asked for a prediction, which moto would make up.
+    """
+    if service == "sagemaker" and request.path.startswith("/endpoints/"):
+        raise Fault(
+            "UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501
+        )
     if service not in ("sts", "iam"):
         return None
     members = parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True)
