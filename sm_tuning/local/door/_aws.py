@@ -25,9 +25,7 @@ def own_answer(service: str, request: Incoming, identity: Identity) -> Response 
         Fault: a model is asked for a prediction, which moto would make up.
     """
     if service == "sagemaker" and request.path.startswith("/endpoints/"):
-        raise Fault(
-            "UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501
-        )
+        raise Fault("UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501)
     if service not in ("sts", "iam"):
         return None
     members = parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True)
