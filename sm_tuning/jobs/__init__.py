@@ -1,5 +1,6 @@
 """The life of a tuning job: launch, describe, wait, stop, and start the next from it."""
 
+from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.jobs._control import WarmStartKind, stop, warm_start
 from sm_tuning.jobs._display import shown_progress
 from sm_tuning.jobs._launch import IfExists, OnProgress, Plan, launch, plan, send
@@ -19,7 +20,6 @@ from sm_tuning.jobs._read import (
     typed,
 )
 from sm_tuning.jobs._same import SPEC_HASH_TAG
-from sm_tuning.jobs._status import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.jobs._wait import OnUpdate, outcome, wait
 
 __all__ = [

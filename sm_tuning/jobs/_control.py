@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sm_tuning._errors import InvalidRequestError
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.aws import Aws
 from sm_tuning.jobs._read import status
-from sm_tuning.jobs._status import TuningStatus
 from sm_tuning.spec import Tuning, WarmStart
 
 WarmStartKind = Literal["IdenticalDataAndAlgorithm", "TransferLearning"]

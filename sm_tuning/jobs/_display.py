@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import ServiceError
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.aws import Aws
 from sm_tuning.jobs._progress import Progress, line, progress_of, render
 from sm_tuning.jobs._read import children, status_of
-from sm_tuning.jobs._status import TrainingStatus
 from sm_tuning.jobs._wait import OnUpdate
 
 if TYPE_CHECKING:

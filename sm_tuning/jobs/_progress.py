@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sm_tuning._masking import masked, redacted, secrets_of_job
+from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.jobs._read import Best, Counts, best_of, counts_of, status_of
-from sm_tuning.jobs._status import TrainingStatus, TuningStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.aws import Aws
-from sm_tuning.jobs._status import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.spec import decode_json
 
 _PAGE = 100  # the most that the listings give at once; training jobs come ten at a time when it is not said

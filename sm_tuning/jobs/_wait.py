@@ -10,9 +10,9 @@ from typing import Any
 
 from sm_tuning._errors import JobFailedError, JobStoppedError, ServiceError, SpecError, WaitTimeoutError
 from sm_tuning._masking import redacted, secrets_of_job
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.aws import Aws, is_transient
 from sm_tuning.jobs._read import counts_of, describe, status_of
-from sm_tuning.jobs._status import TuningStatus
 
 _log = logging.getLogger(__name__)
 

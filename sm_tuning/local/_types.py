@@ -6,6 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
+
+__all__ = [
+    "Emission",
+    "Identity",
+    "ObjectiveStatus",
+    "SecondaryStatus",
+    "TrainingStatus",
+    "Trial",
+    "TuningStatus",
+]
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -67,67 +79,6 @@ class Trial:
     failed: bool = False
     curve: tuple[float, ...] = ()
     finished: bool = False
-
-
-class TuningStatus(StrEnum):
-    """HyperParameterTuningJobStatus of the API."""
-
-    IN_PROGRESS = "InProgress"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    STOPPING = "Stopping"
-    STOPPED = "Stopped"
-    DELETING = "Deleting"
-    DELETE_FAILED = "DeleteFailed"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job has ended."""
-        return self not in (TuningStatus.IN_PROGRESS, TuningStatus.STOPPING, TuningStatus.DELETING)
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the job ran to its end."""
-        return self is TuningStatus.COMPLETED
-
-
-class TrainingStatus(StrEnum):
-    """TrainingJobStatus of the API."""
-
-    IN_PROGRESS = "InProgress"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    STOPPING = "Stopping"
-    STOPPED = "Stopped"
-    DELETING = "Deleting"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job has ended."""
-        return self in (TrainingStatus.COMPLETED, TrainingStatus.FAILED, TrainingStatus.STOPPED)
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the job ran to its end."""
-        return self is TrainingStatus.COMPLETED
-
-
-class ObjectiveStatus(StrEnum):
-    """ObjectiveStatus of a training job inside a tuning job."""
-
-    PENDING = "Pending"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the objective is settled."""
-        return self is not ObjectiveStatus.PENDING
-
-    @property
-    def is_success(self) -> bool:
-        """Whether there is an objective value."""
-        return self is ObjectiveStatus.SUCCEEDED
 
 
 class SecondaryStatus(StrEnum):

@@ -1,4 +1,4 @@
-"""The statuses of the API, in the one place of this side of the wire that spells them."""
+"""The statuses of the API, in the one place that spells them."""
 
 from __future__ import annotations
 
@@ -72,3 +72,13 @@ class ObjectiveStatus(_Status):
     PENDING = "Pending"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the objective is settled."""
+        return self is not ObjectiveStatus.PENDING
+
+    @property
+    def is_success(self) -> bool:
+        """Whether there is an objective value."""
+        return self is ObjectiveStatus.SUCCEEDED
