@@ -61,3 +61,15 @@ def test_no_test_replaces_our_own_code() -> None:
     ]
 
     assert found == []
+
+
+def test_modules_that_tests_share_are_told_apart_by_their_names() -> None:
+    helpers = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    importers = [
+        str(path.relative_to(ROOT))
+        for path in helpers
+        if re.search(r"^(from|import) conftest\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+
+    assert importers == []
+    assert sorted({path.name for path in helpers}) == sorted(path.name for path in helpers)

@@ -7,7 +7,6 @@ automatic-model-tuning-considerations].
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from sm_tuning.deploy._options import Options
 from sm_tuning.deploy._training import TrainingJob
 from sm_tuning.jobs import SPEC_HASH_TAG
 from sm_tuning.request import stage_training, unique_name, write_channels
-from sm_tuning.spec import AnyInput, encode_json, encode_plain
+from sm_tuning.spec import AnyInput, encode_json, encode_plain, is_builtin_image
 
 #: What a training job has of its trial; the rest of a description is the service's report.
 _KEPT = (
@@ -45,14 +44,6 @@ _KEPT = (
 #: Hyperparameters that the service or the launch has set, and that belong to the trial alone.
 _OBJECTIVE, _JOB_NAME, _PROGRAM = "_tuning_objective_metric", "sagemaker_job_name", "sagemaker_program"
 _CODE = "code"
-
-#: Repositories of the built-in algorithms, which bring metric definitions and take none
-#: [ECR paths and example code, sagemaker-algo-docker-registry-paths].
-_BUILT_IN = re.compile(
-    "blazingtext|factorization-machines|forecasting-deepar|image-classification|ipinsights|kmeans|knn|lda|"
-    "linear-learner|ntm|object-detection|object2vec|pca|randomcutforest|(sagemaker-)?xgboost|semantic-segmentation|"
-    "seq2seq"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,8 +198,9 @@ def _hyperparameters(trial: Mapping[str, Any], name: str, changed: Mapping[str, 
 def _algorithm(trial: Mapping[str, Any]) -> dict[str, Any]:
     """The trial's, without the metric definitions that the service adds or a built-in algorithm brings."""
     algorithm = dict(trial["AlgorithmSpecification"])
-    repository = str(algorithm.get("TrainingImage", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
-    is_built_in = _PROGRAM not in trial.get("HyperParameters", {}) and _BUILT_IN.fullmatch(repository)
+    is_built_in = _PROGRAM not in trial.get("HyperParameters", {}) and is_builtin_image(
+        str(algorithm.get("TrainingImage", ""))
+    )
     metrics = [one for one in algorithm.pop("MetricDefinitions", ()) if one["Name"] != "ObjectiveMetric"]
     if metrics and not is_built_in and not algorithm.get("AlgorithmName"):
         algorithm["MetricDefinitions"] = metrics

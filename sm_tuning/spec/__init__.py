@@ -9,6 +9,7 @@ from sm_tuning.spec._estimators import (
     MetricDefinition,
     PyTorchEstimator,
     XGBoostEstimator,
+    is_builtin_image,
 )
 from sm_tuning.spec._files import dump, load, read_overrides, schema, to_data
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
@@ -52,6 +53,7 @@ __all__ = [
     "encode_json",
     "encode_plain",
     "from_wandb_sweep",
+    "is_builtin_image",
     "load",
     "read_overrides",
     "schema",

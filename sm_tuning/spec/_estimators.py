@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sm_tuning._errors import SpecError
+from sm_tuning._images import BUILTIN_REPOSITORIES
 from sm_tuning.spec._base import TAG, FrozenDict, Spec, freeze
 from sm_tuning.spec._distribution import check_distribution
 from sm_tuning.spec._inputs import InputMode
@@ -330,34 +331,9 @@ class ContainerEstimator(Estimator):
         return self.algorithm_name is not None or is_builtin_image(self.image_uri or "")
 
 
-#: Repositories of the AWS built-in algorithms [Developer Guide, "Docker registry paths"].
-BUILTIN_REPOSITORIES = frozenset(
-    [
-        "blazingtext",
-        "factorization-machines",
-        "forecasting-deepar",
-        "image-classification",
-        "ipinsights",
-        "kmeans",
-        "knn",
-        "lda",
-        "linear-learner",
-        "ntm",
-        "object-detection",
-        "object2vec",
-        "pca",
-        "randomcutforest",
-        "sagemaker-xgboost",
-        "semantic-segmentation",
-        "seq2seq",
-        "xgboost",
-    ]
-)
-
-
 def is_builtin_image(image_uri: str) -> bool:
     """Whether an image is that of a built-in algorithm, which has metric definitions of its own."""
-    repository = image_uri.rpartition("/")[2].partition(":")[0]
+    repository = image_uri.partition("@")[0].rpartition("/")[2].partition(":")[0]
     return repository in BUILTIN_REPOSITORIES
 
 

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
+from _deploy_specs import script_tuning
 
 import sm_tuning as smt
 from sm_tuning.local import ServerInfo, start, stop
-
-SCRIPT = """\
-import argparse, json, os, pathlib
-parser = argparse.ArgumentParser()
-parser.add_argument("--lr", type=float)
-parser.add_argument("--epochs", type=int)
-args, _ = parser.parse_known_args()
-checkpoints = pathlib.Path("/opt/ml/checkpoints")
-for epoch in range(args.epochs):
-    print(f"epoch={epoch} score={args.lr + epoch};", flush=True)
-print("loss=0.25;", flush=True)
-data = pathlib.Path(os.environ.get("SM_CHANNEL_TRAIN", "/nowhere"))
-seen = sorted(one.name for one in data.iterdir()) if data.is_dir() else []
-text = json.dumps({"epochs": args.epochs, "lr": args.lr, "seen": seen})
-pathlib.Path(os.environ["SM_MODEL_DIR"], "model.json").write_text(text)
-"""
 
 
 @pytest.fixture(scope="session")
@@ -42,31 +25,6 @@ def near(server: ServerInfo) -> Iterator[smt.Aws]:
     environ = {"SM_TUNING_ROLE": server.role_arn}
     with smt.connect(session=session, endpoint_url=server.endpoint_url, environ=environ) as connection:
         yield connection
-
-
-def script_tuning(folder: Path, text: str = SCRIPT, **changes: Any) -> smt.Tuning:
-    (folder / "train.py").write_text(text)
-    (folder / "rows.csv").write_text("1,2\n")
-    estimator = smt.PyTorchEstimator(
-        framework_version="2.6",
-        py_version="py312",
-        entry_point=str(folder / "train.py"),
-        instance_type="ml.m5.large",
-        max_run=600,
-        hyperparameters={"epochs": 2, "api-key": "k-123456789", "note": 'a "quoted" {note}'},
-        metric_definitions={"score": "score=([0-9.]+);", "loss": "loss=([0-9.]+);"},
-        tags={"team": "a"},
-    )
-    fields: dict[str, Any] = {
-        "inputs": {"train": str(folder / "rows.csv")},
-        "hyperparameter_ranges": {"lr": smt.ContinuousParameter(0.1, 0.5)},
-        "max_jobs": 2,
-        "max_parallel_jobs": 2,
-        "strategy": "Random",
-        "random_seed": 1,
-        **changes,
-    }
-    return smt.Tuning(estimator=estimator, objective_metric_name="score", **fields)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import script_tuning
+from _deploy_specs import script_tuning
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,7 +15,7 @@ import optuna
 import psutil
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SECRET
+from exports_script import SECRET
 from exports_tensorboard import LogDirectory
 from exports_wandb import Uploads, synced
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sm_tuning._images import BUILTIN_REPOSITORIES, XGBOOST_REPOSITORIES
 from sm_tuning.local.algorithms import _xgboost_parameters
 from sm_tuning.local.algorithms._algorithm import Algorithm
-from sm_tuning.local.algorithms._images import BUILT_IN, XGBOOST, repository_of
+from sm_tuning.local.algorithms._images import repository_of
 from sm_tuning.local.algorithms._xgboost_metrics import METRIC_DEFINITIONS
 
 __all__ = ["Algorithm", "algorithm_for", "check_hyperparameters", "is_builtin_image"]
@@ -21,12 +22,12 @@ def algorithm_for(training_image: str) -> Algorithm | None:
     XGBoost's image runs a user's script instead when the hyperparameters name one; that is for the caller
     to see, since the image is the same.
     """
-    return _XGBOOST if repository_of(training_image) in XGBOOST else None
+    return _XGBOOST if repository_of(training_image) in XGBOOST_REPOSITORIES else None
 
 
 def is_builtin_image(training_image: str) -> bool:
     """Whether an image is one of AWS's built-in algorithms, trainable here or not."""
-    return repository_of(training_image) in BUILT_IN
+    return repository_of(training_image) in BUILTIN_REPOSITORIES
 
 
 def check_hyperparameters(

@@ -8,28 +8,6 @@ _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+/(?P<repository>[^:@]+)(?:[:@].*)?"
 )
 
-XGBOOST = frozenset({"sagemaker-xgboost", "xgboost"})
-
-BUILT_IN = XGBOOST | {
-    "blazingtext",
-    "factorization-machines",
-    "forecasting-deepar",
-    "image-classification",
-    "ipinsights",
-    "kmeans",
-    "knn",
-    "lda",
-    "linear-learner",
-    "ntm",
-    "object-detection",
-    "object2vec",
-    "pca",
-    "randomcutforest",
-    "semantic-segmentation",
-    "seq2seq",
-}
-"""ECR repositories of the built-in algorithms (Developer Guide: sagemaker-algo-docker-registry-paths)."""
-
 
 def repository_of(training_image: str) -> str | None:
     """The repository of an ECR image URI; ``None`` when it is no such URI."""
