@@ -13,6 +13,7 @@ from sm_tuning.aws._identity import (
     find_role,
     is_role_arn,
 )
+from sm_tuning.aws._price_list import PriceList, find_prices
 from sm_tuning.aws._upload import Uploaded, UploadLike, UploadOptions, split_uri, upload
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "STUDIO_METADATA",
     "Aws",
     "Bucket",
+    "PriceList",
     "UploadLike",
     "UploadOptions",
     "Uploaded",
@@ -28,6 +30,7 @@ __all__ = [
     "ensure_bucket",
     "find_account",
     "find_bucket",
+    "find_prices",
     "find_role",
     "is_missing",
     "is_role_arn",

@@ -84,8 +84,8 @@ def cost_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--prices",
         type=click.Path(path_type=Path),
-        help="Dollars an hour by instance type (JSON, YAML or CSV); the file that SM_TUNING_PRICES names when left "
-        "out.",
+        help="Dollars an hour by instance type (JSON, YAML or CSV); when left out, the file that SM_TUNING_PRICES "
+        "names, or with --online the AWS Price List.",
     )
     @functools.wraps(command)
     def wrapped(*args: Any, max_cost: float | None, prices: Path | None, **kwargs: Any) -> Any:
@@ -147,15 +147,14 @@ def _look(
 ) -> tuple[list[Finding], CostBound | None, SmokeReport | None]:
     """What is found in a spec file, one that cannot be read included; its cost; and what a trial showed."""
     from sm_tuning import preflight  # noqa: PLC0415  (pydantic loads when a spec is read)
-    from sm_tuning._prices import read_prices  # noqa: PLC0415
 
     try:
         tuning = smt.load(file, overrides=overrides)
     except SpecError as error:
         return preflight.unreadable(error, file, overrides=overrides), None, None
-    prices = read_prices(cost.prices)
-    bound = preflight.cost_bound(tuning, prices)
     aws = connect() if connect is not None else None
+    prices = preflight.prices_for(aws, cost.prices)
+    bound = preflight.cost_bound(tuning, prices)
     region = _region() if aws is None else None
     found = preflight.check(tuning, aws=aws, prices=prices, max_cost=cost.limit, region=region)
     if not smoke.wanted or any(one.severity == "error" for one in found):

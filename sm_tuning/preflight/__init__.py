@@ -3,7 +3,7 @@
 Each finding has a stable code; docs/preflight.md lists them.
 """
 
-from sm_tuning.preflight._check import check
+from sm_tuning.preflight._check import check, prices_for
 from sm_tuning.preflight._cost import CostBound, cost_bound
 from sm_tuning.preflight._files import problems_of
 from sm_tuning.preflight._finding import Finding, Severity
@@ -22,6 +22,7 @@ __all__ = [
     "check",
     "cost_bound",
     "in_order",
+    "prices_for",
     "problems_of",
     "smoke",
     "unreadable",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import secrets_in
 from sm_tuning._prices import Prices, read_prices
-from sm_tuning.aws import Aws
+from sm_tuning.aws import Aws, find_prices
 from sm_tuning.preflight._advice import advice
 from sm_tuning.preflight._cost import cost_bound, cost_problems
 from sm_tuning.preflight._files import built, file_problems, image_problems, settled
@@ -40,7 +40,8 @@ def check(
     Args:
         tuning: a spec, or the path of a spec file; one that breaks a rule gives findings too.
         aws: a connection, to look at the role, the data, the bucket, the quotas and the warm start's parents as well.
-        prices: dollars an hour by instance type, or a file of them; ``SM_TUNING_PRICES`` names one when left out.
+        prices: dollars an hour by instance type, or a file of them; ``SM_TUNING_PRICES`` names one when left out, and
+            without that a connection to AWS asks the Price List.
         max_cost: refuses, in dollars, what may cost more.
         name: the name that the job is to have.
         base_dir: the folder that relative paths start from; the working directory when left out.
@@ -59,13 +60,22 @@ def check(
             tuning = load(file)
         except SpecError as error:
             return unreadable(error, file)
-    known = read_prices(prices)
+    known = prices_for(aws, prices)
     place = region or (aws.region if aws is not None else _REGION)
     given = tuning
     tuning = settled(tuning, Path(base_dir) if base_dir is not None else Path())
     found = [*_offline(tuning, place, name), *cost_problems(cost_bound(tuning, known), max_cost)]
     asked = remote_problems(given, aws, name) if aws is not None else not_checked(given, name)
     return ordered([*found, *asked], secrets_in(to_data(given)))
+
+
+def prices_for(aws: Aws | None, given: Prices) -> Mapping[str, float]:
+    """Dollars an hour by instance type, as far as they are known.
+
+    Raises:
+        SpecError: the given prices cannot be read.
+    """
+    return read_prices(given) if aws is None else find_prices(aws, given).by_type
 
 
 def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]:

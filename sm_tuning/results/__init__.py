@@ -4,8 +4,9 @@ Every frame has the columns and dtypes that ``_schema`` declares, with rows or w
 kept on disk; what AWS withholds is said in a warning (``ResultsWarning``) and in the frame's ``attrs``.
 """
 
+from sm_tuning._cache_folder import CACHE_VARIABLE, cache_folder
 from sm_tuning._prices import PRICES_VARIABLE
-from sm_tuning.results._cache import CACHE_VARIABLE, cache_folder, clear_cache
+from sm_tuning.results._cache import clear_cache
 from sm_tuning.results._cost import cost
 from sm_tuning.results._curves import curves
 from sm_tuning.results._failures import errors

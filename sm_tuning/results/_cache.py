@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,11 +18,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sm_tuning._cache_folder import cache_folder
 from sm_tuning.results._facts import Job
 from sm_tuning.results._schema import TIME
-
-#: The folder of the cache; an empty value turns it off.
-CACHE_VARIABLE = "SM_TUNING_CACHE_DIR"
 
 _VERSION = 2  # of what is in the files: another number makes all older ones unknown
 _LIMIT = 2**30  # bytes of all files together
@@ -128,23 +125,6 @@ def key_of(job: Job, kind: str, query: Mapping[str, Any]) -> str:
     """The name under which an answer about a job is kept."""
     asked = [_VERSION, job.arn, job.created.timestamp(), kind, query]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:40]
-
-
-def cache_folder(environ: Mapping[str, str], platform: str = sys.platform) -> Path | None:
-    """Where results are kept: ``SM_TUNING_CACHE_DIR``, else the user's cache folder; None for nowhere."""
-    if CACHE_VARIABLE in environ:
-        named = environ[CACHE_VARIABLE]
-        return Path(named).expanduser() if named else None
-    home = environ.get("HOME") or environ.get("USERPROFILE")
-    if environ.get("XDG_CACHE_HOME"):
-        base = Path(environ["XDG_CACHE_HOME"])
-    elif platform == "win32" and environ.get("LOCALAPPDATA"):
-        base = Path(environ["LOCALAPPDATA"])
-    elif home:
-        base = Path(home, "Library", "Caches") if platform == "darwin" else Path(home, ".cache")
-    else:
-        return None
-    return base / "sm_tuning"
 
 
 def open_cache(environ: Mapping[str, str]) -> Cache | None:

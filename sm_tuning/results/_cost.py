@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning._prices import PRICES_VARIABLE, Prices
-from sm_tuning.aws import Aws
+from sm_tuning.aws import Aws, PriceList
 from sm_tuning.results._details import Detail, read_details
 from sm_tuning.results._facts import Job, Machines, Trial
 from sm_tuning.results._fetch import read_jobs
-from sm_tuning.results._prices import PriceList, find_prices
 from sm_tuning.results._reader import Reading, reading_with, warn
 from sm_tuning.results._schema import COST, frame
 
@@ -87,7 +86,7 @@ def cost(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         details, _ = read_details(reader, per_job)
-        listed = find_prices(reader, prices)
+        listed = reader.prices(prices)
         now = reader.clock.now()
         bills = {
             job: [

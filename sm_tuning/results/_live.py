@@ -22,7 +22,6 @@ from sm_tuning.results._facts import Definition, Job, Trial, job_of, trial_of
 from sm_tuning.results._literals import server_pattern
 from sm_tuning.results._pace import Clock
 from sm_tuning.results._parse import Scanner, scanner
-from sm_tuning.results._prices import find_prices
 from sm_tuning.results._reader import Reading, reading_with
 from sm_tuning.results._schema import microseconds
 
@@ -92,7 +91,7 @@ class LiveTrials:
         """
         if self._prices is None:
             with reading_with(self._aws, Reading(progress=False, clock=self._clock)) as reader:
-                self._prices = find_prices(reader, self._given).by_type
+                self._prices = reader.prices(self._given).by_type
         job = job_of(description)
         steps = {"the trials are": self._list, "the metrics are": self._read}
         for what, step in steps.items():

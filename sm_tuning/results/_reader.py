@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning._errors import EndpointError, ServiceError
-from sm_tuning.aws import Aws, is_transient
+from sm_tuning._prices import Prices
+from sm_tuning.aws import Aws, PriceList, find_prices, is_transient
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
 from sm_tuning.results._facts import Job
 from sm_tuning.results._pace import Clock, Pace, Quota
@@ -108,6 +109,14 @@ class Reader:
             self.clock.sleep(pause)
             pause *= 2
         raise AssertionError("the last try returns or raises")
+
+    def prices(self, given: Prices) -> PriceList:
+        """What an hour of each instance type costs, asked for as patiently as everything else.
+
+        Raises:
+            SpecError: the given prices cannot be read.
+        """
+        return find_prices(self.aws, given, refresh=self.refresh, now=self.clock.now(), on=self.on)
 
     def pages(
         self,

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "sm_tuning"
 #: SageMaker alone needs none.
 FEATURES: dict[str, tuple[str, ...]] = {
     "aws/_identity.py": ("Launch",),
+    "aws/_price_list.py": ("Cost", "Preflight online"),
     "aws/_upload.py": ("Launch",),
     "cli/_summary.py": ("Read",),
     "jobs/_launch.py": ("Launch",),
@@ -30,7 +31,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "_job.py": ("Read",),
     "gate/": ("Read", "Pipeline"),
     "results/": ("Read", "Logs and metrics"),
-    "results/_prices.py": ("Cost",),
     "views/": ("Read",),
     "preflight/": ("Preflight online",),
     "preflight/_smoke": (),

@@ -14,6 +14,7 @@ from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, scr
 from botocore.stub import Stubber
 
 import sm_tuning as smt
+from sm_tuning import preflight
 from sm_tuning.preflight._account import instance_problems
 from sm_tuning.preflight._parents import compare
 
@@ -192,3 +193,32 @@ def test_the_quota_of_instances_is_compared_with_all_that_run_at_once(limit, exp
         aws = smt.connect(session=Session())
         tuning = smt.Tuning.parse(changed(builtin(), {"max_parallel_jobs": 2}))
         assert [one.code for one in instance_problems(aws, tuning)] == expected
+
+
+def product(kind: str, dollars: str) -> str:
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": dollars}}
+    terms = {"OnDemand": {"a": {"priceDimensions": {"b": dimension}}}}
+    return json.dumps({"product": {"attributes": {"instanceName": kind}}, "terms": terms})
+
+
+def test_without_given_prices_a_connection_to_aws_asks_the_price_list(tmp_path) -> None:
+    session = boto3.Session("key", "secret", region_name="us-east-1")
+    asked = []
+
+    def answer(params: Any, **_: Any) -> tuple[Any, Any]:
+        asked.append(params)
+        return type("Answer", (), {"status_code": 200})(), {"PriceList": [product("ml.m5.large", "0.5")]}
+
+    session.events.register("before-call.pricing.GetProducts", answer)
+    with smt.connect(session=session, environ={"SM_TUNING_CACHE_DIR": str(tmp_path / "cache")}) as aws:
+        assert preflight.prices_for(aws, None) == {"ml.m5.large": 0.5}
+        assert preflight.prices_for(aws, None) == {"ml.m5.large": 0.5}
+        assert preflight.prices_for(aws, {"ml.p5.48xlarge": 98.0}) == {"ml.p5.48xlarge": 98.0}
+    assert len(asked) == 1  # what was told is kept
+    assert preflight.prices_for(None, None) == {}
+
+
+def test_a_server_on_this_machine_is_not_asked_for_prices(tmp_path, aws) -> None:
+    path = specs.write(tmp_path, builtin())
+    assert "price-unknown" in codes(path, aws, max_cost=10_000)
+    assert "max-cost" in codes(path, aws, max_cost=0.01, prices={"ml.m5.large": 0.5})

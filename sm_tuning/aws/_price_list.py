@@ -7,16 +7,16 @@ which has one answer for all types of a region; it is kept on disk for a week.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
+from sm_tuning._cache_folder import cache_folder
 from sm_tuning._errors import ServiceError
 from sm_tuning._prices import PRICES_VARIABLE, Prices, read_prices
-from sm_tuning.results._cache import cache_folder
-from sm_tuning.results._reader import Reader
+from sm_tuning.aws._aws import Aws
 
 _FRESH = timedelta(days=7)
 _LIST_REGION = "us-east-1"  # the Price List API answers for all regions of the partition from a few of them
@@ -30,51 +30,76 @@ class PriceList(NamedTuple):
     problem: str = ""
 
 
-def find_prices(reader: Reader, given: Prices) -> PriceList:
+class Pager(Protocol):
+    """What makes a call for each page of an answer; a connection does."""
+
+    def pages(self, service: str, method: str, /, **params: Any) -> Iterator[dict[str, Any]]:
+        """The pages."""
+
+
+def _itself(there: Aws) -> Pager:
+    return there
+
+
+def find_prices(
+    aws: Aws,
+    given: Prices = None,
+    *,
+    refresh: bool = False,
+    now: datetime | None = None,
+    on: Callable[[Aws], Pager] = _itself,
+) -> PriceList:
     """The prices for the region of the connection.
 
     When the user gives any, these alone count. A server on this machine costs nothing and stands for no region's
     prices, so that for it nobody is asked.
 
+    Args:
+        aws: the connection.
+        given: dollars an hour by instance type, or a file of them; ``SM_TUNING_PRICES`` names one when left out.
+        refresh: asks again, also for what is kept.
+        now: when that is; the machine's clock when left out.
+        on: makes the calls of a connection, for who is more patient than it is.
+
     Raises:
         SpecError: the given prices cannot be read.
     """
-    named = given if given is not None else reader.aws.environ.get(PRICES_VARIABLE) or None
+    named = given if given is not None else aws.environ.get(PRICES_VARIABLE) or None
     if named is not None:
         return PriceList(read_prices(named), "given" if isinstance(named, Mapping) else str(named))
-    if reader.aws.is_near:
+    if aws.is_near:
         return PriceList({}, "none", "a server on this machine has no prices")
-    if not reader.aws.region.startswith(("us-", "eu-", "ap-", "sa-", "ca-", "me-", "af-", "il-", "mx-")):
-        return PriceList({}, "none", f"the Price List API does not know {reader.aws.region}")
-    return _listed(reader)
+    if not aws.region.startswith(("us-", "eu-", "ap-", "sa-", "ca-", "me-", "af-", "il-", "mx-")):
+        return PriceList({}, "none", f"the Price List API does not know {aws.region}")
+    return _listed(aws, now or datetime.now(UTC), on, refresh=refresh)
 
 
-def _listed(reader: Reader) -> PriceList:
+def _listed(aws: Aws, now: datetime, on: Callable[[Aws], Pager], *, refresh: bool) -> PriceList:
     """The Price List API's prices: from disk while they are fresh, else asked for."""
-    folder = cache_folder(reader.aws.environ)
+    folder = cache_folder(aws.environ)
     path = folder / "prices.json" if folder else None
-    kept = _load(path) if path and not reader.refresh else {}
-    entry = kept.get(reader.aws.region)
-    if entry and reader.clock.now() - datetime.fromisoformat(entry["asked"]) < _FRESH:
+    kept = _load(path) if path and not refresh else {}
+    entry = kept.get(aws.region)
+    if entry and now - datetime.fromisoformat(entry["asked"]) < _FRESH:
         return PriceList(entry["prices"], f"AWS Price List, {entry['asked'][:10]}")
     try:
-        prices = _ask(reader)
+        prices = _ask(aws, on)
     except ServiceError as error:
         return PriceList({}, "none", f"the Price List API did not answer: {error}")
-    asked = reader.clock.now().isoformat()
+    asked = now.isoformat()
     if path and prices:
-        _save(path, {**kept, reader.aws.region: {"asked": asked, "prices": prices}})
+        _save(path, {**kept, aws.region: {"asked": asked, "prices": prices}})
     return PriceList(prices, f"AWS Price List, {asked[:10]}")
 
 
-def _ask(reader: Reader) -> dict[str, float]:
+def _ask(aws: Aws, on: Callable[[Aws], Pager]) -> dict[str, float]:
     """All training prices of the region: one page a hundred types."""
     filters = [
-        {"Type": "TERM_MATCH", "Field": "regionCode", "Value": reader.aws.region},
+        {"Type": "TERM_MATCH", "Field": "regionCode", "Value": aws.region},
         {"Type": "TERM_MATCH", "Field": "component", "Value": "Training"},
     ]
-    with reader.aws.in_region(_LIST_REGION) as there:
-        pages = reader.on(there).pages("pricing", "get_products", ServiceCode="AmazonSageMaker", Filters=filters)
+    with aws.in_region(_LIST_REGION) as there:
+        pages = on(there).pages("pricing", "get_products", ServiceCode="AmazonSageMaker", Filters=filters)
         return prices_of(json.loads(text) for page in pages for text in page["PriceList"])
 
 

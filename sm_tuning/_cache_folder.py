@@ -1,0 +1,27 @@
+"""Where what was once read is kept on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+#: Names the folder; an empty value keeps nothing.
+CACHE_VARIABLE = "SM_TUNING_CACHE_DIR"
+
+
+def cache_folder(environ: Mapping[str, str], platform: str = sys.platform) -> Path | None:
+    """Where results are kept: ``SM_TUNING_CACHE_DIR``, else the user's cache folder; None for nowhere."""
+    if CACHE_VARIABLE in environ:
+        named = environ[CACHE_VARIABLE]
+        return Path(named).expanduser() if named else None
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    if environ.get("XDG_CACHE_HOME"):
+        base = Path(environ["XDG_CACHE_HOME"])
+    elif platform == "win32" and environ.get("LOCALAPPDATA"):
+        base = Path(environ["LOCALAPPDATA"])
+    elif home:
+        base = Path(home, "Library", "Caches") if platform == "darwin" else Path(home, ".cache")
+    else:
+        return None
+    return base / "sm_tuning"
