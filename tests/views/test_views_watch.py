@@ -295,7 +295,7 @@ def test_interrupting_leaves_the_job_running_and_says_how_to_go_on(
         process.kill()
         process.communicate()
 
-    assert first.startswith(f"{endless.name}: InProgress")
+    assert first.startswith(f"{endless.name}: InProgress"), first + err
     assert process.returncode == code
     assert words.format(endless.name) in err
     assert endless.status == "InProgress"
