@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import masked
 from sm_tuning.aws import Aws
+from sm_tuning.jobs import Best
 
 if TYPE_CHECKING:
     from sm_tuning.deploy import Endpoint, TrainingJob
 
 
-@dataclass(frozen=True)
-class BestTrial:
-    """The best training job of a tuning job.
+@dataclass(frozen=True, repr=False)
+class BestTrial(Best):
+    """The best training job of a tuning job, and what can be made of it.
 
-    Attributes:
-        training_job_name: its name.
-        metric_name: the objective.
-        objective_value: the last value that it emitted, which the service ranks by.
-        hyperparameters: the tuned ones, typed by their ranges.
-        definition_name: the algorithm, when the tuning job has several.
+    It has ``training_job_name``, ``metric_name`` (the objective), ``objective_value``, ``hyperparameters`` (the tuned
+    ones, typed by their ranges) and ``definition_name``.
     """
 
-    training_job_name: str
-    metric_name: str
-    objective_value: float
-    hyperparameters: dict[str, Any]
-    definition_name: str | None = None
     _aws: Aws | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         shown = {**vars(self), "hyperparameters": masked(self.hyperparameters)}
-        return f"BestTrial({', '.join(f'{name}={shown[name]!r}' for name in type(self).__match_args__[:5])})"
+        return f"BestTrial({', '.join(f'{one.name}={shown[one.name]!r}' for one in fields(Best))})"
 
     def _connection(self) -> Aws:
         if self._aws is None:

@@ -136,7 +136,7 @@ class TuningJob(Analyses, Exports, Looks, Ships):
     def best(self) -> BestTrial | None:
         """The best training job by now; None as long as none has an objective."""
         best = jobs.best_of(self.describe())
-        return None if best is None else BestTrial(*best, _aws=self._aws)
+        return None if best is None else BestTrial(**vars(best), _aws=self._aws)
 
     def wait(
         self,

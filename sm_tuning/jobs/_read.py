@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -46,7 +47,8 @@ class Counts(NamedTuple):
         return self.ended + self.in_progress
 
 
-class Best(NamedTuple):
+@dataclass(frozen=True)
+class Best:
     """The best training job so far.
 
     Attributes:
