@@ -23,9 +23,15 @@ def from_sdk(tuner: Any, inputs: Any = None) -> Tuning:
         inputs: what would be given to ``tuner.tune``; channels of the trainer stay beside them.
 
     Raises:
-        SpecError: naming each thing that a spec cannot hold, such as a pipeline's variable.
+        SpecError: it is no such tuner; or naming each thing that a spec cannot hold, such as a pipeline's variable.
         MissingExtraError: the SDK is not installed.
     """
+    if not hasattr(tuner, "model_trainer"):
+        kind = type(tuner)
+        raise SpecError(
+            "from_sdk reads a HyperparameterTuner of the SageMaker SDK v3 (sagemaker.train.tuner), but got "
+            f"{kind.__module__}.{kind.__qualname__}"
+        )
     try:
         from sagemaker.core.utils.utils import snake_to_pascal  # noqa: PLC0415
     except ImportError as error:

@@ -241,3 +241,8 @@ def test_members_are_named_as_the_sdk_names_them() -> None:
         "kms_key_id": 3,
         "enable_managed_spot_training": 4,
     }
+
+
+def test_what_is_no_tuner_of_the_sdk_is_refused_by_its_type() -> None:
+    with pytest.raises(smt.SpecError, match=r"from_sdk reads a HyperparameterTuner .* but got builtins\.int"):
+        smt.from_sdk(3)
