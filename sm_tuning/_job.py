@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from sm_tuning import aws as wire
@@ -21,7 +20,7 @@ from sm_tuning._ships import Ships
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
 from sm_tuning.request import from_description
-from sm_tuning.spec import Tuning, load
+from sm_tuning.spec import Tuning, as_tuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -365,7 +364,7 @@ def launch(
         JobError: with ``wait``, the job ended badly.
         ServiceError: AWS refused or could not be reached.
     """
-    spec = tuning if isinstance(tuning, Tuning) else load(Path(tuning))
+    spec = as_tuning(tuning)
     connection = _connection(aws, options)
     job = TuningJob(jobs.launch(connection, spec, name=name, if_exists=if_exists), connection)
     if wait:

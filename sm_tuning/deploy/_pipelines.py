@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +11,14 @@ from typing import Any
 from sm_tuning import jobs
 from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning.aws import Aws, connect
-from sm_tuning.spec import Tuning
+from sm_tuning.spec import Tuning, as_tuning
 
 _log = logging.getLogger(__name__)
 
 
 def tuning_step(
     name: str,
-    tuning: Tuning,
+    tuning: Tuning | str | os.PathLike[str],
     *,
     aws: Aws | None = None,
     depends_on: Sequence[Any] = (),
@@ -34,7 +35,7 @@ def tuning_step(
 
     Args:
         name: of the step.
-        tuning: what to tune.
+        tuning: what to tune, or the path of a spec file.
         aws: where to look for role and bucket and to upload; else a connection is made.
         depends_on: steps, or their names, that come before.
         cache_config: the SDK's ``CacheConfig``.
@@ -48,7 +49,7 @@ def tuning_step(
         ServiceError: AWS refused.
     """
     connection = aws if aws is not None else connect()
-    planned = jobs.plan(connection, tuning)
+    planned = jobs.plan(connection, as_tuning(tuning))
     request = step_arguments(planned.request("tuning-step", connection.region))
     made = _step_class()(name, request, display_name, description, cache_config, list(depends_on), list(retry_policies))
     jobs.send(connection, planned, _log.info)

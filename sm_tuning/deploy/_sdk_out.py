@@ -8,6 +8,7 @@ an error that names the field, or a warning when that is wanted.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from sm_tuning import jobs
 from sm_tuning._errors import MissingExtraError, SdkLossWarning, SpecError
 from sm_tuning.aws import Aws, UploadOptions, connect, ensure_bucket, find_bucket, find_role, is_role_arn, upload
 from sm_tuning.request import base_name, stage_training, write_definition
-from sm_tuning.spec import AnyEstimator, AnyInput, TrainingDefinition, Tuning
+from sm_tuning.spec import AnyEstimator, AnyInput, TrainingDefinition, Tuning, as_tuning
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +34,19 @@ _JOB_NAME = "sagemaker_job_name"
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def to_sdk_tuner(tuning: Tuning, *, aws: Aws | None = None, session: Any = None, on_loss: OnLoss = "error") -> Any:
+def to_sdk_tuner(
+    tuning: Tuning | str | os.PathLike[str],
+    *,
+    aws: Aws | None = None,
+    session: Any = None,
+    on_loss: OnLoss = "error",
+) -> Any:
     """Make a ``sagemaker.train.tuner.HyperparameterTuner`` that starts the same job; needs ``sdk``.
 
     Scripts and local data are uploaded. Channels stand on the trainer, so that ``tuner.tune(job_name=…)`` needs none.
 
     Args:
-        tuning: what to tune.
+        tuning: what to tune, or the path of a spec file.
         aws: where to look for role and bucket and to upload; else a connection is made.
         session: the SDK's session, when it shall not be one of ``aws``.
         on_loss: ``warn`` makes a tuner all the same when the SDK would drop a field.
@@ -50,13 +57,14 @@ def to_sdk_tuner(tuning: Tuning, *, aws: Aws | None = None, session: Any = None,
         ServiceError: AWS refused.
     """
     sdk = _sdk()
+    tuning = as_tuning(tuning)
     connection = aws if aws is not None else connect()
     planned = jobs.plan(connection, tuning)
     request = planned.request("to-sdk-tuner", connection.region)
-    report(list(tuner_losses(request, train_version())), on_loss)
-    jobs.send(connection, planned, _log.info)
     if "TrainingJobDefinition" not in request:
         raise SpecError("estimators: the SDK's tuner cannot hold several algorithms; choose one of them")
+    report(list(tuner_losses(request, train_version())), on_loss)
+    jobs.send(connection, planned, _log.info)
     definition, config = request["TrainingJobDefinition"], request["HyperParameterTuningJobConfig"]
     trainer = _trainer(sdk, definition, base=base_name(tuning), session=_session(sdk, connection, session))
     settings = sdk.shapes.HyperParameterTuningJobConfig(**snaked(config))

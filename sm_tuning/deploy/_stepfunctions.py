@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 from sm_tuning import jobs
@@ -19,7 +18,7 @@ from sm_tuning.deploy._register import _TOOLKIT_TYPES, _XGBOOST_TYPES, APPROVALS
 from sm_tuning.deploy._states import Gate, Integration, chosen, machine, tune_state
 from sm_tuning.jobs import OnProgress
 from sm_tuning.request import base_name, inference_image
-from sm_tuning.spec import Tuning, load
+from sm_tuning.spec import Tuning, as_tuning
 
 #: Most characters of the base of a job's name: the name has 32 [botocore model, HyperParameterTuningJobName].
 MAX_BASE = 32 - asl.DIGITS - 1
@@ -199,7 +198,7 @@ def definitions_of(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _prepared(tuning: Spec, name: str | None, aws: Aws) -> tuple[jobs.Plan, dict[str, Any], str]:
     """What the job needs, its request, named ``STAND_IN``, and the base of its real name."""
-    read = tuning if isinstance(tuning, Tuning) else load(Path(tuning))
+    read = as_tuning(tuning)
     base = base_of(read, name)
     planned = jobs.plan(aws, read)
     return planned, planned.request(asl.STAND_IN, aws.region), base

@@ -18,7 +18,7 @@ from sm_tuning.deploy._policy import Place, Statement, machine_statements, train
 from sm_tuning.deploy._states import chosen
 from sm_tuning.deploy._stepfunctions import MachineOptions, Spec, base_of, machine_of
 from sm_tuning.request import Staged, stage, to_request
-from sm_tuning.spec import Tuning, load
+from sm_tuning.spec import Tuning, as_tuning
 
 try:
     from aws_cdk import (
@@ -98,7 +98,7 @@ class TuningJob(Construct):
         # Kept, because jsii forgets a synthesizer that Python has let go of, and then finds the wrong one.
         self._synthesizer = stack.synthesizer
         region = _region(stack, props)
-        tuning = props.spec if isinstance(props.spec, Tuning) else load(Path(props.spec))
+        tuning = as_tuning(props.spec)
         base = base_of(tuning, props.name)
         request = self._request(tuning, region, props)
         sync = chosen(request, props.integration) == "sync"

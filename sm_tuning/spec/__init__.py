@@ -11,7 +11,7 @@ from sm_tuning.spec._estimators import (
     XGBoostEstimator,
     is_builtin_image,
 )
-from sm_tuning.spec._files import dump, load, read_overrides, schema, to_data
+from sm_tuning.spec._files import as_tuning, dump, load, read_overrides, schema, to_data
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
 from sm_tuning.spec._parameters import (
     CategoricalParameter,
@@ -47,6 +47,7 @@ __all__ = [
     "Tuning",
     "WarmStart",
     "XGBoostEstimator",
+    "as_tuning",
     "decode_json",
     "decode_plain",
     "dump",

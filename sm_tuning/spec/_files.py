@@ -43,6 +43,19 @@ def load(
     return Tuning.parse(_map_paths(data, lambda text: _absolute(text, path.parent)), where=str(path))
 
 
+def as_tuning(tuning: Tuning | str | os.PathLike[str]) -> Tuning:
+    """Return a spec as it is, and the one of a file by its path.
+
+    Raises:
+        SpecError: it is neither, or as ``load``.
+    """
+    if isinstance(tuning, Tuning):
+        return tuning
+    if isinstance(tuning, str | os.PathLike):
+        return load(tuning)
+    raise SpecError(f"a Tuning, or the path of a spec file, is needed here, but got {type(tuning).__name__}")
+
+
 def dump(tuning: Tuning, path: str | os.PathLike[str]) -> Path:
     """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import tunings
 
 from sm_tuning._errors import SpecError
-from sm_tuning.spec import Tuning, dump, load, schema, to_data
+from sm_tuning.spec import Tuning, as_tuning, dump, load, schema, to_data
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "estimators").glob("*.yaml"))
@@ -226,3 +226,12 @@ def test_a_tuning_writes_itself_to_a_file_that_reads_back(tmp_path: Path) -> Non
     tuning = load(Path(__file__).parents[2] / "estimators" / "pytorch-digits.yaml")
 
     assert load(tuning.dump(tmp_path / "again.json")) == tuning
+
+
+def test_a_spec_or_the_path_of_its_file_serves_where_a_tuning_is_wanted(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "estimators" / "xgboost-diabetes.yaml"
+    read = load(shipped)
+    assert as_tuning(shipped) == as_tuning(str(shipped)) == read
+    assert as_tuning(read) is read
+    with pytest.raises(SpecError, match="a Tuning, or the path of a spec file, is needed here, but got int"):
+        as_tuning(3)
