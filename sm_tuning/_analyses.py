@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sm_tuning._handle import Handle
 from sm_tuning.jobs import WarmStartKind
 from sm_tuning.spec import Tuning
 
@@ -15,13 +16,8 @@ if TYPE_CHECKING:
     from sm_tuning.results.analysis import Facts
 
 
-class Analyses(ABC):
+class Analyses(Handle):
     """The part of ``TuningJob`` that reads meaning out of its frames."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name of the job."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

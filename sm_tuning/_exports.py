@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from sm_tuning.aws import Aws
+from sm_tuning._handle import Handle
 
 if TYPE_CHECKING:
     import optuna
@@ -14,18 +13,8 @@ if TYPE_CHECKING:
     from sm_tuning.views.exports import Exported
 
 
-class Exports(ABC):
+class Exports(Handle):
     """The part of ``TuningJob`` that writes other tools' formats."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name of the job."""
-
-    @property
-    @abstractmethod
-    def aws(self) -> Aws:
-        """The connection."""
 
     def export(self, to: str, where: str | os.PathLike[str], *, overwrite: bool = False, **options: Any) -> Exported:
         """Write the job, running or ended, for another tool; needs the extra of the tool's name.

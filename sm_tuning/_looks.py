@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sm_tuning.aws import Aws
+from sm_tuning._handle import Handle
 
 if TYPE_CHECKING:
     from sm_tuning.views import Figure
 
 
-class Looks(ABC):
+class Looks(Handle):
     """The part of ``TuningJob`` that draws."""
 
     _last: dict[str, Any] | None
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name of the job."""
-
-    @property
-    @abstractmethod
-    def aws(self) -> Aws:
-        """The connection."""
 
     def plot(self, kind: str = "history", **options: Any) -> Figure:
         """Draw the job as a plotly figure; needs ``report``. ``views.save`` writes it as HTML, PNG or SVG.

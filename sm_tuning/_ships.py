@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from sm_tuning.aws import Aws
+from sm_tuning._handle import Handle
 
 if TYPE_CHECKING:
     from sm_tuning.deploy import Endpoint, ModelPackage
 
 
-class Ships(ABC):
+class Ships(Handle):
     """The part of ``TuningJob`` that brings its best model to where it is used."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name of the job."""
-
-    @property
-    @abstractmethod
-    def aws(self) -> Aws:
-        """The connection."""
 
     def register(self, group: str, approval: str = "PendingManualApproval", **options: Any) -> ModelPackage:
         """Register the best model in the Model Registry, with its lineage; once, however often it is called.
