@@ -60,7 +60,7 @@ def check(
             tuning = load(file)
         except SpecError as error:
             return unreadable(error, file)
-    known = prices_for(aws, prices)
+    known = prices_for(aws if max_cost is not None else None, prices)
     place = region or (aws.region if aws is not None else _REGION)
     given = tuning
     tuning = settled(tuning, Path(base_dir) if base_dir is not None else Path())

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from _training import Bench
+from _training import Bench, wait_for
 
 from sm_tuning.local.runner import RunnerSettings
 from sm_tuning.local.runner._isolation import Namespaces
@@ -98,6 +98,15 @@ def test_an_entrypoint_has_a_python_of_its_own_that_sees_the_installed_packages(
     doc = entrypoint(bench, "command -v python3; python3 -c 'import numpy, sys; print(sys.prefix)'")
     python, prefix = bench.messages(doc["TrainingJobName"])
     assert Path(python).parent.parent == Path(prefix) == bench.state / "jobs" / doc["TrainingJobName"] / "algo-1-env"
+
+
+@needs_mounts
+def test_nothing_of_an_entrypoints_environment_stays(tmp_path):
+    with closing(Bench(tmp_path, RunnerSettings(grace=0.5))) as bench:
+        for line in ("true", "false"):
+            doc = entrypoint(bench, line)
+            folder = bench.state / "jobs" / doc["TrainingJobName"]
+            wait_for(lambda folder=folder: not (folder / "algo-1-env").exists())
 
 
 @needs_mounts

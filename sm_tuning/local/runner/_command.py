@@ -90,7 +90,7 @@ def entrypoint_command(job: Mapping[str, Any], site: Site, env: Mapping[str, str
     the packages of the server's interpreter.
     """
     specification = job["AlgorithmSpecification"]
-    environment = Environment(site.folder.root.parent / f"{site.host.name}-env")
+    environment = Environment(site.folder.environment)
     environment.make()
     path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
     argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]

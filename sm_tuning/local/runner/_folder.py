@@ -60,6 +60,11 @@ class Folder:
         """The script and its neighbours; the working folder in script mode."""
         return self.root / "code"
 
+    @property
+    def environment(self) -> Path:
+        """The virtual environment of an entrypoint, beside the tree."""
+        return self.root.with_name(f"{self.root.name}-env")
+
     def make(self) -> None:
         """Make the tree anew, empty."""
         shutil.rmtree(self.root, ignore_errors=True)

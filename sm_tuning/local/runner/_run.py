@@ -189,4 +189,5 @@ class TrainingRun:
             return
         for host in self._hosts:
             folder = folder_of(self._folder, host)
+            shutil.rmtree(folder.environment, ignore_errors=True)
             shutil.rmtree(folder.data if status is TrainingStatus.FAILED else folder.root, ignore_errors=True)
