@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from service_requests import create, describe, limits, numeric, ranges, refusal, request
 
@@ -59,6 +59,7 @@ def test_text_becomes_its_choices(hint, values):
 
 
 @given(st.one_of(st.integers(-(10**6), 10**6).map(str), st.floats(-1e6, 1e6).map(repr), st.text(max_size=20)))
+@example("5e-324")
 def test_every_hint_becomes_a_range_that_can_be_searched_and_holds_the_hint(hint):
     kind, found = range_of("x", hint)
     [dimension] = space_of({kind: [found]}).dimensions

@@ -115,6 +115,15 @@ def test_stop_is_sigterm_then_after_the_grace_sigkill(files):
     assert lines_of(files) == ["ready", "not yet"]
 
 
+def test_a_stop_that_comes_before_the_process_is_started_ends_it_in_good_order(files):
+    with container(files, "import time; time.sleep(300)") as one:
+        one.stop()
+        while one.wait(5):
+            pass
+    ended = files.read_exit("train")
+    assert (ended.stopped, ended.signal) == (True, signal.SIGTERM)
+
+
 def test_children_that_outlive_the_main_process_are_killed(files):
     source = "import subprocess, sys; p = subprocess.Popen(['sleep', '300']); print(p.pid)"
     ended = run(files, source)

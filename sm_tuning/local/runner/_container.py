@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import resource
+import select
 import selectors
 import signal
 import subprocess
@@ -320,10 +321,10 @@ def _lock(path: str) -> bool:
 
 
 def _server_is_there() -> bool:
-    """Whether stdin has neither ended nor anything to say."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
-        return not selector.select(0)
+    """Whether stdin has not ended; what it may have to say already, such as ``stop``, stays in the pipe."""
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), select.POLLIN)
+    return not any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 def _read_order() -> Order | None:

@@ -89,7 +89,7 @@ def _decimal(hint: str) -> float | None:
 
 def _decimal_range(number: float) -> dict[str, str]:
     if 0 < number <= 1:
-        low, high, scaling = number / 10, min(10 * number, 1.0), "Logarithmic"
+        low, high, scaling = number / 10 or number, min(10 * number, 1.0), "Logarithmic"  # a tenth may round to 0
     else:
         (low, high), scaling = sorted((number / 2, 2 * number or 1.0)), "Auto"
     return {"MinValue": repr(low), "MaxValue": repr(high), "ScalingType": scaling}
