@@ -1,127 +1,104 @@
-"""Looking at tuning jobs: plots, and a report in one file.
+"""Plots of tuning jobs, a report in one HTML file, and a live display.
 
-Each plot is two functions: ``…_info`` computes what is to be seen from frames, and ``draw_…`` makes a plotly figure of
-it. The functions with plain names do both. Plotly is imported when something is drawn.
+``plot``, ``compare``, ``report`` and ``watch`` read from SageMaker. The functions named after a plot draw frames that
+were read before, and make no API call.
+
+Every name is imported on first use: pandas and plotly take seconds to load.
 """
 
-from sm_tuning.views._about import About, Range, about
-from sm_tuning.views._compare import compare
-from sm_tuning.views._curves import (
-    CurvesInfo,
-    TrainValidationInfo,
-    curves_info,
-    draw_curves,
-    draw_train_validation,
-    train_validation_info,
-)
-from sm_tuning.views._history import EdfInfo, HistoryInfo, draw_edf, draw_history, edf_info, history_info
-from sm_tuning.views._importance import (
-    CorrelationInfo,
-    ImportanceInfo,
-    correlation_info,
-    draw_correlation,
-    draw_importance,
-    importance_info,
-)
-from sm_tuning.views._kinds import (
-    KINDS,
-    contour,
-    correlation,
-    cost,
-    curves,
-    edf,
-    history,
-    importance,
-    parallel_coordinates,
-    plot,
-    slices,
-    timeline,
-    train_validation,
-    utilization,
-)
-from sm_tuning.views._machines import (
-    CostInfo,
-    UtilizationInfo,
-    cost_info,
-    draw_cost,
-    draw_utilization,
-    utilization_info,
-)
-from sm_tuning.views._parallel import ParallelInfo, draw_parallel, parallel_info
-from sm_tuning.views._report import report
-from sm_tuning.views._save import save
-from sm_tuning.views._slice import ContourInfo, SliceInfo, contour_info, draw_contour, draw_slice, slice_info
-from sm_tuning.views._theme import Figure, Theme, themed
-from sm_tuning.views._timeline import TimelineInfo, draw_timeline, timeline_info
-from sm_tuning.views._watch import WatchInfo, WatchTrial, draw_watch, sparkline, watch_html, watch_info, watch_text
-from sm_tuning.views._watching import watch
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sm_tuning.views._about import About, Range, about
+    from sm_tuning.views._compare import compare
+    from sm_tuning.views._history import HistoryInfo, history_info
+    from sm_tuning.views._kinds import (
+        KINDS,
+        contour,
+        correlation,
+        cost,
+        curves,
+        edf,
+        history,
+        importance,
+        parallel_coordinates,
+        plot,
+        slices,
+        timeline,
+        train_validation,
+        utilization,
+    )
+    from sm_tuning.views._report import report
+    from sm_tuning.views._save import save
+    from sm_tuning.views._theme import Figure, Theme
+    from sm_tuning.views._watching import watch
 
 __all__ = [
     "KINDS",
     "About",
-    "ContourInfo",
-    "CorrelationInfo",
-    "CostInfo",
-    "CurvesInfo",
-    "EdfInfo",
     "Figure",
     "HistoryInfo",
-    "ImportanceInfo",
-    "ParallelInfo",
     "Range",
-    "SliceInfo",
     "Theme",
-    "TimelineInfo",
-    "TrainValidationInfo",
-    "UtilizationInfo",
-    "WatchInfo",
-    "WatchTrial",
     "about",
     "compare",
     "contour",
-    "contour_info",
     "correlation",
-    "correlation_info",
     "cost",
-    "cost_info",
     "curves",
-    "curves_info",
-    "draw_contour",
-    "draw_correlation",
-    "draw_cost",
-    "draw_curves",
-    "draw_edf",
-    "draw_history",
-    "draw_importance",
-    "draw_parallel",
-    "draw_slice",
-    "draw_timeline",
-    "draw_train_validation",
-    "draw_utilization",
-    "draw_watch",
     "edf",
-    "edf_info",
     "history",
     "history_info",
     "importance",
-    "importance_info",
     "parallel_coordinates",
-    "parallel_info",
     "plot",
     "report",
     "save",
-    "slice_info",
     "slices",
-    "sparkline",
-    "themed",
     "timeline",
-    "timeline_info",
     "train_validation",
-    "train_validation_info",
     "utilization",
-    "utilization_info",
     "watch",
-    "watch_html",
-    "watch_info",
-    "watch_text",
 ]
+
+#: Every public name, by the module that defines it.
+_MODULES = {
+    "_about": ("About", "Range", "about"),
+    "_compare": ("compare",),
+    "_history": ("HistoryInfo", "history_info"),
+    "_kinds": (
+        "KINDS",
+        "contour",
+        "correlation",
+        "cost",
+        "curves",
+        "edf",
+        "history",
+        "importance",
+        "parallel_coordinates",
+        "plot",
+        "slices",
+        "timeline",
+        "train_validation",
+        "utilization",
+    ),
+    "_report": ("report",),
+    "_save": ("save",),
+    "_theme": ("Figure", "Theme"),
+    "_watching": ("watch",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -120,17 +120,18 @@ def cost(
     return themed(draw_cost(cost_info(trials, prices, known)), theme)
 
 
-#: Plots that need the trials alone, by name.
+#: Plots of the frame of trials, by name.
 _OF_TRIALS: Mapping[str, Callable[..., Figure]] = {
     "contour": contour,
     "correlation": correlation,
     "edf": edf,
     "history": history,
+    "importance": importance,
     "parallel": parallel_coordinates,
     "slice": slices,
     "timeline": timeline,
 }
-#: Plots that need a second frame, by name, and where it comes from.
+#: Plots that need a second frame, by name, and the function that reads it.
 _OF_TWO: Mapping[str, tuple[Callable[..., Figure], Callable[[Aws, Sequence[str]], pd.DataFrame]]] = {
     "cost": (cost, results.cost),
     "curves": (curves, results.curves),
@@ -138,46 +139,75 @@ _OF_TWO: Mapping[str, tuple[Callable[..., Figure], Callable[[Aws, Sequence[str]]
     "utilization": (utilization, results.utilization),
 }
 
-KINDS = tuple(sorted([*_OF_TRIALS, *_OF_TWO, "importance"]))
+#: Keyword arguments that ``plot`` reads from the service.
+_SUPPLIED = frozenset({"chain", "frame"})
+
+KINDS = tuple(sorted([*_OF_TRIALS, *_OF_TWO]))
 
 
-def plot(aws: Aws, names: Sequence[str], kind: str, **options: Any) -> Figure:
-    """Draw tuning jobs, reading no more than the plot needs.
+def plot(  # noqa: PLR0913  (keyword-only options, the same as of the handle's method)
+    aws: Aws,
+    names: Sequence[str],
+    kind: str,
+    *,
+    theme: Theme = "light",
+    hyperparameters: Sequence[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    metric: str | None = None,
+    by: By | None = None,
+) -> Figure:
+    """Draw one or several tuning jobs; only the data that the plot needs is read.
 
     Args:
         aws: the connection.
-        names: one tuning job or several.
+        names: the tuning jobs.
         kind: one of ``KINDS``.
-        **options: those of the function of that plot, such as ``theme="dark"``, ``metric=`` or ``hyperparameters=``.
+        theme: light or dark.
+        hyperparameters: slice: only these hyperparameters.
+        x: contour: the hyperparameter of the horizontal axis.
+        y: contour: the hyperparameter of the vertical axis.
+        metric: curves, train_validation: the metric; the objective by default.
+        by: curves: the horizontal axis, step or time.
 
     Raises:
-        SpecError: there is no such kind, or no such option of it, or nothing that an option names.
-        JobNotFoundError: there is no such tuning job.
+        SpecError: the kind is unknown, or an option is invalid or belongs to another kind of plot.
+        JobNotFoundError: a tuning job does not exist.
         MissingExtraError: plotly is not installed.
     """
     if kind not in KINDS:
         raise SpecError(f"there is no plot {kind!r}; there are: {', '.join(KINDS)}")
+    values = {"hyperparameters": hyperparameters, "x": x, "y": y, "metric": metric, "by": by}
+    options: dict[str, Any] = {"theme": theme, **{name: value for name, value in values.items() if value is not None}}
+    function = _OF_TWO[kind][0] if kind in _OF_TWO else _OF_TRIALS[kind]
+    _check_options(kind, function, options)
     descriptions = {name: jobs.describe(aws, name) for name in names}
     known = about(*descriptions.values())
-    draw: Any
     if kind == "importance":
         trials = results.trials(aws, names)
-        draw = partial(importance, results.shown(trials), known, frame=_importance(trials, descriptions))
-    elif kind in _OF_TWO:
-        function, read = _OF_TWO[kind]
-        draw = partial(function, results.shown(results.trials(aws, names)), read(aws, names), known)
-    else:
-        trials = results.trials(aws, names, include_parents=kind == "history")
-        if kind == "history" and len(set(trials["TuningJobName"]) - set(names)):
-            descriptions |= {name: jobs.describe(aws, name) for name in set(trials["TuningJobName"]) - set(names)}
-        chain: dict[str, Any] = {"chain": chain_of(descriptions)} if kind == "history" else {}
-        draw = partial(_OF_TRIALS[kind], results.shown(trials), known, **chain)
-    try:
-        return draw(**options)
-    except TypeError as error:
-        if "unexpected keyword argument" in str(error):
-            raise SpecError(f"plot {kind!r}: {error}") from error
-        raise
+        return function(results.shown(trials), known, frame=_importance(trials, descriptions), **options)
+    if kind in _OF_TWO:
+        read = _OF_TWO[kind][1]
+        return function(results.shown(results.trials(aws, names)), read(aws, names), known, **options)
+    trials = results.trials(aws, names, include_parents=kind == "history")
+    if kind == "history":
+        parents = set(trials["TuningJobName"]) - set(names)
+        descriptions |= {name: jobs.describe(aws, name) for name in parents}
+        options["chain"] = chain_of(descriptions)
+    return function(results.shown(trials), known, **options)
+
+
+def _check_options(kind: str, function: Callable[..., Figure], options: Mapping[str, Any]) -> None:
+    """Refuse an option that another kind of plot has.
+
+    Raises:
+        SpecError: the plot does not take one of the options.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    allowed = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in _SUPPLIED]
+    wrong = [name for name in options if name not in allowed]
+    if wrong:
+        raise SpecError(f"plot {kind!r} takes {', '.join(allowed)}, and not {', '.join(wrong)}")
 
 
 def _importance(trials: pd.DataFrame, descriptions: dict[str, dict[str, Any]]) -> pd.DataFrame | None:

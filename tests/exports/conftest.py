@@ -12,7 +12,8 @@ from exports_script import SCRIPT, SECRET
 import sm_tuning as smt
 from sm_tuning.local import ServerInfo, start, stop
 from sm_tuning.results import CACHE_VARIABLE
-from sm_tuning.views.exports import JobInfo, read_info
+from sm_tuning.views.exports._info import JobInfo
+from sm_tuning.views.exports._read import read_info
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sm_tuning.results import CURVES, TRIALS
-from sm_tuning.views.exports import JobInfo, job_info
+from sm_tuning.views.exports._info import JobInfo, job_info
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/made"

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from sm_tuning._errors import SpecError
 from sm_tuning.results import ResultsWarning
-from sm_tuning.views.exports import OBJECTIVE, JobInfo, job_info
+from sm_tuning.views.exports._info import JobInfo, job_info
 from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
 from sm_tuning.views.exports._optuna import Optuna
 from sm_tuning.views.exports._places import new_file, new_folder
+from sm_tuning.views.exports._target import OBJECTIVE
 from sm_tuning.views.exports._tensorboard import TensorBoard
 from sm_tuning.views.exports._wandb import Wandb
 

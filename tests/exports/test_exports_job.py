@@ -21,7 +21,9 @@ from exports_wandb import Uploads, synced
 
 import sm_tuning as smt
 from sm_tuning.cli import main
-from sm_tuning.views.exports import OBJECTIVE, Exported, JobInfo, export
+from sm_tuning.views.exports import Exported, export
+from sm_tuning.views.exports._info import JobInfo
+from sm_tuning.views.exports._target import OBJECTIVE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),

@@ -16,6 +16,8 @@ from views_frames import cost, curves, describe, empty, many, mixed, summary, tr
 from sm_tuning import results, views
 from sm_tuning._errors import SpecError
 from sm_tuning.views import about
+from sm_tuning.views._curves import curves_info, train_validation_info
+from sm_tuning.views._machines import utilization_info
 from sm_tuning.views._theme import STATE_COLOURS, template
 
 KNOWN = about(describe())
@@ -173,6 +175,6 @@ def test_the_kinds_of_plots_are_those_of_the_functions() -> None:
 def test_empty_second_frames_are_said() -> None:
     table = trials(mixed())
 
-    assert "No utilization" in views.utilization_info(table, empty(results.UTILIZATION)).note
-    assert "No trial has emitted" in views.curves_info(table, empty(results.CURVES), KNOWN).note
-    assert "both on training and on held-out" in views.train_validation_info(table, empty(results.CURVES), KNOWN).note
+    assert "No utilization" in utilization_info(table, empty(results.UTILIZATION)).note
+    assert "No trial has emitted" in curves_info(table, empty(results.CURVES), KNOWN).note
+    assert "both on training and on held-out" in train_validation_info(table, empty(results.CURVES), KNOWN).note

@@ -17,9 +17,13 @@ from sm_tuning import results, views
 from sm_tuning._errors import SpecError
 from sm_tuning.views import about
 from sm_tuning.views._axis import axis_of, ticks_of
-from sm_tuning.views._curves import train_pairs
-from sm_tuning.views._history import best_so_far
-from sm_tuning.views._slice import weighted_surface
+from sm_tuning.views._curves import curves_info, train_pairs, train_validation_info
+from sm_tuning.views._history import best_so_far, edf_info
+from sm_tuning.views._importance import correlation_info, importance_info
+from sm_tuning.views._machines import cost_info, utilization_info
+from sm_tuning.views._parallel import parallel_info
+from sm_tuning.views._slice import contour_info, slice_info, weighted_surface
+from sm_tuning.views._timeline import timeline_info
 
 KNOWN = about(describe())
 
@@ -27,8 +31,8 @@ KNOWN = about(describe())
 def test_a_range_decides_the_axis_and_without_one_the_spread_does() -> None:
     table = trials(mixed())
 
-    kinds = {axis.name: axis.kind for axis in views.parallel_info(table, KNOWN).axes}
-    bare = {axis.name: axis.kind for axis in views.parallel_info(table).axes}
+    kinds = {axis.name: axis.kind for axis in parallel_info(table, KNOWN).axes}
+    bare = {axis.name: axis.kind for axis in parallel_info(table).axes}
 
     assert kinds == {
         "lr": "log",
@@ -138,8 +142,8 @@ def test_a_chain_of_warm_starts_is_one_history_with_one_best_so_far() -> None:
 def test_a_distribution_begins_with_the_best_and_ends_with_all() -> None:
     table = trials([summary(number, value=float(number)) for number in (1, 2, 4, 3)])
 
-    down = views.edf_info(table, KNOWN).series[0]
-    up = views.edf_info(table, KNOWN._replace(maximize=True)).series[0]
+    down = edf_info(table, KNOWN).series[0]
+    up = edf_info(table, KNOWN._replace(maximize=True)).series[0]
 
     assert down.values.tolist() == [1, 2, 3, 4]
     assert up.values.tolist() == [4, 3, 2, 1]
@@ -147,7 +151,7 @@ def test_a_distribution_begins_with_the_best_and_ends_with_all() -> None:
 
 
 def test_parallel_lines_go_from_the_worst_to_the_best_so_that_the_best_is_on_top() -> None:
-    info = views.parallel_info(trials(mixed()), KNOWN)
+    info = parallel_info(trials(mixed()), KNOWN)
 
     values = info.rows.values[list(info.shown)]
     assert (np.diff(values) <= 0).all()
@@ -162,8 +166,8 @@ def test_parallel_lines_go_from_the_worst_to_the_best_so_that_the_best_is_on_top
 def test_trials_without_a_hyperparameter_have_a_place_of_their_own() -> None:
     table = trials([summary(2, tuned={"lr": "0.01"}), summary(1)])
 
-    info = views.slice_info(table, KNOWN, hyperparameters=["depth"])
-    parallel = views.parallel_info(table, KNOWN)
+    info = slice_info(table, KNOWN, hyperparameters=["depth"])
+    parallel = parallel_info(table, KNOWN)
 
     assert info.places[0, 0] == info.axes[0].missing.place < info.axes[0].low
     assert (parallel.heights[:, 2] < 0).sum() == 1
@@ -171,9 +175,9 @@ def test_trials_without_a_hyperparameter_have_a_place_of_their_own() -> None:
 
 def test_an_unknown_hyperparameter_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SpecError, match="no hyperparameter 'leaves'; tuned are: "):
-        views.slice_info(trials(mixed()), hyperparameters=["leaves"])
+        slice_info(trials(mixed()), hyperparameters=["leaves"])
     with pytest.raises(SpecError, match="both are 'lr'"):
-        views.contour_info(trials(mixed()), x="lr", y="lr")
+        contour_info(trials(mixed()), x="lr", y="lr")
 
 
 def test_a_surface_goes_through_its_points_and_stays_within_their_values() -> None:
@@ -194,7 +198,7 @@ def test_a_contour_takes_the_pair_that_matters_most() -> None:
         for number in range(1, 10)
     ]
 
-    info = views.contour_info(trials(summaries), KNOWN)
+    info = contour_info(trials(summaries), KNOWN)
 
     assert info.axes[0].name == "depth"
     assert not info.note
@@ -204,8 +208,8 @@ def test_a_contour_takes_the_pair_that_matters_most() -> None:
 def test_importance_without_its_frame_is_the_size_of_the_correlation_with_its_sign() -> None:
     summaries = [summary(n, tuned={"depth": str(n), "lr": "0.01"}, value=-float(n)) for n in range(1, 7)]
 
-    down = views.importance_info(trials(summaries), KNOWN)
-    up = views.importance_info(trials(summaries), KNOWN._replace(maximize=True))
+    down = importance_info(trials(summaries), KNOWN)
+    up = importance_info(trials(summaries), KNOWN._replace(maximize=True))
 
     assert down.names == ("depth",)  # a constant says nothing
     assert down.importances.tolist() == [1.0]
@@ -225,7 +229,7 @@ def test_importance_by_its_frame_has_its_bounds() -> None:
         }
     )
 
-    info = views.importance_info(trials(mixed()), KNOWN, importance=told)
+    info = importance_info(trials(mixed()), KNOWN, importance=told)
 
     assert info.names == ("depth", "lr")
     assert info.lows.tolist() == [0.6, 0.1]
@@ -238,7 +242,7 @@ def test_correlations_are_spearmans_and_categories_have_a_column_a_value() -> No
         for n in range(1, 7)
     ]
 
-    info = views.correlation_info(trials(summaries), KNOWN)
+    info = correlation_info(trials(summaries), KNOWN)
 
     table = pd.DataFrame(info.matrix, index=info.names, columns=info.names)
     assert table.at["validation:loss", "depth"] == pytest.approx(1)
@@ -251,8 +255,8 @@ def test_curves_by_step_and_by_time_hold_every_value() -> None:
     table = trials(mixed())
     values = curves(table)
 
-    by_step = views.curves_info(table, values, KNOWN)
-    by_time = views.curves_info(table, values, KNOWN, by="time")
+    by_step = curves_info(table, values, KNOWN)
+    by_time = curves_info(table, values, KNOWN, by="time")
 
     assert by_step.metric == "validation:loss"
     assert sum(len(one.x) for one in by_step.curves) == 14 * 5
@@ -267,7 +271,7 @@ def test_values_that_are_no_numbers_are_counted_and_not_drawn() -> None:
     values = curves(table)
     values.loc[[0, 1], "Value"] = [math.nan, math.inf]
 
-    info = views.curves_info(table, values, KNOWN)
+    info = curves_info(table, values, KNOWN)
 
     assert "2 values nan or infinite" in info.subtitle
     assert all(np.isfinite(one.y).all() for one in info.curves)
@@ -277,7 +281,7 @@ def test_many_points_are_thinned_but_keep_the_last_of_each_curve() -> None:
     table = trials([summary(number) for number in range(1, 11)])
     values = curves(table, steps=3000, metrics=["validation:loss"])
 
-    info = views.curves_info(table, values, KNOWN)
+    info = curves_info(table, values, KNOWN)
 
     assert sum(len(one.x) for one in info.curves) < 13_000
     assert {one.x[-1] for one in info.curves} == {2999}
@@ -287,9 +291,9 @@ def test_many_points_are_thinned_but_keep_the_last_of_each_curve() -> None:
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
     table = trials(mixed())
     with pytest.raises(SpecError, match="'accuracy'; there are some of: validation:loss, train:loss"):
-        views.curves_info(table, curves(table), metric="accuracy")
+        curves_info(table, curves(table), metric="accuracy")
     with pytest.raises(SpecError, match="not by 'epoch'"):
-        views.curves_info(table, curves(table), by="epoch")  # type: ignore[arg-type]
+        curves_info(table, curves(table), by="epoch")  # type: ignore[arg-type]
 
 
 def test_training_and_held_out_metrics_are_paired_by_their_names() -> None:
@@ -305,7 +309,7 @@ def test_training_and_held_out_metrics_are_paired_by_their_names() -> None:
 def test_train_against_validation_takes_each_trials_last_values() -> None:
     table = trials([summary(1), summary(2)])
 
-    info = views.train_validation_info(table, curves(table), KNOWN)
+    info = train_validation_info(table, curves(table), KNOWN)
 
     assert info.metrics == ("train:loss", "validation:loss")
     assert info.validation.tolist() == pytest.approx([0.4, 0.401])
@@ -313,7 +317,7 @@ def test_train_against_validation_takes_each_trials_last_values() -> None:
 
 
 def test_a_timeline_puts_trials_that_overlap_in_slots_of_their_own() -> None:
-    info = views.timeline_info(trials(mixed()), KNOWN)
+    info = timeline_info(trials(mixed()), KNOWN)
 
     assert info.slots == ("1", "2")
     spans = sorted((info.slot[row], info.start[row], info.start[row] + info.seconds[row]) for row in range(14))
@@ -328,7 +332,7 @@ def test_a_timeline_puts_trials_that_overlap_in_slots_of_their_own() -> None:
 def test_a_trial_that_has_not_started_is_in_no_slot() -> None:
     pending = summary(2, TrainingJobStatus="InProgress", TrainingStartTime=None, TrainingEndTime=None, value=None)
 
-    info = views.timeline_info(trials([summary(1), pending]), KNOWN)
+    info = timeline_info(trials([summary(1), pending]), KNOWN)
 
     assert sorted(info.slot) == [-1, 0]
 
@@ -336,7 +340,7 @@ def test_a_trial_that_has_not_started_is_in_no_slot() -> None:
 def test_utilization_counts_from_each_trials_start() -> None:
     table = trials([summary(1), summary(3)])
 
-    info = views.utilization_info(table, utilization(table))
+    info = utilization_info(table, utilization(table))
 
     assert [one.metric for one in info.usages] == ["CPUUtilization", "MemoryUtilization"]
     assert [line[1].tolist() for line in info.usages[0].lines] == [[0, 60], [0, 60]]
@@ -352,12 +356,12 @@ def test_the_front_of_cost_holds_what_no_cheaper_trial_beat() -> None:
         ]
     )
 
-    info = views.cost_info(table, cost(table), KNOWN)
+    info = cost_info(table, cost(table), KNOWN)
 
     assert [info.rows.labels[row] for row in info.front] == ["#1", "#3", "#5"]
     assert info.unit == "USD"
     assert "1.5 USD for 5 trials" in info.subtitle
-    assert views.cost_info(table, empty(results.COST), KNOWN).unit == "seconds of training"
+    assert cost_info(table, empty(results.COST), KNOWN).unit == "seconds of training"
 
 
 def test_a_bare_frame_tells_its_direction_by_its_best_trial() -> None:

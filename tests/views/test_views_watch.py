@@ -25,7 +25,7 @@ import sm_tuning as smt
 from sm_tuning import jobs, views
 from sm_tuning.aws import Aws
 from sm_tuning.results import Clock, LiveTrial, LiveTrials, Seen
-from sm_tuning.views import WatchInfo
+from sm_tuning.views._watch import WatchInfo, draw_watch, sparkline, watch_html, watch_info, watch_text
 from sm_tuning.views._watching import Picture, in_notebook
 
 SCRIPT = textwrap.dedent(
@@ -59,12 +59,12 @@ def live(number: int, begin: float, end: float | None = None, *values: float, **
 
 
 def info(*trials: LiveTrial, seconds: float = 100, notes: tuple[str, ...] = (), **changes: Any) -> WatchInfo:
-    return views.watch_info(description(**changes), Seen(trials, notes), START + timedelta(seconds=seconds))
+    return watch_info(description(**changes), Seen(trials, notes), START + timedelta(seconds=seconds))
 
 
 def drawn(found: WatchInfo, **options: Any) -> str:
     console = Console(file=io.StringIO(), width=160, legacy_windows=False)
-    console.print(views.draw_watch(found, **options))
+    console.print(draw_watch(found, **options))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -142,12 +142,12 @@ def test_many_running_trials_are_counted() -> None:
 def test_a_notebooks_cell_shows_text_of_the_job_as_text() -> None:
     counters = {"Completed": 1}
     found = info(live(1, 0, None, 1.0, name=HOSTILE), FailureReason=HOSTILE, TrainingJobStatusCounters=counters)
-    page = views.watch_html(found)
+    page = watch_html(found)
 
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "<progress value='0.1667' max='1'>" in page
-    assert HOSTILE in views.watch_text(found)
+    assert HOSTILE in watch_text(found)
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,12 @@ def test_a_notebooks_cell_shows_text_of_the_job_as_text() -> None:
     ],
 )
 def test_a_sparkline_goes_from_the_lowest_to_the_highest(values: list[float], line: str) -> None:
-    assert views.sparkline(values) == line
+    assert sparkline(values) == line
 
 
 @given(values=st.lists(st.floats(), max_size=300), width=st.integers(1, 40), ascii_only=st.booleans())
 def test_a_sparkline_fits_and_ends_with_the_last_value(values: list[float], width: int, ascii_only: bool) -> None:
-    line = views.sparkline(values, width=width, ascii_only=ascii_only)
+    line = sparkline(values, width=width, ascii_only=ascii_only)
 
     assert len(line) == min(len(values), width)
     assert not ascii_only or line.isascii()

@@ -28,39 +28,53 @@ _TARGETS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 TARGETS = tuple(_TARGETS)
 
 
-def export(
+def export(  # noqa: PLR0913  (keyword-only options, the same as of the handle's method)
     aws: Aws,
     names: Sequence[str],
     to: str,
-    where: str | os.PathLike[str] | Any,
+    where: str | os.PathLike[str],
     *,
     overwrite: bool = False,
     reading: Reading | None = None,
-    **options: Any,
+    experiment: str | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    study_name: str | None = None,
+    metric: str | None = None,
 ) -> tuple[Exported, ...]:
-    """Write tuning jobs, running or ended, in the format of another tool.
+    """Write running or finished tuning jobs in the format of another tool.
 
-    Values whose names look like a secret's are masked. A job is written wholly or not at all.
+    Values whose names look like secrets are masked. A job is written completely or not at all.
 
     Args:
         aws: the connection.
         names: the tuning jobs.
         to: tensorboard, mlflow, wandb or optuna.
-        where: a folder; for mlflow also a tracking URI, for optuna also a file or a storage's URL.
-        overwrite: replaces jobs that are there already.
+        where: a folder; for mlflow also a tracking URI, for optuna also a file or a storage URL.
+        overwrite: replace jobs that were exported before.
         reading: how to read the jobs.
-        **options: for mlflow ``experiment``; for wandb ``project`` and ``entity``; for optuna ``study_name`` and
-            ``metric``.
+        experiment: mlflow: the experiment.
+        project: wandb: the project to sync to.
+        entity: wandb: the team or user to sync to.
+        study_name: optuna: the name of the study, for a single job; the job's name by default.
+        metric: optuna: the metric of the intermediate values; the objective by default.
 
     Raises:
-        SpecError: there is no such target or option, or it cannot be written there.
+        SpecError: the target is unknown, an option belongs to another target, or the target cannot be written.
         MissingExtraError: the tool is not installed.
-        JobNotFoundError: there is no such tuning job.
+        JobNotFoundError: a tuning job does not exist.
     """
+    options = {
+        "experiment": experiment,
+        "project": project,
+        "entity": entity,
+        "study_name": study_name,
+        "metric": metric,
+    }
     target = _target(to, where, overwrite=overwrite, options=options)
     descriptions = [jobs.describe(aws, name) for name in dict.fromkeys(names)]
-    if len(descriptions) > 1 and options.get("study_name"):
-        raise SpecError("study_name is for one job: leave it out, and each study gets its job's name")
+    if len(descriptions) > 1 and study_name:
+        raise SpecError("study_name names a single study: omit it to name each study after its job")
     for description in descriptions:
         target.refuse(description)
     return tuple(target.write(read_info(aws, description, reading)) for description in descriptions)
@@ -73,23 +87,26 @@ def to_optuna(
     *,
     overwrite: bool = False,
     reading: Reading | None = None,
-    **options: Any,
+    study_name: str | None = None,
+    metric: str | None = None,
 ) -> optuna.Study:
-    """Return a tuning job as Optuna's study.
+    """Return a tuning job as an Optuna study.
 
     Args:
         aws: the connection.
         name: the tuning job.
-        storage: where the study is kept: a URL, a file, a folder, or Optuna's object; in memory when left out.
-        overwrite: replaces a study of that name in the storage.
+        storage: where to store the study: a URL, a file, a folder, or an Optuna storage; in memory by default.
+        overwrite: replace a study of the same name in the storage.
         reading: how to read the job.
-        **options: ``study_name`` and ``metric``, whose curve becomes the intermediate values.
+        study_name: the name of the study; the job's name by default.
+        metric: the metric of the intermediate values; the objective by default.
 
     Raises:
-        SpecError: there is a study of that name, no such option or metric, or the storage cannot be used.
+        SpecError: the storage has a study of that name or cannot be used, or no trial has the metric.
         MissingExtraError: optuna is not installed.
-        JobNotFoundError: there is no such tuning job.
+        JobNotFoundError: the tuning job does not exist.
     """
+    options = {"study_name": study_name, "metric": metric}
     target = _target("optuna", storage, overwrite=overwrite, options=options)
     description = jobs.describe(aws, name)
     target.refuse(description)
@@ -97,16 +114,21 @@ def to_optuna(
     return study
 
 
-def _target(to: str, where: Any, *, overwrite: bool, options: Mapping[str, Any]) -> Any:
-    """The target, with options that it knows."""
+def _target(to: str, where: Any, *, overwrite: bool, options: Mapping[str, str | None]) -> Any:
+    """Return the target, made with the options that are set.
+
+    Raises:
+        SpecError: the target is unknown, or does not take one of the options.
+    """
     if to not in _TARGETS:
         raise SpecError(f"no export to {to!r}; there are: {', '.join(_TARGETS)}")
     module, name, known = _TARGETS[to]
-    wrong = [option for option in options if option not in known]
+    given = {option: value for option, value in options.items() if value is not None}
+    wrong = [option for option in given if option not in known]
     if wrong:
         takes = ", ".join(("overwrite", *known))
         raise SpecError(f"an export to {to} takes {takes}, and not {', '.join(wrong)}")
     made: Target = getattr(importlib.import_module(f"sm_tuning.views.exports.{module}"), name)(
-        where, overwrite=overwrite, **options
+        where, overwrite=overwrite, **given
     )
     return made
