@@ -82,3 +82,36 @@ class ObjectiveStatus(_Status):
     def is_success(self) -> bool:
         """Whether there is an objective value."""
         return self is ObjectiveStatus.SUCCEEDED
+
+
+class SecondaryStatus(_Status):
+    """``SecondaryStatus`` of a training job: the values that the local SageMaker gives."""
+
+    STARTING = "Starting"
+    PENDING = "Pending"
+    DOWNLOADING = "Downloading"
+    TRAINING = "Training"
+    INTERRUPTED = "Interrupted"
+    UPLOADING = "Uploading"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    MAX_RUNTIME_EXCEEDED = "MaxRuntimeExceeded"
+    MAX_WAIT_TIME_EXCEEDED = "MaxWaitTimeExceeded"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self in (
+            SecondaryStatus.STOPPED,
+            SecondaryStatus.MAX_RUNTIME_EXCEEDED,
+            SecondaryStatus.MAX_WAIT_TIME_EXCEEDED,
+            SecondaryStatus.COMPLETED,
+            SecondaryStatus.FAILED,
+        )
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the job ran to its end."""
+        return self is SecondaryStatus.COMPLETED

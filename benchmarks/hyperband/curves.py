@@ -10,8 +10,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import Space, make, space_of
+from sm_tuning.strategies import Space, Trial, make, space_of
 
 CONFIGURATIONS = 240
 EPOCHS = 27

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from benchmarks.hyperband.curves import EPOCHS
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import make, median_stop, space_of
+from sm_tuning.strategies import Trial, make, median_stop, space_of
 
 
 class Rule(Protocol):

@@ -4,9 +4,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from sm_tuning.executor._metrics import Emission
 from sm_tuning.local._config import StateDir, load_keys, make_state_dir
+from sm_tuning.local._identity import Identity
 from sm_tuning.local._moto import AwsLocal
-from sm_tuning.local._types import Emission, Identity
 from sm_tuning.local.store import Store
 
 BEGIN = 1_700_000_000.0

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sm_tuning.local._types import Emission, Identity, SecondaryStatus, TuningStatus
+from sm_tuning._statuses import SecondaryStatus, TuningStatus
+from sm_tuning.executor._metrics import Emission
+from sm_tuning.local._identity import Identity
 from sm_tuning.local.engine import Engine
 from sm_tuning.local.runner._record import JobRecord
 from sm_tuning.local.store import Store

@@ -15,8 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sm_tuning._statuses import TrainingStatus
+from sm_tuning.local._identity import Identity
 from sm_tuning.local._moto import AwsLocal
-from sm_tuning.local._types import Identity, TrainingStatus
 from sm_tuning.local.runner import Runner
 from sm_tuning.local.store import Store
 

@@ -13,7 +13,7 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
-import sm_tuning.local.strategies as strategies_package
+import sm_tuning.strategies as strategies_package
 from benchmarks.search.engines import ENGINES, missing, versions
 from benchmarks.search.problems import Problem, problems
 

@@ -8,8 +8,7 @@ import os
 import time
 
 from benchmarks.search.problems import Problem, problems
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import make
+from sm_tuning.strategies import Trial, make
 
 OBSERVATIONS = (10, 100, 200, 500)
 PENDING = (0, 4)

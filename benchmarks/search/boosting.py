@@ -15,7 +15,7 @@ from random import Random
 
 import numpy as np
 
-from sm_tuning.local.strategies import Categorical, Space, space_of
+from sm_tuning.strategies import Categorical, Space, space_of
 
 TABLE = Path(__file__).with_name("boosting.csv")
 CONFIGURATIONS = 1500

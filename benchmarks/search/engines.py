@@ -11,8 +11,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from benchmarks.search.problems import Problem
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import Categorical, Integer, make
+from sm_tuning.strategies import Categorical, Integer, Trial, make
 
 Hyperparameters = dict[str, str]
 

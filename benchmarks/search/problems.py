@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.search import boosting
-from sm_tuning.local.strategies import Space, space_of
+from sm_tuning.strategies import Space, space_of
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from benchmarks.search.problems import Problem, problems
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import Continuous, ParentTrials, make
+from sm_tuning.strategies import Continuous, ParentTrials, Trial, make
 
 MARKS = (5, 10, 20, 30)
 GOALS = {"branin": 0.1, "hartmann6": 0.3, "boosting": 1.5}

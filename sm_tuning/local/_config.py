@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sm_tuning._errors import LocalServerError
-from sm_tuning.local._types import Identity
+from sm_tuning.local._identity import Identity
 
 ACCOUNT_ID = "123456789012"
 ROLE_NAME = "SmTuningLocal"

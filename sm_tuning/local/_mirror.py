@@ -61,7 +61,7 @@ class DiskMirror:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._graves: deque[tuple[float, Path]] = deque()
+        self._removed: deque[tuple[float, Path]] = deque()
 
     def put_bucket(self, bucket: str, region: str) -> None:
         """Note that a bucket exists."""
@@ -92,7 +92,7 @@ class DiskMirror:
         else:
             _write_whole(target, data)
         _write_whole(described, json.dumps({**about, "key": key, "data": name}).encode())
-        self._bury(old)
+        self._reap(old)
         return target
 
     def describe_again(self, bucket: str, key: str, about: Mapping[str, Any]) -> None:
@@ -106,7 +106,7 @@ class DiskMirror:
         described = self._described(bucket, key)
         old = self._data_file(described)
         described.unlink(missing_ok=True)
-        self._bury(old)
+        self._reap(old)
 
     def buckets(self) -> Iterator[tuple[str, str]]:
         """Yield each bucket's name and region.
@@ -149,13 +149,13 @@ class DiskMirror:
     def _data_file(self, described: Path) -> Path | None:
         return described.with_name(_load(described)["data"]) if described.exists() else None
 
-    def _bury(self, path: Path | None) -> None:
+    def _reap(self, path: Path | None) -> None:
         """Remove a replaced file once no reader that had found it can still be about to open it."""
         now = time.monotonic()
         if path is not None:
-            self._graves.append((now, path))
-        while self._graves and now - self._graves[0][0] > _GRACE_SECONDS:
-            self._graves.popleft()[1].unlink(missing_ok=True)
+            self._removed.append((now, path))
+        while self._removed and now - self._removed[0][0] > _GRACE_SECONDS:
+            self._removed.popleft()[1].unlink(missing_ok=True)
 
 
 def _load(path: Path) -> dict[str, Any]:

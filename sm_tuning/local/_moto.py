@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sm_tuning.local._identity import Identity
 from sm_tuning.local._mirror import DiskBytes, DiskMirror
-from sm_tuning.local._types import Identity
 from sm_tuning.local.cloudwatch import LOG_GROUP, Database, LogsService, LogStore, MetricStore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class AwsLocal:
         """Close what is on disk; moto's state stays in the process."""
         self._database.close()
 
-    # -- for the door
+    # -- for the HTTP application
 
     def app(self) -> WSGIApplication:
         """Return moto's server application."""

@@ -75,21 +75,22 @@ def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wa
 def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int) -> Iterator[ServerInfo]:
     """Take up the work that is left, answer requests, and let go of both at the end."""
     # moto reads its settings when it is imported, which must not be before configure_process.
-    from sm_tuning.local.door import FrontDoor, Verifier, make_http_server  # noqa: PLC0415
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
+    from sm_tuning.local.http import Application, Verifier, make_http_server  # noqa: PLC0415
     from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
 
     identity = keys.identity()
-    door = _Doorway()
-    http = _bind(make_http_server, port, _port_before(state), door)
+    http = _bind(make_http_server, port, _port_before(state))
     info = _info(state, keys, f"http://127.0.0.1:{http.server_port}")
-    events = _Relay()
-    runner = Runner(store, aws, identity, state.jobs, time.time, events, child_env=info.env())
+
+    def notify(training_job: str) -> None:
+        engine.notify(training_job)  # made after the runner, which it needs; no job runs before recover()
+
+    runner = Runner(store, aws, identity, state.jobs, time.time, notify, child_env=info.env())
     engine = Engine(store, runner, identity, time.time)
-    events.listener = engine.notify
     context = Context(store, aws, engine, runner, identity, time.time)
-    door.app = FrontDoor(
+    http.app = Application(
         {"sagemaker": SageMakerService(context), "logs": aws.logs()},
         aws.app(),
         keeper=aws,
@@ -110,31 +111,13 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
         thread.join()
 
 
-class _Doorway:
-    """The port is taken before the rooms behind it exist: what they tell others carries its number."""
-
-    app: Any = None
-
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        return self.app(environ, start_response)
-
-
-class _Relay:
-    """The runner is made before the engine that hears its events."""
-
-    listener: Callable[[str], None] | None = None
-
-    def __call__(self, name: str) -> None:
-        if self.listener is not None:
-            self.listener(name)
-
-
-def _bind(make: Callable[[int, Any], Any], port: int, before: int, app: Any) -> Any:
+def _bind(make: Callable[[int], Any], port: int, before: int) -> Any:
+    """Return a listening server; its app is set later, since the app's parts need the port number."""
     if port == 0 and before:
         with contextlib.suppress(OSError, SystemExit):
-            return make(before, app)
+            return make(before)
     try:
-        return make(port, app)
+        return make(port)
     except (OSError, SystemExit) as e:  # werkzeug exits where the address is in use
         raise LocalServerError(f"port {port} on 127.0.0.1 is in use; name another one, or none") from e
 

@@ -11,8 +11,8 @@ from _bowl_job import create, messages, outcomes, status_of, trials_of
 from _patient import Patient, wait_for
 
 import sm_tuning as smt
+from sm_tuning.executor._process import Files
 from sm_tuning.local import stop
-from sm_tuning.local.runner._process import Files
 from sm_tuning.local.store import Store
 
 TRIALS, KILLS, SEED = 30, 20, 2026

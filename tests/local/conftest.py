@@ -10,7 +10,7 @@ from local_server import LocalServer
 from service_requests import NOW, ROLE, Hands, Objects
 
 from sm_tuning.local import start, stop
-from sm_tuning.local._types import Identity
+from sm_tuning.local._identity import Identity
 from sm_tuning.local.service import Context, SageMakerService
 from sm_tuning.local.store import Store
 

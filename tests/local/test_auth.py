@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sm_tuning.local.door._http import Incoming
-from sm_tuning.local.door._signature import Verifier
+from sm_tuning.local.http._http import Incoming
+from sm_tuning.local.http._signature import Verifier
 from sm_tuning.local.service import Fault
 
 ACCESS, SECRET = "AKIATEST", "secret"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from service_requests import create, describe, limits, numeric, ranges, refusal, request
 
 from sm_tuning.local.service._autotune import range_of
-from sm_tuning.local.strategies import space_of
+from sm_tuning.strategies import space_of
 
 AUTO = {"Mode": "Enabled"}
 

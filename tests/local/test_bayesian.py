@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 from scipy.stats import norm
 
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import Space, make, space_of
-from sm_tuning.local.strategies._acquisition import log_h
-from sm_tuning.local.strategies._encoder import Encoder
-from sm_tuning.local.strategies._gp import Data, Posterior, fit, negative_log_likelihood
-from sm_tuning.local.strategies._kernel import Hyperparameters, Kernel
-from sm_tuning.local.strategies._outputs import standardise
+from sm_tuning.strategies import Space, Trial, make, space_of
+from sm_tuning.strategies._acquisition import log_h
+from sm_tuning.strategies._encoder import Encoder
+from sm_tuning.strategies._gp import Data, Posterior, fit, negative_log_likelihood
+from sm_tuning.strategies._kernel import Hyperparameters, Kernel
+from sm_tuning.strategies._outputs import standardise
 
 SQUARE = space_of(
     {

@@ -9,8 +9,8 @@ from local_server import LocalServer
 
 from sm_tuning.local import start
 from sm_tuning.local._config import resolve_state_dir
+from sm_tuning.local._identity import Identity
 from sm_tuning.local._moto import AwsLocal
-from sm_tuning.local._types import Identity
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 IDENTITY = Identity("us-east-1", "123456789012", "arn:aws:iam::123456789012:role/R", "bucket")

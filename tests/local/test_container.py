@@ -14,9 +14,9 @@ from _training import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.local.runner._container import LogWriter
-from sm_tuning.local.runner._logs import LONGEST_MESSAGE, LogFollower, events, last_error
-from sm_tuning.local.runner._process import Command, Container, Files, kill_leftovers, wait_until_free
+from sm_tuning.executor._container import LogWriter
+from sm_tuning.executor._logs import LONGEST_MESSAGE, LogFollower, events, last_error
+from sm_tuning.executor._process import Command, Container, Files, kill_leftovers, wait_until_free
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sm_tuning.local._types import TrainingStatus, TuningStatus
-from sm_tuning.local.engine._decide import (
+from sm_tuning._statuses import TrainingStatus, TuningStatus
+from sm_tuning.strategies import median_stop
+from sm_tuning.strategies._decide import (
     Rules,
     TrialState,
     converged,
@@ -13,7 +14,6 @@ from sm_tuning.local.engine._decide import (
     early_stops,
     not_improving,
 )
-from sm_tuning.local.strategies import median_stop
 
 RUNNING, COMPLETED = TrainingStatus.IN_PROGRESS, TrainingStatus.COMPLETED
 FAILED, STOPPED = TrainingStatus.FAILED, TrainingStatus.STOPPED

@@ -8,10 +8,10 @@ from _training import IDENTITY, Bench, names_in, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sm_tuning.executor._hosts import Cluster, hosts_of, share
+from sm_tuning.executor._isolation import Namespaces
 from sm_tuning.local.cloudwatch import Cursor
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._hosts import Cluster, hosts_of, share
-from sm_tuning.local.runner._isolation import Namespaces
 
 TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
 NAMES_RESOLVE = Namespaces().problem({"hosts": "/etc/hosts"}) is None

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import ParentTrials, make, space_of
+from sm_tuning.strategies import ParentTrials, Trial, make, space_of
 
 RATE = {"Name": "rate", "MinValue": "1e-5", "MaxValue": "0.1", "ScalingType": "Logarithmic"}
 SPACE = space_of({"ContinuousParameterRanges": [RATE]})

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 from _training import Bench, wait_for
 
+from sm_tuning.executor._isolation import Namespaces
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._isolation import Namespaces
 
 needs_namespaces = pytest.mark.skipif(
     Namespaces().problem({"net": True}) is not None, reason="this system gives no network namespace"

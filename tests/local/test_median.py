@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.local.strategies import median_stop
+from sm_tuning.strategies import median_stop
 
 PEERS = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0], [4.0, 4.0, 4.0], [5.0, 5.0, 5.0]]
 CURVES = st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=6), min_size=5, max_size=9)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_requests import NOW, XGBOOST, channel, describe, limits, numeric, ranges, refusal, request, without
 
-from sm_tuning.local.engine._choose import TURNS_FIRST, Record, record_of, turn_order
+from sm_tuning.strategies._choose import TURNS_FIRST, Record, record_of, turn_order
 
 LOSS = {"Type": "Minimize", "MetricName": "loss"}
 

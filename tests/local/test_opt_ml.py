@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from _training import Bench, wait_for
 
+from sm_tuning.executor._isolation import Namespaces
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._isolation import Namespaces
 
 HERE = str(Path(__file__).parent)
 needs_mounts = pytest.mark.skipif(

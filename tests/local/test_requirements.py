@@ -5,8 +5,8 @@ import threading
 import pytest
 from _training import Bench, wait_for
 
+from sm_tuning.executor._requirements import Environments, wanted
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._requirements import Environments, wanted
 
 BACKEND = """
 import zipfile

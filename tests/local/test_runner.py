@@ -10,7 +10,7 @@ import time
 import pytest
 from _training import IDENTITY, Bench, names_in, tar_of, wait_for
 
-from sm_tuning.local.algorithms import algorithm_for
+from sm_tuning.executor.algorithms import algorithm_for
 from sm_tuning.local.runner import RunnerSettings
 
 HAPPY = """

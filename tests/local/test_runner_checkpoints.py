@@ -3,9 +3,9 @@
 import pytest
 from _training import IDENTITY, Bench, wait_for
 
+from sm_tuning.executor._folder import Folder
+from sm_tuning.executor._inputs import Checkpoints
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._folder import Folder
-from sm_tuning.local.runner._inputs import Checkpoints
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from _training import IMAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.local.runner._archive import extract, gather, pack
-from sm_tuning.local.runner._errors import TrainingFailedError, algorithm_error
-from sm_tuning.local.runner._folder import Folder
-from sm_tuning.local.runner._hosts import Cluster, hosts_of
-from sm_tuning.local.runner._inputs import Site, prefix_folder
-from sm_tuning.local.runner._metrics import MetricScanner, read_value
-from sm_tuning.local.runner._script import argument, command_line, decode, script_of
+from sm_tuning.executor._archive import extract, gather, pack
+from sm_tuning.executor._errors import TrainingFailedError, algorithm_error
+from sm_tuning.executor._folder import Folder
+from sm_tuning.executor._hosts import Cluster, hosts_of
+from sm_tuning.executor._inputs import Site, prefix_folder
+from sm_tuning.executor._metrics import MetricScanner, read_value
+from sm_tuning.executor._script import argument, command_line, decode, script_of
 
 
 def site(folder, count=1, rank=0, port=0):

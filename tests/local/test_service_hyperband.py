@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_requests import create, describe, limits, refusal, request
 
-from sm_tuning.local.engine import hyperband_config
+from sm_tuning.strategies import hyperband_config
 
 SCRIPT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://bucket/code/sourcedir.tar.gz"}
 NOT_INFERRED = (

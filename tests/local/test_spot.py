@@ -8,10 +8,10 @@ from _training import IDENTITY, Bench, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sm_tuning.executor._errors import TrainingFailedError
+from sm_tuning.executor._spot import VARIABLE, Moment, moments
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._errors import TrainingFailedError
 from sm_tuning.local.runner._record import spot_seconds
-from sm_tuning.local.runner._spot import VARIABLE, Moment, moments
 
 SETTINGS = RunnerSettings(grace=0.5, checkpoint_period=0.2, spot_wait=0.2, keep_folders=True)
 COUNT = """

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import Space, make, space_of
+from sm_tuning.strategies import Space, Trial, make, space_of
 
 
 def numeric(name: str, low: object, high: object, scaling: str | None = None) -> dict:
@@ -187,7 +186,7 @@ class TestMake:
 
     def test_the_door_loads_no_numeric_library_before_one_is_needed(self):
         code = (
-            "import sys; from sm_tuning.local.strategies import make, space_of;"
+            "import sys; from sm_tuning.strategies import make, space_of;"
             "make('Random', space_of({}), seed=0, maximize=True).ask([]);"
             "sys.exit(bool({'numpy', 'scipy', 'sklearn'} & set(sys.modules)))"
         )

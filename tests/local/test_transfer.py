@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sm_tuning.local._types import Trial
-from sm_tuning.local.strategies import ParentTrials, make, space_of
-from sm_tuning.local.strategies._encoder import Encoder
-from sm_tuning.local.strategies._observations import inherit, inside, observe
-from sm_tuning.local.strategies._transfer import misordered
+from sm_tuning.strategies import ParentTrials, Trial, make, space_of
+from sm_tuning.strategies._encoder import Encoder
+from sm_tuning.strategies._observations import inherit, inside, observe
+from sm_tuning.strategies._transfer import misordered
 
 SQUARE = {
     "ContinuousParameterRanges": [

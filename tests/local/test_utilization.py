@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 from _training import Bench
 
+from sm_tuning.executor._script import count_cpus
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._script import count_cpus
 
 NAMES = ("CPUUtilization", "MemoryUtilization", "DiskUtilization")
 BURN = """
@@ -106,8 +106,8 @@ def test_points_outlive_a_restart_in_the_middle_of_the_job(tmp_path):
 
 
 def test_the_meters_file_may_be_cut_off(tmp_path):
-    from sm_tuning.local.runner._process import Files
-    from sm_tuning.local.runner._utilization import recorded
+    from sm_tuning.executor._process import Files
+    from sm_tuning.executor._utilization import recorded
 
     files = Files(tmp_path)
     files.utilization.write_text('["CPUUtilization", 1.0, 2.0]\n["Mem')

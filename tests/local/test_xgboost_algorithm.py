@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
-from sm_tuning.local.algorithms import algorithm_for, check_hyperparameters, is_builtin_image
-from sm_tuning.local.algorithms._xgboost_custom import evaluate
-from sm_tuning.local.algorithms._xgboost_metrics import MAXIMIZE, METRIC_DEFINITIONS, MINIMIZE, line
+from sm_tuning.executor.algorithms import algorithm_for, check_hyperparameters, is_builtin_image
+from sm_tuning.executor.algorithms._xgboost_custom import evaluate
+from sm_tuning.executor.algorithms._xgboost_metrics import MAXIMIZE, METRIC_DEFINITIONS, MINIMIZE, line
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 REGRESSION = {"num_round": "5", "objective": "reg:squarederror", "eta": "0.3"}
@@ -53,7 +53,7 @@ class Job:
 
     def command(self) -> dict:
         return {
-            "args": [sys.executable, "-m", "sm_tuning.local.algorithms.xgboost_train"],
+            "args": [sys.executable, "-m", "sm_tuning.executor.algorithms.xgboost_train"],
             "env": {**os.environ, "SAGEMAKER_BASE_DIR": str(self.base), "OMP_NUM_THREADS": "1"},
             "text": True,
             "cwd": self.base,

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import sm_tuning as smt
+from sm_tuning.executor._isolation import Namespaces
 from sm_tuning.local import ServerInfo, start, stop
-from sm_tuning.local.runner._isolation import Namespaces
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from sm_tuning.local._types import Identity
+from sm_tuning.local._identity import Identity
 from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, Event, LogStore, Position, Stream
 from sm_tuning.local.cloudwatch._members import check_members, invalid
 from sm_tuning.local.cloudwatch._pattern import PatternError, matcher
@@ -78,8 +78,8 @@ class LogsService:
         for member in ("logGroupNames", "logGroupIdentifiers"):
             several = params.get(member)
             named += several if isinstance(several, list) else []
-        nobodys = operation in self._operations and named[:2] == [None, None]
-        return nobodys or any(_is_ours(one) for one in named)
+        unowned = operation in self._operations and named[:2] == [None, None]
+        return unowned or any(_is_ours(one) for one in named)
 
     def call(self, operation: str, params: Request) -> Doc:
         """Carry an operation out.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from sm_tuning.local.engine._engine import Engine
-from sm_tuning.local.engine._hyperband import hyperband_config
 from sm_tuning.local.engine._loop import TrainingRunner
 from sm_tuning.local.engine._parents import parent_names
 
-__all__ = ["Engine", "TrainingRunner", "hyperband_config", "parent_names"]
+__all__ = ["Engine", "TrainingRunner", "parent_names"]

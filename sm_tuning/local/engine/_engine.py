@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 
 from sm_tuning.local._disk import persist
-from sm_tuning.local._types import Identity
-from sm_tuning.local.engine._loop import Desk, TrainingRunner, TuningLoop
+from sm_tuning.local._identity import Identity
+from sm_tuning.local.engine._loop import EngineContext, TrainingRunner, TuningLoop
 from sm_tuning.local.store import Store
 
 _log = logging.getLogger(__name__)
@@ -25,14 +25,14 @@ class Engine:
     """
 
     def __init__(self, store: Store, runner: TrainingRunner, identity: Identity, clock: Callable[[], float]) -> None:
-        self._desk = Desk(store, runner, identity, clock)
+        self._context = EngineContext(store, runner, identity, clock)
         self._lock = threading.Lock()
         self._loops: dict[str, tuple[TuningLoop, threading.Thread]] = {}
         self._closing = threading.Event()
 
     def submit(self, tuning_job: str) -> None:
         """Begin a tuning job that is in the store; returns at once."""
-        loop = TuningLoop(self._desk, tuning_job)
+        loop = TuningLoop(self._context, tuning_job)
         thread = threading.Thread(target=self._work, args=(tuning_job, loop), name=tuning_job, daemon=True)
         with self._lock:
             if self._closing.is_set() or tuning_job.lower() in self._loops:
@@ -47,13 +47,13 @@ class Engine:
         """
         with self._lock:
             entry = self._loops.get(tuning_job.lower())
-        (entry[0] if entry is not None else TuningLoop(self._desk, tuning_job)).stop()
-        if entry is None and tuning_job in self._desk.store.active_tuning_jobs():
+        (entry[0] if entry is not None else TuningLoop(self._context, tuning_job)).stop()
+        if entry is None and tuning_job in self._context.store.active_tuning_jobs():
             self.submit(tuning_job)
 
     def recover(self) -> None:
         """Carry on with every tuning job that an earlier server left unfinished."""
-        for name in self._desk.store.active_tuning_jobs():
+        for name in self._context.store.active_tuning_jobs():
             self.submit(name)
 
     def notify(self, name: str) -> None:
@@ -61,7 +61,7 @@ class Engine:
         with self._lock:
             entry = self._loops.get(name.lower())
         if entry is None:
-            doc = self._desk.store.training_job(name)
+            doc = self._context.store.training_job(name)
             with self._lock:
                 entry = self._loops.get((doc or {}).get("_TuningJobName", "").lower())
         if entry is not None:

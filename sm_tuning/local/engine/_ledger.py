@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sm_tuning.local._types import TrainingStatus, Trial
-from sm_tuning.local.engine._choose import Record, record_of
-from sm_tuning.local.engine._decide import TrialState
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.local.engine._names import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
+from sm_tuning.strategies import Record, Trial, TrialState, record_of
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.local._disk import is_full
-from sm_tuning.local._types import Identity, TrainingStatus, TuningStatus
-from sm_tuning.local.engine._choose import turn_order
-from sm_tuning.local.engine._decide import Outcome, Rules, TrialState, converged, decide, early_stops, not_improving
-from sm_tuning.local.engine._documents import Algorithm, algorithms_of, rules_of, training_job_doc
+from sm_tuning.local._identity import Identity
+from sm_tuning.local.engine._documents import training_job_doc
 from sm_tuning.local.engine._ledger import Ledger
 from sm_tuning.local.engine._parents import parents_of
 from sm_tuning.local.store import Store
-from sm_tuning.local.strategies import median_stop
+from sm_tuning.strategies import (
+    Algorithm,
+    Outcome,
+    Rules,
+    TrialState,
+    algorithms_of,
+    converged,
+    decide,
+    early_stops,
+    median_stop,
+    not_improving,
+    rules_of,
+    turn_order,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +48,7 @@ class TrainingRunner(Protocol):
 
 
 @dataclass(frozen=True)
-class Desk:
+class EngineContext:
     """What every loop works with."""
 
     store: Store
@@ -48,8 +60,8 @@ class Desk:
 class TuningLoop:
     """Carries one tuning job to its end; ``run`` is for a thread of its own, the rest for any thread."""
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        self._desk = desk
+    def __init__(self, context: EngineContext, name: str) -> None:
+        self._context = context
         self._name = name
         self._woken = threading.Event()
         self._closing = False
@@ -88,10 +100,10 @@ class TuningLoop:
 
     def _drive(self) -> None:
         doc = self._with_seed(self._doc())
-        algorithms = algorithms_of(doc, parents_of(self._desk.store, doc))
+        algorithms = algorithms_of(doc, parents_of(self._context.store, doc))
         rules = rules_of(doc, algorithms)
         auto = doc["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto"
-        ledger = Ledger(self._desk.store, self._name)
+        ledger = Ledger(self._context.store, self._name)
         exhausted = False
         while not self._closing:
             self._woken.clear()
@@ -99,7 +111,7 @@ class TuningLoop:
             if status.is_terminal:
                 return
             states = ledger.refresh()
-            now = self._desk.clock()
+            now = self._context.clock()
             stopping = status is TuningStatus.STOPPING
             decision = decide(rules, states, now, stop_requested=stopping, exhausted=exhausted)
             self._report(rules, states, now)
@@ -107,7 +119,7 @@ class TuningLoop:
                 self._end(decision.outcome, rules, states)
                 return
             for name in {*decision.stop, *self._early(rules, algorithms, ledger, states, auto=auto)}:
-                self._desk.runner.stop(name)
+                self._context.runner.stop(name)
             started = sum(self._start_one(doc, rules, algorithms, ledger) for _ in range(decision.start))
             if started < decision.start:
                 exhausted = True
@@ -142,12 +154,12 @@ class TuningLoop:
             if tuned is None:
                 continue
             index = ledger.next_index
-            now = self._desk.clock()
-            job = training_job_doc(doc, algorithm, tuned, index, self._desk.identity, now)
-            tags = self._desk.store.tags(doc["HyperParameterTuningJobArn"])
-            self._desk.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
+            now = self._context.clock()
+            job = training_job_doc(doc, algorithm, tuned, index, self._context.identity, now)
+            tags = self._context.store.tags(doc["HyperParameterTuningJobArn"])
+            self._context.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
             ledger.add(job)
-            self._desk.runner.start(job["TrainingJobName"])
+            self._context.runner.start(job["TrainingJobName"])
             return True
         return False
 
@@ -173,7 +185,7 @@ class TuningLoop:
         )
 
     def _end(self, outcome: Outcome, rules: Rules, states: list[TrialState]) -> None:
-        now = self._desk.clock()
+        now = self._context.clock()
         self._report(rules, states, now)
         with self._lock:
             doc = self._doc()
@@ -188,10 +200,10 @@ class TuningLoop:
 
     def _give_up(self, reason: str) -> None:
         """End as Failed, with the running trials stopped."""
-        for job in self._desk.store.training_jobs_of(self._name):
+        for job in self._context.store.training_jobs_of(self._name):
             if job["TrainingJobStatus"] == TrainingStatus.IN_PROGRESS:
-                self._desk.runner.stop(job["TrainingJobName"])
-        now = self._desk.clock()
+                self._context.runner.stop(job["TrainingJobName"])
+        now = self._context.clock()
         with self._lock:
             self._update(
                 HyperParameterTuningJobStatus=str(TuningStatus.FAILED),
@@ -207,10 +219,10 @@ class TuningLoop:
         return self._update(_Seed=secrets.randbelow(2**31) if given is None else given)
 
     def _doc(self) -> dict[str, Any]:
-        doc = self._desk.store.tuning_job(self._name)
+        doc = self._context.store.tuning_job(self._name)
         if doc is None:
             raise KeyError(self._name)
         return doc
 
     def _update(self, **members: Any) -> dict[str, Any]:
-        return self._desk.store.update_tuning_job(self._name, **members)
+        return self._context.store.update_tuning_job(self._name, **members)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sm_tuning.local._types import TrainingStatus, Trial
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.local.engine._names import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
-from sm_tuning.local.strategies import ParentTrials
+from sm_tuning.strategies import ParentTrials, Trial
 
 TRANSFER = "TransferLearning"
 

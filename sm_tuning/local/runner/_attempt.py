@@ -9,27 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sm_tuning.local._types import SecondaryStatus
-from sm_tuning.local.runner._command import (
+from sm_tuning._statuses import SecondaryStatus
+from sm_tuning.executor._command import (
     algorithm_command,
     entrypoint_command,
     install_command,
     job_environment,
     script_command,
 )
-from sm_tuning.local.runner._control import Control
-from sm_tuning.local.runner._errors import TrainingFailedError, algorithm_error
-from sm_tuning.local.runner._fleet import Fleet, Tick
-from sm_tuning.local.runner._folder import Folder
-from sm_tuning.local.runner._hosts import Cluster, Host
-from sm_tuning.local.runner._inputs import Checkpoints, Site, download_channels
-from sm_tuning.local.runner._isolation import Order, shared_network
-from sm_tuning.local.runner._logs import last_error
-from sm_tuning.local.runner._process import Command, Exit, Files
-from sm_tuning.local.runner._publish import Publisher
-from sm_tuning.local.runner._record import JobRecord
-from sm_tuning.local.runner._requirements import wanted
-from sm_tuning.local.runner._script import (
+from sm_tuning.executor._errors import TrainingFailedError, algorithm_error
+from sm_tuning.executor._fleet import Fleet, Tick
+from sm_tuning.executor._folder import Folder
+from sm_tuning.executor._hosts import Cluster, Host
+from sm_tuning.executor._inputs import Checkpoints, Site, download_channels
+from sm_tuning.executor._isolation import Order, shared_network
+from sm_tuning.executor._logs import last_error
+from sm_tuning.executor._process import Command, Exit, Files
+from sm_tuning.executor._requirements import wanted
+from sm_tuning.executor._script import (
     OBJECTIVE_KEY,
     TOOLKIT_FAILURE,
     Script,
@@ -39,9 +36,12 @@ from sm_tuning.local.runner._script import (
     is_script_mode,
     script_of,
 )
-from sm_tuning.local.runner._spot import Moment, next_moment
-from sm_tuning.local.runner._utilization import Meter, Point
-from sm_tuning.local.runner._workshop import Workshop
+from sm_tuning.executor._spot import Moment, next_moment
+from sm_tuning.executor._utilization import Meter, Point
+from sm_tuning.local.runner._context import RunnerContext
+from sm_tuning.local.runner._control import Control
+from sm_tuning.local.runner._publish import Publisher
+from sm_tuning.local.runner._record import JobRecord
 
 _LONGEST_WAIT_SECONDS = 5.0
 _MERGE_SECONDS = 0.5  # lines of several hosts wait for each other
@@ -57,17 +57,17 @@ def folder_of(job_folder: Path, host: Host) -> Folder:
     return Folder(job_folder / host.name)
 
 
-def put_points(shop: Workshop, job: Mapping[str, Any], host: Host, points: Sequence[Point]) -> None:
+def put_points(context: RunnerContext, job: Mapping[str, Any], host: Host, points: Sequence[Point]) -> None:
     """Publish what a host's processes used, where the service publishes it."""
     if points:
-        shop.aws.put_metric_data({"Host": f"{job['TrainingJobName']}/{host.name}"}, points)
+        context.aws.put_metric_data({"Host": f"{job['TrainingJobName']}/{host.name}"}, points)
 
 
 class Attempt:
     """One attempt.
 
     Args:
-        shop: what it works with.
+        context: what it works with.
         record: the training job.
         control: what may end it early.
         publisher: of the hosts' logs.
@@ -75,14 +75,14 @@ class Attempt:
     """
 
     def __init__(
-        self, shop: Workshop, record: JobRecord, control: Control, publisher: Publisher, cluster: Cluster
+        self, context: RunnerContext, record: JobRecord, control: Control, publisher: Publisher, cluster: Cluster
     ) -> None:
-        self._shop = shop
+        self._context = context
         self._record = record
         self._control = control
         self._publisher = publisher
         self._job = record.doc
-        self._folder = shop.jobs_dir / str(self._job["TrainingJobName"])
+        self._folder = context.jobs_dir / str(self._job["TrainingJobName"])
         self._files = [files_of(self._folder, host) for host in cluster.hosts]
         self._sites = [Site(host, cluster, folder_of(self._folder, host)) for host in cluster.hosts]
         self._checkpoints: list[Checkpoints] = []
@@ -114,7 +114,7 @@ class Attempt:
             return self._train(commands, moment)
 
     def _download(self, script: Script | None) -> None:
-        aws, check = self._shop.aws, self._control.check
+        aws, check = self._context.aws, self._control.check
         for site in self._sites:
             site.folder.write_config(self._job, site.cluster, site.host)
             download_channels(self._job, site, aws, check)
@@ -145,14 +145,14 @@ class Attempt:
                 yield {**order, "join": holder}
 
     def _note_problem(self, order: Order, consequence: str) -> bool:
-        problem = self._shop.namespaces.problem(order)
+        problem = self._context.namespaces.problem(order)
         if problem is not None:
-            self._publisher.note(self._shop.clock(), f"{consequence}: {problem}")
+            self._publisher.note(self._context.clock(), f"{consequence}: {problem}")
         return problem is not None
 
     def _commands(self, script: Script | None, order: Order) -> list[Command]:
-        identity, child_env = self._shop.identity, self._shop.child_env
-        envs = [job_environment(self._job, site, identity, child_env) for site in self._sites]
+        region, child_env = self._context.identity.region, self._context.child_env
+        envs = [job_environment(self._job, site, region, child_env) for site in self._sites]
         if has_entrypoint(self._job):
             plain = [entrypoint_command(self._job, *one) for one in zip(self._sites, envs, strict=True)]
         elif script is None:
@@ -165,7 +165,7 @@ class Attempt:
 
     def _within(self, command: Command, order: Order, site: Site) -> Command:
         """Return the command with the order carried out, and its host's folder at /opt/ml where that can be."""
-        ml = {} if self._shop.container_problem else {"ml": str(site.folder.root)}
+        ml = {} if self._context.container_problem else {"ml": str(site.folder.root)}
         return replace(command, namespaces={**order, **ml})
 
     def _interpreter(self, script: Script, env: Mapping[str, str], order: Order) -> str:
@@ -173,7 +173,7 @@ class Attempt:
         requirements = wanted(self._sites[0].folder.code) if script.program.endswith(".py") else None
         if requirements is None:
             return sys.executable
-        with self._shop.environments.claim(requirements, self._control.check) as environment:
+        with self._context.environments.claim(requirements, self._control.check) as environment:
             if not environment.complete:
                 environment.make()
                 command = install_command(environment.python, requirements, env)
@@ -186,7 +186,7 @@ class Attempt:
             return environment.python
 
     def _train(self, commands: Sequence[Command], moment: Moment | None) -> list[Exit]:
-        clock, settings = self._shop.clock, self._shop.settings
+        clock, settings = self._context.clock, self._context.settings
         began = clock()
         before = self._objectives()
         meters = [
@@ -217,7 +217,7 @@ class Attempt:
 
     def _supervise(self, step: str, commands: Sequence[Command], tick: Tick) -> list[Exit]:
         """Run one command on each of the first hosts to their ends, following their logs."""
-        self._fleet = Fleet(step, self._shop.settings.grace, self._shop.supervisors)
+        self._fleet = Fleet(step, self._context.settings.grace, self._context.supervisors)
         with self._control.over(self._fleet):
             exits = self._fleet.run(list(zip(commands, self._files, strict=False)), tick)
         self._publisher.publish()
@@ -229,7 +229,7 @@ class Attempt:
         return ended
 
     def _tick(self) -> float:
-        self._publisher.publish(self._shop.clock())
+        self._publisher.publish(self._context.clock())
         longest = _LONGEST_WAIT_SECONDS if len(self._sites) == 1 else _MERGE_SECONDS
         return min(longest, self._control.enforce())
 
@@ -244,7 +244,7 @@ class Attempt:
 
     def _put_points(self, points: Sequence[Sequence[Point]]) -> None:
         for site, found in zip(self._sites, points, strict=True):
-            put_points(self._shop, self._job, site.host, found)
+            put_points(self._context, self._job, site.host, found)
 
     def _sync(self) -> None:
         """Bring the checkpoints of all hosts to S3."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sm_tuning.local._types import SecondaryStatus
-from sm_tuning.local.runner._errors import InterruptedTrainingError
-from sm_tuning.local.runner._fleet import Fleet
+from sm_tuning._statuses import SecondaryStatus
+from sm_tuning.executor._errors import InterruptedTrainingError
+from sm_tuning.executor._fleet import Fleet
 from sm_tuning.local.runner._record import JobRecord
 
 _DEFAULT_RUNTIME_SECONDS = 86400  # API Reference, StoppingCondition

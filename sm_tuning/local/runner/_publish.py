@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sm_tuning.local.runner._logs import LogFollower, events, stream_name
-from sm_tuning.local.runner._metrics import Line, MetricScanner
-from sm_tuning.local.runner._process import Files
+from sm_tuning.executor._logs import LogFollower, events, stream_name
+from sm_tuning.executor._metrics import Line, MetricScanner
+from sm_tuning.executor._process import Files
+from sm_tuning.local.runner._context import Cloud
 from sm_tuning.local.runner._record import JobRecord
-from sm_tuning.local.runner._workshop import Cloud
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sm_tuning.local._types import Emission, ObjectiveStatus, SecondaryStatus, TrainingStatus
-from sm_tuning.local.runner._metrics import single
-from sm_tuning.local.runner._script import OBJECTIVE_KEY
+from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
+from sm_tuning.executor._metrics import Emission, single
+from sm_tuning.executor._script import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
 
 MESSAGES: Mapping[SecondaryStatus, str] = {

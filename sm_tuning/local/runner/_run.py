@@ -8,21 +8,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sm_tuning._statuses import SecondaryStatus, TrainingStatus
+from sm_tuning.executor._errors import InterruptedTrainingError, TrainingFailedError
+from sm_tuning.executor._hosts import Cluster, Host, free_port, hosts_of
+from sm_tuning.executor._inputs import Checkpoints
+from sm_tuning.executor._metrics import MetricScanner
+from sm_tuning.executor._outputs import upload_outputs
+from sm_tuning.executor._process import Exit, kill_leftovers, wait_until_free
+from sm_tuning.executor._script import is_script_mode, script_of
+from sm_tuning.executor._utilization import Meter, recorded
 from sm_tuning.local._disk import is_full
-from sm_tuning.local._types import SecondaryStatus, TrainingStatus
 from sm_tuning.local.runner._attempt import Attempt, files_of, folder_of, host_failure, put_points
+from sm_tuning.local.runner._context import RunnerContext
 from sm_tuning.local.runner._control import Control
-from sm_tuning.local.runner._errors import InterruptedTrainingError, TrainingFailedError
-from sm_tuning.local.runner._hosts import Cluster, Host, free_port, hosts_of
-from sm_tuning.local.runner._inputs import Checkpoints
-from sm_tuning.local.runner._metrics import MetricScanner
-from sm_tuning.local.runner._outputs import upload_outputs
-from sm_tuning.local.runner._process import Exit, kill_leftovers, wait_until_free
 from sm_tuning.local.runner._publish import Publisher
 from sm_tuning.local.runner._record import JobRecord
-from sm_tuning.local.runner._script import is_script_mode, script_of
-from sm_tuning.local.runner._utilization import Meter, recorded
-from sm_tuning.local.runner._workshop import Workshop
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +32,12 @@ _SUPERVISOR_END_SECONDS = 15.0
 class TrainingRun:
     """Runs one training job; ``run`` is for a thread of its own, the rest for any thread."""
 
-    def __init__(self, shop: Workshop, name: str) -> None:
-        self._shop = shop
-        self._record = JobRecord(shop.store, name, shop.clock, shop.on_event)
+    def __init__(self, context: RunnerContext, name: str) -> None:
+        self._context = context
+        self._record = JobRecord(context.store, name, context.clock, context.on_event)
         self._name = str(self._record.doc["TrainingJobName"])  # the case in which it was created
-        self._folder = shop.jobs_dir / self._name
-        self._control = Control(self._record, shop.clock)
+        self._folder = context.jobs_dir / self._name
+        self._control = Control(self._record, context.clock)
         self._hosts: tuple[Host, ...] = ()
 
     def stop(self) -> None:
@@ -62,12 +62,12 @@ class TrainingRun:
         if TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
             return
         definitions = doc["AlgorithmSpecification"].get("MetricDefinitions") or ()
-        shop = self._shop
-        with MetricScanner(definitions, shop.settings.regex_limit, shop.scan_processes) as scanner:
+        context = self._context
+        with MetricScanner(definitions, context.settings.regex_limit, context.scan_processes) as scanner:
             try:
                 self._hosts = hosts_of(doc)
                 hosts = [(host.name, files_of(self._folder, host)) for host in self._hosts]
-                self._publisher = Publisher(self._record, hosts, scanner, shop.aws)
+                self._publisher = Publisher(self._record, hosts, scanner, context.aws)
                 self._run(doc, recovering=recovering)
             except InterruptedTrainingError:
                 if not self._control.closing or self._record.stop_reason:
@@ -103,9 +103,9 @@ class TrainingRun:
         for files in places:
             wait_until_free(files, _SUPERVISOR_END_SECONDS)
             kill_leftovers(files)
-        self._shop.aws.forget_telemetry(self._name)
+        self._context.aws.forget_telemetry(self._name)
         for host, files in zip(self._hosts, places, strict=True):
-            put_points(self._shop, doc, host, list(recorded(files)))
+            put_points(self._context, doc, host, list(recorded(files)))
         exits = [files.read_exit("train") for files in places]
         ended = [one for one in exits if one is not None]
         interrupted = doc["SecondaryStatus"] == SecondaryStatus.INTERRUPTED
@@ -113,10 +113,10 @@ class TrainingRun:
             self._publisher.publish()
             for host, files, how in zip(self._hosts, places, ended, strict=True):
                 folder = folder_of(self._folder, host)
-                Checkpoints(doc, folder, self._shop.aws).sync()
+                Checkpoints(doc, folder, self._context.aws).sync()
                 if not files.utilization.exists():
                     put_points(
-                        self._shop, doc, host, Meter(files, folder.root, how.started, host.instance_type).close(how)
+                        self._context, doc, host, Meter(files, folder.root, how.started, host.instance_type).close(how)
                     )
             self._finish(ended)
             return True
@@ -128,7 +128,7 @@ class TrainingRun:
     def _attempts(self, retries: int) -> None:
         """Train; again after an interruption, and when this server was at fault and RetryStrategy says so."""
         while True:
-            attempt = Attempt(self._shop, self._record, self._control, self._publisher, self._cluster())
+            attempt = Attempt(self._context, self._record, self._control, self._publisher, self._cluster())
             try:
                 ended = attempt.run()
             except TrainingFailedError as e:
@@ -140,12 +140,12 @@ class TrainingRun:
             if not attempt.interrupted:
                 self._finish(ended)
                 return
-            self._control.pause(self._shop.settings.spot_wait)
+            self._control.pause(self._context.settings.spot_wait)
 
     def _cluster(self) -> Cluster:
         if len(self._hosts) == 1:
             return Cluster(self._hosts)
-        resolve = self._shop.namespaces.problem({"hosts": "/etc/hosts"}) is None
+        resolve = self._context.namespaces.problem({"hosts": "/etc/hosts"}) is None
         return Cluster(self._hosts, free_port(), names_resolve=resolve)
 
     def _finish(self, ended: Sequence[Exit]) -> None:
@@ -157,13 +157,13 @@ class TrainingRun:
         folders = [folder_of(self._folder, host) for host in self._hosts]
         artifacts = {}
         try:
-            uri, left_out = upload_outputs(self._record.doc, folders, self._shop.aws)
+            uri, left_out = upload_outputs(self._record.doc, folders, self._context.aws)
             artifacts = {"ModelArtifacts": {"S3ModelArtifacts": uri}}
             if left_out:
                 names = ", ".join(str(path.relative_to(self._folder)) for path in left_out[:5])
                 more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
                 text = f"these were not uploaded, because an earlier host has files of the same names: {names}{more}"
-                self._publisher.note(self._shop.clock(), text)
+                self._publisher.note(self._context.clock(), text)
         except TrainingFailedError as e:
             if not stopped:
                 raise
@@ -185,7 +185,7 @@ class TrainingRun:
     def _tidy(self) -> None:
         """Free the disk of what nobody needs any more; the logs stay."""
         status = TrainingStatus(self._record.doc["TrainingJobStatus"])
-        if self._shop.settings.keep_folders or not status.is_terminal:
+        if self._context.settings.keep_folders or not status.is_terminal:
             return
         for host in self._hosts:
             folder = folder_of(self._folder, host)

@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping
 from itertools import chain, repeat
 from pathlib import Path
 
+from sm_tuning._statuses import SecondaryStatus
+from sm_tuning.executor._isolation import Namespaces
+from sm_tuning.executor._metrics import ScanProcesses
+from sm_tuning.executor._process import Supervisors
+from sm_tuning.executor._requirements import Environments
 from sm_tuning.local._disk import persist
-from sm_tuning.local._types import Identity, SecondaryStatus
-from sm_tuning.local.runner._isolation import Namespaces
-from sm_tuning.local.runner._metrics import ScanProcesses
-from sm_tuning.local.runner._process import Supervisors
+from sm_tuning.local._identity import Identity
+from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
 from sm_tuning.local.runner._record import JobRecord
-from sm_tuning.local.runner._requirements import Environments
 from sm_tuning.local.runner._run import TrainingRun
-from sm_tuning.local.runner._workshop import Cloud, RunnerSettings, Workshop
 from sm_tuning.local.store import Store
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Runner:
     ) -> None:
         jobs = jobs_dir.resolve()
         settings = settings or RunnerSettings()
-        self._shop = Workshop(
+        self._context = RunnerContext(
             store=store,
             aws=aws,
             identity=identity,
@@ -70,7 +71,7 @@ class Runner:
     @property
     def container_problem(self) -> str | None:
         """Why no training process can have an /opt/ml of its own here; None when it can."""
-        return self._shop.container_problem
+        return self._context.container_problem
 
     def start(self, training_job: str) -> None:
         """Begin a training job that is in the store; returns at once. Does nothing if it runs already."""
@@ -83,7 +84,7 @@ class Runner:
         if entry is not None:
             entry[0].stop()
             return
-        record = JobRecord(self._shop.store, training_job, self._shop.clock, self._shop.on_event)
+        record = JobRecord(self._context.store, training_job, self._context.clock, self._context.on_event)
         if not record.request_stop(SecondaryStatus.STOPPED):
             return
         self._begin(training_job, recovering=True)
@@ -98,7 +99,7 @@ class Runner:
         A job whose process had ended by itself is finished; any other is run again under its name, with its
         hyperparameters and, if it has them, its checkpoints. Its log goes on in the same stream.
         """
-        for name in self._shop.store.active_training_jobs():
+        for name in self._context.store.active_training_jobs():
             self._begin(name, recovering=True)
 
     def close(self) -> None:
@@ -110,11 +111,11 @@ class Runner:
             run.close()
         for _, thread in entries:
             thread.join()
-        self._shop.supervisors.close()
-        self._shop.scan_processes.close()
+        self._context.supervisors.close()
+        self._context.scan_processes.close()
 
     def _begin(self, name: str, *, recovering: bool) -> None:
-        run = TrainingRun(self._shop, name)
+        run = TrainingRun(self._context, name)
         thread = threading.Thread(
             target=self._work, args=(name, run), kwargs={"recovering": recovering}, name=name, daemon=True
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sm_tuning.local.algorithms import Algorithm, algorithm_for, check_hyperparameters, is_builtin_image
+from sm_tuning.executor.algorithms import Algorithm, algorithm_for, check_hyperparameters, is_builtin_image
 from sm_tuning.local.service._check_ranges import OBJECTIVE_KEY
 from sm_tuning.local.service._context import Context, Request
 from sm_tuning.local.service._fault import invalid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sm_tuning.local.engine import hyperband_config
 from sm_tuning.local.service._autotune import filled_in, with_ranges_of_hints
 from sm_tuning.local.service._check_definition import check_definition, check_places
 from sm_tuning.local.service._check_ranges import check_budget, check_ranges
@@ -12,6 +11,7 @@ from sm_tuning.local.service._check_warm_start import check_warm_start
 from sm_tuning.local.service._context import Context, Request
 from sm_tuning.local.service._fault import invalid
 from sm_tuning.local.service._limits import check_quotas, refuse_what_is_not_built
+from sm_tuning.strategies import hyperband_config
 
 MAX_VARIABLES = 48
 """Environment variables of all definitions together (API Reference, HyperParameterTrainingJobDefinition)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sm_tuning.local._types import TuningStatus
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._check_ranges import LISTS, OBJECTIVE_KEY
 from sm_tuning.local.service._context import Context, Doc, Request

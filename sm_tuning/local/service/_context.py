@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sm_tuning.local._types import Identity
+from sm_tuning.local._identity import Identity
 from sm_tuning.local.store import Store
 
 Doc = dict[str, Any]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import re
 
-from sm_tuning.local._types import Identity, TuningStatus
+from sm_tuning._statuses import TuningStatus
+from sm_tuning.local._identity import Identity
 from sm_tuning.local.service._check_definition import builtin_algorithm
 from sm_tuning.local.service._check_ranges import LISTS, OBJECTIVE_KEY, all_combinations
 from sm_tuning.local.service._context import Doc, Request

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sm_tuning.local.runner._hosts import MOST_HOSTS
+from sm_tuning.executor._hosts import MOST_HOSTS
 from sm_tuning.local.service._check_ranges import all_combinations
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import Fault, invalid

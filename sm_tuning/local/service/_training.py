@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sm_tuning.local._types import TrainingStatus, TuningStatus
+from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._documents import job_name_of_arn
 from sm_tuning.local.service._fault import Fault, invalid, not_found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from sm_tuning.local._types import Identity, SecondaryStatus, TrainingStatus
+from sm_tuning._statuses import SecondaryStatus, TrainingStatus
+from sm_tuning.local._identity import Identity
 from sm_tuning.local.service._check_definition import check_definition, check_places
 from sm_tuning.local.service._check_request import check_tags
 from sm_tuning.local.service._context import Context, Doc, Request

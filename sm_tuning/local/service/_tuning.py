@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from sm_tuning.local._types import TuningStatus
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.local.service._check_request import checked
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._documents import tuning_document

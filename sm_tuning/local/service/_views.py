@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from sm_tuning.local._types import ObjectiveStatus, TuningStatus
+from sm_tuning._statuses import ObjectiveStatus, TuningStatus
 from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._context import Context, Doc
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sm_tuning.local._types import Emission, ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning.executor._metrics import Emission
 from sm_tuning.local.store._query import ListQuery
 from sm_tuning.local.store._schema import open_database
 

@@ -1,0 +1,9 @@
+"""The HTTP server: the AWS protocols on the loopback interface, with signed requests only."""
+
+from __future__ import annotations
+
+from sm_tuning.local.http._app import Application
+from sm_tuning.local.http._http import make_http_server
+from sm_tuning.local.http._signature import Verifier
+
+__all__ = ["Application", "Verifier", "make_http_server"]

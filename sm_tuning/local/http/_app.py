@@ -1,0 +1,193 @@
+"""The WSGI application: who may in, and who answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
+
+from werkzeug.wrappers import Response
+
+from sm_tuning.local._disk import is_full
+from sm_tuning.local._identity import Identity
+from sm_tuning.local.http._aws import own_answer
+from sm_tuning.local.http._faults import fault_response, json_response
+from sm_tuning.local.http._http import Incoming, read_request
+from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
+from sm_tuning.local.service._fault import Fault
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_log = logging.getLogger(__name__)
+_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+# moto serves these paths to anybody, whatever the service.
+_MOTO_PAGES = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
+# What this server keeps belongs to its own region; S3, IAM and STS span all of them.
+_REGIONAL = ("sagemaker", "logs", "monitoring")
+_TARGETS = {"sagemaker": "SageMaker.", "logs": "Logs_20140328."}
+
+
+class Operations(Protocol):
+    """Operations of a service that this server implements itself, in place of moto."""
+
+    def handles(self, operation: str, params: Mapping[str, Any]) -> bool:
+        """Whether this server implements the operation itself."""
+
+    def call(self, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carry an operation out, or raise a Fault."""
+
+
+class ObjectKeeper(Protocol):
+    """Who must hear of every change to S3 before the caller does."""
+
+    def sync_bucket(self, bucket: str) -> None:
+        """Take note of a bucket."""
+
+    def sync_objects(self, bucket: str, keys: Iterable[str]) -> None:
+        """Take note of some objects."""
+
+
+class Application:
+    """Authenticates every request and gives it to this server's own operations or to moto.
+
+    Args:
+        operations: what this server does itself, by the name of the service (sagemaker, logs).
+        others: moto's application.
+        keeper: is told of changes to S3 before they are acknowledged.
+        verifier: knows the keys.
+        identity: account, region and role.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operations],
+        others: WSGIApplication,
+        *,
+        keeper: ObjectKeeper,
+        verifier: Verifier,
+        identity: Identity,
+    ) -> None:
+        self._operations = operations
+        self._others = others
+        self._keeper = keeper
+        self._verifier = verifier
+        self._identity = identity
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        response = self._guarded(environ)
+        for name in [name for name in dict(response.headers) if name.lower().startswith("access-control-")]:
+            del response.headers[name]
+        body: Iterable[bytes] = response(environ, start_response)
+        return body
+
+    def _guarded(self, environ: WSGIEnvironment) -> Response:
+        request = None
+        try:
+            request = read_request(environ)
+            return self._answer(request, environ)
+        except Fault as fault:
+            return fault_response(fault, "json" if request is None else protocol_of(request))
+        except Exception as e:  # noqa: BLE001  (the last resort: the caller gets AWS's answer, the log the traceback)
+            failure = _failure(e, environ)
+            return fault_response(failure, "json" if request is None else protocol_of(request))
+
+    def _answer(self, request: Incoming, environ: WSGIEnvironment) -> Response:
+        _check_origin(request)
+        scope = self._verifier.verify(request)
+        if scope.service in _REGIONAL and scope.region != self._identity.region:
+            raise Fault(
+                "InvalidSignatureException",
+                f"Credential should be scoped to a valid region: this local SageMaker is {self._identity.region}, "
+                f"not {scope.region}.",
+                403,
+            )
+        target = request.header("x-amz-target") or ""
+        prefix, operations = _TARGETS.get(scope.service), self._operations.get(scope.service)
+        if prefix is not None and operations is not None and target.startswith(prefix):
+            operation, params = target.removeprefix(prefix), _json_body(request)
+            if operations.handles(operation, params):
+                return json_response(operations.call(operation, params))
+        own = own_answer(scope.service, request, self._identity)
+        return own or self._from_others(scope, request, environ)
+
+    def _from_others(self, scope: Scope, request: Incoming, environ: WSGIEnvironment) -> Response:
+        environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
+        try:
+            response = Response.from_app(self._others, environ, buffered=True)
+        except Exception as e:
+            if is_full(e):
+                raise
+            raise _not_done(scope.service, e) from e
+        if response.status_code == 404 and response.mimetype == "text/html" and scope.service != "s3":
+            raise Fault("UnknownOperationException", f"The request names no operation of {scope.service!r}.", 404)
+        if scope.service == "s3" and request.method in ("PUT", "POST", "DELETE"):
+            self._note_change(request)
+        return response
+
+    def _note_change(self, request: Incoming) -> None:
+        bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
+        if key:
+            self._keeper.sync_objects(bucket, [key])
+        elif bucket:
+            self._keeper.sync_bucket(bucket)
+
+
+def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
+    """Return the refusal that stands for an unexpected error, and log the traceback."""
+    if isinstance(error, RecursionError):
+        return Fault("SerializationException", "The request is nested too deeply.")
+    _log.error("the request failed: %s", environ.get("REQUEST_URI"), exc_info=error)
+    if is_full(error):
+        # 507 is not tried again by the SDKs, as 500 would be.
+        return Fault("InternalFailure", f"The disk of the local SageMaker is full ({error}): nothing was done.", 507)
+    return Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
+
+
+def _not_done(service: str, error: Exception) -> Fault:
+    """Return the refusal of what moto cannot do. 501 is not tried again by the SDKs, as 500 would be."""
+    if isinstance(error, RuntimeError) and "has not been implemented" in str(error):  # moto's words
+        return Fault("UnsupportedOperation", f"The local SageMaker does not do that: {error}.", 501)
+    _log.error("a request to %s could not be answered", service, exc_info=error)
+    return Fault(
+        "UnsupportedOperation", f"The local SageMaker cannot answer this request to {service!r}; see server.log.", 501
+    )
+
+
+def _check_origin(request: Incoming) -> None:
+    """Let in only what a program on this machine sends: no other Host, no page in a browser.
+
+    A page can reach loopback, also under a name of its own that resolves to 127.0.0.1; it cannot hide its
+    Origin, nor send a Host that is not the name it used.
+    """
+    host = request.header("host") or ""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name.lower() not in _HOSTS:
+        raise Fault("AccessDeniedException", f"This server answers on loopback only, not as {host!r}.", 403)
+    if request.header("origin") is not None:
+        raise Fault("AccessDeniedException", "This server does not answer requests from web pages.", 403)
+    path = unquote(request.path)
+    if not path.startswith("/") or any(path == page or path.startswith(page) for page in _MOTO_PAGES):
+        raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _json_body(request: Incoming) -> Mapping[str, Any]:
+    try:
+        body = json.loads(request.body or b"{}", parse_constant=_no_constant)
+    except ValueError as e:
+        raise Fault("SerializationException", f"The request is not valid JSON: {e}") from e
+    if b"\\ud" in request.body.lower():  # half characters, which neither files nor databases can keep
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as e:
+            raise Fault("SerializationException", f"The request is not valid Unicode: {e}") from e
+    if not isinstance(body, dict):
+        raise Fault("SerializationException", "The request must be a JSON object.")
+    return body

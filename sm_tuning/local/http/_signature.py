@@ -1,0 +1,280 @@
+"""Who is asking: Signature Version 4 in the header or the query, and S3's older query signature.
+
+Rules: "Create a signed AWS API request" in the IAM User Guide and "Authenticating requests: using query
+parameters" in the S3 API Reference. boto3 still presigns with the older kind in us-east-1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, unquote, urlsplit
+
+from botocore.auth import HmacV1QueryAuth
+from botocore.credentials import Credentials
+from botocore.utils import normalize_url_path
+
+from sm_tuning.local.http._http import Incoming
+from sm_tuning.local.service._fault import Fault
+
+_SKEW_SECONDS = 15 * 60
+_MAX_EXPIRES = 7 * 24 * 3600
+_UNSIGNED = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+_MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your AWS Secret Access Key and signing method."
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a valid signature says: the service and the region that the caller means."""
+
+    service: str
+    region: str
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """The parts of a signature as the caller sent them."""
+
+    access_key: str
+    date: str
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    timestamp: str
+    payload: str
+    query: tuple[tuple[str, str], ...]
+
+    @property
+    def scope(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+# What is wrong, in the codes of JSON services, of S3 and of the Query protocol.
+_CODES: Mapping[str, tuple[str, str, str]] = {
+    "missing": ("MissingAuthenticationTokenException", "AccessDenied", "MissingAuthenticationToken"),
+    "incomplete": ("IncompleteSignatureException", "AuthorizationHeaderMalformed", "IncompleteSignature"),
+    "key": ("UnrecognizedClientException", "InvalidAccessKeyId", "InvalidClientTokenId"),
+    "signature": ("InvalidSignatureException", "SignatureDoesNotMatch", "SignatureDoesNotMatch"),
+    "time": ("InvalidSignatureException", "RequestTimeTooSkewed", "SignatureDoesNotMatch"),
+    "expired": ("InvalidSignatureException", "AccessDenied", "RequestExpired"),
+    "payload": ("InvalidSignatureException", "XAmzContentSHA256Mismatch", "SignatureDoesNotMatch"),
+    "streaming": ("InvalidSignatureException", "NotImplemented", "SignatureDoesNotMatch"),
+}
+_STATUS = {"incomplete": 400, "payload": 400, "streaming": 501}
+
+
+def _refuse(kind: str, message: str, protocol: str) -> Fault:
+    code = _CODES[kind][("json", "s3", "query").index(protocol)]
+    return Fault(code, message, _STATUS.get(kind, 403))
+
+
+class Verifier:
+    """Checks that a request was signed with the keys of this server.
+
+    Args:
+        access_key_id: the one key that is known.
+        secret_access_key: its secret.
+        clock: epoch seconds now.
+    """
+
+    def __init__(self, access_key_id: str, secret_access_key: str, clock: Callable[[], float]) -> None:
+        self._access_key_id = access_key_id
+        self._secret = secret_access_key
+        self._clock = clock
+
+    def verify(self, request: Incoming) -> Scope:
+        """Return the scope of a request's signature.
+
+        Raises:
+            Fault: there is no signature, or it does not hold; in the code of the protocol that is spoken.
+        """
+        protocol = protocol_of(request)
+        if request.query_value("AWSAccessKeyId") is not None:
+            return self._verify_old_presigned(request)
+        claim = _read_claim(request, protocol)
+        self._check_key(claim.access_key, protocol)
+        expected = self._signature(claim, _canonical_request(request, claim))
+        if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
+            raise _refuse("signature", _MISMATCH, protocol)
+        self._check_time(request, claim, protocol)
+        _check_payload(request, claim, protocol)
+        return Scope(claim.service.lower(), claim.region)
+
+    def _check_key(self, access_key: str, protocol: str) -> None:
+        if not hmac.compare_digest(access_key.encode(), self._access_key_id.encode()):
+            message = "The security token included in the request is invalid: it is not a key of this local SageMaker."
+            raise _refuse("key", message, protocol)
+
+    def _signature(self, claim: _Claim, canonical: bytes) -> str:
+        text = f"AWS4-HMAC-SHA256\n{claim.timestamp}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
+        key = f"AWS4{self._secret}".encode()
+        for part in (claim.date, claim.region, claim.service, "aws4_request", text):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        return key.hex()
+
+    def _check_time(self, request: Incoming, claim: _Claim, protocol: str) -> None:
+        try:
+            signed = datetime.strptime(claim.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        except ValueError as e:
+            raise _refuse(
+                "incomplete", f"Date must be in ISO-8601 'basic format'. Got {claim.timestamp!r}.", protocol
+            ) from e
+        if claim.timestamp[:8] != claim.date:
+            raise _refuse("signature", f"Date in Credential scope does not match {claim.timestamp!r}.", protocol)
+        now = self._clock()
+        expires = request.query_value("X-Amz-Expires")
+        if expires is not None:
+            _check_expiry(signed, expires, now, protocol)
+        elif abs(now - signed) > _SKEW_SECONDS:
+            raise _refuse(
+                "time",
+                f"Signature expired: {claim.timestamp} is more than 15 minutes away from the server's time, "
+                f"{datetime.fromtimestamp(now, tz=UTC):%Y%m%dT%H%M%SZ}.",
+                protocol,
+            )
+
+    def _verify_old_presigned(self, request: Incoming) -> Scope:
+        """Check the query signature of Signature Version 2, which only S3 has."""
+        given = {unquote(name): unquote(value) for name, value in request.query_pairs()}
+        self._check_key(given["AWSAccessKeyId"], "s3")
+        expires = given.get("Expires", "")
+        if not re.fullmatch(r"\d{1,12}", expires):
+            raise _refuse("missing", "Query-string authentication requires the Expires parameter.", "s3")
+        expected = HmacV1QueryAuth(Credentials(self._access_key_id, self._secret)).sign_string(
+            _old_string_to_sign(request, given)
+        )
+        if not hmac.compare_digest(str(expected).encode(), given.get("Signature", "").encode()):
+            raise _refuse("signature", _MISMATCH, "s3")
+        if int(expires) < self._clock():
+            raise _refuse("expired", "Request has expired", "s3")
+        return Scope("s3", "us-east-1")
+
+
+def protocol_of(request: Incoming) -> str:
+    """Return the protocol that a request speaks (json, s3 or query), by what it looks like."""
+    if request.header("x-amz-target") is not None:
+        return "json"
+    named = f"{request.header('authorization') or ''} {unquote(request.query)}"
+    if "/s3/aws4_request" in named or "AWSAccessKeyId=" in named:
+        return "s3"
+    is_form = (request.header("content-type") or "").startswith("application/x-www-form-urlencoded")
+    return "query" if is_form else "s3" if "/aws4_request" not in named else "json"
+
+
+def _read_claim(request: Incoming, protocol: str) -> _Claim:
+    authorization = request.header("authorization")
+    if authorization is not None:
+        return _header_claim(request, authorization, protocol)
+    if request.query_value("X-Amz-Signature") is not None:
+        return _query_claim(request, protocol)
+    raise _refuse("missing", "Missing Authentication Token: this local SageMaker wants signed requests.", protocol)
+
+
+def _header_claim(request: Incoming, authorization: str, protocol: str) -> _Claim:
+    kind, _, rest = authorization.partition(" ")
+    parts = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
+    if kind != "AWS4-HMAC-SHA256" or not {"Credential", "SignedHeaders", "Signature"} <= parts.keys():
+        raise _refuse("incomplete", "Authorization header requires Credential, SignedHeaders and Signature.", protocol)
+    payload = request.header("x-amz-content-sha256") or hashlib.sha256(request.body).hexdigest()
+    return _claim(
+        protocol,
+        credential=parts["Credential"],
+        signed_headers=parts["SignedHeaders"],
+        signature=parts["Signature"],
+        timestamp=request.header("x-amz-date") or _http_date(request.header("date")),
+        payload=payload,
+        query=tuple(request.query_pairs()),
+    )
+
+
+def _query_claim(request: Incoming, protocol: str) -> _Claim:
+    def member(name: str) -> str:
+        return request.query_value(f"X-Amz-{name}") or ""
+
+    is_s3 = "/s3/" in member("Credential")
+    return _claim(
+        protocol,
+        credential=member("Credential"),
+        signed_headers=member("SignedHeaders"),
+        signature=member("Signature"),
+        timestamp=member("Date"),
+        payload="UNSIGNED-PAYLOAD" if is_s3 else hashlib.sha256(request.body).hexdigest(),
+        query=tuple(pair for pair in request.query_pairs() if pair[0] != "X-Amz-Signature"),
+    )
+
+
+def _claim(protocol: str, *, credential: str, signed_headers: str, **parts: object) -> _Claim:
+    fields = credential.split("/")
+    if len(fields) != 5 or fields[4] != "aws4_request" or not parts["timestamp"]:
+        raise _refuse("incomplete", "Credential must have the form key/date/region/service/aws4_request.", protocol)
+    access_key, date, region, service, _ = fields
+    names = tuple(signed_headers.split(";"))
+    if "host" not in names:
+        raise _refuse("signature", "'Host' must be a 'SignedHeader' in the AWS Authorization.", protocol)
+    return _Claim(access_key, date, region, service, names, **parts)  # type: ignore[arg-type]  # str and a tuple
+
+
+def _canonical_request(request: Incoming, claim: _Claim) -> bytes:
+    path = request.path
+    if claim.service != "s3":
+        path = quote(normalize_url_path(path), safe="/~")
+    headers = "".join(f"{name}:{_header_value(request, name)}\n" for name in sorted(claim.signed_headers))
+    query = "&".join(f"{name}={value}" for name, value in sorted(claim.query))
+    lines = (request.method, path, query, headers, ";".join(sorted(claim.signed_headers)), claim.payload)
+    return "\n".join(lines).encode("latin-1")  # which is how http.server decoded them
+
+
+def _header_value(request: Incoming, name: str) -> str:
+    return ",".join(" ".join(value.split()) for key, value in request.headers if key == name)
+
+
+def _check_payload(request: Incoming, claim: _Claim, protocol: str) -> None:
+    if claim.payload in _UNSIGNED:
+        return
+    if claim.payload.startswith("STREAMING-"):
+        raise _refuse("streaming", f"This local SageMaker does not take payloads signed as {claim.payload}.", protocol)
+    if not hmac.compare_digest(claim.payload.encode(), hashlib.sha256(request.body).hexdigest().encode()):
+        message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+        raise _refuse("payload", message, protocol)
+
+
+def _check_expiry(signed: float, expires: str, now: float, protocol: str) -> None:
+    if not re.fullmatch(r"\d{1,6}", expires) or int(expires) > _MAX_EXPIRES:
+        raise _refuse("incomplete", "X-Amz-Expires must be a number of seconds up to a week.", protocol)
+    if not signed - _SKEW_SECONDS <= now <= signed + int(expires):
+        raise _refuse("expired", "Request has expired", protocol)
+
+
+def _http_date(value: str | None) -> str:
+    try:
+        return "" if value is None else f"{parsedate_to_datetime(value):%Y%m%dT%H%M%SZ}"
+    except ValueError:
+        return ""
+
+
+def _old_string_to_sign(request: Incoming, given: Mapping[str, str]) -> str:
+    """Return what Signature Version 2 signs; headers may have been moved into the query."""
+    headers = {name.lower(): value.strip() for name, value in (*request.headers, *given.items())}
+    amazon = sorted(name for name in headers if name.startswith("x-amz-"))
+    resource = HmacV1QueryAuth(Credentials("", "")).canonical_resource(
+        urlsplit(f"http://host{request.path}?{request.query}"), auth_path=request.path
+    )
+    return "\n".join(
+        (
+            request.method,
+            headers.get("content-md5", ""),
+            headers.get("content-type", ""),
+            given["Expires"],
+            *(f"{name}:{headers[name]}" for name in amazon),
+            resource,
+        )
+    )
