@@ -5,8 +5,9 @@ Every public name is imported when it is first used, so that importing the packa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning import deploy, local, views
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
         ThrottledError,
         WaitTimeoutError,
     )
-    from sm_tuning._job import TuningJob, attach, launch, list_jobs
+    from sm_tuning._handle import TuningJob
+    from sm_tuning._launch import attach, launch, list_jobs
+    from sm_tuning._version import __version__
     from sm_tuning.aws import Aws, connect
     from sm_tuning.deploy import from_sdk
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
@@ -58,8 +61,63 @@ if TYPE_CHECKING:
         load,
         schema,
     )
-
-    __version__: str
+else:
+    _HOMES = {
+        ".deploy": (),
+        ".local": (),
+        ".views": (),
+        "._best": ("BestTrial",),
+        "._errors": (
+            "AccessDeniedError",
+            "CredentialsError",
+            "EndpointError",
+            "InvalidRequestError",
+            "JobError",
+            "JobFailedError",
+            "JobNotFoundError",
+            "JobStoppedError",
+            "LocalServerError",
+            "MissingExtraError",
+            "NameTakenError",
+            "QuotaError",
+            "SdkLossWarning",
+            "ServiceError",
+            "SmTuningError",
+            "SpecError",
+            "ThrottledError",
+            "WaitTimeoutError",
+        ),
+        "._handle": ("TuningJob",),
+        "._launch": ("attach", "launch", "list_jobs"),
+        "._version": ("__version__",),
+        ".aws": ("Aws", "connect"),
+        ".deploy._sdk_in": ("from_sdk",),
+        ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
+        ".preflight": ("Finding", "check"),
+        ".spec": (
+            "CategoricalParameter",
+            "CompletionCriteria",
+            "ContainerEstimator",
+            "ContinuousParameter",
+            "DatasetInput",
+            "FileSystemInput",
+            "HyperbandConfig",
+            "Input",
+            "InstanceConfig",
+            "IntegerParameter",
+            "MetricDefinition",
+            "PyTorchEstimator",
+            "TrainingDefinition",
+            "Tuning",
+            "WarmStart",
+            "XGBoostEstimator",
+            "dump",
+            "from_wandb_sweep",
+            "load",
+            "schema",
+        ),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "AccessDeniedError",
@@ -118,50 +176,3 @@ __all__ = [
     "schema",
     "views",
 ]
-
-_ROOMS = {
-    "_best": ("BestTrial",),
-    "_job": ("TuningJob", "attach", "launch", "list_jobs"),
-    "aws": ("Aws", "connect"),
-    "deploy": ("from_sdk",),
-    "jobs": ("Counts", "TrainingStatus", "TuningStatus"),
-    "preflight": ("Finding", "check"),
-    "spec": (
-        "CategoricalParameter",
-        "CompletionCriteria",
-        "ContainerEstimator",
-        "ContinuousParameter",
-        "DatasetInput",
-        "FileSystemInput",
-        "HyperbandConfig",
-        "Input",
-        "InstanceConfig",
-        "IntegerParameter",
-        "MetricDefinition",
-        "PyTorchEstimator",
-        "TrainingDefinition",
-        "Tuning",
-        "WarmStart",
-        "XGBoostEstimator",
-        "dump",
-        "from_wandb_sweep",
-        "load",
-        "schema",
-    ),
-}
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("sm-tuning")
-    if name in ("deploy", "local", "views"):
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, '_errors')}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

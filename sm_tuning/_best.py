@@ -1,13 +1,12 @@
-"""The best trial of a tuning job, and what can be made of it."""
+"""The best trial of a tuning job, and what can be made of its model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sm_tuning._errors import SpecError
+from sm_tuning import deploy as shipping
 from sm_tuning._masking import masked
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Best
@@ -16,33 +15,55 @@ if TYPE_CHECKING:
     from sm_tuning.deploy import Endpoint, TrainingJob
 
 
-@dataclass(frozen=True, repr=False)
-class BestTrial(Best):
-    """The best training job of a tuning job, and what can be made of it.
+class BestTrial:
+    """The best training job of a tuning job, to read, retrain or deploy. ``TuningJob.best`` returns it."""
 
-    It has ``training_job_name``, ``metric_name`` (the objective), ``objective_value``, ``hyperparameters`` (the tuned
-    ones, typed by their ranges) and ``definition_name``.
-    """
-
-    _aws: Aws | None = field(default=None, repr=False, compare=False)
+    def __init__(self, best: Best, aws: Aws) -> None:
+        self._best = best
+        self._aws = aws
 
     def __repr__(self) -> str:
-        shown = {**vars(self), "hyperparameters": masked(self.hyperparameters)}
-        return f"BestTrial({', '.join(f'{one.name}={shown[one.name]!r}' for one in fields(Best))})"
+        fields = {**vars(self._best), "hyperparameters": masked(self.hyperparameters)}
+        return f"BestTrial({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
 
-    def _connection(self) -> Aws:
-        if self._aws is None:
-            raise SpecError("this BestTrial has no connection: take it from a TuningJob's best")
-        return self._aws
+    def __eq__(self, other: object) -> bool:
+        return self._best == other._best if isinstance(other, BestTrial) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # hyperparameters are a dict
+
+    @property
+    def training_job_name(self) -> str:
+        """The name of the training job."""
+        return self._best.training_job_name
+
+    @property
+    def metric_name(self) -> str:
+        """The name of the objective metric."""
+        return self._best.metric_name
+
+    @property
+    def objective_value(self) -> float:
+        """The final objective value, by which the service ranks."""
+        return self._best.objective_value
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The tuned hyperparameters, typed by their ranges."""
+        return self._best.hyperparameters
+
+    @property
+    def definition_name(self) -> str | None:
+        """The name of the training job definition, if the tuning job has several."""
+        return self._best.definition_name
 
     @cached_property
     def model_uri(self) -> str | None:
-        """S3 URI of the model, asked for when it is first wanted; None when the training job saved none.
+        """The S3 URI of the model, read on first access; None if the training job saved no model.
 
         Raises:
             ServiceError: the service refused.
         """
-        answer = self._connection().call("sagemaker", "describe_training_job", TrainingJobName=self.training_job_name)
+        answer = self._aws.call("sagemaker", "describe_training_job", TrainingJobName=self.training_job_name)
         return answer.get("ModelArtifacts", {}).get("S3ModelArtifacts") or None
 
     def retrain(
@@ -51,48 +72,124 @@ class BestTrial(Best):
         hyperparameters: Mapping[str, Any] | None = None,
         *,
         wait: bool = False,
-        **options: Any,
+        name: str | None = None,
+        instance_type: str | None = None,
+        instance_count: int | None = None,
+        volume_size: int | None = None,
+        max_run: int | None = None,
+        max_wait: int | None = None,
+        use_spot_instances: bool | None = None,
+        environment: Mapping[str, str] | None = None,
+        output_path: str | None = None,
+        resume: bool = False,
+        debug_hook_config: Mapping[str, Any] | None = None,
+        debug_rule_configurations: Sequence[Mapping[str, Any]] | None = None,
+        tensorboard_output_config: Mapping[str, Any] | None = None,
+        profiler_config: Mapping[str, Any] | None = None,
+        profiler_rule_configurations: Sequence[Mapping[str, Any]] | None = None,
     ) -> TrainingJob:
-        """Train the same again as a plain training job, with other data, more epochs, on other machines.
+        """Start a plain training job like this trial, with other data, hyperparameters or machines.
 
         Args:
-            inputs: channel -> S3 URI, local path or Input; the trial's own data when left out.
-            hyperparameters: name -> value, laid over the trial's; one that is None is left out.
-            wait: waits until the job ends.
-            **options: those of ``deploy.Retraining``, such as ``instance_type``, ``max_run``, ``resume``, ``name`` and
-                ``debug_rule_configurations``.
+            inputs: channel -> S3 URI, local path or Input; replaces all channels of the trial.
+            hyperparameters: name -> value, laid over the trial's; None removes one.
+            wait: wait until the training job ends.
+            name: of the training job; generated by default.
+            instance_type: of the instances; like the following, the trial's by default.
+            instance_count: number of instances.
+            volume_size: GB of storage per instance.
+            max_run: seconds after which the training is stopped.
+            max_wait: seconds of training and waiting for spot instances.
+            use_spot_instances: whether spot instances may be used.
+            environment: variables laid over the trial's.
+            output_path: ``s3://`` prefix for the model.
+            resume: continue from the trial's checkpoints; by default the job gets a checkpoint location of its own.
+            debug_hook_config: of Debugger, in the form of the API, like the following.
+            debug_rule_configurations: rules of Debugger.
+            tensorboard_output_config: where TensorBoard's files go.
+            profiler_config: of the profiler.
+            profiler_rule_configurations: rules of the profiler.
 
         Raises:
             SpecError: an option is wrong; nothing was sent.
-            JobError: with ``wait``, the job ended badly.
+            JobError: with ``wait``, the training job failed or was stopped.
             ServiceError: the service refused.
         """
-        from sm_tuning import deploy  # noqa: PLC0415  (loads when a model is shipped)
-
-        retraining = deploy.Retraining.of(inputs=inputs, hyperparameters=hyperparameters or {}, **options)
-        job = deploy.retrain(self._connection(), self.training_job_name, retraining)
+        retraining = shipping.Retraining(
+            inputs=inputs,
+            hyperparameters=hyperparameters or {},
+            name=name,
+            instance_type=instance_type,
+            instance_count=instance_count,
+            volume_size=volume_size,
+            max_run=max_run,
+            max_wait=max_wait,
+            use_spot_instances=use_spot_instances,
+            environment=environment or {},
+            output_path=output_path,
+            resume=resume,
+            debug_hook_config=debug_hook_config,
+            debug_rule_configurations=debug_rule_configurations,
+            tensorboard_output_config=tensorboard_output_config,
+            profiler_config=profiler_config,
+            profiler_rule_configurations=profiler_rule_configurations,
+        )
+        job = shipping.retrain(self._aws, self.training_job_name, retraining)
         if wait:
             job.wait()
         return job
 
-    def deploy(self, endpoint_name: str | None = None, *, wait: bool = False, **options: Any) -> Endpoint:
-        """Put the model on an endpoint; doing the same again finds what is there.
+    def deploy(
+        self,
+        endpoint_name: str | None = None,
+        *,
+        wait: bool = False,
+        instance_type: str | None = None,
+        instance_count: int = 1,
+        serverless_memory_mb: int | None = None,
+        serverless_max_concurrency: int = 5,
+        image_uri: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        role: str | None = None,
+        kms_key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        update: bool = False,
+    ) -> Endpoint:
+        """Deploy the model to an endpoint; a second call finds the same endpoint.
 
         Args:
-            endpoint_name: of the endpoint; the training job's name when left out.
-            wait: waits until it is in service.
-            **options: those of ``deploy.Deployment``, such as ``instance_type``, ``instance_count``, ``environment``,
-                ``serverless_memory_mb``, ``update``.
+            endpoint_name: the training job's name by default.
+            wait: wait until the endpoint is in service.
+            instance_type: of the endpoint; not for a serverless one.
+            instance_count: number of instances.
+            serverless_memory_mb: memory of a serverless endpoint.
+            serverless_max_concurrency: number of requests that a serverless endpoint serves at once.
+            image_uri: the serving container's image, if it does not follow from the training image.
+            environment: variables of the serving container.
+            role: ARN of the role that the endpoint runs as; the training job's by default.
+            kms_key: encrypts the instances' storage.
+            tags: of model, endpoint configuration and endpoint.
+            update: let an existing endpoint serve this model from now on.
 
         Raises:
-            SpecError: an option is wrong; nothing was made.
+            SpecError: an option is wrong; nothing was created.
             NameTakenError: the endpoint serves something else, and ``update`` is not set.
             ServiceError: the service refused.
         """
-        from sm_tuning import deploy  # noqa: PLC0415
-
-        deployment = deploy.Deployment.of(endpoint_name=endpoint_name, **options)
-        endpoint = deploy.deploy(self._connection(), self.training_job_name, deployment)
+        deployment = shipping.Deployment(
+            endpoint_name=endpoint_name,
+            instance_type=instance_type,
+            instance_count=instance_count,
+            serverless_memory_mb=serverless_memory_mb,
+            serverless_max_concurrency=serverless_max_concurrency,
+            image_uri=image_uri,
+            environment=environment or {},
+            role=role,
+            kms_key=kms_key,
+            tags=tags or {},
+            update=update,
+        )
+        endpoint = shipping.deploy(self._aws, self.training_job_name, deployment)
         if wait:
             endpoint.wait()
         return endpoint

@@ -5,8 +5,9 @@ Every name is imported when it is first used: some need the SDK, which takes sec
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.deploy._best import BestModel, best_model
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from sm_tuning.deploy._sdk_out import to_model_trainer, to_sdk_tuner
     from sm_tuning.deploy._stepfunctions import MachineOptions, stepfunctions_machine, stepfunctions_state
     from sm_tuning.deploy._training import TrainingJob
+else:
+    _HOMES = {
+        "._best": ("BestModel", "best_model"),
+        "._endpoint": ("Deployment", "Endpoint", "deploy", "deploy_requests"),
+        "._pipelines": ("tuning_step",),
+        "._register": ("ModelPackage", "Registration", "package_request", "register"),
+        "._retrain": ("Retraining", "retrain", "retrain_request"),
+        "._sdk_in": ("from_sdk",),
+        "._sdk_out": ("to_model_trainer", "to_sdk_tuner"),
+        "._stepfunctions": ("MachineOptions", "stepfunctions_machine", "stepfunctions_state"),
+        "._training": ("TrainingJob",),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "BestModel",
@@ -42,27 +56,3 @@ __all__ = [
     "to_sdk_tuner",
     "tuning_step",
 ]
-
-_ROOMS = {
-    "_best": ("BestModel", "best_model"),
-    "_endpoint": ("Deployment", "Endpoint", "deploy", "deploy_requests"),
-    "_pipelines": ("tuning_step",),
-    "_register": ("ModelPackage", "Registration", "package_request", "register"),
-    "_retrain": ("Retraining", "retrain", "retrain_request"),
-    "_sdk_in": ("from_sdk",),
-    "_sdk_out": ("to_model_trainer", "to_sdk_tuner"),
-    "_stepfunctions": ("MachineOptions", "stepfunctions_machine", "stepfunctions_state"),
-    "_training": ("TrainingJob",),
-}
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

@@ -15,7 +15,6 @@ from typing import Any
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.deploy._best import describe_training, model_data, refuse_violations, serving_image
-from sm_tuning.deploy._options import Options
 from sm_tuning.deploy._waiting import Pace, wait_for
 
 _NEAR_POLL, _FAR_POLL = 0.5, 10.0
@@ -25,7 +24,7 @@ _GONE = ("could not find", "does not exist", "not found")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deployment(Options):
+class Deployment:
     """How a model is served.
 
     Attributes:

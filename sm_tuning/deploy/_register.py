@@ -18,7 +18,6 @@ from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
 from sm_tuning.deploy._best import BestModel, best_model, model_data, model_uri, refuse_violations, serving_image
 from sm_tuning.deploy._lineage import TRAINING_JOB, final_metrics, lineage
-from sm_tuning.deploy._options import Options
 from sm_tuning.request import Upload
 
 Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
@@ -33,7 +32,7 @@ _TOOLKIT_TYPES = (_JSON, "text/csv", "application/x-npy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registration(Options):
+class Registration:
     """How a model is registered.
 
     Attributes:

@@ -18,7 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws, UploadOptions, upload
 from sm_tuning.deploy._best import describe_training, refuse_violations
-from sm_tuning.deploy._options import Options
 from sm_tuning.deploy._training import TrainingJob
 from sm_tuning.jobs import SPEC_HASH_TAG
 from sm_tuning.request import stage_training, unique_name, write_channels
@@ -47,7 +46,7 @@ _CODE = "code"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retraining(Options):
+class Retraining:
     """What shall differ from the trial.
 
     Attributes:

@@ -4,21 +4,47 @@ Every frame has the columns and dtypes that ``_schema`` declares, with rows or w
 kept on disk; what AWS withholds is said in a warning (``ResultsWarning``) and in the frame's ``attrs``.
 """
 
-from sm_tuning._cache_folder import CACHE_VARIABLE, cache_folder
-from sm_tuning._prices import PRICES_VARIABLE
-from sm_tuning.results._cache import clear_cache
-from sm_tuning.results._cost import cost
-from sm_tuning.results._curves import curves
-from sm_tuning.results._failures import errors
-from sm_tuning.results._follow import LogLine, follow_logs
-from sm_tuning.results._live import LiveTrial, LiveTrials, Seen
-from sm_tuning.results._logs import logs
-from sm_tuning.results._pace import Clock
-from sm_tuning.results._progress import Step
-from sm_tuning.results._reader import Reading, ResultsWarning
-from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
-from sm_tuning.results._trials import shown, trials
-from sm_tuning.results._utilization import utilization, utilization_summary
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sm_tuning._cache_folder import CACHE_VARIABLE, cache_folder
+    from sm_tuning._prices import PRICES_VARIABLE
+    from sm_tuning.results._cache import clear_cache
+    from sm_tuning.results._cost import cost
+    from sm_tuning.results._curves import curves
+    from sm_tuning.results._failures import errors
+    from sm_tuning.results._follow import LogLine, follow_logs
+    from sm_tuning.results._live import LiveTrial, LiveTrials, Seen
+    from sm_tuning.results._logs import logs
+    from sm_tuning.results._pace import Clock
+    from sm_tuning.results._progress import Step
+    from sm_tuning.results._reader import Reading, ResultsWarning
+    from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
+    from sm_tuning.results._trials import shown, trials
+    from sm_tuning.results._utilization import utilization, utilization_summary
+else:
+    _HOMES = {
+        "sm_tuning._cache_folder": ("CACHE_VARIABLE", "cache_folder"),
+        "sm_tuning._prices": ("PRICES_VARIABLE",),
+        "._cache": ("clear_cache",),
+        "._cost": ("cost",),
+        "._curves": ("curves",),
+        "._failures": ("errors",),
+        "._follow": ("LogLine", "follow_logs"),
+        "._live": ("LiveTrial", "LiveTrials", "Seen"),
+        "._logs": ("logs",),
+        "._pace": ("Clock",),
+        "._progress": ("Step",),
+        "._reader": ("Reading", "ResultsWarning"),
+        "._schema": ("COST", "CURVES", "ERRORS", "LOGS", "TRIALS", "UTILIZATION", "UTILIZATION_SUMMARY"),
+        "._trials": ("shown", "trials"),
+        "._utilization": ("utilization", "utilization_summary"),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "CACHE_VARIABLE",

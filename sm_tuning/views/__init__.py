@@ -8,8 +8,9 @@ Every name is imported on first use: pandas and plotly take seconds to load.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.views._about import About, Range, about
@@ -35,6 +36,33 @@ if TYPE_CHECKING:
     from sm_tuning.views._save import save
     from sm_tuning.views._theme import Figure, Theme
     from sm_tuning.views._watching import watch
+else:
+    _HOMES = {
+        "._about": ("About", "Range", "about"),
+        "._compare": ("compare",),
+        "._history": ("HistoryInfo", "history_info"),
+        "._kinds": (
+            "KINDS",
+            "contour",
+            "correlation",
+            "cost",
+            "curves",
+            "edf",
+            "history",
+            "importance",
+            "parallel_coordinates",
+            "plot",
+            "slices",
+            "timeline",
+            "train_validation",
+            "utilization",
+        ),
+        "._report": ("report",),
+        "._save": ("save",),
+        "._theme": ("Figure", "Theme"),
+        "._watching": ("watch",),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "KINDS",
@@ -63,42 +91,3 @@ __all__ = [
     "utilization",
     "watch",
 ]
-
-#: Every public name, by the module that defines it.
-_MODULES = {
-    "_about": ("About", "Range", "about"),
-    "_compare": ("compare",),
-    "_history": ("HistoryInfo", "history_info"),
-    "_kinds": (
-        "KINDS",
-        "contour",
-        "correlation",
-        "cost",
-        "curves",
-        "edf",
-        "history",
-        "importance",
-        "parallel_coordinates",
-        "plot",
-        "slices",
-        "timeline",
-        "train_validation",
-        "utilization",
-    ),
-    "_report": ("report",),
-    "_save": ("save",),
-    "_theme": ("Figure", "Theme"),
-    "_watching": ("watch",),
-}
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

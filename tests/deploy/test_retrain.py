@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import sm_tuning as smt
+from sm_tuning import jobs
 from sm_tuning.deploy import Retraining, retrain, retrain_request
 from sm_tuning.deploy._best import describe_training
 
@@ -158,6 +159,16 @@ def test_a_wrong_option_is_said_before_anything_is_sent(job, near, options, mess
         retrain(near, job.best.training_job_name, Retraining(**options))
 
 
-def test_a_best_trial_without_a_connection_says_where_to_take_it_from() -> None:
-    with pytest.raises(smt.SpecError, match="take it from a TuningJob's best"):
-        smt.BestTrial("t", "score", 1.0, {}).retrain()
+def test_a_best_trial_equals_another_one_of_the_same_values(job) -> None:
+    best = job.best
+    other = smt.BestTrial(jobs.Best("t", "score", 1.0, {"x": 1}), job.aws)
+
+    assert best == job.best
+    assert best is not job.best
+    assert best != other
+    assert repr(other) == (
+        "BestTrial(training_job_name='t', metric_name='score', objective_value=1.0, hyperparameters={'x': 1}, "
+        "definition_name=None)"
+    )
+    with pytest.raises(AttributeError):
+        best.objective_value = 2.0

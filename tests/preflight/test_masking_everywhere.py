@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import sm_tuning as smt
-from sm_tuning import results
+from sm_tuning import jobs, results
 from sm_tuning.cli import main
 from sm_tuning.local import ServerInfo
 
@@ -118,7 +118,7 @@ def test_a_tuned_value_is_masked_where_it_is_shown_and_kept_where_it_is_used(job
     assert list(shown["hub_key"]) == ["****", "****"]
     assert shown.drop(columns="hub_key").equals(trials.drop(columns="hub_key"))
     assert set(trials["hub_key"]) == {"red", "green"}
-    best = smt.BestTrial("a-001", "score", 1.0, {"hub_key": "red", "max_tokens": 3})
+    best = smt.BestTrial(jobs.Best("a-001", "score", 1.0, {"hub_key": "red", "max_tokens": 3}), job.aws)
     assert "red" not in repr(best)
     assert "'max_tokens': 3" in repr(best)
     assert best.hyperparameters["hub_key"] == "red"

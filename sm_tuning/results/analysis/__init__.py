@@ -4,14 +4,33 @@ All functions are pure: they take the trials and curves frames and the ``Facts``
 declared columns, with rows or without.
 """
 
-from sm_tuning.results.analysis._advice import advice
-from sm_tuning.results.analysis._diagnosis import diagnosis
-from sm_tuning.results.analysis._facts import Algorithm, Facts, facts_of
-from sm_tuning.results.analysis._frames import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
-from sm_tuning.results.analysis._importance import correlation, importance
-from sm_tuning.results.analysis._next import next_tuning
-from sm_tuning.results.analysis._replay import Replay, replay
-from sm_tuning.results.analysis._shapes import shapes
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sm_tuning.results.analysis._advice import advice
+    from sm_tuning.results.analysis._diagnosis import diagnosis
+    from sm_tuning.results.analysis._facts import Algorithm, Facts, facts_of
+    from sm_tuning.results.analysis._frames import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
+    from sm_tuning.results.analysis._importance import correlation, importance
+    from sm_tuning.results.analysis._next import next_tuning
+    from sm_tuning.results.analysis._replay import Replay, replay
+    from sm_tuning.results.analysis._shapes import shapes
+else:
+    _HOMES = {
+        "._advice": ("advice",),
+        "._diagnosis": ("diagnosis",),
+        "._facts": ("Algorithm", "Facts", "facts_of"),
+        "._frames": ("ADVICE", "CORRELATION", "DIAGNOSIS", "IMPORTANCE", "SHAPES"),
+        "._importance": ("correlation", "importance"),
+        "._next": ("next_tuning",),
+        "._replay": ("Replay", "replay"),
+        "._shapes": ("shapes",),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "ADVICE",

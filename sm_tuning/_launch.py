@@ -1,0 +1,134 @@
+"""The ways to a handle: start a tuning job, or find one that exists."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from sm_tuning import aws as wire
+from sm_tuning import jobs
+from sm_tuning._errors import SpecError
+from sm_tuning._handle import TuningJob
+from sm_tuning.aws import Aws
+from sm_tuning.jobs import TuningStatus
+from sm_tuning.spec import Tuning, as_tuning
+
+_ARN = re.compile(r"arn:aws[a-z\-]*:sagemaker:([a-z0-9\-]+):\d{12}:hyper-parameter-tuning-job/(.+)")
+
+
+def launch(
+    tuning: Tuning | str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    if_exists: jobs.IfExists = "fail",
+    wait: bool = False,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> TuningJob:
+    """Start a tuning job.
+
+    Args:
+        tuning: what to tune, or the path of a spec file.
+        name: the job's name, up to 32 characters; generated and unique by default.
+        if_exists: ``attach`` returns an existing job of that name if it was launched from this very spec; ``fail``
+            raises NameTakenError.
+        wait: wait until the job ends, and show its progress.
+        aws: an existing connection, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        SpecError: the spec is wrong, or something that it names does not exist.
+        JobError: with ``wait``, the job failed or was stopped.
+        ServiceError: AWS refused or could not be reached.
+    """
+    spec = as_tuning(tuning)
+    connection = _connection(aws, session, profile, region, endpoint_url)
+    job = TuningJob(jobs.launch(connection, spec, name=name, if_exists=if_exists), connection)
+    if wait:
+        job.wait()
+    return job
+
+
+def attach(
+    name: str,
+    *,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> TuningJob:
+    """Return the handle of an existing tuning job, finished or running, created by this or any other tool.
+
+    Args:
+        name: the job's name, or its ARN, which also gives the region.
+        aws: an existing connection, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        JobNotFoundError: there is no such job.
+        ServiceError: AWS refused or could not be reached.
+    """
+    match = _ARN.fullmatch(name)
+    if match is not None:
+        name = match.group(2)
+        if aws is None:
+            region = region or match.group(1)
+    connection = _connection(aws, session, profile, region, endpoint_url)
+    # The service compares names without case; the handle takes the job's own spelling.
+    description = jobs.describe(connection, name)
+    return TuningJob(description["HyperParameterTuningJobName"], connection, description)
+
+
+def list_jobs(
+    *,
+    name_contains: str | None = None,
+    status: TuningStatus | str | None = None,
+    limit: int | None = None,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return tuning jobs, the newest first, as the API's ``HyperParameterTuningJobSummary`` dicts.
+
+    Args:
+        name_contains: a part of the names.
+        status: a status of the API, such as ``Completed``.
+        limit: maximum number of jobs.
+        aws: an existing connection, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        SpecError: ``status`` or ``limit`` is invalid.
+        ServiceError: AWS refused or could not be reached.
+    """
+    connection = _connection(aws, session, profile, region, endpoint_url)
+    return jobs.list_jobs(connection, name_contains=name_contains, status=status, limit=limit)
+
+
+def _connection(
+    aws: Aws | None, session: Any, profile: str | None, region: str | None, endpoint_url: str | None
+) -> Aws:
+    """Return the given connection, or a new one; raise SpecError if both are given."""
+    if aws is None:
+        return wire.connect(session=session, profile=profile, region=region, endpoint_url=endpoint_url)
+    place = {"session": session, "profile": profile, "region": region, "endpoint_url": endpoint_url}
+    given = [f"{name}=" for name, value in place.items() if value is not None]
+    if given:
+        raise SpecError(f"give aws= or {', '.join(given)}, not both")
+    return aws
