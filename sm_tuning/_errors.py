@@ -21,7 +21,8 @@ SmTuningError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class SmTuningError(Exception):
@@ -133,3 +134,15 @@ class LocalServerError(ServiceError):
 
 class SdkLossWarning(UserWarning):
     """An object of the SageMaker SDK was made that will not carry a field of the spec; the message names the field."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that an unknown one was probably meant to be, or None if none is similar."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, kind: str = "known names") -> str:
+    """Return the advice about an unknown name: the most similar known name, or all of them."""
+    names = sorted(known)
+    near = nearest(name, names)
+    return f"did you mean {near!r}?" if near else f"{kind} are {', '.join(names)}"

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     ShowProgress = bool | Callable[[Step], object]
 
 #: Seconds between two polls of a wait: for a server on this machine, and for AWS (the SDK's interval).
-_LOCAL_POLL, _REMOTE_POLL = 0.5, 5.0
 
 #: Trials of a frame: names of training jobs, or their numbers within the tuning job.
 TrialFilter = str | int | Sequence[str | int] | None
@@ -638,7 +637,7 @@ class TuningJob(Handle):
             WaitTimeoutError: the job had not ended after ``timeout`` seconds.
         """
         if poll is None:
-            poll = _LOCAL_POLL if self._aws.is_near else _REMOTE_POLL
+            poll = self._aws.poll_interval
         if progress is True:
             with jobs.shown_progress(self._aws) as show:
                 return self.wait(show, timeout=timeout, poll=poll)
@@ -698,8 +697,7 @@ class TuningJob(Handle):
             SpecError: the job has a setting that a spec cannot express.
         """
         description = self.describe()
-        pages = self._aws.pages("sagemaker", "list_tags", ResourceArn=description["HyperParameterTuningJobArn"])
-        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
+        tags = self._aws.tags(description["HyperParameterTuningJobArn"])
         # The hash names the request of this job; a job launched from the spec gets its own.
         tags.pop(jobs.SPEC_HASH_TAG, None)
         return from_description(description, tags=tags, region=self.region)

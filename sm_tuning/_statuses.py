@@ -85,7 +85,10 @@ class ObjectiveStatus(_Status):
 
 
 class SecondaryStatus(_Status):
-    """``SecondaryStatus`` of a training job: the values that the local SageMaker gives."""
+    """``SecondaryStatus``: what a training job does at the moment, or how it ended.
+
+    The local SageMaker gives these values; the API has more.
+    """
 
     STARTING = "Starting"
     PENDING = "Pending"
@@ -113,5 +116,52 @@ class SecondaryStatus(_Status):
 
     @property
     def is_success(self) -> bool:
-        """Whether the job ran to its end."""
+        """Whether the job completed."""
         return self is SecondaryStatus.COMPLETED
+
+
+class PackageStatus(_Status):
+    """``ModelPackageStatus``."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class EndpointStatus(_Status):
+    """``EndpointStatus``."""
+
+    OUT_OF_SERVICE = "OutOfService"
+    CREATING = "Creating"
+    UPDATING = "Updating"
+    SYSTEM_UPDATING = "SystemUpdating"
+    ROLLING_BACK = "RollingBack"
+    IN_SERVICE = "InService"
+    DELETING = "Deleting"
+    FAILED = "Failed"
+    UPDATE_ROLLBACK_FAILED = "UpdateRollbackFailed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the endpoint stays in this status until somebody changes it."""
+        return self not in (
+            EndpointStatus.CREATING,
+            EndpointStatus.UPDATING,
+            EndpointStatus.SYSTEM_UPDATING,
+            EndpointStatus.ROLLING_BACK,
+        )
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the endpoint answers requests."""
+        return self is EndpointStatus.IN_SERVICE
+
+
+#: The counters of TrainingJobStatusCounters.
+COUNTERS = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")
+
+#: The statuses of training jobs that have ended, and of those that have ended and kept their results.
+ENDED = frozenset(status for status in TrainingStatus if status.is_terminal)
+FINISHED = frozenset({TrainingStatus.COMPLETED, TrainingStatus.STOPPED})

@@ -13,16 +13,20 @@ from sm_tuning.aws._identity import (
     find_role,
     is_role_arn,
 )
+from sm_tuning.aws._poll import PATIENCE, Clock, Retry
 from sm_tuning.aws._price_list import PriceList, find_prices
 from sm_tuning.aws._upload import Uploaded, UploadLike, UploadOptions, split_uri, upload
 
 __all__ = [
     "BUCKET_VARIABLE",
+    "PATIENCE",
     "ROLE_VARIABLE",
     "STUDIO_METADATA",
     "Aws",
     "Bucket",
+    "Clock",
     "PriceList",
+    "Retry",
     "UploadLike",
     "UploadOptions",
     "Uploaded",

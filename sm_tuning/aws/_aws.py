@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._errors import ServiceError, SpecError, WaitTimeoutError
 from sm_tuning._masking import secrets_of_job
+from sm_tuning._wire import to_tags
 from sm_tuning.aws._errors import REGION_ADVICE, mapped
+from sm_tuning.aws._poll import CLOCK, WAITING, Clock, Retry
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: More pages than any listing of one job has: 10,000 training jobs are 100 pages, a day of log lines some thousands.
 MAX_PAGES = 20_000
@@ -128,6 +135,7 @@ class Aws:
         token: str | tuple[str, str] = "NextToken",  # noqa: S107  (the member's name)
         repeat_ends: bool = False,
         max_pages: int = MAX_PAGES,
+        call: Callable[..., dict[str, Any]] | None = None,
         **params: Any,
     ) -> Iterator[dict[str, Any]]:
         """Make a call again and again, as long as its answer has a token for the next page.
@@ -138,7 +146,8 @@ class Aws:
             token: the member that carries the token, or two names when request and response differ, such as
                 ``("nextToken", "nextForwardToken")``.
             repeat_ends: a token that comes back unchanged means the end, as GetLogEvents has it.
-            max_pages: after so many it is taken for an endless loop.
+            max_pages: the number of pages after which the list counts as endless.
+            call: makes each call, for example with retries; the method ``call`` by default.
             **params: as in ``call``.
 
         Raises:
@@ -147,7 +156,7 @@ class Aws:
         asked, answered = (token, token) if isinstance(token, str) else token
         seen: set[str] = set()
         for _ in range(max_pages):
-            page = self.call(service, method, **params)
+            page = (call or self.call)(service, method, **params)
             yield page
             following = page.get(answered)
             if not following or (repeat_ends and following == params.get(asked)):
@@ -157,6 +166,67 @@ class Aws:
             seen.add(following)
             params[asked] = following
         raise ServiceError(f"{method} had not come to an end after {max_pages} pages: ask for less at once")
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """Return the tags of a SageMaker resource by key.
+
+        Raises:
+            ServiceError: the call failed.
+        """
+        pages = self.pages("sagemaker", "list_tags", ResourceArn=arn)
+        return {key: value for page in pages for key, value in to_tags(page.get("Tags", ())).items()}
+
+    def poll(
+        self,
+        name: str,
+        ask: Callable[[], T],
+        until: Callable[[T], bool],
+        *,
+        interval: float | None = None,
+        timeout: float | None = None,
+        clock: Clock = CLOCK,
+        retry: Retry = WAITING,
+    ) -> T:
+        """Call a function until its result is final, and return that result.
+
+        Args:
+            name: the job or resource, for messages.
+            ask: the function, such as one that describes a job.
+            until: whether a result is final. It is called once with each result.
+            interval: seconds between two calls; ``poll_interval`` by default.
+            timeout: seconds after which to give up; None waits without a limit.
+            clock: the clock.
+            retry: how transient errors of ``ask`` are treated.
+
+        Raises:
+            SpecError: the interval or the timeout is invalid.
+            WaitTimeoutError: the time is up.
+            ServiceError: a call failed, and the error is not transient or lasted longer than ``retry`` allows.
+        """
+        interval = self.poll_interval if interval is None else interval
+        if interval <= 0 or (timeout is not None and timeout < 0):
+            raise SpecError(f"poll must be above 0 seconds and timeout not below, but got poll={interval}, {timeout=}")
+        answered = start = clock.monotonic()
+        failures = 0
+        while True:
+            pause = interval
+            try:
+                result = ask()
+            except ServiceError as error:
+                failures += 1
+                backoff = retry.pause(error, failures, clock.monotonic() - answered)
+                if backoff is None:
+                    raise
+                _log.info("still waiting for %s: %s", name, error)
+                pause = max(interval, backoff)
+            else:
+                answered, failures = clock.monotonic(), 0
+                if until(result):
+                    return result
+            left = pause if timeout is None else start + timeout - clock.monotonic()
+            if left <= 0:
+                raise WaitTimeoutError(f"{name} had not ended after {timeout} s; it goes on", job_name=name)
+            clock.sleep(min(pause, left))
 
     def close(self) -> None:
         """Close the connections of all clients; the next call opens new ones."""
@@ -179,23 +249,28 @@ class Aws:
             return client
 
     @property
-    def is_near(self) -> bool:
-        """Whether the endpoint is on this machine: it answers at once or not at all, and asking is cheap."""
+    def is_local(self) -> bool:
+        """Whether the endpoint is on this machine, where a call is cheap and is answered at once or not at all."""
         url = self._endpoint_url or self._environ.get("AWS_ENDPOINT_URL", "")
         return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def poll_interval(self) -> float:
+        """The seconds between two calls that wait for a change: few for a server on this machine, more for AWS."""
+        return 0.5 if self.is_local else 5.0
 
     def _config(self) -> Any:
         """Patience with AWS, little with a server on this machine, which has no host names for buckets either."""
         from botocore.config import Config  # noqa: PLC0415
 
-        near = self.is_near
+        local = self.is_local
         return Config(
-            retries={"mode": "adaptive", "total_max_attempts": 3 if near else 10},
-            connect_timeout=3 if near else 10,
+            retries={"mode": "adaptive", "total_max_attempts": 3 if local else 10},
+            connect_timeout=3 if local else 10,
             read_timeout=60,
             max_pool_connections=32,
             user_agent_extra=f"sm_tuning/{metadata.version('sm-tuning')}",
-            s3={"addressing_style": "path"} if near else None,
+            s3={"addressing_style": "path"} if local else None,
         )
 
 

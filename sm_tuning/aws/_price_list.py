@@ -67,7 +67,7 @@ def find_prices(
     named = given if given is not None else aws.environ.get(PRICES_VARIABLE) or None
     if named is not None:
         return PriceList(read_prices(named), "given" if isinstance(named, Mapping) else str(named))
-    if aws.is_near:
+    if aws.is_local:
         return PriceList({}, "none", "a server on this machine has no prices")
     if not aws.region.startswith(("us-", "eu-", "ap-", "sa-", "ca-", "me-", "af-", "il-", "mx-")):
         return PriceList({}, "none", f"the Price List API does not know {aws.region}")

@@ -61,8 +61,7 @@ def best_model(aws: Aws, name: str, *, allow_running: bool = False, allow_stoppe
             status=description["HyperParameterTuningJobStatus"],
         )
     training = describe_training(aws, best.training_job_name)
-    pages = aws.pages("sagemaker", "list_tags", ResourceArn=description["HyperParameterTuningJobArn"])
-    tags = {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
+    tags = aws.tags(description["HyperParameterTuningJobArn"])
     found = BestModel(description, best, training, tags.get(jobs.SPEC_HASH_TAG))
     model_uri(training)
     return found

@@ -15,9 +15,7 @@ from typing import Any
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.deploy._best import describe_training, model_data, refuse_violations, serving_image
-from sm_tuning.deploy._waiting import Pace, wait_for
 
-_NEAR_POLL, _FAR_POLL = 0.5, 10.0
 _MAX_NAME = 63
 _VARIANT = "AllTraffic"
 _GONE = ("could not find", "does not exist", "not found")
@@ -94,8 +92,7 @@ class Endpoint:
             JobError: it failed.
             WaitTimeoutError: the time is up.
         """
-        pause = poll if poll is not None else _NEAR_POLL if self.aws.is_near else _FAR_POLL
-        description = wait_for(self.name, self.describe, _is_settled, Pace(pause, timeout))
+        description = self.aws.poll(self.name, self.describe, _is_settled, interval=poll, timeout=timeout)
         status, reason = description["EndpointStatus"], str(description.get("FailureReason", "")).rstrip(".")
         if status == "InService":
             return description

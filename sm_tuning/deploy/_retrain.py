@@ -16,6 +16,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sm_tuning._errors import SpecError
+from sm_tuning._wire import (
+    JOB_NAME_KEY,
+    OBJECTIVE_KEY,
+    PROGRAM_KEY,
+    SUBMIT_DIRECTORY_KEY,
+    is_reserved_hyperparameter,
+    tag_list,
+)
 from sm_tuning.aws import Aws, UploadOptions, upload
 from sm_tuning.deploy._best import describe_training, refuse_violations
 from sm_tuning.deploy._training import TrainingJob
@@ -41,7 +49,6 @@ _KEPT = (
 )
 
 #: Hyperparameters that the service or the launch has set, and that belong to the trial alone.
-_OBJECTIVE, _JOB_NAME, _PROGRAM = "_tuning_objective_metric", "sagemaker_job_name", "sagemaker_program"
 _CODE = "code"
 
 
@@ -116,8 +123,7 @@ def retrain(
     given = None if retraining.inputs is None else _as_inputs(retraining.inputs)
     _, staged, uploads = stage_training(None, given or {}, code_prefix=f"{root}/code", data_prefix=f"{root}/data")
     channels = None if given is None else write_channels(staged)
-    pages = aws.pages("sagemaker", "list_tags", ResourceArn=trial["TrainingJobArn"])
-    tags = [tag for page in pages for tag in page.get("Tags", ())]
+    tags = tag_list(aws.tags(trial["TrainingJobArn"]))
     request = retrain_request(trial, name, retraining, channels=channels, tags=tags)
     key = request["OutputDataConfig"].get("KmsKeyId") or None
     upload(aws, uploads, options=UploadOptions(kms_key=key))
@@ -183,13 +189,13 @@ def _as_inputs(inputs: Mapping[str, Any]) -> dict[str, AnyInput]:
 
 
 def _hyperparameters(trial: Mapping[str, Any], name: str, changed: Mapping[str, Any]) -> dict[str, str]:
-    reserved = sorted(key for key in changed if key.startswith(("sagemaker_", "_tuning")))
+    reserved = sorted(key for key in changed if is_reserved_hyperparameter(key))
     if reserved:
         raise SpecError(f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you")
-    values = {key: text for key, text in trial.get("HyperParameters", {}).items() if key != _OBJECTIVE}
-    encode = encode_json if _PROGRAM in values else encode_plain
-    if _JOB_NAME in values:
-        values[_JOB_NAME] = encode(name)
+    values = {key: text for key, text in trial.get("HyperParameters", {}).items() if key != OBJECTIVE_KEY}
+    encode = encode_json if PROGRAM_KEY in values else encode_plain
+    if JOB_NAME_KEY in values:
+        values[JOB_NAME_KEY] = encode(name)
     values |= {key: encode(value) for key, value in changed.items() if value is not None}
     return {key: text for key, text in values.items() if key not in changed or changed[key] is not None}
 
@@ -197,7 +203,7 @@ def _hyperparameters(trial: Mapping[str, Any], name: str, changed: Mapping[str, 
 def _algorithm(trial: Mapping[str, Any]) -> dict[str, Any]:
     """The trial's, without the metric definitions that the service adds or a built-in algorithm brings."""
     algorithm = dict(trial["AlgorithmSpecification"])
-    is_built_in = _PROGRAM not in trial.get("HyperParameters", {}) and is_builtin_image(
+    is_built_in = PROGRAM_KEY not in trial.get("HyperParameters", {}) and is_builtin_image(
         str(algorithm.get("TrainingImage", ""))
     )
     metrics = [one for one in algorithm.pop("MetricDefinitions", ()) if one["Name"] != "ObjectiveMetric"]
@@ -245,7 +251,7 @@ def _check_spot(request: Mapping[str, Any]) -> None:
 
 def _brings_code(trial: Mapping[str, Any], channel: Mapping[str, Any]) -> bool:
     """Whether a channel brings an isolated container its script, which other data does not replace."""
-    directory = str(trial.get("HyperParameters", {}).get("sagemaker_submit_directory", "")).strip('"')
+    directory = str(trial.get("HyperParameters", {}).get(SUBMIT_DIRECTORY_KEY, "")).strip('"')
     return bool(channel["ChannelName"] == _CODE and directory.startswith(f"/opt/ml/input/data/{_CODE}/"))
 
 

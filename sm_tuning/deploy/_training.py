@@ -16,14 +16,12 @@ from sm_tuning._errors import (
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning.aws import Aws, is_missing
 from sm_tuning.deploy._best import describe_training
-from sm_tuning.deploy._waiting import Pace, wait_for
 from sm_tuning.jobs import TrainingStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _GROUP = "/aws/sagemaker/TrainingJobs"
-_NEAR_POLL, _FAR_POLL = 0.5, 5.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,7 @@ class TrainingJob:
             JobStoppedError: the job was stopped.
             WaitTimeoutError: the time is up.
         """
-        pause = poll if poll is not None else _NEAR_POLL if self.aws.is_near else _FAR_POLL
-        description = wait_for(self.name, self.describe, _has_ended, Pace(pause, timeout))
+        description = self.aws.poll(self.name, self.describe, _has_ended, interval=poll, timeout=timeout)
         return _outcome(description)
 
     def stop(self) -> None:

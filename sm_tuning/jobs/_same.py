@@ -49,8 +49,7 @@ def find_same(aws: Aws, request: Mapping[str, Any]) -> str | None:
         job = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
     except JobNotFoundError:
         return None
-    pages = aws.pages("sagemaker", "list_tags", ResourceArn=job["HyperParameterTuningJobArn"])
-    tags = {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
+    tags = aws.tags(job["HyperParameterTuningJobArn"])
     found, wanted = tags.get(SPEC_HASH_TAG), spec_hash(request)
     if found is None:
         raise SpecError(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sm_tuning._errors import JobFailedError, JobStoppedError, ServiceError, SpecError, WaitTimeoutError
+from sm_tuning._errors import JobFailedError, JobStoppedError
 from sm_tuning._masking import redacted, secrets_of_job
 from sm_tuning._statuses import TuningStatus
-from sm_tuning.aws import Aws, is_transient
+from sm_tuning._wire import reaches
+from sm_tuning.aws import Aws, Clock
 from sm_tuning.jobs._read import counts_of, describe, status_of
-
-_log = logging.getLogger(__name__)
-
-#: Seconds for which a service that is down or throttles is borne before ``wait`` gives up.
-PATIENCE = 300.0
 
 OnUpdate = Callable[[Mapping[str, Any]], object]
 
@@ -51,28 +46,16 @@ def wait(
         JobFailedError: the job failed.
         JobStoppedError: the job was stopped before it was done.
         WaitTimeoutError: the time is up; the job goes on.
-        ServiceError: the service refused, or was not there for longer than ``PATIENCE`` seconds.
+        ServiceError: the service refused, or was not there for longer than ``aws.PATIENCE`` seconds.
     """
-    if poll <= 0 or (timeout is not None and timeout < 0):
-        raise SpecError(f"poll must be above 0 seconds and timeout not below, but got {poll=}, {timeout=}")
-    answered = start = clock()
-    while True:
-        try:
-            description = describe(aws, name)
-        except ServiceError as error:
-            if not is_transient(error) or clock() - answered > PATIENCE:
-                raise
-            _log.info("still waiting for %s: %s", name, error)
-        else:
-            answered = clock()
-            if on_update is not None:
-                on_update(description)
-            if status_of(description).is_terminal:
-                return outcome(description)
-        left = poll if timeout is None else start + timeout - clock()
-        if left <= 0:
-            raise WaitTimeoutError(f"{name} had not ended after {timeout} s; it goes on", job_name=name)
-        sleep(min(poll, left))
+
+    def has_ended(description: Mapping[str, Any]) -> bool:
+        if on_update is not None:
+            on_update(description)
+        return status_of(description).is_terminal
+
+    watch = Clock(sleep=sleep, monotonic=clock)
+    return outcome(aws.poll(name, lambda: describe(aws, name), has_ended, interval=poll, timeout=timeout, clock=watch))
 
 
 def outcome(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,5 +110,5 @@ def _reached_target(description: Mapping[str, Any], target: float | None) -> boo
     if target is None or not best:
         return False
     objective = description["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
-    reached = {"Maximize": best["Value"] >= target, "Minimize": best["Value"] <= target}
-    return bool(reached.get(best.get("Type") or objective.get("Type"), False))
+    kind = best.get("Type") or objective.get("Type")
+    return kind in ("Maximize", "Minimize") and reaches(best["Value"], target, maximize=kind == "Maximize")

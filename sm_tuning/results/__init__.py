@@ -13,6 +13,7 @@ from sm_tuning._lazy import lazy_names
 if TYPE_CHECKING:
     from sm_tuning._cache_folder import CACHE_VARIABLE, cache_folder
     from sm_tuning._prices import PRICES_VARIABLE
+    from sm_tuning.aws import Clock
     from sm_tuning.results._cache import clear_cache
     from sm_tuning.results._cost import cost
     from sm_tuning.results._curves import curves
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from sm_tuning.results._follow import LogLine, follow_logs
     from sm_tuning.results._live import LiveTrial, LiveTrials, Seen
     from sm_tuning.results._logs import logs
-    from sm_tuning.results._pace import Clock
     from sm_tuning.results._progress import Step
     from sm_tuning.results._reader import Reading, ResultsWarning
     from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
@@ -30,6 +30,7 @@ else:
     _HOMES = {
         "sm_tuning._cache_folder": ("CACHE_VARIABLE", "cache_folder"),
         "sm_tuning._prices": ("PRICES_VARIABLE",),
+        "sm_tuning.aws": ("Clock",),
         "._cache": ("clear_cache",),
         "._cost": ("cost",),
         "._curves": ("curves",),
@@ -37,7 +38,6 @@ else:
         "._follow": ("LogLine", "follow_logs"),
         "._live": ("LiveTrial", "LiveTrials", "Seen"),
         "._logs": ("logs",),
-        "._pace": ("Clock",),
         "._progress": ("Step",),
         "._reader": ("Reading", "ResultsWarning"),
         "._schema": ("COST", "CURVES", "ERRORS", "LOGS", "TRIALS", "UTILIZATION", "UTILIZATION_SUMMARY"),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import ServiceError, SpecError
-from sm_tuning.aws import Aws, is_transient
+from sm_tuning.aws import Aws, Retry
 from sm_tuning.results._events import Stream, Window, log_pages, stream_of, window_of
 from sm_tuning.results._facts import Job, Trial, select
 from sm_tuning.results._fetch import read_job, read_trials
@@ -22,8 +22,7 @@ from sm_tuning.results._schema import microseconds
 
 _OVERLAP = 60_000  # milliseconds that are looked at again
 _LAST_LOOKS = 2  # after the job's end, for lines that come late
-_NEAR_POLL, _FAR_POLL, _LONGEST_POLL = 0.5, 5.0, 60.0  # seconds
-_PATIENCE = 15  # looks in a row that may fail
+_ATTEMPTS = 16  # looks in a row that may fail
 
 
 class LogLine(NamedTuple):
@@ -72,7 +71,9 @@ def follow_logs(
         ServiceError: AWS did not answer many times in a row.
     """
     look = _Look(trial, grep, start)
-    pause = _pause(poll, near=aws.is_near)
+    if poll is not None and not 0 < poll <= 3600:
+        raise SpecError(f"poll must be between 0 and 3600 seconds, but is {poll!r}")
+    pause = aws.poll_interval if poll is None else poll
     chosen = Reading(clock=(reading or Reading()).clock, keep=False, progress=False)
     return _followed(aws, name, look, pause, chosen)
 
@@ -120,6 +121,7 @@ class _Look:
 
 def _followed(aws: Aws, name: str, look: _Look, pause: float, reading: Reading) -> Iterator[LogLine]:
     failures, last_looks = 0, _LAST_LOOKS
+    retry = Retry(attempts=_ATTEMPTS, first=2 * pause)
     with reading_with(aws, reading) as reader:
         job = read_job(reader, name)
         look.trials = {one.name: one for one in read_trials(reader, job)}
@@ -129,9 +131,10 @@ def _followed(aws: Aws, name: str, look: _Look, pause: float, reading: Reading) 
                 lines = _lines(reader, job, look)
             except ServiceError as error:
                 failures += 1
-                if not is_transient(error) or failures > _PATIENCE:
+                backoff = retry.pause(error, failures)
+                if backoff is None:
                     raise
-                reading.clock.sleep(min(pause * 2**failures, _LONGEST_POLL))
+                reading.clock.sleep(backoff)
                 continue
             failures = 0
             yield from lines
@@ -165,11 +168,3 @@ def _lines(reader: Reader, job: Job, look: _Look) -> list[LogLine]:
             moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=event["timestamp"])
             found.append(LogLine(trial, stream.host, moment, clear(event["message"])))
     return found
-
-
-def _pause(poll: float | None, *, near: bool) -> float:
-    if poll is None:
-        return _NEAR_POLL if near else _FAR_POLL
-    if not 0 < poll <= 3600:
-        raise SpecError(f"poll must be between 0 and 3600 seconds, but is {poll!r}")
-    return poll

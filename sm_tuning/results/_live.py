@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 from sm_tuning._errors import ServiceError
 from sm_tuning._prices import Prices
-from sm_tuning.aws import Aws, is_missing, is_transient
+from sm_tuning.aws import Aws, Clock, Retry, is_missing
 from sm_tuning.results._events import GROUP
 from sm_tuning.results._facts import Definition, Job, Trial, job_of, trial_of
 from sm_tuning.results._literals import server_pattern
-from sm_tuning.results._pace import Clock
 from sm_tuning.results._parse import Scanner, scanner
 from sm_tuning.results._reader import Reading, reading_with
 from sm_tuning.results._schema import microseconds
@@ -30,7 +29,7 @@ _LOG_PAGES = 5  # at most so many of a look: FilterLogEvents allows five a secon
 _KEPT = 400  # values of a trial
 _OVERLAP = 60_000  # milliseconds that are looked at again, because lines come late
 _EARLY = timedelta(minutes=1)  # before a trial's creation
-_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 120.0  # seconds without a look, after one that failed
+_RETRY = Retry(first=5.0, longest=120.0)  # seconds without a look, after one that failed
 
 
 class LiveTrial(NamedTuple):
@@ -153,8 +152,8 @@ class _Patience:
             step()
         except ServiceError as error:
             self._failures += 1
-            pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE)
-            self._until = now + pause if is_transient(error) else math.inf
+            pause = _RETRY.pause(error, self._failures)
+            self._until = math.inf if pause is None else now + pause
             self.problem = str(error)
         else:
             self._failures, self.problem = 0, ""

@@ -7,30 +7,9 @@ A server on this machine has none.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Time as reading needs it.
-
-    Attributes:
-        sleep: waits so many seconds.
-        monotonic: seconds that never run backwards.
-        now: the time of day, aware.
-    """
-
-    sleep: Callable[[float], object] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = _now
+from sm_tuning.aws import Clock
 
 
 class Quota(NamedTuple):

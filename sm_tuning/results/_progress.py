@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from sm_tuning.results._pace import Clock
+from sm_tuning.aws import Clock
 
 _PATIENCE = 1.0  # seconds for which nothing is shown
 

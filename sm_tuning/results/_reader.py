@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning._prices import Prices
-from sm_tuning.aws import Aws, PriceList, find_prices, is_transient
+from sm_tuning.aws import Aws, Clock, PriceList, Retry, find_prices
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
 from sm_tuning.results._facts import Job
-from sm_tuning.results._pace import Clock, Pace, Quota
+from sm_tuning.results._pace import Pace, Quota
 from sm_tuning.results._progress import Show, Step, shown
 
-_MAX_PAGES = 20_000
 _TRIES = 6  # of a call, each with botocore's own retries inside
 _FIRST_PAUSE = {True: 0.2, False: 1.0}  # seconds, doubled from try to try: near and far
 _SMALL = ("trials", "details")  # what is kept in memory
@@ -92,22 +93,22 @@ class Reader:
             SmTuningError: as ``Aws.call``; a passing error only after several tries. An endpoint that has never
                 answered is not tried again.
         """
-        pause = _FIRST_PAUSE[self.aws.is_near]
-        for left in reversed(range(_TRIES)):
-            if not self.aws.is_near:
+        retry = Retry(attempts=_TRIES, first=_FIRST_PAUSE[self.aws.is_local])
+        for failures in itertools.count(1):
+            if not self.aws.is_local:
                 for quota, amount in costs:
                     self._pace.wait(quota, amount)
             try:
                 answer = self.aws.call(service, method, **params)
             except ServiceError as error:
                 unknown = isinstance(error, EndpointError) and not self._answered.is_set()
-                if not left or unknown or not is_transient(error):
+                pause = retry.pause(error, failures)
+                if pause is None or unknown:
                     raise
+                self.clock.sleep(pause)
             else:
                 self._answered.set()
                 return answer
-            self.clock.sleep(pause)
-            pause *= 2
         raise AssertionError("the last try returns or raises")
 
     def prices(self, given: Prices) -> PriceList:
@@ -133,18 +134,7 @@ class Reader:
         Raises:
             ServiceError: a token came twice, or there was no end; nothing is cut off in silence.
         """
-        seen: set[str] = set()
-        for _ in range(_MAX_PAGES):
-            page = self.call(service, method, costs=costs, **params)
-            yield page
-            following = page.get(token)
-            if not following:
-                return
-            if following in seen:
-                raise ServiceError(f"{method} gave the page token {following!r} twice, so its list has no end")
-            seen.add(following)
-            params[token] = following
-        raise ServiceError(f"{method} had not come to an end after {_MAX_PAGES} pages: ask for less at once")
+        return self.aws.pages(service, method, token=token, call=partial(self.call, costs=costs), **params)
 
     def on(self, aws: Aws) -> Reader:
         """This reader's patience on another connection."""
@@ -157,7 +147,7 @@ class Reader:
 
     def settled(self, ended: datetime | None) -> bool:
         """Whether nothing more can come from what ended then; a server on this machine has written all by the end."""
-        return ended is not None and (self.aws.is_near or self.clock.now() - ended > _SETTLING)
+        return ended is not None and (self.aws.is_local or self.clock.now() - ended > _SETTLING)
 
     def load(
         self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None

@@ -127,12 +127,10 @@ def _or_empty(notes: list[str], dtypes: Mapping[str, str], read: Callable[[], pd
 
 def _tags(aws: Aws, description: Mapping[str, Any], notes: list[str]) -> dict[str, str]:
     try:
-        arn = description["HyperParameterTuningJobArn"]
-        pages = list(aws.pages("sagemaker", "list_tags", ResourceArn=arn))
+        return aws.tags(description["HyperParameterTuningJobArn"])
     except ServiceError as error:
         notes.append(str(error))
         return {}
-    return {tag["Key"]: tag["Value"] for page in pages for tag in page.get("Tags", ())}
 
 
 @contextmanager

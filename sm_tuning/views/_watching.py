@@ -17,8 +17,6 @@ from sm_tuning.views._watch import WatchInfo, draw_watch, watch_html, watch_info
 if TYPE_CHECKING:
     from rich.console import Console
 
-_NEAR_POLL, _FAR_POLL = 0.5, 5.0  # seconds: of a server on this machine, and of AWS (three calls a look)
-
 #: Shows a cell's output: HTML, and the same as text; the second call replaces what the first one showed.
 Display = Callable[[str, str], object]
 
@@ -67,7 +65,7 @@ def watch(
             if on_update is not None:
                 on_update(description)
 
-        interval = poll if poll is not None else _NEAR_POLL if aws.is_near else _FAR_POLL
+        interval = aws.poll_interval if poll is None else poll
         return jobs.wait(
             aws, name, poll=interval, timeout=timeout, clock=time.monotonic, sleep=time.sleep, on_update=update
         )

@@ -21,8 +21,7 @@ from sm_tuning._errors import (
     SpecError,
     WaitTimeoutError,
 )
-from sm_tuning.aws import Aws
-from sm_tuning.jobs._wait import PATIENCE
+from sm_tuning.aws import PATIENCE, Aws
 
 DESCRIBE = "DescribeHyperParameterTuningJob"
 

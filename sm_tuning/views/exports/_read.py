@@ -49,11 +49,10 @@ def _curves(aws: Aws, name: str, reading: Reading | None) -> pd.DataFrame:
 
 def _tags(aws: Aws, arn: str) -> dict[str, str]:
     try:
-        pages = list(aws.pages("sagemaker", "list_tags", ResourceArn=arn))
+        return aws.tags(arn)
     except ServiceError as error:
         _lacks("tags", error)
         return {}
-    return {str(tag["Key"]): str(tag["Value"]) for page in pages for tag in page.get("Tags", ())}
 
 
 def _models(aws: Aws, arn: str) -> dict[str, str]:

@@ -1,0 +1,104 @@
+"""Names and number forms of the SageMaker API that more than one package needs.
+
+Statuses are in ``_statuses``. Nothing here calls AWS.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+# Static hyperparameters ---------------------------------------------------------------------------------------------
+
+#: The hyperparameter by which the service passes the name of the objective metric to each training job.
+OBJECTIVE_KEY: Final = "_tuning_objective_metric"
+
+#: Keys of the framework images' toolkits: aws/sagemaker-training-toolkit (params.py) and, for distributed PyTorch,
+#: aws/sagemaker-pytorch-training-toolkit (training.py). SDK v2 sends the same keys. The toolkits read values as JSON.
+PROGRAM_KEY: Final = "sagemaker_program"
+SUBMIT_DIRECTORY_KEY: Final = "sagemaker_submit_directory"
+LOG_LEVEL_KEY: Final = "sagemaker_container_log_level"
+REGION_KEY: Final = "sagemaker_region"
+JOB_NAME_KEY: Final = "sagemaker_job_name"
+INSTANCE_TYPE_KEY: Final = "sagemaker_instance_type"
+ESTIMATOR_CLASS_KEY: Final = "sagemaker_estimator_class_name"
+ESTIMATOR_MODULE_KEY: Final = "sagemaker_estimator_module"
+TORCH_DISTRIBUTED_KEY: Final = "sagemaker_torch_distributed_enabled"
+PYTORCH_DDP_KEY: Final = "sagemaker_pytorch_ddp_enabled"
+MPI_KEY: Final = "sagemaker_mpi_enabled"
+MPI_PROCESSES_KEY: Final = "sagemaker_mpi_num_of_processes_per_host"
+MPI_OPTIONS_KEY: Final = "sagemaker_mpi_custom_mpi_options"
+#: The toolkit starts pytorchddp with its SMDataParallel runner, which reads the options of that runner (runner.py).
+DDP_OPTIONS_KEY: Final = "sagemaker_distributed_dataparallel_custom_mpi_options"
+PARAMETER_SERVER_KEY: Final = "sagemaker_parameter_server_enabled"
+DATA_PARALLEL_KEY: Final = "sagemaker_distributed_dataparallel_enabled"
+MIRRORED_STRATEGY_KEY: Final = "sagemaker_multi_worker_mirrored_strategy_enabled"
+
+_RESERVED_PREFIXES: Final = ("sagemaker_", "_tuning_objective")
+
+
+def is_reserved_hyperparameter(name: str) -> bool:
+    """Return whether the service or a toolkit sets a hyperparameter of this name, so that users cannot."""
+    return name.startswith(_RESERVED_PREFIXES)
+
+
+# Lists and pages ----------------------------------------------------------------------------------------------------
+
+#: The kind of each list of tuned hyperparameters in ParameterRanges and HyperParameterRanges.
+RANGE_KINDS: Final[Mapping[str, str]] = {
+    "IntegerParameterRanges": "Integer",
+    "ContinuousParameterRanges": "Continuous",
+    "CategoricalParameterRanges": "Categorical",
+}
+#: Autotune chooses the ranges of the hyperparameters in this list.
+AUTO_PARAMETERS: Final = "AutoParameters"
+
+#: MaxResults: the most that SageMaker's list operations and Search accept, and what they assume without it.
+LARGEST_PAGE: Final = 100
+DEFAULT_PAGE: Final = 10
+
+#: The log group of all training jobs, and the CloudWatch namespace of their instance metrics.
+TRAINING_JOBS: Final = "/aws/sagemaker/TrainingJobs"
+
+
+def to_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the values of a list of tags by key."""
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags in the form of the API."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+# Numbers ------------------------------------------------------------------------------------------------------------
+
+
+def to_float32(value: float) -> float:
+    """Return a number as the service stores metric values: MetricValue is a 32-bit float [botocore model].
+
+    A number beyond the range of 32-bit floats becomes an infinity.
+    """
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def from_float32(value: float) -> float:
+    """Return the number with the fewest digits that is stored as this 32-bit float: 0.9 for 0.8999999761581421.
+
+    A value that is not a 32-bit float is returned unchanged.
+    """
+    if not math.isfinite(value) or to_float32(value) != value:
+        return value
+    decimals = (float(f"{value:.{digits}g}") for digits in range(1, 10))
+    return next((short for short in decimals if to_float32(short) == value), value)
+
+
+def reaches(value: float, target: float, *, maximize: bool) -> bool:
+    """Return whether an objective is at the target or better, both compared as 32-bit floats."""
+    value, target = to_float32(value), to_float32(target)
+    return value >= target if maximize else value <= target

@@ -1,0 +1,74 @@
+"""Time, retries and polling: the one policy for transient errors, and the one loop that waits for a result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sm_tuning._errors import ServiceError
+from sm_tuning.aws._errors import is_transient
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock that waiting and reading use; tests pass their own.
+
+    Attributes:
+        sleep: waits for a number of seconds.
+        monotonic: seconds that never run backwards.
+        now: the time of day, timezone-aware.
+    """
+
+    sleep: Callable[[float], object] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = _now
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When a call is repeated after a transient error: throttling, a lost connection, a fault of the service.
+
+    botocore itself repeats a call within seconds. This policy is for errors that outlast those attempts.
+
+    Attributes:
+        attempts: calls in a row that may fail; None sets no limit.
+        patience: seconds since the last response after which an error is final; None sets no limit.
+        first: seconds before the first repetition. Each further pause is twice as long.
+        longest: the longest pause, in seconds.
+    """
+
+    attempts: int | None = None
+    patience: float | None = None
+    first: float = 1.0
+    longest: float = 60.0
+
+    def pause(self, error: ServiceError, failures: int, elapsed: float = 0.0) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if the error is final.
+
+        Args:
+            error: the error of the last call.
+            failures: calls in a row that have failed, the last one included.
+            elapsed: seconds since the last response.
+        """
+        if not is_transient(error):
+            return None
+        if self.attempts is not None and failures >= self.attempts:
+            return None
+        left = math.inf if self.patience is None else self.patience - elapsed
+        if left <= 0:
+            return None
+        return min(self.first * 2.0 ** min(failures - 1, 60), self.longest, left)
+
+
+#: Seconds for which a wait tolerates a service that is down or throttles.
+PATIENCE = 300.0
+
+CLOCK = Clock()
+WAITING = Retry(patience=PATIENCE)
