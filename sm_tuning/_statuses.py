@@ -165,3 +165,6 @@ COUNTERS = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "S
 #: The statuses of training jobs that have ended, and of those that have ended and kept their results.
 ENDED = frozenset(status for status in TrainingStatus if status.is_terminal)
 FINISHED = frozenset({TrainingStatus.COMPLETED, TrainingStatus.STOPPED})
+
+#: The objective statuses of training jobs whose objective does not count.
+UNSUCCESSFUL = frozenset({ObjectiveStatus.FAILED, ObjectiveStatus.PENDING})

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sm_tuning import _statuses as statuses
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "sm_tuning").rglob("*.py"))
 
@@ -51,6 +53,26 @@ def test_clients_are_made_in_one_place_on_our_side_of_the_wire() -> None:
 
     assert len(makers) == 1
     assert next(iter(makers)).startswith("sm_tuning/aws/")
+
+
+def test_statuses_are_spelled_in_one_module() -> None:
+    kinds = (statuses.TuningStatus, statuses.TrainingStatus, statuses.ObjectiveStatus, statuses.EndpointStatus)
+    words = {str(status) for kind in kinds for status in kind}
+    found = []
+    for path in (path for path in PACKAGE if path.name != "_statuses.py"):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        found += [
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.value!r}"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value in words
+            # A column, a counter or the name of a state may be the same word; its line says so.
+            and "# not a status" not in lines[node.lineno - 1]
+        ]
+
+    assert found == []
 
 
 def test_no_placeholder_is_left() -> None:

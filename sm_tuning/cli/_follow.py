@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 import sm_tuning as smt
+from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._exit import say
 from sm_tuning.cli._options import Connect, as_json, connection_options, job_name
 from sm_tuning.cli._output import Output, output_options
@@ -21,7 +22,6 @@ COLUMNS = (
     "CreationTime",
     "HyperParameterTuningEndTime",
 )
-COUNTERS = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")
 
 
 #: How ``status --watch`` counts money.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
+from sm_tuning._statuses import EndpointStatus
 from sm_tuning.aws import Aws
 from sm_tuning.deploy._best import describe_training, model_data, refuse_violations, serving_image
 
@@ -94,7 +95,7 @@ class Endpoint:
         """
         description = self.aws.poll(self.name, self.describe, _is_settled, interval=poll, timeout=timeout)
         status, reason = description["EndpointStatus"], str(description.get("FailureReason", "")).rstrip(".")
-        if status == "InService":
+        if status == EndpointStatus.IN_SERVICE:
             return description
         said = f"endpoint {self.name} is {status}" + (f": {reason}" if reason else "")
         raise JobError(said, job_name=self.name, status=status, reason=reason)
@@ -107,7 +108,7 @@ class Endpoint:
 
 
 def _is_settled(description: Mapping[str, Any]) -> bool:
-    return description["EndpointStatus"] not in ("Creating", "Updating", "SystemUpdating", "RollingBack")
+    return EndpointStatus.of(description["EndpointStatus"]).is_terminal
 
 
 def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment()) -> Endpoint:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from sm_tuning import gate
 from sm_tuning._errors import InvalidRequestError, JobError, SpecError
 from sm_tuning._prices import Prices
+from sm_tuning._statuses import PackageStatus
 from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
 from sm_tuning.deploy._best import BestModel, best_model, model_data, model_uri, refuse_violations, serving_image
 from sm_tuning.deploy._lineage import TRAINING_JOB, final_metrics, lineage
@@ -284,7 +285,7 @@ def _packages(aws: Aws, group: str, *, since: Any) -> Iterator[Mapping[str, Any]
         for summary in page["ModelPackageSummaryList"]:
             if summary["CreationTime"] < since:
                 return
-            if summary["ModelPackageStatus"] not in ("Failed", "Deleting"):
+            if summary["ModelPackageStatus"] not in (PackageStatus.FAILED, PackageStatus.DELETING):
                 yield summary
 
 

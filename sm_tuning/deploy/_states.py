@@ -18,7 +18,7 @@ _MARGIN = 3600
 
 #: Names of the states.
 TUNE, DESCRIBE, WAIT, ENDED, GATE = "Tune", "Describe", "Wait", "HasEnded", "Gate"
-BEST, REGISTER, DONE, FAILED, GATE_FAILED = "DescribeBest", "Register", "Done", "Failed", "GateFailed"
+BEST, REGISTER, DONE, FAILED, GATE_FAILED = "DescribeBest", "Register", "Done", "Failed", "GateFailed"  # not a status
 
 
 class Gate(NamedTuple):

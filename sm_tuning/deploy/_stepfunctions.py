@@ -89,7 +89,7 @@ def stepfunctions_state(
     upload: bool = False,
     on_progress: OnProgress | None = None,
     next_state: str | None = None,
-    on_failure: str = "Failed",
+    on_failure: str = "Failed",  # not a status: the name of a state
 ) -> dict[str, Any]:
     """The Task state that runs a tuning job and waits for its end, to be put into a machine of one's own.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from sm_tuning._errors import SpecError
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.gate._facts import OWN, Facts
 from sm_tuning.gate._require import Requirement, to_single
 
@@ -91,7 +92,7 @@ def judge(
 
 
 def _ended_well(found: Facts, *, allow_stopped: bool) -> Check:
-    good = ("Completed", "Stopped") if allow_stopped else ("Completed",)
+    good = (TuningStatus.COMPLETED, TuningStatus.STOPPED) if allow_stopped else (TuningStatus.COMPLETED,)
     if found.status in good and found.trial is None:
         return Check("a trial with an objective", "none", passed=False, note="no model can be chosen")
     return Check(f"status {' or '.join(good)}", found.status, passed=found.status in good, note=found.reason)

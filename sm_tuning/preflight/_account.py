@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.aws import Aws
 from sm_tuning.preflight._cost import fleets_of
 from sm_tuning.preflight._finding import Finding, place
@@ -17,7 +18,9 @@ def account_problems(aws: Aws) -> Iterator[Finding]:
     Raises:
         ServiceError: SageMaker did not say.
     """
-    answer = aws.call("sagemaker", "list_hyper_parameter_tuning_jobs", StatusEquals="InProgress", MaxResults=100)
+    answer = aws.call(
+        "sagemaker", "list_hyper_parameter_tuning_jobs", StatusEquals=TuningStatus.IN_PROGRESS, MaxResults=100
+    )
     active = len(answer["HyperParameterTuningJobSummaries"])
     if active >= MAX_ACTIVE_JOBS:
         message = f"{active} tuning jobs run already, which is the default quota"

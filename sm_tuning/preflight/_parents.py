@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sm_tuning._errors import JobNotFoundError, SpecError
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.aws import Aws
 from sm_tuning.preflight._finding import Finding
 from sm_tuning.preflight._quotas import DEFAULT_JOBS, MAX_JOBS
 from sm_tuning.request import from_description
 from sm_tuning.spec import Input, TrainingDefinition, Tuning
 
-_ENDED = ("Completed", "Stopped", "Failed")
+_ENDED = (TuningStatus.COMPLETED, TuningStatus.STOPPED, TuningStatus.FAILED)
 _WHERE = "warm_start.parents"
 
 #: What was tuned and is static now counts 2, and so does a static value that has changed, as in the page's example.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.aws import Aws
 from sm_tuning.preflight._finding import Finding
 from sm_tuning.request import base_name
@@ -31,7 +32,7 @@ def relatives(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
         "sagemaker",
         "list_hyper_parameter_tuning_jobs",
         NameContains=base_name(tuning)[:_LONGEST],
-        StatusEquals="Completed",
+        StatusEquals=TuningStatus.COMPLETED,
         SortBy="CreationTime",
         SortOrder="Descending",
         MaxResults=_LOOKED_AT,

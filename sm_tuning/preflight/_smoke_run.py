@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import ServiceError
+from sm_tuning._statuses import ENDED, TrainingStatus
 from sm_tuning.aws import Aws, is_missing, split_uri, upload
 from sm_tuning.request import stage, to_request
 from sm_tuning.spec import Tuning
 
 _GROUP = "/aws/sagemaker/TrainingJobs"
-_ENDED = ("Completed", "Failed", "Stopped")
 _POLL = 0.25
 
 #: Members of a training job's description that a request for one has too [botocore model].
@@ -62,7 +62,7 @@ class Run(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether the script ran to its end."""
-        return self.status == "Completed"
+        return self.status == TrainingStatus.COMPLETED
 
 
 class Clock(NamedTuple):
@@ -99,7 +99,7 @@ def run(aws: Aws, tuning: Tuning, name: str, place: Place, *, timeout: float, cl
     )
     trials = listed["TrainingJobSummaries"]
     if not trials:
-        return Run("Failed", str(job.get("FailureReason", "no training job was started")), {}, (), ())
+        return Run(TrainingStatus.FAILED, str(job.get("FailureReason", "no training job was started")), {}, (), ())
     training = aws.call("sagemaker", "describe_training_job", TrainingJobName=trials[0]["TrainingJobName"])
     final = trials[0].get("FinalHyperParameterTuningJobObjectiveMetric")
     if final is not None:
@@ -167,7 +167,7 @@ def _wait(aws: Aws, job: _Tuning | _Training, timeout: float, clock: Clock) -> t
     try:
         while True:
             status, description = job.describe(aws)
-            if status in _ENDED:
+            if status in ENDED:
                 return description, timed_out
             if clock.now() > end:
                 if timed_out:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import Redactor, secrets_of_job
+from sm_tuning._statuses import ENDED, ObjectiveStatus
 
 _RANGE_LISTS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
-_ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 OBJECTIVE_ALIAS = "ObjectiveMetric"
 """The metric that the service adds to a built-in algorithm's definitions, with the objective's own regex."""
@@ -120,12 +120,12 @@ class Trial:
     @property
     def terminal(self) -> bool:
         """Whether nothing more can happen to it."""
-        return self.status in _ENDED
+        return self.status in ENDED
 
     @property
     def evaluated(self) -> bool:
         """Whether the tuning job counts its objective."""
-        return self.objective_status == "Succeeded" and self.value is not None
+        return self.objective_status == ObjectiveStatus.SUCCEEDED and self.value is not None
 
 
 def job_of(description: Mapping[str, Any]) -> Job:
@@ -138,7 +138,7 @@ def job_of(description: Mapping[str, Any]) -> Job:
         name=description["HyperParameterTuningJobName"],
         arn=description["HyperParameterTuningJobArn"],
         created=description["CreationTime"],
-        ended=description["HyperParameterTuningJobStatus"] in _ENDED,
+        ended=description["HyperParameterTuningJobStatus"] in ENDED,
         best=description.get("BestTrainingJob", {}).get("TrainingJobName"),
         definitions=tuple(_definition_of(definition, config) for definition in definitions),
         parents=tuple(parent["HyperParameterTuningJobName"] for parent in parents),

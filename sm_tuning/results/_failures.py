@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning._masking import Redactor
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.aws import Aws
 from sm_tuning.results._events import Lines, Want, read_lines, window_of
 from sm_tuning.results._facts import Job, Trial, select
@@ -54,7 +55,10 @@ def errors(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         parts: list[pd.DataFrame] = []
-        failed = {job: [one for one in some if one.status == "Failed"] for job, some in select(per_job, trial).items()}
+        failed = {
+            job: [one for one in some if one.status == TrainingStatus.FAILED]
+            for job, some in select(per_job, trial).items()
+        }
         for job, some in failed.items():
 
             def read(reader: Reader, of: Sequence[Trial], job: Job = job) -> pd.DataFrame:

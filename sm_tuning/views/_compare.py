@@ -26,9 +26,9 @@ COMPARISON: Mapping[str, str] = {
     "MedianObjectiveValue": "float64",
     "TrialsToBest": "Int64",
     "Trials": "int64",
-    "Completed": "int64",
-    "Stopped": "int64",
-    "Failed": "int64",
+    "Completed": "int64",  # not a status: a column
+    "Stopped": "int64",  # not a status: a column
+    "Failed": "int64",  # not a status: a column
     "TrainingElapsedTimeSeconds": "float64",
     "BillableTimeInSeconds": "Int64",
     "Cost": "float64",
@@ -85,9 +85,9 @@ def _row(description: Mapping[str, Any], trials: pd.DataFrame, costs: Mapping[st
         "MedianObjectiveValue": float(np.nanmedian(rows.values)) if len(rows.evaluated) else np.nan,
         "TrialsToBest": best[0] + 1 if best else None,
         "Trials": len(rows.names),
-        "Completed": rows.states.count("completed"),
-        "Stopped": rows.states.count("stopped"),
-        "Failed": rows.states.count("failed"),
+        "Completed": rows.states.count("completed"),  # not a status: a column
+        "Stopped": rows.states.count("stopped"),  # not a status: a column
+        "Failed": rows.states.count("failed"),  # not a status: a column
         "TrainingElapsedTimeSeconds": float(trials["TrainingElapsedTimeSeconds"].sum()),
         "BillableTimeInSeconds": int(billable.sum()) if len(billable) else None,
         "Cost": sum(costs.get(name, np.nan) for name in rows.names) if rows.names else np.nan,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._errors import SpecError
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.views._about import About, about_frame
 from sm_tuning.views._axis import Array, Axis, axis_of
 
@@ -80,11 +81,11 @@ def _label(name: str, job: str) -> str:
 
 
 def _state(status: str, value: float) -> str:
-    if status in ("InProgress", "Stopping"):
+    if status in (TrainingStatus.IN_PROGRESS, TrainingStatus.STOPPING):
         return "running"
-    if status == "Failed":
+    if status == TrainingStatus.FAILED:
         return "failed"
-    if status == "Stopped":
+    if status == TrainingStatus.STOPPED:
         return "stopped"
     return "completed" if np.isfinite(value) else "no objective"
 

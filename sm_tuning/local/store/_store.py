@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning._statuses import COUNTERS, ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.executor._metrics import Emission
 from sm_tuning.local.store._query import ListQuery
 from sm_tuning.local.store._schema import open_database
@@ -196,7 +196,7 @@ class Store:
         A failed training job counts as RetryableError when the platform failed it (its FailureReason starts
         with InternalServerError), and as NonRetryableError otherwise.
         """
-        statuses = dict.fromkeys(("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0)
+        statuses = dict.fromkeys(COUNTERS, 0)
         objectives = dict.fromkeys((str(status) for status in ObjectiveStatus), 0)
         rows = self._rows(
             "SELECT status, objective_status, retryable, count(*)"
@@ -339,7 +339,7 @@ def _training_columns(doc: Mapping[str, Any]) -> tuple[Any, ...]:
 def _counter_of(status: TrainingStatus, *, retryable: bool) -> str:
     if status is TrainingStatus.FAILED:
         return "RetryableError" if retryable else "NonRetryableError"
-    return str(status) if status.is_terminal else "InProgress"
+    return str(status if status.is_terminal else TrainingStatus.IN_PROGRESS)
 
 
 def _objective_type(tuning_job: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from sm_tuning._statuses import UNSUCCESSFUL
 from sm_tuning.results.analysis._facts import Facts
 from sm_tuning.results.analysis._notes import Note
 from sm_tuning.results.analysis._replay import replay
@@ -35,7 +36,7 @@ def budget_notes(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> It
 def _losses(trials: pd.DataFrame, facts: Facts) -> Floats:
     """The objectives that count, in the order in which trials ended; smaller is better."""
     loss = facts.algorithms[0].sign * numbers(trials["FinalObjectiveValue"])
-    counts = np.isfinite(loss) & ~trials["ObjectiveStatus"].isin(["Failed", "Pending"]).to_numpy(bool)
+    counts = np.isfinite(loss) & ~trials["ObjectiveStatus"].isin(UNSUCCESSFUL).to_numpy(bool)
     return np.asarray(np.clip(loss[counts], -1e100, 1e100))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sm_tuning._statuses import ENDED, TrainingStatus
 from sm_tuning.results.analysis._facts import Algorithm, Facts
 from sm_tuning.results.analysis._notes import Note, range_change, span
 from sm_tuning.results.analysis._ranges import between
@@ -32,8 +33,8 @@ def health_notes(trials: pd.DataFrame, diagnoses: pd.DataFrame, facts: Facts) ->
 
 
 def _failures(rows: pd.DataFrame, algorithm: Algorithm) -> Iterator[Note]:
-    ended = rows[rows["TrainingJobStatus"].isin(["Completed", "Failed", "Stopped"]).to_numpy(bool)]
-    failed = (ended["TrainingJobStatus"] == "Failed").to_numpy(bool)
+    ended = rows[rows["TrainingJobStatus"].isin(ENDED).to_numpy(bool)]
+    failed = (ended["TrainingJobStatus"] == TrainingStatus.FAILED).to_numpy(bool)
     if failed.sum() < MIN_FAILED or failed.mean() < MANY:
         return
     reasons = ended["FailureReason"][failed].fillna("no reason given").value_counts()
@@ -88,7 +89,7 @@ def _told(range_: ParameterRange) -> str:
 
 def _silent(rows: pd.DataFrame, algorithm: Algorithm) -> Iterator[Note]:
     """Trials that completed without the objective."""
-    completed = rows[(rows["TrainingJobStatus"] == "Completed").to_numpy(bool)]
+    completed = rows[(rows["TrainingJobStatus"] == TrainingStatus.COMPLETED).to_numpy(bool)]
     missing = int((~np.isfinite(numbers(completed["FinalObjectiveValue"]))).sum())
     if not missing or missing < MANY * len(completed):
         return

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sm_tuning._statuses import FINISHED
 from sm_tuning.results.analysis._facts import Facts
 from sm_tuning.results.analysis._scale import Floats
 
@@ -83,7 +84,7 @@ def _runs(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[_Run
     algorithm = facts.algorithms[0]
     own = curves[(curves["MetricName"] == algorithm.objective).fillna(value=False).to_numpy(bool)]
     groups = dict(iter(own.sort_values("Step", kind="stable").groupby("TrainingJobName")))
-    ended = trials[trials["TrainingJobStatus"].isin(["Completed", "Stopped"]).to_numpy(bool)]
+    ended = trials[trials["TrainingJobStatus"].isin(FINISHED).to_numpy(bool)]
     columns = (ended["TrainingJobName"], ended["TrainingEndTime"], ended["TrainingElapsedTimeSeconds"])
     runs = []
     for place, (name, end, seconds) in enumerate(zip(*columns, strict=True)):

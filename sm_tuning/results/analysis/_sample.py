@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sm_tuning._statuses import UNSUCCESSFUL
 from sm_tuning.results._schema import TRIALS
 from sm_tuning.results.analysis._facts import Algorithm, Facts
 from sm_tuning.results.analysis._scale import Floats, key_of, units
@@ -73,7 +74,7 @@ def sample_of(trials: pd.DataFrame, facts: Facts, algorithm: Algorithm) -> Sampl
     """
     rows = rows_of(trials, facts, algorithm)
     loss = algorithm.sign * numbers(rows["FinalObjectiveValue"])
-    counts = np.isfinite(loss) & ~rows["ObjectiveStatus"].isin(["Failed", "Pending"]).to_numpy(bool)
+    counts = np.isfinite(loss) & ~rows["ObjectiveStatus"].isin(UNSUCCESSFUL).to_numpy(bool)
     columns = {name: _places(rows, algorithm, name) for name in algorithm.ranges}
     known = {name: place for name, place in columns.items() if 2 * np.isfinite(place[counts]).sum() >= counts.sum() > 0}
     for place in known.values():

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.views.exports._info import Hyperparameter, JobInfo, TrialInfo, Value
 from sm_tuning.views.exports._target import OBJECTIVE, facts_of_job, needs
 
-_STATUS = {"Completed": "STATUS_SUCCESS", "Stopped": "STATUS_SUCCESS", "Failed": "STATUS_FAILURE"}
+_STATUS: dict[str, str] = {
+    TrainingStatus.COMPLETED: "STATUS_SUCCESS",
+    TrainingStatus.STOPPED: "STATUS_SUCCESS",
+    TrainingStatus.FAILED: "STATUS_FAILURE",
+}
 _TYPES = {
     "int": "DATA_TYPE_FLOAT64",
     "float": "DATA_TYPE_FLOAT64",
@@ -121,7 +126,11 @@ class Events:
         return events
 
     def _end(self, trial: TrialInfo, seconds: float) -> Dated:
-        status = "STATUS_UNKNOWN" if trial.status == "Stopped" and trial.value is None else _STATUS.get(trial.status)
+        status = (
+            "STATUS_UNKNOWN"
+            if trial.status == TrainingStatus.STOPPED and trial.value is None
+            else _STATUS.get(trial.status)
+        )
         end = self._plugin.SessionEndInfo(
             status=self._api.Status.Value(status or "STATUS_RUNNING"), end_time_secs=seconds
         )

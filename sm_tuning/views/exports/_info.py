@@ -13,6 +13,7 @@ import pandas as pd
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import MASK, is_secret, masked, redacted, secrets_of_job
+from sm_tuning._statuses import ObjectiveStatus
 from sm_tuning.spec import decode_json, encode_json
 from sm_tuning.views._about import About, Range, about
 from sm_tuning.views._gather import parents_of
@@ -248,7 +249,9 @@ class _Maker(NamedTuple):
             status=str(row["TrainingJobStatus"]),
             objective_status=_text(row["ObjectiveStatus"]),
             objective=self.objectives[key],
-            value=None if _text(row["ObjectiveStatus"]) != "Succeeded" and math.isnan(value) else float(value),
+            value=None
+            if _text(row["ObjectiveStatus"]) != ObjectiveStatus.SUCCEEDED and math.isnan(value)
+            else float(value),
             best=bool(row["IsBest"]),
             started=_moment(row["TrainingStartTime"]),
             ended=_moment(row["TrainingEndTime"]),

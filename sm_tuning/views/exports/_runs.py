@@ -15,6 +15,7 @@ from io import StringIO
 from itertools import islice
 from typing import Any
 
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.results import ResultsWarning
 from sm_tuning.views.exports._info import Hyperparameter, JobInfo, Point, TrialInfo
 from sm_tuning.views.exports._target import OBJECTIVE, facts_of_job, facts_of_trial, needs
@@ -23,7 +24,12 @@ _METRICS, _PARAMS, _TAGS = 1000, 100, 100
 _PARAM_LENGTH, _TAG_LENGTH, _NAME_LENGTH = 6000, 8000, 250
 _NOT_IN_NAMES = re.compile(r"[^\w.\- :/]")
 _PREFIX = "sm_tuning."
-_STATUS = {"Completed": "FINISHED", "Failed": "FAILED", "Stopped": "KILLED", "DeleteFailed": "FAILED"}
+_STATUS: dict[str, str] = {
+    TuningStatus.COMPLETED: "FINISHED",
+    TuningStatus.FAILED: "FAILED",
+    TuningStatus.STOPPED: "KILLED",
+    TuningStatus.DELETE_FAILED: "FAILED",
+}
 
 #: The tag by which the runs of a tuning job are found again.
 ARN_TAG = f"{_PREFIX}tuning_job_arn"

@@ -8,13 +8,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import SpecError
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.views.exports._info import Hyperparameter, JobInfo, TrialInfo, Value
 from sm_tuning.views.exports._target import facts_of_job, facts_of_trial, is_finite
 
 if TYPE_CHECKING:
     import optuna
 
-_STATES = {"Completed": "COMPLETE", "Stopped": "PRUNED", "Failed": "FAIL"}
+_STATES: dict[str, str] = {
+    TrainingStatus.COMPLETED: "COMPLETE",
+    TrainingStatus.STOPPED: "PRUNED",
+    TrainingStatus.FAILED: "FAIL",
+}
 
 
 def distribution(package: Any, one: Hyperparameter, values: Sequence[Value]) -> Any:

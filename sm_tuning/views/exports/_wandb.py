@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import MissingExtraError, SpecError
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.views.exports._info import JobInfo, TrialInfo
 from sm_tuning.views.exports._places import new_folder, refuse_taken
 from sm_tuning.views.exports._target import OBJECTIVE, Exported, facts_of_job, facts_of_trial, name_of
@@ -101,7 +102,7 @@ class Wandb:
             },
             "history": _history(trial),
             "summary": trial.finals if trial.value is None else {OBJECTIVE: trial.value, **trial.finals},
-            "exit_code": 1 if trial.status == "Failed" else 0,
+            "exit_code": 1 if trial.status == TrainingStatus.FAILED else 0,
         }
 
 
