@@ -22,7 +22,32 @@ SmTuningError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A rule that a spec or an argument breaks.
+
+    Attributes:
+        code: names the rule, such as ``grid-budget``; empty if the rule has no code of its own.
+        where: the field, such as ``estimator.max_run``; empty for the spec as a whole.
+        message: what is wrong, with the value.
+        fix: what to do; empty if the message says it.
+    """
+
+    code: str
+    where: str
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+    def below(self, place: str) -> Problem:
+        """Return the problem of the spec around this one, which holds it in the field ``place``."""
+        return replace(self, where=".".join(filter(None, (place, self.where))))
 
 
 class SmTuningError(Exception):
@@ -34,14 +59,25 @@ class SmTuningError(Exception):
 class SpecError(SmTuningError, ValueError):
     """A spec or an argument breaks a rule.
 
+    Args:
+        problems: the broken rules; a sentence is a problem without a code.
+        source: put in front of each sentence, such as the name of the spec file.
+
     Attributes:
-        problems: one sentence each, with the place in the spec in front.
+        details: the broken rules as values, each with the code of its rule.
+        problems: the same as sentences, each with its place in the spec in front.
     """
 
     exit_code = 2
 
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+    def __init__(self, problems: str | Problem | Iterable[str | Problem], *, source: str = "") -> None:
+        given = (problems,) if isinstance(problems, str | Problem) else tuple(problems)
+        # A rule travels as a value, not as text: a sentence holds names and values that the user chose.
+        self.details: tuple[Problem, ...] = tuple(
+            item if isinstance(item, Problem) else Problem("", "", item) for item in given
+        )
+        prefix = f"{source}: " if source else ""
+        self.problems: tuple[str, ...] = tuple(f"{prefix}{problem}" for problem in self.details)
         super().__init__("\n".join(self.problems))
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import SpecError
-from sm_tuning.preflight._codes import classify
 from sm_tuning.preflight._finding import Finding, place
 from sm_tuning.request import image_uri, stage, to_request
 from sm_tuning.spec import Input, TrainingDefinition, Tuning
@@ -17,28 +15,22 @@ _ROLE = "arn:aws:iam::000000000000:role/found-at-launch"
 _PREFIX = "s3://found-at-launch"
 NAME = "named-at-launch"
 
-#: The field that many problems have in front, such as ``estimators.deep.estimator.source_dir``; keys below these
-#: few fields are anybody's, and may hold spaces.
-_PLACE = re.compile(
-    r"((?:estimators?|inputs|hyperparameter_ranges)(?:\.[^.:\n]+)+|[A-Za-z_][\w\-]*(?:\.[\w\-]+)*): (.+)", re.DOTALL
-)
 
-
-def problems_of(error: SpecError, code: str = "spec", *, file: str | Path = "") -> list[Finding]:
+def problems_of(error: SpecError, code: str = "spec") -> list[Finding]:
     """The findings that an error stands for, such as that of a file that is no spec.
 
     Args:
         error: what was raised.
         code: of findings that have none of their own.
-        file: the spec file, which its problems have in front.
     """
-    found = []
-    for problem in error.problems:
-        match = _PLACE.fullmatch(problem.removeprefix(f"{file}: "))
-        where, message = match.groups() if match else ("", problem.removeprefix(f"{file}: "))
-        own, fix = classify(where, message, code)
-        found.append(Finding(own, "error", where, message, fix))
-    return found
+    return [
+        Finding(problem.code or code, "error", problem.where, problem.message, problem.fix or _fix(problem.where))
+        for problem in error.details
+    ]
+
+
+def _fix(where: str) -> str:
+    return f"correct {where or 'the spec'}"
 
 
 def file_problems(tuning: Tuning) -> list[Finding]:
@@ -63,7 +55,7 @@ def image_problems(tuning: Tuning, region: str) -> list[Finding]:
             image_uri(definition.estimator, region)
         except SpecError as error:
             fix = "use a version that the message lists, another instance type or region, or give image_uri"
-            found += [Finding("image", "error", place(name, "estimator"), problem, fix) for problem in error.problems]
+            found += [Finding("image", "error", place(name, "estimator"), text, fix) for text in error.problems]
     return found
 
 

@@ -30,7 +30,7 @@ def unreadable(
         environ: values for ``${VAR}``; the process's environment when left out.
     """
     secrets = {*_of_file(file, os.environ if environ is None else environ), *_of_overrides(overrides)}
-    return ordered(problems_of(error, file=file), secrets)
+    return ordered(problems_of(error), secrets)
 
 
 def _of_file(file: Path, environ: Mapping[str, str]) -> Iterator[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from sm_tuning._errors import SpecError
-from sm_tuning._masking import redacted, secrets_of_job
+from sm_tuning._errors import Problem, SpecError
+from sm_tuning._masking import Redactor, secrets_of_job
 from sm_tuning.request._definition import write_definition, write_definition_ranges, write_objective
 from sm_tuning.request._explain import explain
 from sm_tuning.request._model import violations
 from sm_tuning.request._resolve import resolved
-from sm_tuning.spec import CompletionCriteria, Input, TrainingDefinition, Tuning
+from sm_tuning.spec import CompletionCriteria, Input, Tuning
 
 OPERATION = "CreateHyperParameterTuningJob"
 
@@ -53,18 +54,19 @@ def to_request(
         request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     found = violations(OPERATION, request)
     if found:
-        known = secrets_of_job(request)
-        raise SpecError([redacted(sentence, known, shortest=1) for sentence in explain(found, request)])
+        clear = Redactor(secrets_of_job(request), shortest=1)
+        raise SpecError([replace(problem, message=clear(problem.message)) for problem in explain(found, request)])
     return request
 
 
 def _definitions(tuning: Tuning, name: str, region: str) -> dict[str, Any]:
-    written, problems = [], []
+    written: list[dict[str, Any]] = []
+    problems: list[Problem] = []
     for key, definition in tuning.definitions:
         try:
             one = write_definition(definition, name=name, region=region)
         except SpecError as error:
-            problems += [f"{_place(key)}: {problem}" for problem in error.problems]
+            problems += [problem.below(f"estimators.{key}" if key else "") for problem in error.details]
             continue
         if key is None:
             return {"TrainingJobDefinition": one}
@@ -79,24 +81,23 @@ def _place(key: str | None) -> str:
     return f"estimators.{key}.estimator" if key else "estimator"
 
 
-def _missing(tuning: Tuning) -> Iterator[str]:
+def _missing(tuning: Tuning) -> Iterator[Problem]:
     """What must be settled before a request can be written, with its field."""
     for key, definition in tuning.definitions:
         estimator, place = definition.estimator, _place(key)
         if estimator.role is None:
-            yield f"{place}.role: is required: the ARN of an IAM role that SageMaker may take"
+            message = "is required: the ARN of an IAM role that SageMaker may take"
+            yield Problem("role", f"{place}.role", message)
         if estimator.output_path is None:
-            yield f"{place}.output_path: is required: an s3:// prefix for the models"
+            yield Problem("output-path", f"{place}.output_path", "is required: an s3:// prefix for the models")
         if estimator.is_script_mode and not (estimator.source_dir or "").startswith("s3://"):
             source = estimator.source_dir or estimator.entry_point
-            yield f"{place}.source_dir: {source!r} is on this machine: it must be staged (uploaded to S3) first"
-        yield from _unstaged_inputs(f"estimators.{key}.inputs" if key else "inputs", definition)
-
-
-def _unstaged_inputs(place: str, definition: TrainingDefinition) -> Iterator[str]:
-    for name, channel in (definition.inputs or {}).items():
-        if isinstance(channel, Input) and not channel.is_remote:
-            yield f"{place}.{name}: {channel.uri!r} is on this machine: it must be staged (uploaded to S3) first"
+            message = f"{source!r} is on this machine: it must be staged (uploaded to S3) first"
+            yield Problem("", f"{place}.source_dir", message)
+        for name, channel in (definition.inputs or {}).items():
+            if isinstance(channel, Input) and not channel.is_remote:
+                message = f"{channel.uri!r} is on this machine: it must be staged (uploaded to S3) first"
+                yield Problem("channels", f"estimators.{key}.inputs.{name}" if key else f"inputs.{name}", message)
 
 
 def _config(tuning: Tuning) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.request._channels import write_channels
 from sm_tuning.request._images import image_uri
 from sm_tuning.request._ranges import write_ranges
@@ -25,9 +25,13 @@ def write_definition(definition: TrainingDefinition, *, name: str, region: str) 
         SpecError: when there is no image for the version, or the container cannot be told what it must know.
     """
     estimator = definition.estimator
+    try:
+        static, algorithm = write_static(estimator, name=name, region=region), _algorithm(estimator, region)
+    except SpecError as error:
+        raise SpecError([problem.below("estimator") for problem in error.details]) from error
     written: dict[str, Any] = {
-        "StaticHyperParameters": write_static(estimator, name=name, region=region),
-        "AlgorithmSpecification": _algorithm(estimator, region),
+        "StaticHyperParameters": static,
+        "AlgorithmSpecification": algorithm,
         "RoleArn": estimator.role,
         "OutputDataConfig": _output(estimator),
         **write_resources(estimator),
@@ -104,8 +108,9 @@ def _channels(definition: TrainingDefinition) -> list[dict[str, Any]]:
     if not (estimator.is_script_mode and estimator.enable_network_isolation):
         return channels
     if any(channel["ChannelName"] == CODE_CHANNEL for channel in channels):
-        raise SpecError(
-            f"inputs.{CODE_CHANNEL}: with enable_network_isolation the script comes through a channel of this name; "
+        message = (
+            "with enable_network_isolation the script comes through a channel of this name; "
             "give the data channel another one"
         )
+        raise SpecError(Problem("", f"inputs.{CODE_CHANNEL}", message, "give the data channel another one"))
     return [*channels, code_channel(str(estimator.source_dir))]

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.request._ignore import is_ignored, read_rules
 from sm_tuning.request._tree import files_under
 from sm_tuning.spec import AnyEstimator
@@ -59,8 +59,12 @@ def pack_source(estimator: AnyEstimator, *, in_memory: int = IN_MEMORY) -> bytes
         with target.open("wb") as file:
             _write(members, file)
     except OSError as error:
-        raise SpecError(f"source_dir: cannot read {error.filename!r}: {error.strerror or error}") from error
+        raise SpecError(_problem("source_dir", f"cannot read {error.filename!r}: {error.strerror or error}")) from error
     return target
+
+
+def _problem(field: str, message: str) -> Problem:
+    return Problem("files", field, message, "correct the path, or make the file")
 
 
 def script_name(estimator: AnyEstimator) -> str:
@@ -74,7 +78,9 @@ def script_name(estimator: AnyEstimator) -> str:
         return Path(entry_point).name
     name = posixpath.normpath(entry_point.replace(os.sep, "/"))
     if name.startswith(("/", "../")):
-        raise SpecError(f"entry_point: {entry_point!r} must be a path inside source_dir {estimator.source_dir!r}")
+        raise SpecError(
+            _problem("entry_point", f"{entry_point!r} must be a path inside source_dir {estimator.source_dir!r}")
+        )
     return name
 
 
@@ -84,27 +90,31 @@ def _members(estimator: AnyEstimator, source: Path | None) -> dict[str, Path]:
     if source is None:
         path = Path(str(estimator.entry_point)).expanduser()
         if not path.is_file():
-            raise SpecError(f"entry_point: a missing script: {str(path)!r} does not exist")
+            raise SpecError(_problem("entry_point", f"a missing script: {str(path)!r} does not exist"))
         members = {script: path}
     else:
         members = dict(_folder(source, "source_dir", estimator.ignore_patterns))
         if script not in members:
             there = (source / script).is_file()
             why = "is left out by ignore_patterns or .sagemakerignore" if there else "does not exist"
-            raise SpecError(f"entry_point: a missing script: {script!r} in source_dir {str(source)!r} {why}")
+            raise SpecError(
+                _problem("entry_point", f"a missing script: {script!r} in source_dir {str(source)!r} {why}")
+            )
     for text in estimator.dependencies:
         for name, path in _dependency(Path(text).expanduser(), estimator.ignore_patterns):
             if name in members:
-                raise SpecError(f"dependencies: {name!r} of {text!r} stands in the archive already")
+                raise SpecError(_problem("dependencies", f"{name!r} of {text!r} stands in the archive already"))
             members[name] = path
     return members
 
 
 def _folder(folder: Path, field: str, patterns: tuple[str, ...]) -> Iterable[tuple[str, Path]]:
     if not folder.exists():
-        raise SpecError(f"{field}: {str(folder)!r} does not exist")
+        raise SpecError(_problem(field, f"{str(folder)!r} does not exist"))
     if not folder.is_dir():
-        raise SpecError(f"{field}: {str(folder)!r} must be a folder" + (" or a .tar.gz" * (field == "source_dir")))
+        raise SpecError(
+            _problem(field, f"{str(folder)!r} must be a folder" + " or a .tar.gz" * (field == "source_dir"))
+        )
     rules = read_rules(folder)
     return files_under(
         folder,
@@ -138,13 +148,15 @@ def _write(members: dict[str, Path], target: IO[bytes]) -> None:
 def _as_it_is(estimator: AnyEstimator, archive: Path) -> Path:
     """Check an archive of the user's own."""
     if estimator.dependencies:
-        raise SpecError(f"dependencies: they cannot be added to {str(archive)!r}, which is an archive already")
+        raise SpecError(
+            _problem("dependencies", f"they cannot be added to {str(archive)!r}, which is an archive already")
+        )
     script = script_name(estimator)
     try:
         with tarfile.open(archive, "r:gz") as opened:
             names = {posixpath.normpath(member.name) for member in opened if member.isfile()}
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise SpecError(f"source_dir: {str(archive)!r} is not a .tar.gz archive: {error}") from error
+        raise SpecError(_problem("source_dir", f"{str(archive)!r} is not a .tar.gz archive: {error}")) from error
     if script not in names:
-        raise SpecError(f"entry_point: a missing script: {script!r} is not in {str(archive)!r}")
+        raise SpecError(_problem("entry_point", f"a missing script: {script!r} is not in {str(archive)!r}"))
     return archive

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.request._reader import Reader
 from sm_tuning.request._resources import instance_types
 from sm_tuning.spec import AnyEstimator, PyTorchEstimator, decode_json, encode_json, encode_plain
@@ -95,10 +95,11 @@ def _distribution(estimator: AnyEstimator) -> dict[str, Any]:
     if launcher != "mpi":
         types = instance_types(estimator)
         if len(types) != 1:
-            raise SpecError(
+            message = (
                 f"distribution {launcher!r} tells the container its one instance type, but the job may run on "
                 f"{', '.join(types) or 'none that is named'}: give one instance_type, or use mpi"
             )
+            raise SpecError(Problem("distribution", "", message, "use a launcher that a tuning job can start"))
         keys[INSTANCE_TYPE] = types[0]
     return keys
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.request._pack import ARCHIVE, pack_source, script_name
 from sm_tuning.request._tree import files_under
 from sm_tuning.spec import AnyEstimator, AnyInput, Input, Tuning
@@ -82,7 +82,7 @@ class _Stager:
         self._code_prefix = code_prefix.rstrip("/")
         self._data_prefix = data_prefix.rstrip("/")
         self.uploads: dict[str, Upload] = {}
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
 
     def estimator(self, estimator: AnyEstimator, place: str) -> AnyEstimator:
         """The estimator with its script in S3; the fields that say how to pack it are done with."""
@@ -90,7 +90,7 @@ class _Stager:
         done: dict[str, Any] = {name: type(estimator).model_fields[name].get_default() for name in packing}
         if estimator.is_script_mode and not (estimator.source_dir or "").startswith("s3://"):
             prefix = (estimator.code_location or self._code_prefix).rstrip("/")
-            uri = self._try(f"{place}.", lambda: self._code(estimator, prefix))
+            uri = self._try(place, lambda: self._code(estimator, prefix))
             if uri is None:
                 return estimator
             done |= {"source_dir": uri, "entry_point": script_name(estimator)}
@@ -98,7 +98,7 @@ class _Stager:
 
     def inputs(self, inputs: Mapping[str, AnyInput], place: str) -> dict[str, AnyInput]:
         """The channels with their data in S3."""
-        return {name: self._channel(channel, f"{place}.{name}: ") for name, channel in inputs.items()}
+        return {name: self._channel(channel, f"{place}.{name}") for name, channel in inputs.items()}
 
     def _channel(self, channel: AnyInput, place: str) -> AnyInput:
         if not isinstance(channel, Input) or channel.is_remote:
@@ -110,9 +110,10 @@ class _Stager:
         try:
             return work()
         except SpecError as error:
-            self.problems += [f"{place}{problem}" for problem in error.problems]
+            self.problems += [problem.below(place) for problem in error.details]
         except OSError as error:
-            self.problems.append(f"{place}cannot read {error.filename!r}: {error.strerror or error}")
+            message = f"cannot read {error.filename!r}: {error.strerror or error}"
+            self.problems.append(Problem("files", place, message))
         return None
 
     def _code(self, estimator: AnyEstimator, prefix: str) -> str:

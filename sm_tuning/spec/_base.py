@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Self, TypeVar, final, get_args
+from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
-from sm_tuning._errors import SpecError
-from sm_tuning._masking import is_secret, redacted, secrets_in, without_secrets
+from sm_tuning._errors import Problem, SpecError
+from sm_tuning._masking import Redactor, is_secret, secrets_in, without_secrets
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 #: Union tags start with this, so that they can be left out of the place that an error names.
 TAG = "#"
+
+_UNKNOWN_KEY_FIX = "correct the name, or take the key out: a tuning job has no such setting"
 
 #: pydantic's place of a key, where that of a value has nothing.
 _KEY = "[key]"
@@ -35,6 +44,9 @@ class FrozenDict(dict[K, V]):
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
     def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
         return FrozenDict, (dict(self),)
@@ -81,11 +93,15 @@ class Spec(BaseModel):
         frozen=True, extra="forbid", populate_by_name=True, validate_default=True, allow_inf_nan=False
     )
 
+    #: Codes of the limits that pydantic checks: of single fields by name, and of all others.
+    _field_codes: ClassVar[Mapping[str, str]] = {}
+    _code: ClassVar[str] = ""
+
     def __init__(self, /, **data: Any) -> None:
         try:
             self.__pydantic_validator__.validate_python(data, self_instance=self)
         except ValidationError as error:
-            raise SpecError(without(data, problems(error))) from None
+            raise SpecError(_without_secrets_of(data, self._problems(error))) from None
 
     # Tells pydantic that nested dicts need not pass through __init__: their errors then keep their place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -97,8 +113,46 @@ class Spec(BaseModel):
             known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
             unknown = [unknown_key(str(key), known) for key in data if key not in known]
             if unknown:
-                raise SpecError(unknown)
+                raise SpecError([Problem("unknown-key", "", sentence, _UNKNOWN_KEY_FIX) for sentence in unknown])
         return data
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Turn pydantic's errors into problems in the class that has the fields, which alone knows their codes.
+
+        Further up, a field cannot be told from a key that the user chose: both are names in the error's place.
+        """
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise SpecError(cls._problems(error)) from None
+
+    @classmethod
+    def _problems(cls, error: ValidationError) -> list[Problem]:
+        """Return pydantic's errors as problems in our words, each with its place in this class."""
+        found: list[Problem] = []
+        for detail in error.errors(include_url=False):
+            parts = [str(part) for part in detail["loc"] if part != _KEY]
+            where = ".".join(part for part in parts if not part.startswith(TAG))
+            context = detail.get("ctx", {})
+            cause = context.get("error")
+            if isinstance(cause, SpecError):
+                found += [problem.below(where) for problem in cause.details]
+                continue
+            if detail["type"] == "missing":
+                message = "is required"
+            else:
+                is_masked = any(is_secret(part, detail["input"]) for part in parts)
+                value = (
+                    ", but its value, which looks like a secret, is not"
+                    if is_masked
+                    else f", but got {detail['input']!r}"
+                )
+                message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}{value}"
+            code = context.get("code") or cls._field_codes.get(parts[0] if parts else "", cls._code)
+            found.append(Problem(code, where, message, context.get("fix", "")))
+        return found
 
     @classmethod
     def parse(cls, data: Any, *, where: str = "") -> Self:
@@ -109,13 +163,12 @@ class Spec(BaseModel):
             where: put in front of each problem, such as the file's name.
 
         Raises:
-            SpecError: when a value breaks a rule.
+            SpecError: if a value breaks a rule.
         """
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            prefix = f"{where}: " if where else ""
-            raise SpecError([prefix + problem for problem in without(data, problems(error))]) from None
+            raise SpecError(_without_secrets_of(data, cls._problems(error)), source=where) from None
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Show what was given, secrets as ``****``; what is at its default would hide it."""
@@ -128,16 +181,16 @@ class Spec(BaseModel):
         """Return a copy with some fields changed, checked again as a whole.
 
         Raises:
-            SpecError: when the changed spec breaks a rule.
+            SpecError: if the changed spec breaks a rule.
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
 
 
-def without(data: Any, sentences: Iterable[str]) -> list[str]:
-    """The sentences about this data, without the secrets in it."""
-    secrets = tuple(secrets_in(data))
-    return [redacted(sentence, secrets, shortest=1) for sentence in sentences]
+def _without_secrets_of(data: Any, problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems of this data without the secrets in it."""
+    clear = Redactor(secrets_in(data), shortest=1)
+    return [Problem(item.code, clear(item.where), clear(item.message), clear(item.fix)) for item in problems]
 
 
 def unknown_key(key: str, known: set[str]) -> str:
@@ -145,27 +198,3 @@ def unknown_key(key: str, known: set[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
     return f"unknown key {key!r}; {hint}"
-
-
-def problems(error: ValidationError) -> Iterator[str]:
-    """Turn pydantic's errors into sentences, each with its place in the spec in front."""
-    for detail in error.errors(include_url=False):
-        where = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(TAG) and part != _KEY)
-        cause = detail.get("ctx", {}).get("error")
-        sentences = cause.problems if isinstance(cause, SpecError) else [_sentence(dict(detail))]
-        for sentence in sentences:
-            yield f"{where}: {sentence}" if where else sentence
-
-
-def _sentence(detail: dict[str, Any]) -> str:
-    """One pydantic error in our words, with the value that caused it."""
-    if detail["type"] == "missing":
-        return "is required"
-    if detail["type"] == "union_tag_invalid":
-        return str(detail["msg"]).replace(TAG, "")
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    message = detail["msg"]
-    if any(is_secret(str(part), detail["input"]) for part in detail["loc"] if part != _KEY):
-        return f"{message[0].lower()}{message[1:]}, but its value, which looks like a secret, is not"
-    return f"{message[0].lower()}{message[1:]}, but got {detail['input']!r}"

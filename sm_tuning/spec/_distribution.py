@@ -7,10 +7,10 @@ distribution by hyperparameters (aws/sagemaker-pytorch-training-toolkit, trainin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 
 #: The options of each launcher beside ``enabled``.
 LAUNCHERS: dict[str, frozenset[str]] = {
@@ -32,21 +32,24 @@ def check_distribution(distribution: Mapping[str, Any], entry_point: str) -> Non
     Raises:
         SpecError: for an unknown launcher or option, for none or several, or for a script that it cannot start.
     """
+    for message in _broken(distribution, entry_point):
+        raise SpecError(Problem("distribution", "", message, "use a launcher that a tuning job can start"))
+
+
+def _broken(distribution: Mapping[str, Any], entry_point: str) -> Iterator[str]:
     if len(distribution) != 1:
-        raise SpecError(f"distribution names one launcher, but got {sorted(distribution)}")
+        yield f"distribution names one launcher, but got {sorted(distribution)}"
     ((name, options),) = distribution.items()
     if name not in LAUNCHERS:
         reason = _REFUSED.get(name.lower(), f"known launchers are {', '.join(sorted(LAUNCHERS))}")
-        raise SpecError(f"distribution {name!r} cannot be honoured in a tuning job: {reason}")
+        yield f"distribution {name!r} cannot be honoured in a tuning job: {reason}"
     if not isinstance(options, Mapping) or options.get("enabled") is not True:
-        raise SpecError(
-            f"distribution {name!r} needs {{'enabled': True}}, but got {options!r}; leave it out to turn it off"
-        )
+        yield f"distribution {name!r} needs {{'enabled': True}}, but got {options!r}; leave it out to turn it off"
     unknown = sorted(set(options) - {"enabled"} - LAUNCHERS[name])
     if unknown:
-        raise SpecError(f"distribution {name!r} has no option {', '.join(unknown)} in a tuning job")
+        yield f"distribution {name!r} has no option {', '.join(unknown)} in a tuning job"
     processes = options.get("processes_per_host", 1)
     if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
-        raise SpecError(f"processes_per_host must be a whole number >= 1, but got {processes!r}")
+        yield f"processes_per_host must be a whole number >= 1, but got {processes!r}"
     if name != "mpi" and not entry_point.endswith(".py"):
-        raise SpecError(f"distribution {name!r} starts Python scripts only, but entry_point is {entry_point!r}")
+        yield f"distribution {name!r} starts Python scripts only, but entry_point is {entry_point!r}"

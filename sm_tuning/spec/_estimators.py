@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import BUILTIN_REPOSITORIES
 from sm_tuning.spec._base import TAG, FrozenDict, Spec, freeze
 from sm_tuning.spec._distribution import check_distribution
@@ -31,6 +31,9 @@ IGNORE_PATTERNS = (
 #: Most metric definitions of a training job definition [botocore model].
 MAX_METRICS = 40
 
+_IMAGE_FIX = "name the image in one way"
+_REGEX_FIX = "write an expression with one group around the value"
+
 
 class MetricDefinition(Spec):
     """How a metric is read from the log: the first group of a regular expression, searched in each line.
@@ -38,6 +41,8 @@ class MetricDefinition(Spec):
     Raises:
         SpecError: when the expression does not compile, or has no group.
     """
+
+    _code: ClassVar[str] = "metric-regex"
 
     name: str = Field(alias="Name", min_length=1, max_length=255)
     regex: str = Field(alias="Regex", min_length=1, max_length=500)
@@ -48,14 +53,18 @@ class MetricDefinition(Spec):
         try:
             groups = re.compile(regex).groups
         except re.error as error:
-            raise SpecError(f"the regular expression {regex!r} does not compile: {error}") from None
+            message = f"the regular expression {regex!r} does not compile: {error}"
+            raise SpecError(Problem(cls._code, "", message, _REGEX_FIX)) from None
         if groups == 0:
-            raise SpecError(f"the regular expression {regex!r} needs a group (…) around the value")
+            message = f"the regular expression {regex!r} needs a group (…) around the value"
+            raise SpecError(Problem(cls._code, "", message, _REGEX_FIX))
         return regex
 
 
 class InstanceConfig(Spec):
     """One of several instance types that a tuning job may take, in the order of preference."""
+
+    _code: ClassVar[str] = "instances-choice"
 
     instance_type: str
     instance_count: int = Field(default=1, ge=1)
@@ -98,7 +107,24 @@ class Estimator(Spec):
         SpecError: when a value breaks a rule of the service.
     """
 
-    script_fields: ClassVar[bool] = False
+    _field_codes: ClassVar[Mapping[str, str]] = {
+        "instance_type": "instance-type",
+        "instance_configs": "instances-choice",
+        "hyperparameters": "hyperparameter-value",
+        "metric_definitions": "metric-regex",
+        "environment": "environment",
+        "max_run": "run-limit",
+        "max_pending": "pending-limit",
+        "max_retry_attempts": "retry-limit",
+        "checkpoint_s3_uri": "checkpoint-place",
+        "subnets": "network-missing",
+        "security_group_ids": "network-missing",
+        "role": "role",
+        "output_path": "output-path",
+        "tags": "tags",
+        "entry_point": "entry-point",
+        "image_uri": "image-choice",
+    }
 
     instance_type: str | None = None
     instance_count: int = Field(default=1, ge=1)
@@ -175,7 +201,7 @@ class Estimator(Spec):
         return self
 
 
-def _resource_problems(estimator: Estimator) -> list[str]:
+def _resource_problems(estimator: Estimator) -> Iterator[Problem]:
     given = [
         name
         for name, is_set in (
@@ -185,63 +211,71 @@ def _resource_problems(estimator: Estimator) -> list[str]:
         )
         if is_set
     ]
-    found = []
     if len(given) != 1:
-        found.append(f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}")
+        message = f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}"
+        yield Problem("instances-choice", "", message, "name the machines in one way")
     if estimator.allocation_strategy and not estimator.instance_configs:
-        found.append("allocation_strategy is for instance_configs only")
+        message = "allocation_strategy is for instance_configs only"
+        yield Problem("instances-order", "", message, "leave allocation_strategy out")
     if estimator.resource_config is not None:
         defaults = {name: type(estimator).model_fields[name].default for name in ("instance_count", "volume_size")}
         clash = [name for name, value in defaults.items() if getattr(estimator, name) != value]
         clash += ["volume_kms_key"] if estimator.volume_kms_key else []
         if clash:
-            found.append(f"{', '.join(clash)}: put these into resource_config, which replaces them")
+            message = f"{', '.join(clash)}: put these into resource_config, which replaces them"
+            yield Problem("instances-clash", "", message, "move the fields")
     if estimator.instance_configs and (estimator.instance_count != 1 or estimator.volume_size != 30):
-        found.append("instance_count and volume_size belong into each of instance_configs")
-    return found
+        message = "instance_count and volume_size belong into each of instance_configs"
+        yield Problem("instances-clash", "", message, "move the fields")
 
 
-def _option_problems(estimator: Estimator) -> list[str]:
-    found = []
+def _option_problems(estimator: Estimator) -> Iterator[Problem]:
     if bool(estimator.subnets) != bool(estimator.security_group_ids):
-        found.append("subnets and security_group_ids go together: give both or neither")
+        message = "subnets and security_group_ids go together: give both or neither"
+        yield Problem("network-missing", "", message, "give both")
+    spot_fix = "give max_wait >= max_run with use_spot_instances"
     if estimator.max_wait is not None and not estimator.use_spot_instances:
-        found.append(f"max_wait={estimator.max_wait} is for use_spot_instances=True only")
+        message = f"max_wait={estimator.max_wait} is for use_spot_instances=True only"
+        yield Problem("spot-wait", "", message, spot_fix)
     if estimator.use_spot_instances and estimator.max_wait is None:
-        found.append("use_spot_instances needs max_wait (seconds for waiting and running together)")
+        message = "use_spot_instances needs max_wait (seconds for waiting and running together)"
+        yield Problem("spot-wait", "", message, spot_fix)
     if estimator.max_wait is not None and estimator.max_wait < estimator.max_run:
-        found.append(
-            f"max_wait >= max_run must hold, but got max_wait={estimator.max_wait}, max_run={estimator.max_run}"
-        )
+        message = f"max_wait >= max_run must hold, but got max_wait={estimator.max_wait}, max_run={estimator.max_run}"
+        yield Problem("spot-wait", "", message, spot_fix)
     if estimator.checkpoint_local_path and not estimator.checkpoint_s3_uri:
-        found.append("checkpoint_local_path needs checkpoint_s3_uri")
+        message = "checkpoint_local_path needs checkpoint_s3_uri"
+        yield Problem("checkpoint-place", "", message, "give checkpoint_s3_uri")
     if len(estimator.metric_definitions) > MAX_METRICS:
-        found.append(f"at most {MAX_METRICS} metric_definitions, but got {len(estimator.metric_definitions)}")
+        message = f"at most {MAX_METRICS} metric_definitions, but got {len(estimator.metric_definitions)}"
+        yield Problem("too-many-metrics", "", message, "keep the metrics that you look at")
     names = [definition.name for definition in estimator.metric_definitions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        found.append(f"metric_definitions must have different names, but {', '.join(twice)} stand twice")
+        message = f"metric_definitions must have different names, but {', '.join(twice)} stand twice"
+        yield Problem("metrics-twice", "", message, "name each metric once")
     reserved = sorted(k for k in estimator.hyperparameters if k.startswith(("sagemaker_", "_tuning_objective")))
     if reserved:
-        found.append(f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you")
-    return found
+        message = f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you"
+        yield Problem("reserved-hyperparameter", "", message, "leave them out: they are set for you")
 
 
-def _script_problems(estimator: Estimator) -> list[str]:
-    found = []
+def _script_problems(estimator: Estimator) -> Iterator[Problem]:
+    fix = "name a .py or .sh script"
     if estimator.entry_point is None:
         extra = [name for name in ("source_dir", "dependencies", "code_location") if getattr(estimator, name)]
         if extra:
-            found.append(f"{', '.join(extra)} need an entry_point (the script to run)")
-        return found
+            yield Problem("entry-point", "", f"{', '.join(extra)} need an entry_point (the script to run)", fix)
+        return
     if not estimator.entry_point.endswith((".py", ".sh")):
-        found.append(f"entry_point must be a .py or .sh file, but got {estimator.entry_point!r}")
+        yield Problem(
+            "entry-point", "", f"entry_point must be a .py or .sh file, but got {estimator.entry_point!r}", fix
+        )
     source = estimator.source_dir
     if source and "://" in source and not (source.startswith("s3://") and source.endswith(".tar.gz")):
-        found.append(f"source_dir must be a local folder or an s3://….tar.gz object, but got {source!r}")
+        yield Problem("", "", f"source_dir must be a local folder or an s3://….tar.gz object, but got {source!r}")
     if source and source.startswith("s3://") and estimator.dependencies:
-        found.append("dependencies cannot be added to a source_dir that is in S3 already")
-    return found
+        yield Problem("", "", "dependencies cannot be added to a source_dir that is in S3 already")
 
 
 class XGBoostEstimator(Estimator):
@@ -259,11 +293,10 @@ class XGBoostEstimator(Estimator):
     @model_validator(mode="after")
     def _has_an_image(self) -> XGBoostEstimator:
         if (self.version is None) == (self.image_uri is None):
-            raise SpecError("exactly one of version and image_uri is needed")
+            raise SpecError(Problem("image-choice", "", "exactly one of version and image_uri is needed", _IMAGE_FIX))
         if not self.is_script_mode and self.metric_definitions:
-            raise SpecError(
-                "the built-in XGBoost has metrics of its own (validation:rmse, …) and takes no metric_definitions"
-            )
+            message = "the built-in XGBoost has metrics of its own (validation:rmse, …) and takes no metric_definitions"
+            raise SpecError(Problem("algorithm-metrics", "", message, "leave metric_definitions out"))
         return self
 
     @property
@@ -293,11 +326,26 @@ class PyTorchEstimator(Estimator):
     @model_validator(mode="after")
     def _has_an_image(self) -> PyTorchEstimator:
         if self.entry_point is None:
-            raise SpecError("entry_point is required: the training script")
+            message = "entry_point is required: the training script"
+            raise SpecError(Problem("entry-point", "", message, "name a .py or .sh script"))
         if (self.framework_version is None) == (self.image_uri is None):
-            raise SpecError("exactly one of framework_version (with py_version) and image_uri is needed")
+            raise SpecError(
+                Problem(
+                    "image-choice",
+                    "",
+                    "exactly one of framework_version (with py_version) and image_uri is needed",
+                    _IMAGE_FIX,
+                )
+            )
         if (self.framework_version is None) != (self.py_version is None):
-            raise SpecError("framework_version and py_version go together, such as '2.6' and 'py312'")
+            raise SpecError(
+                Problem(
+                    "image-choice",
+                    "",
+                    "framework_version and py_version go together, such as '2.6' and 'py312'",
+                    _IMAGE_FIX,
+                )
+            )
         if self.distribution is not None:
             check_distribution(self.distribution, self.entry_point)
         return self
@@ -318,11 +366,12 @@ class ContainerEstimator(Estimator):
     @model_validator(mode="after")
     def _has_an_image(self) -> ContainerEstimator:
         if (self.image_uri is None) == (self.algorithm_name is None):
-            raise SpecError("exactly one of image_uri and algorithm_name is needed")
-        if self.algorithm_name and (self.metric_definitions or self.is_script_mode):
             raise SpecError(
-                "an algorithm resource brings its own metrics and code: no metric_definitions, no entry_point"
+                Problem("image-choice", "", "exactly one of image_uri and algorithm_name is needed", _IMAGE_FIX)
             )
+        if self.algorithm_name and (self.metric_definitions or self.is_script_mode):
+            message = "an algorithm resource brings its own metrics and code: no metric_definitions, no entry_point"
+            raise SpecError(Problem("algorithm-metrics", "", message, "leave metric_definitions out"))
         return self
 
     @property
@@ -350,5 +399,9 @@ AnyEstimator = Annotated[
         _kind,
         custom_error_type="estimator_kind",
         custom_error_message="an estimator needs type: xgboost, pytorch or container",
+        # Discriminators are hashed with their type, hence no plain dict.
+        custom_error_context=FrozenDict[str, str | int | float](
+            {"code": "estimator-kind", "fix": "say type: xgboost, pytorch or container"}
+        ),
     ),
 ]

@@ -11,11 +11,14 @@ from typing import Any
 
 import yaml
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.spec._inputs import Input
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
+
+_SYNTAX_FIX = "write a mapping of fields"
+_UNREADABLE_FIX = "give the path of a readable spec file"
 
 
 def load(
@@ -36,7 +39,8 @@ def load(
     path = Path(path)
     data = read_data(path)
     if not isinstance(data, dict):
-        raise SpecError(f"{path}: a spec file holds a mapping of fields, but this holds {type(data).__name__}")
+        message = f"a spec file holds a mapping of fields, but this holds {type(data).__name__}"
+        raise SpecError(Problem("file-syntax", "", message, _SYNTAX_FIX), source=str(path))
     data = _substitute(data, os.environ if environ is None else environ, str(path))
     for override in overrides:
         _set(data, override)
@@ -119,14 +123,17 @@ def read_data(path: Path, what: str = "spec file") -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(f"cannot read the {what} {str(path)!r}: {error.strerror or error}") from error
+        message = f"cannot read the {what} {str(path)!r}: {error.strerror or error}"
+        raise SpecError(Problem("file-unreadable", "", message, _UNREADABLE_FIX)) from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: a {what} is UTF-8 text, but byte {error.start} is not") from error
+        message = f"a {what} is UTF-8 text, but byte {error.start} is not"
+        raise SpecError(Problem("file-unreadable", "", message, _UNREADABLE_FIX), source=str(path)) from error
     try:
         return json.loads(text, object_pairs_hook=_pairs) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise SpecError(f"{path}: this is not {kind}: {_why(error)}") from error
+        message = f"this is not {kind}: {_why(error)}"
+        raise SpecError(Problem("file-syntax", "", message, _SYNTAX_FIX), source=str(path)) from error
 
 
 def _why(error: Exception) -> str:
@@ -190,7 +197,9 @@ def _substitute(data: Any, environ: Mapping[str, str], where: str) -> Any:
         if name in environ:
             return environ[name]
         if fallback is None:
-            raise SpecError(f"{where}: the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}")
+            message = f"the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}"
+            fix = "set the variable, or write ${NAME:-fallback}"
+            raise SpecError(Problem("variable-unset", "", message, fix), source=where)
         return str(fallback)
 
     def walk(node: Any) -> Any:
@@ -234,7 +243,8 @@ def _set(data: dict[str, Any], override: str) -> None:
     """
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
-        raise SpecError(f"an override has the form PATH=VALUE, such as max_jobs=5, but got {override!r}")
+        message = f"an override has the form PATH=VALUE, such as max_jobs=5, but got {override!r}"
+        raise SpecError(Problem("override", "", message, "write --set PATH=VALUE"))
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.YAMLError:
@@ -244,7 +254,8 @@ def _set(data: dict[str, Any], override: str) -> None:
     for part in parents:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        raise SpecError(f"the override {dotted!r} goes through a value that has no fields")
+        message = f"the override {dotted!r} goes through a value that has no fields"
+        raise SpecError(Problem("override", "", message, "write --set PATH=VALUE"))
     node[last] = value
 
 

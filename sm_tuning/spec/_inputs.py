@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.spec._base import TAG, Spec
 
 #: What the container is told when the file's name says it, so that a built-in algorithm reads it without help.
@@ -39,6 +39,8 @@ class Input(Spec):
         SpecError: when options do not fit together.
     """
 
+    _code: ClassVar[str] = "channels"
+
     uri: str = Field(min_length=1, max_length=1024)
     content_type: str | None = Field(default=None, max_length=256)
     distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
@@ -64,9 +66,11 @@ class Input(Spec):
     @model_validator(mode="after")
     def _options_fit(self) -> Input:
         if self.input_mode == "FastFile" and self.s3_data_type != "S3Prefix":
-            raise SpecError(f"input_mode FastFile needs s3_data_type S3Prefix, but got {self.s3_data_type!r}")
+            message = f"input_mode FastFile needs s3_data_type S3Prefix, but got {self.s3_data_type!r}"
+            raise SpecError(Problem("fastfile-prefix", "", message, "use s3_data_type S3Prefix, or input_mode File"))
         if self.attribute_names and self.s3_data_type != "AugmentedManifestFile":
-            raise SpecError("attribute_names are for s3_data_type AugmentedManifestFile only")
+            message = "attribute_names are for s3_data_type AugmentedManifestFile only"
+            raise SpecError(Problem("manifest-attributes", "", message, "use s3_data_type AugmentedManifestFile"))
         return self
 
     @property
@@ -77,6 +81,8 @@ class Input(Spec):
 
 class FileSystemInput(Spec):
     """One channel of training data on Amazon EFS or FSx for Lustre; the estimator needs subnets for it."""
+
+    _code: ClassVar[str] = "channels"
 
     file_system_id: str = Field(pattern=r"^fs-[0-9a-f]{8,}$")
     file_system_type: Literal["EFS", "FSxLustre"]
@@ -91,6 +97,8 @@ class FileSystemInput(Spec):
 
 class DatasetInput(Spec):
     """One channel of training data that is a SageMaker dataset."""
+
+    _code: ClassVar[str] = "channels"
 
     dataset_arn: str = Field(min_length=1, max_length=1024)
     content_type: str | None = Field(default=None, max_length=256)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from sm_tuning._errors import SpecError
-from sm_tuning.spec._base import TAG, Spec
+from sm_tuning._errors import Problem, SpecError
+from sm_tuning.spec._base import TAG, FrozenDict, Spec
 
 ScalingType = Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]
 
@@ -19,10 +19,11 @@ MAX_VALUES = 30
 
 def _log_needs_positive(low: float, high: float, scaling_type: str) -> None:
     if scaling_type == "Logarithmic" and low <= 0:
-        raise SpecError(
+        message = (
             f"a Logarithmic scale needs 0 < min_value, but got min_value={low!r}, max_value={high!r}; "
             "raise min_value or use Linear"
         )
+        raise SpecError(Problem("log-scale", "", message, "raise min_value above 0, or use Linear"))
 
 
 class ContinuousParameter(Spec):
@@ -38,6 +39,8 @@ class ContinuousParameter(Spec):
         SpecError: when the bounds are empty, or do not fit the scale.
     """
 
+    _code: ClassVar[str] = "range-bounds"
+
     type: Literal["continuous"] = "continuous"
     min_value: float
     max_value: float
@@ -52,16 +55,18 @@ class ContinuousParameter(Spec):
     def _bounds(self) -> ContinuousParameter:
         low, high = self.min_value, self.max_value
         if not low < high:
-            raise SpecError(
+            message = (
                 f"min_value < max_value must hold, but got min_value={low!r}, max_value={high!r}; "
                 "a single value belongs in the estimator's hyperparameters"
             )
+            raise SpecError(Problem("range-bounds", "", message, "give a range with more than one value"))
         _log_needs_positive(low, high, self.scaling_type)
         if self.scaling_type == "ReverseLogarithmic" and not (low >= 0 and high < 1):
-            raise SpecError(
+            message = (
                 f"a ReverseLogarithmic scale needs 0 <= min_value and max_value < 1, but got "
                 f"min_value={low!r}, max_value={high!r}"
             )
+            raise SpecError(Problem("reverse-log-scale", "", message, "use Linear or Logarithmic"))
         return self
 
 
@@ -71,6 +76,8 @@ class IntegerParameter(Spec):
     Raises:
         SpecError: when the bounds are empty or not whole, or do not fit the scale.
     """
+
+    _code: ClassVar[str] = "range-bounds"
 
     type: Literal["integer"] = "integer"
     min_value: int
@@ -86,13 +93,15 @@ class IntegerParameter(Spec):
     def _bounds(self) -> IntegerParameter:
         low, high = self.min_value, self.max_value
         if not low < high:
-            raise SpecError(
+            message = (
                 f"min_value < max_value must hold, but got min_value={low!r}, max_value={high!r}; "
                 "a single value belongs in the estimator's hyperparameters"
             )
+            raise SpecError(Problem("range-bounds", "", message, "give a range with more than one value"))
         _log_needs_positive(low, high, self.scaling_type)
         if self.scaling_type == "ReverseLogarithmic":
-            raise SpecError("a ReverseLogarithmic scale is for continuous ranges only; use Linear or Logarithmic")
+            message = "a ReverseLogarithmic scale is for continuous ranges only; use Linear or Logarithmic"
+            raise SpecError(Problem("reverse-log-scale", "", message, "use Linear or Logarithmic"))
         return self
 
 
@@ -107,6 +116,8 @@ class CategoricalParameter(Spec):
         SpecError: when there are too few, too many, or equal values.
     """
 
+    _code: ClassVar[str] = "range-bounds"
+
     type: Literal["categorical"] = "categorical"
     values: tuple[str | bool | int | float, ...] = Field(json_schema_extra={"minItems": 2, "maxItems": MAX_VALUES})
 
@@ -120,13 +131,16 @@ class CategoricalParameter(Spec):
     @model_validator(mode="after")
     def _different(self) -> CategoricalParameter:
         shown = list(self.values)
-        if not 2 <= len(shown) <= MAX_VALUES:
-            raise SpecError(f"a categorical range has 2 to {MAX_VALUES} values, but got {len(shown)}: {shown!r}")
-        if any(isinstance(value, float) and not math.isfinite(value) for value in shown):
-            raise SpecError(f"categorical values must be finite, but got {shown!r}")
         written = [json.dumps(value) for value in shown]
-        if len({text.strip('"') for text in written}) < len(written):
-            raise SpecError(f"categorical values must differ, also as text, but got {shown!r}")
+        message = ""
+        if not 2 <= len(shown) <= MAX_VALUES:
+            message = f"a categorical range has 2 to {MAX_VALUES} values, but got {len(shown)}: {shown!r}"
+        elif any(isinstance(value, float) and not math.isfinite(value) for value in shown):
+            message = f"categorical values must be finite, but got {shown!r}"
+        elif len({text.strip('"') for text in written}) < len(written):
+            message = f"categorical values must differ, also as text, but got {shown!r}"
+        if message:
+            raise SpecError(Problem("categorical-values", "", message, "list 2 to 30 different values"))
         return self
 
 
@@ -147,5 +161,9 @@ ParameterRange = Annotated[
         _kind,
         custom_error_type="parameter_kind",
         custom_error_message="a range needs type: continuous, integer or categorical",
+        # Discriminators are hashed with their type, hence no plain dict.
+        custom_error_context=FrozenDict[str, str | int | float](
+            {"code": "range-kind", "fix": "say type: continuous, integer or categorical"}
+        ),
     ),
 ]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sm_tuning._errors import Problem
 from sm_tuning.spec._parameters import MAX_VALUES, CategoricalParameter, ContinuousParameter, IntegerParameter
 
 if TYPE_CHECKING:
@@ -25,121 +26,146 @@ MAX_HYPERPARAMETERS = 100
 MAX_ENVIRONMENT = 48
 
 
-def tuning_problems(tuning: Tuning) -> Iterator[str]:
-    """Every rule that a tuning job breaks, one sentence each."""
+def tuning_problems(tuning: Tuning) -> Iterator[Problem]:
+    """Every rule that a tuning job breaks."""
     if (tuning.estimator is None) == (not tuning.estimators):
-        yield "exactly one of estimator and estimators is needed"
+        message = "exactly one of estimator and estimators is needed"
+        yield Problem("definition-choice", "", message, "give one of the two")
         return
     yield from _shape_problems(tuning)
     for name, definition in tuning.definitions:
-        prefix = f"estimators.{name}: " if name else ""
+        place = f"estimators.{name}" if name else ""
         for problem in _definition_problems(tuning, definition):
-            yield prefix + problem
+            yield problem.below(place)
     yield from _strategy_problems(tuning)
     yield from _budget_problems(tuning)
 
 
-def _shape_problems(tuning: Tuning) -> Iterator[str]:
+def _shape_problems(tuning: Tuning) -> Iterator[Problem]:
     if tuning.estimators:
         if tuning.hyperparameter_ranges or tuning.auto_parameters:
-            yield "with several estimators, each has hyperparameter_ranges of its own"
+            message = "with several estimators, each has hyperparameter_ranges of its own"
+            yield Problem("several-ranges", "", message, "move the ranges into each estimator")
         if tuning.warm_start:
-            yield "warm_start works with a single estimator only"
+            message = "warm_start works with a single estimator only"
+            yield Problem("several-warm-start", "", message, "leave warm_start out")
         if tuning.early_stopping_type == "Auto":
-            yield "early_stopping_type 'Auto' works with a single estimator only"
+            message = "early_stopping_type 'Auto' works with a single estimator only"
+            yield Problem("several-early-stopping", "", message, "set early_stopping_type to Off")
     variables = sum(len(definition.estimator.environment) for _, definition in tuning.definitions)
     if variables > MAX_ENVIRONMENT:
-        yield f"at most {MAX_ENVIRONMENT} environment variables over all estimators, but got {variables}"
+        message = f"at most {MAX_ENVIRONMENT} environment variables over all estimators, but got {variables}"
+        yield Problem("too-many-variables", "", message, "pass a file in place of variables")
     tags: dict[str, str] = {}
     for _, definition in tuning.definitions:
         for key, value in definition.estimator.tags.items():
             if tags.setdefault(key, value) != value:
-                yield f"a tuning job has one value for a tag, but {key!r} is {tags[key]!r} and {value!r}"
+                message = f"a tuning job has one value for a tag, but {key!r} is {tags[key]!r} and {value!r}"
+                yield Problem("tags-differ", "", message, "give the tag the same value everywhere")
 
 
-def _definition_problems(tuning: Tuning, definition: TrainingDefinition) -> Iterator[str]:
+def _definition_problems(tuning: Tuning, definition: TrainingDefinition) -> Iterator[Problem]:
     estimator = definition.estimator
     ranges = definition.hyperparameter_ranges
     yield from _objective_problems(definition)
     if not definition.inputs and not estimator.is_script_mode and estimator.predefines_metrics:
-        yield "inputs is required: a built-in algorithm reads its data from channels"
+        message = "inputs is required: a built-in algorithm reads its data from channels"
+        yield Problem("inputs-missing", "", message, "name the data in inputs")
     if not ranges and not (tuning.autotune and definition.auto_parameters):
-        yield "hyperparameter_ranges needs at least one range"
+        message = "hyperparameter_ranges needs at least one range"
+        yield Problem("ranges-missing", "", message, "add a range to hyperparameter_ranges")
     if definition.auto_parameters and not tuning.autotune:
-        yield "auto_parameters needs autotune=True"
+        message = "auto_parameters needs autotune=True"
+        yield Problem("auto-parameters", "", message, "set autotune, or give ranges")
     if len(ranges) > MAX_VALUES:
-        yield f"at most {MAX_VALUES} hyperparameter_ranges, but got {len(ranges)}"
-    both = sorted((set(ranges) | set(definition.auto_parameters)) & set(estimator.hyperparameters))
-    if both:
-        yield f"{', '.join(both)}: a hyperparameter is either static (hyperparameters) or tuned (ranges), not both"
-    both = sorted(set(ranges) & set(definition.auto_parameters))
-    if both:
-        yield f"{', '.join(both)}: give a range or an autotune hint, not both"
+        message = f"at most {MAX_VALUES} hyperparameter_ranges, but got {len(ranges)}"
+        yield Problem("too-many-ranges", "", message, "make the least important ones static")
+    message = "a hyperparameter is either static (hyperparameters) or tuned (ranges), not both"
+    for field in ("hyperparameter_ranges", "auto_parameters"):
+        for name in sorted(set(getattr(definition, field)) & set(estimator.hyperparameters)):
+            yield Problem("static-and-tuned", f"{field}.{name}", message, "give it once")
+    for name in sorted(set(ranges) & set(definition.auto_parameters)):
+        message = "give a range or an autotune hint, not both"
+        yield Problem("static-and-tuned", f"auto_parameters.{name}", message, "give it once")
     total = len(ranges) + len(estimator.hyperparameters) + 1
     if total > MAX_HYPERPARAMETERS:
-        yield (
+        message = (
             f"at most {MAX_HYPERPARAMETERS} hyperparameters, static and tuned and SageMaker's own one together, "
             f"but got {total}"
         )
+        yield Problem("too-many-hyperparameters", "", message, "pass a file in place of hyperparameters")
     uses_file_system = any(hasattr(channel, "file_system_id") for channel in (definition.inputs or {}).values())
     if uses_file_system and not estimator.subnets:
-        yield "a file-system input needs subnets and security_group_ids"
+        message = "a file-system input needs subnets and security_group_ids"
+        yield Problem("network-missing", "", message, "give both")
 
 
-def _objective_problems(definition: TrainingDefinition) -> Iterator[str]:
+def _objective_problems(definition: TrainingDefinition) -> Iterator[Problem]:
     estimator, name = definition.estimator, definition.objective_metric_name
     if name is None:
-        yield "objective_metric_name is required"
+        yield Problem("objective-missing", "", "objective_metric_name is required", "name the metric to optimise")
         return
     if estimator.predefines_metrics:
         return
     known = [metric.name for metric in estimator.metric_definitions]
     if name not in known:
-        yield (
+        message = (
             f"objective_metric_name {name!r} has no metric definition: add it to the estimator's "
             f"metric_definitions, which has {known or 'none'}"
         )
+        yield Problem("objective-undefined", "", message, "add it to metric_definitions")
 
 
-def _strategy_problems(tuning: Tuning) -> Iterator[str]:
+def _strategy_problems(tuning: Tuning) -> Iterator[Problem]:
     if tuning.strategy != "Hyperband":
         if tuning.strategy_config is not None:
-            yield f"strategy_config is for strategy 'Hyperband' only, but strategy is {tuning.strategy!r}"
+            message = f"strategy_config is for strategy 'Hyperband' only, but strategy is {tuning.strategy!r}"
+            yield Problem("hyperband-only", "", message, "leave strategy_config out")
     else:
         if tuning.early_stopping_type == "Auto":
-            yield "strategy 'Hyperband' stops training jobs by itself: early_stopping_type must be 'Off', but is 'Auto'"
+            message = (
+                "strategy 'Hyperband' stops training jobs by itself: early_stopping_type must be 'Off', but is 'Auto'"
+            )
+            yield Problem("hyperband-early-stopping", "", message, "set early_stopping_type to Off")
         has_max = tuning.strategy_config is not None and tuning.strategy_config.max_resource is not None
         for name, definition in tuning.definitions:
             if not has_max and not set(EPOCH_NAMES) & set(definition.estimator.hyperparameters):
-                where = f"estimators.{name}: " if name else ""
-                yield (
-                    f"{where}strategy 'Hyperband' needs strategy_config.max_resource, or a static hyperparameter "
+                where = f"estimators.{name}" if name else ""
+                message = (
+                    f"strategy 'Hyperband' needs strategy_config.max_resource, or a static hyperparameter "
                     f"named {', '.join(EPOCH_NAMES)}"
                 )
+                yield Problem("hyperband-resource", where, message, "give strategy_config.max_resource")
     if tuning.warm_start and tuning.strategy in {"Grid", "Hyperband"}:
-        yield f"warm_start works with strategy Bayesian and Random, but strategy is {tuning.strategy!r}"
+        message = f"warm_start works with strategy Bayesian and Random, but strategy is {tuning.strategy!r}"
+        yield Problem("warm-start-strategy", "", message, "use strategy Bayesian or Random")
     if tuning.strategy == "Grid":
         for _, definition in tuning.definitions:
             other = [n for n, r in definition.hyperparameter_ranges.items() if not isinstance(r, CategoricalParameter)]
             if other:
-                yield (
+                message = (
                     f"strategy 'Grid' takes categorical ranges only, but {', '.join(other)} "
                     f"{'is' if len(other) == 1 else 'are'} not: list the values, or use another strategy"
                 )
+                yield Problem("grid-categorical", "", message, "list the values")
 
 
-def _budget_problems(tuning: Tuning) -> Iterator[str]:
+def _budget_problems(tuning: Tuning) -> Iterator[Problem]:
     sizes = [combinations(definition) for _, definition in tuning.definitions]
     finite = [size for size in sizes if size is not None]
     if len(finite) < len(sizes) or tuning.max_jobs is None:
         return
     total = sum(finite)
     if tuning.strategy == "Grid" and tuning.max_jobs != total:
-        yield f"strategy 'Grid' runs every combination: max_jobs must be {total} or left out, but is {tuning.max_jobs}"
+        message = (
+            f"strategy 'Grid' runs every combination: max_jobs must be {total} or left out, but is {tuning.max_jobs}"
+        )
+        yield Problem("grid-budget", "", message, "leave max_jobs out")
     elif tuning.max_jobs > total and not tuning.autotune:
-        yield (
+        message = (
             f"the ranges have {total} combinations, fewer than max_jobs={tuning.max_jobs}: widen them or lower max_jobs"
         )
+        yield Problem("too-few-combinations", "", message, "widen the ranges or lower max_jobs")
 
 
 def combinations(definition: TrainingDefinition) -> int | None:

@@ -79,9 +79,8 @@ def from_wandb_sweep(
     data = sweep if path is None else read_data(path, "sweep file")
     where = "sweep" if path is None else str(path)
     if not isinstance(data, Mapping):
-        raise SpecError(
-            f"{where}: a sweep is a mapping with method and parameters, but this is a {type(data).__name__}"
-        )
+        message = f"a sweep is a mapping with method and parameters, but this is a {type(data).__name__}"
+        raise SpecError(message, source=where)
     if not isinstance(estimator, Estimator | Mapping):
         raise SpecError(f"estimator must be an estimator or a mapping of its fields, but is {estimator!r}")
     read = _Sweep(data, overrides, path.absolute().parent if path else None)
@@ -100,7 +99,7 @@ def from_wandb_sweep(
         except SpecError as error:
             found += error.problems
     if found:
-        raise SpecError([f"{where}: {problem}" for problem in found])
+        raise SpecError(found, source=where)
     ranges = {name: made for name, made in parameters.items() if not isinstance(made, Constant)}
     fields |= {"hyperparameter_ranges": {**ranges, **overrides.get("hyperparameter_ranges", {})}}
     fields |= {"inputs": inputs} if inputs is not None else {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 from sm_tuning.spec import _rules
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._estimators import AnyEstimator
@@ -31,6 +31,8 @@ class CompletionCriteria(Spec):
         complete_on_convergence: done when the service finds that improvement is unlikely.
     """
 
+    _field_codes: ClassVar[Mapping[str, str]] = {"max_number_of_training_jobs_not_improving": "completion-criteria"}
+
     target_objective_metric_value: float | None = None
     max_number_of_training_jobs_not_improving: int | None = Field(default=None, ge=3)
     complete_on_convergence: bool | None = None
@@ -38,7 +40,8 @@ class CompletionCriteria(Spec):
     @model_validator(mode="after")
     def _says_something(self) -> CompletionCriteria:
         if all(getattr(self, name) is None for name in type(self).model_fields):
-            raise SpecError(f"completion_criteria needs one of {', '.join(type(self).model_fields)}")
+            message = f"completion_criteria needs one of {', '.join(type(self).model_fields)}"
+            raise SpecError(Problem("completion-criteria", "", message, "give a criterion, or leave it out"))
         return self
 
 
@@ -51,16 +54,20 @@ class HyperbandConfig(Spec):
             hyperparameter called epochs, numepochs, n-epochs, n_epochs or num_epochs.
     """
 
+    _field_codes: ClassVar[Mapping[str, str]] = {"min_resource": "hyperband-order", "max_resource": "hyperband-cap"}
+
     min_resource: int | None = Field(default=None, ge=1)
     max_resource: int | None = Field(default=None, ge=1, le=20000)
 
     @model_validator(mode="after")
     def _ordered(self) -> HyperbandConfig:
-        low, high = self.min_resource, self.max_resource
+        low, high, message = self.min_resource, self.max_resource, ""
         if low is None and high is None:
-            raise SpecError("strategy_config needs min_resource or max_resource")
-        if low is not None and high is not None and low > high:
-            raise SpecError(f"min_resource <= max_resource must hold, but got {low} and {high}")
+            message = "strategy_config needs min_resource or max_resource"
+        elif low is not None and high is not None and low > high:
+            message = f"min_resource <= max_resource must hold, but got {low} and {high}"
+        if message:
+            raise SpecError(Problem("hyperband-order", "", message, "give min_resource <= max_resource"))
         return self
 
 
@@ -72,13 +79,16 @@ class WarmStart(Spec):
         warm_start_type: ``IdenticalDataAndAlgorithm`` when data and image are the same, else ``TransferLearning``.
     """
 
+    _field_codes: ClassVar[Mapping[str, str]] = {"parents": "warm-start-parents"}
+
     parents: tuple[JobName, ...] = Field(min_length=1, max_length=5)
     warm_start_type: WarmStartType = "IdenticalDataAndAlgorithm"
 
     @model_validator(mode="after")
     def _different(self) -> WarmStart:
         if len({name.lower() for name in self.parents}) < len(self.parents):
-            raise SpecError(f"parents must be different tuning jobs, but got {list(self.parents)}")
+            message = f"parents must be different tuning jobs, but got {list(self.parents)}"
+            raise SpecError(Problem("warm-start-twice", "", message, "name each parent once"))
         return self
 
 
@@ -86,11 +96,20 @@ Ranges = FrozenDict[Annotated[str, StringConstraints(min_length=1, max_length=25
 Channels = FrozenDict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-]+$", max_length=64)], AnyInput]
 
 
+_DEFINITION_CODES = {
+    "inputs": "channels",
+    "hyperparameter_ranges": "range-bounds",
+    "auto_parameters": "auto-parameters",
+}
+
+
 class TrainingDefinition(Spec):
     """One of several algorithms that a tuning job chooses between; shares the job's budget with the others.
 
     What is left out is taken from the ``Tuning`` around it.
     """
+
+    _field_codes: ClassVar[Mapping[str, str]] = _DEFINITION_CODES
 
     estimator: AnyEstimator
     objective_metric_name: str | None = None
@@ -133,6 +152,16 @@ class Tuning(Spec):
     Raises:
         SpecError: when a value, or values together, break a rule of the service.
     """
+
+    _field_codes: ClassVar[Mapping[str, str]] = {
+        **_DEFINITION_CODES,
+        "estimators": "several-limit",
+        "strategy": "strategy",
+        "max_jobs": "jobs-limit",
+        "max_parallel_jobs": "parallel-limit",
+        "max_runtime_in_seconds": "runtime-limit",
+        "base_tuning_job_name": "name",
+    }
 
     estimator: AnyEstimator | None = None
     estimators: FrozenDict[

@@ -14,7 +14,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import Problem, SpecError
 
 
 def encode_json(value: Any) -> str:
@@ -71,4 +71,5 @@ def plain_value(name: str, value: Any) -> Any:
         return [plain_value(name, item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {str.__str__(key): plain_value(name, item) for key, item in value.items()}
-    raise SpecError(f"hyperparameter {name!r} must be a finite number, text, or JSON, but got {value!r}")
+    message = f"hyperparameter {name!r} must be a finite number, text, or JSON, but got {value!r}"
+    raise SpecError(Problem("hyperparameter-value", "", message, "give a value that JSON can hold"))

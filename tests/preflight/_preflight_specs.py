@@ -69,6 +69,25 @@ def script() -> dict[str, Any]:
     }
 
 
+def container() -> dict[str, Any]:
+    """An image of one's own."""
+    estimator = {
+        "type": "container",
+        "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1",
+        "instance_type": "ml.m5.large",
+        "max_run": 600,
+        "metric_definitions": {"score": "score=(.*);"},
+    }
+    return {**script(), "estimator": estimator}
+
+
+def several() -> dict[str, Any]:
+    """Two algorithms."""
+    data = builtin()
+    one = {"estimator": data.pop("estimator"), "hyperparameter_ranges": data.pop("hyperparameter_ranges")}
+    return {**data, "estimators": {"one": one, "two": copy.deepcopy(one)}}
+
+
 def changed(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy with dotted paths set; None takes a field out."""
     data = copy.deepcopy(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, scr
 
 import sm_tuning as smt
 from sm_tuning._errors import ServiceError
-from sm_tuning.preflight._codes import FIELDS, RULES
 from sm_tuning.request import stage, to_request
+from sm_tuning.request._explain import _DEFINITION_FIELDS, _JOB_FIELDS
+from sm_tuning.spec import Spec
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -422,8 +424,15 @@ def test_every_code_is_on_the_page_and_no_other() -> None:
     page = (specs.ROOT / "docs" / "preflight.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     described = {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)}
-    source = "\n".join(path.read_text() for path in (specs.ROOT / "sm_tuning" / "preflight").glob("*.py"))
-    made = set(re.findall(r"Finding\(\s*\"([a-z-]+)\"", source)) | {rule.code for rule in RULES} | set(FIELDS.values())
-    made |= set(re.findall(r"(?:code=|_over\(|problems_of\(error, |code = )\"([a-z-]+)\"", source)) | {"spec"}
-    made |= set(re.findall(r" else \"(smoke-[a-z-]+)\"", source))
-    assert described == made
+    rooms = [specs.ROOT / "sm_tuning" / room for room in ("spec", "request", "preflight")]
+    nodes = [node for room in rooms for path in room.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args]
+    firsts = [call.args[0] for call in calls if call.func.id in ("Finding", "Problem", "_over", "_asked")]
+    made = {first.value for first in firsts if isinstance(first, ast.Constant) and first.value}
+    made |= {code for _, code in [*_DEFINITION_FIELDS.values(), *_JOB_FIELDS.values()] if code}
+    kinds = [Spec]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        made |= {code for code in (kind._code, *kind._field_codes.values()) if code}
+    assert made <= described <= texts
