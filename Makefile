@@ -43,12 +43,14 @@ check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/lint-imports
 	$(BIN)/python docs/make_cli.py --check
 	$(BIN)/python docs/make_spec.py --check
+	$(BIN)/python docs/make_api.py --check
 
 fix: $(DEV)  ## repair what a machine can repair, and write the generated docs anew
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_spec.py
+	$(BIN)/python docs/make_api.py
 
 bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale and reading
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
@@ -62,6 +64,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale
 docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_spec.py
+	$(BIN)/python docs/make_api.py
 	$(BIN)/properdocs build --strict --quiet --config-file mkdocs.yml
 	@echo "open site/index.html"
 

@@ -145,7 +145,7 @@ def page() -> str:
         own = schema if name == "Tuning" else schema["$defs"][name]
         left_out = shared if name in ESTIMATORS else []
         fields = {field: about for field, about in own["properties"].items() if field not in (*left_out, "type")}
-        more = f"In addition to the fields of [{SHARED.lower()}](#{_anchor(SHARED)}):" if left_out else lead
+        more = f"In addition to the fields of [{SHARED.lower()}](#{anchor(SHARED)}):" if left_out else lead
         text = " ".join(filter(None, [_code(" ".join(inspect.cleandoc(kind.__doc__).split("\n\n")[0].split())), more]))
         parts.append(section(title, text, [*_tag(own), *rows(kind, fields, own)]))
     return "\n".join(parts)
@@ -214,7 +214,7 @@ def _types(about: Mapping[str, Any]) -> Iterator[str]:
     if "$ref" in about:
         name = about["$ref"].rsplit("/", 1)[1]
         title = next(title for kind, title, _ in SECTIONS if kind == name)
-        yield f"[{title.partition(': ')[2] or title}](#{_anchor(title)})"
+        yield f"[{title.partition(': ')[2] or title}](#{anchor(title)})"
     elif "const" in about or "enum" in about:
         yield " or ".join(f"`{value}`" for value in about.get("enum") or [about["const"]])
     elif about.get("type") == "array":
@@ -243,7 +243,7 @@ def _limits(about: Mapping[str, Any]) -> str:
     return " that begins with `s3://`" if about.get("pattern") == "^s3://" else ""
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
     """Return the anchor that Markdown's table of contents gives a heading."""
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower())
 

@@ -21,8 +21,8 @@ from sm_tuning.cli import main
 #: What is shown and not run, with the reason that stands above it on its page.
 NOT_RUN = {"migration.md": ["SageMaker SDK v2, which cannot be installed beside v3"]}
 
-#: Languages of blocks that no test here runs: words and pictures of output, and files of other tools.
-OUTPUT = {"text", "toml", "csv", "html"}
+#: Languages of blocks that no test here runs: output, signatures, and files of other tools.
+OUTPUT = {"text", "pyi", "toml", "csv", "html"}
 
 
 def programs(language: str) -> dict[Path, str]:

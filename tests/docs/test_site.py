@@ -79,7 +79,7 @@ def test_search_finds_what_pages_say(site: Path) -> None:
     assert any("hyperparameter_ranges" in entry["text"] for entry in index["docs"])
 
 
-@pytest.mark.parametrize("program", ["make_spec.py", "make_cli.py"])
+@pytest.mark.parametrize("program", ["make_spec.py", "make_cli.py", "make_api.py"])
 def test_a_generated_page_is_what_its_source_makes(program: str) -> None:
     done = subprocess.run(
         [sys.executable, str(DOCS / program), "--check"], capture_output=True, text=True, check=False, timeout=60
