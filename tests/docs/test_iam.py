@@ -19,6 +19,7 @@ PACKAGE = ROOT / "sm_tuning"
 #: Which policies hold for a part of the package; the longest path that fits counts. What runs on the local
 #: SageMaker alone needs none.
 FEATURES: dict[str, tuple[str, ...]] = {
+    "aws/_aws.py": ("Read",),
     "aws/_identity.py": ("Launch",),
     "aws/_price_list.py": ("Cost", "Preflight online"),
     "aws/_upload.py": ("Launch",),
@@ -88,6 +89,8 @@ def calls_of(path: Path) -> Iterator[tuple[str, str]]:
             yield from ((service, known[name]) for name in named)
         elif node.func.attr == "upload_file":
             yield "s3", "upload_file"
+        elif node.func.attr == "tags":
+            yield "sagemaker", "ListTags"
 
 
 def feature_of(path: Path) -> str | None:
