@@ -28,6 +28,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "jobs/_same.py": ("Launch",),
     "jobs/_control.py": ("Stop", "Launch"),
     "jobs/_read.py": ("Read",),
+    "_best.py": ("Read",),
     "_handle.py": ("Read",),
     "gate/": ("Read", "Pipeline"),
     "results/": ("Read", "Logs and metrics"),
