@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from sm_tuning.views._about import About, Range, about
-    from sm_tuning.views._compare import compare
+    from sm_tuning.views._axis import Range
+    from sm_tuning.views._figure import Figure, Theme, save
     from sm_tuning.views._history import HistoryInfo, history_info
-    from sm_tuning.views._kinds import (
+    from sm_tuning.views._plots import (
         KINDS,
+        compare,
         contour,
         correlation,
         cost,
@@ -33,16 +34,16 @@ if TYPE_CHECKING:
         utilization,
     )
     from sm_tuning.views._report import report
-    from sm_tuning.views._save import save
-    from sm_tuning.views._theme import Figure, Theme
-    from sm_tuning.views._watching import watch
+    from sm_tuning.views._trials import About, about
+    from sm_tuning.views._watch import watch
 else:
     _HOMES = {
-        "._about": ("About", "Range", "about"),
-        "._compare": ("compare",),
+        "._axis": ("Range",),
+        "._figure": ("Figure", "Theme", "save"),
         "._history": ("HistoryInfo", "history_info"),
-        "._kinds": (
+        "._plots": (
             "KINDS",
+            "compare",
             "contour",
             "correlation",
             "cost",
@@ -58,9 +59,8 @@ else:
             "utilization",
         ),
         "._report": ("report",),
-        "._save": ("save",),
-        "._theme": ("Figure", "Theme"),
-        "._watching": ("watch",),
+        "._trials": ("About", "about"),
+        "._watch": ("watch",),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 

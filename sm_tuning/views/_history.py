@@ -1,4 +1,4 @@
-"""The objective from trial to trial, of one job or several, and how its values are distributed."""
+"""The objective from trial to trial, of one or several jobs, and the distribution of its values."""
 
 from __future__ import annotations
 
@@ -8,32 +8,19 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sm_tuning.views._about import About
-from sm_tuning.views._axis import Array, label
-from sm_tuning.views._rows import Rows, plural, read, why_none
-from sm_tuning.views._sketch import Sketch, scatter
-from sm_tuning.views._theme import (
-    NEUTRAL,
-    SERIES,
-    Figure,
-    Points,
-    add_points,
-    empty_sketch,
-    escape,
-    figure_of,
-    is_wide,
-    new_sketch,
-)
+from sm_tuning.views._axis import Array
+from sm_tuning.views._figure import NEUTRAL, SERIES, Sketch, escape, hover_texts, is_wide, trace
+from sm_tuning.views._trials import About, Rows, plural, read
 
 
 class Series(NamedTuple):
-    """One job's trials in the order of their ends.
+    """The trials of one job in the order in which they ended.
 
     Attributes:
         job: the tuning job.
-        rows: their rows in the frame.
-        numbers: where each stands on the axis of trials; the first is 1.
-        best: the best value up to each; nan until there is one.
+        rows: rows of the trials in the frame.
+        numbers: position of each trial on the axis of trials; the first is 1.
+        best: the best value up to each trial; NaN until there is one.
     """
 
     job: str
@@ -46,16 +33,16 @@ class HistoryInfo(NamedTuple):
     """The history of one or several jobs.
 
     Attributes:
-        title: what is seen.
-        subtitle: counts of what became of the trials.
-        note: why there is nothing to see; else empty.
+        title: of the plot.
+        subtitle: the number of trials in each state.
+        note: why the plot is empty; empty if it is not.
         rows: the trials.
-        series: one a job.
-        heights: where each trial is drawn: its value, or ``floor`` when it has none; nan while it runs.
-        floor: below all values, the place of trials without one.
-        is_log: whether the axis of the objective is logarithmic.
+        series: one for each job.
+        heights: where each trial is drawn: at its value, or at ``floor`` without a value; NaN while it runs.
+        floor: the position of trials without a value, below all values.
+        is_log: whether the objective has a logarithmic axis.
         is_chain: whether the jobs follow one another as one history.
-        objective: the axis title.
+        objective: title of the objective's axis.
     """
 
     title: str
@@ -71,13 +58,16 @@ class HistoryInfo(NamedTuple):
 
 
 def history_info(trials: pd.DataFrame, known: About | None = None, *, chain: Sequence[str] = ()) -> HistoryInfo:
-    """The objective from trial to trial with the best so far, and what failed or was stopped.
+    """Return the numbers of a history: the objective of each trial in order, and the best value so far.
 
     Args:
-        trials: the frame of trials, of one job or several.
-        known: the facts of the job.
-        chain: tuning jobs that were warm-started one from the other, the oldest first: drawn as one history, in which
-            the best so far goes on from each to the next. Jobs that are not in it follow.
+        trials: the frame of trials, of one or several jobs.
+        known: the facts of the job, from ``about``.
+        chain: tuning jobs that were warm-started one from another, the oldest first. They are drawn as one history, in
+            which the best value so far continues from job to job. Other jobs follow them.
+
+    Raises:
+        SpecError: the frame is not one of trials.
     """
     rows, known = read(trials, known)
     jobs = [job for job in dict.fromkeys((*chain, *rows.jobs)) if job in rows.jobs]
@@ -92,14 +82,14 @@ def history_info(trials: pd.DataFrame, known: About | None = None, *, chain: Seq
     is_log = is_wide(rows.values)
     floor = _floor(rows.values, is_log)
     running = np.array([state == "running" for state in rows.states], dtype=bool)
-    heights = np.where(np.isfinite(rows.values), rows.values, np.where(running, np.nan, floor))
+    counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
     return HistoryInfo(
         title=f"History: {known.goal} by trial",
-        subtitle=_subtitle(rows),
-        note=why_none(rows),
+        subtitle=f"{plural(len(rows.names), 'trial')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()),
+        note=rows.note,
         rows=rows,
         series=tuple(series),
-        heights=heights,
+        heights=np.where(np.isfinite(rows.values), rows.values, np.where(running, np.nan, floor)),
         floor=floor,
         is_log=is_log,
         is_chain=bool(chain),
@@ -108,17 +98,18 @@ def history_info(trials: pd.DataFrame, known: About | None = None, *, chain: Seq
 
 
 def best_so_far(values: Array, sign: float, start: float = np.nan) -> Array:
-    """The best value up to each; nan until there is one.
+    """Return the best value up to each one; NaN until there is one.
 
     Args:
-        values: in order of time; nan where there is none.
-        sign: 1 when smaller is better, -1 when greater is.
-        start: the best before all of them.
+        values: in order of time; NaN for trials without a value.
+        sign: 1 if smaller is better, -1 if greater is.
+        start: the best value before all of them.
     """
     return np.asarray(sign * np.fmin.accumulate(sign * np.concatenate([[start], values]))[1:])
 
 
 def _floor(values: Array, is_log: bool) -> float:
+    """Return a position below all values, by 8 % of their span."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0
@@ -128,63 +119,37 @@ def _floor(values: Array, is_log: bool) -> float:
     return low - 0.08 * ((high - low) or abs(low) or 1.0)
 
 
-def _subtitle(rows: Rows) -> str:
-    counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
-    return f"{plural(len(rows.names), 'trial')}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-
-
-def hover_texts(rows: Rows, objective: str, extra: Sequence[str] | None = None) -> list[str]:
-    """What hovering over each trial shows, escaped: its label, state and value, and a further line for each."""
-    lines = []
-    for index, name in enumerate(rows.labels):
-        value = rows.values[index]
-        shown = f"<br>{escape(objective)} = {label(float(value))}" if np.isfinite(value) else ""
-        more = f"<br>{extra[index]}" if extra is not None else ""
-        lines.append(f"<b>{escape(name)}</b> {rows.states[index]}{shown}{more}")
-    return lines
-
-
-def draw_history(info: HistoryInfo) -> Figure:
-    """Draw ``history_info``: a step line of the best so far over points, and crosses below for failed trials."""
-    return figure_of(sketch_history(info))
-
-
 def sketch_history(info: HistoryInfo) -> Sketch:
-    """What ``draw_history`` draws, as plain data."""
+    """Draw a step line of the best value so far over points, with crosses at the bottom for failed trials."""
     if info.note:
-        return empty_sketch(info.title, info.note)
-    figure = new_sketch(info.title, subtitle=info.subtitle)
+        return Sketch.empty(info.title, info.note)
+    figure = Sketch(info.title, subtitle=info.subtitle)
     several = len(info.series) > 1
     numbers = np.zeros(len(info.rows.names))
-    for position, one in enumerate(info.series):
-        numbers[list(one.rows)] = one.numbers
-        _add_best_line(figure, one, position if several else None)
+    for position, series in enumerate(info.series):
+        numbers[list(series.rows)] = series.numbers
+        colour = SERIES[position % len(SERIES)] if several else NEUTRAL
+        figure.add_trace(
+            trace(
+                "scatter",
+                x=series.numbers.tolist(),
+                y=series.best.tolist(),
+                mode="lines",
+                line={"shape": "hv", "width": 2, "color": colour},
+                name=f"best so far, {escape(series.job)}" if several else "best so far",
+                hoverinfo="skip",
+            )
+        )
         if info.is_chain and position:
-            figure.add_vline(float(one.numbers[0]) - 0.5, {"color": NEUTRAL, "dash": "dot", "width": 1})
-    looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
-    texts = hover_texts(info.rows, info.objective)
-    add_points(figure, Points(numbers, info.heights, looks, texts))
+            figure.add_vline(float(series.numbers[0]) - 0.5, {"color": NEUTRAL, "dash": "dot", "width": 1})
+    figure.add_trials(info.rows, numbers, info.heights, hover_texts(info.rows, info.objective))
     figure.update_xaxes(title="trial, in order of end", rangemode="tozero")
     figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
     return figure
 
 
-def _add_best_line(figure: Sketch, one: Series, position: int | None) -> None:
-    named = "best so far" if position is None else f"best so far, {escape(one.job)}"
-    figure.add_trace(
-        scatter(
-            x=one.numbers.tolist(),
-            y=one.best.tolist(),
-            mode="lines",
-            line={"shape": "hv", "width": 2, "color": NEUTRAL if position is None else SERIES[position % len(SERIES)]},
-            name=named,
-            hoverinfo="skip",
-        )
-    )
-
-
 class Share(NamedTuple):
-    """One job's values, sorted so that the best come first, and the share of its trials up to each (0 to 1)."""
+    """The values of one job, the best first, and the share of its trials up to each value (0 to 1)."""
 
     job: str
     values: Array
@@ -192,7 +157,7 @@ class Share(NamedTuple):
 
 
 class EdfInfo(NamedTuple):
-    """How the values of each job are distributed; ``note`` says why there is nothing to see."""
+    """The distribution of each job's values; ``note`` gives the reason if the plot is empty."""
 
     title: str
     subtitle: str
@@ -203,10 +168,10 @@ class EdfInfo(NamedTuple):
 
 
 def edf_info(trials: pd.DataFrame, known: About | None = None) -> EdfInfo:
-    """The share of each job's evaluated trials that are at least as good as a value.
+    """Return the share of each job's trials that are at least as good as each value.
 
     Args:
-        trials: the frame of trials, of one job or several.
+        trials: the frame of trials, of one or several jobs.
         known: the facts of the job.
     """
     rows, known = read(trials, known)
@@ -219,31 +184,28 @@ def edf_info(trials: pd.DataFrame, known: About | None = None) -> EdfInfo:
     return EdfInfo(
         title=f"Distribution: share of trials at least as good, by {known.goal}",
         subtitle="a curve further towards the good side is a better search space or strategy",
-        note=why_none(rows),
+        note=rows.note,
         series=tuple(series),
         is_log=is_wide(rows.values),
         objective=known.objective,
     )
 
 
-def draw_edf(info: EdfInfo) -> Figure:
-    """Draw ``edf_info``: one step line a job."""
-    return figure_of(sketch_edf(info))
-
-
 def sketch_edf(info: EdfInfo) -> Sketch:
-    """What ``draw_edf`` draws, as plain data."""
+    """Draw one step line for each job."""
     if info.note:
-        return empty_sketch(info.title, info.note)
-    figure = new_sketch(info.title, subtitle=info.subtitle)
-    for position, one in enumerate(info.series):
+        return Sketch.empty(info.title, info.note)
+    figure = Sketch(info.title, subtitle=info.subtitle)
+    for position, share in enumerate(info.series):
         figure.add_trace(
-            scatter(
-                x=one.values.tolist(),
-                y=(100 * one.shares).tolist(),
-                mode="lines+markers" if len(one.values) == 1 else "lines",
+            trace(
+                "scatter",
+                x=share.values.tolist(),
+                y=(100 * share.shares).tolist(),
+                # A line through a single value has no length, so that value gets a marker.
+                mode="lines+markers" if len(share.values) == 1 else "lines",
                 line={"shape": "hv", "width": 2, "color": SERIES[position % len(SERIES)]},
-                name=escape(one.job),
+                name=escape(share.job),
                 showlegend=len(info.series) > 1,
                 hovertemplate="%{y:.0f} % up to %{x}<extra></extra>",
             )

@@ -1,40 +1,206 @@
-"""How busy the machines were, and what the results cost."""
+"""When the trials ran, how busy the machines were, and what the results cost."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from sm_tuning.views._about import About
 from sm_tuning.views._axis import Array, numbers
-from sm_tuning.views._curves import MOST_POINTS, unit_of
-from sm_tuning.views._history import hover_texts
-from sm_tuning.views._rows import Rows, plural, read, why_none
-from sm_tuning.views._sketch import Grid, Sketch, Trace, scatter
-from sm_tuning.views._theme import (
+from sm_tuning.views._curves import MOST_POINTS, duration, unit_of
+from sm_tuning.views._figure import (
     GREEN,
     NEUTRAL,
     SERIES,
-    Figure,
-    Points,
-    add_points,
-    empty_sketch,
+    STATE_COLOURS,
+    Grid,
+    Sketch,
     escape,
-    figure_of,
+    hover_texts,
     is_wide,
-    new_sketch,
+    joined,
+    trace,
 )
+from sm_tuning.views._trials import STATES, About, Rows, plural, read
+
+
+class TimelineInfo(NamedTuple):
+    """When each trial ran, and in which of the slots of parallel trials.
+
+    Attributes:
+        title: of the plot.
+        subtitle: how the time was spent.
+        note: why the plot is empty; empty if it is not.
+        rows: all trials.
+        start: seconds from the first start to each trial's start; NaN before it starts.
+        seconds: duration of each trial; up to the last known time while it runs.
+        slot: slot of each trial, counted from 0 over all jobs; -1 before it starts.
+        slots: the names of the slots.
+        idle: gaps between trials, as (slot, start, seconds).
+        wasted: seconds of trials that failed or have no objective.
+        origin: the first start.
+        objective: the objective's name.
+    """
+
+    title: str
+    subtitle: str
+    note: str
+    rows: Rows
+    start: Array
+    seconds: Array
+    slot: tuple[int, ...]
+    slots: tuple[str, ...]
+    idle: tuple[tuple[int, float, float], ...]
+    wasted: float
+    origin: datetime | None
+    objective: str
+
+
+def timeline_info(trials: pd.DataFrame, known: About | None = None) -> TimelineInfo:
+    """Return the trials in the smallest number of slots that could have run them, with the gaps between them.
+
+    Times are those of training as the service reports them, so waiting for an instance is a gap.
+
+    Args:
+        trials: the frame of trials.
+        known: the facts of the job.
+    """
+    rows, known = read(trials, known)
+    begun, ended = (
+        np.asarray((pd.to_datetime(trials[name], utc=True) - pd.Timestamp(0, tz="UTC")).dt.total_seconds())
+        for name in ("TrainingStartTime", "TrainingEndTime")
+    )
+    first = float(np.nanmin(begun)) if np.isfinite(begun).any() else np.nan
+    times = np.concatenate([begun, ended])
+    last = float(np.nanmax(times)) if np.isfinite(times).any() else np.nan
+    start = begun - first
+    seconds = np.maximum(np.where(np.isfinite(ended), ended, last) - begun, 0.0)
+    slot, slots = _slots(rows, start, seconds)
+    idle: list[tuple[int, float, float]] = []
+    for number in range(len(slots)):
+        spans = sorted((start[row], start[row] + seconds[row]) for row, other in enumerate(slot) if other == number)
+        idle += [(number, float(end), float(begin - end)) for (_, end), (begin, _) in pairwise(spans) if begin > end]
+    lost = [time for time, state in zip(seconds, rows.states, strict=True) if state in ("failed", "no objective")]
+    wasted = float(np.nansum(lost)) if lost else 0.0
+    parts = [
+        f"{duration(float(np.nansum(seconds)))} of training in {plural(len(slots), 'slot')}",
+        *([f"{duration(wasted)} in trials without a result"] if wasted else []),
+        f"{duration(sum(gap for _, _, gap in idle))} idle between trials",
+    ]
+    return TimelineInfo(
+        title=f"Timeline: what ran when, for {known.goal}",
+        subtitle="; ".join(parts),
+        note="" if slots else "No trial has started.",
+        rows=rows,
+        start=start,
+        seconds=seconds,
+        slot=slot,
+        slots=slots,
+        idle=tuple(idle),
+        wasted=wasted,
+        origin=datetime.fromtimestamp(first, UTC) if np.isfinite(first) else None,
+        objective=known.objective,
+    )
+
+
+def _slots(rows: Rows, start: Array, seconds: Array) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the slot of each trial and the names of the slots.
+
+    A trial gets the slot of its job that has been free for the shortest time, or a new one: the service starts the
+    next trial as soon as one ends.
+    """
+    free: dict[tuple[str, int], float] = {}
+    chosen: dict[int, tuple[str, int]] = {}
+    for row in np.argsort(start, kind="stable"):
+        if not np.isfinite(start[row]):
+            continue
+        job = rows.jobs[row]
+        idle = [key for key, until in free.items() if key[0] == job and until <= start[row]]
+        key = max(idle, key=lambda slot: free[slot]) if idle else (job, sum(slot[0] == job for slot in free))
+        free[key] = start[row] + seconds[row]
+        chosen[int(row)] = key
+    order = sorted(free, key=lambda key: (rows.jobs.index(key[0]), key[1]))
+    several = len(set(rows.jobs)) > 1
+    names = tuple(f"{job} {number + 1}" if several else f"{number + 1}" for job, number in order)
+    return tuple(order.index(chosen[row]) if row in chosen else -1 for row in range(len(rows.names))), names
+
+
+def sketch_timeline(info: TimelineInfo) -> Sketch:
+    """Draw a bar for each trial, one row for each slot, with idle time hollow."""
+    if info.note:
+        return Sketch.empty(info.title, info.note)
+    figure = Sketch(info.title, subtitle=info.subtitle, height=min(900, 190 + 34 * len(info.slots)))
+    unit, length = unit_of(float(np.nanmax(info.start + info.seconds)))
+    texts = hover_texts(info.rows, info.objective)
+    for state, best in [(state, best) for state in STATES for best in (False, True)]:
+        look = (state, best)
+        chosen = [
+            row
+            for row, slot in enumerate(info.slot)
+            if slot >= 0 and (info.rows.states[row], info.rows.is_best[row]) == look
+        ]
+        if chosen:
+            figure.add_trace(_bars(info, chosen, "best" if best else state, texts, length))
+    if info.idle:
+        figure.add_trace(
+            trace(
+                "bar",
+                base=[begin / length for _, begin, _ in info.idle],
+                x=[gap / length for _, _, gap in info.idle],
+                y=[slot for slot, _, _ in info.idle],
+                orientation="h",
+                name="idle",
+                width=0.25,
+                marker={"color": NEUTRAL, "opacity": 0.35},
+                hovertemplate="idle for %{x:.3g} " + unit + "<extra></extra>",
+            )
+        )
+    origin = f"{info.origin:%Y-%m-%d %H:%M:%S} UTC" if info.origin else ""
+    names = [escape(name) for name in info.slots]
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(title=f"{unit} since {origin}", zeroline=False)
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
+    figure.update_yaxes(title="slot", autorange="reversed", showgrid=False)
+    return figure
+
+
+def _bars(info: TimelineInfo, chosen: list[int], name: str, texts: list[str], length: float) -> dict[str, object]:
+    """Return the bars of some trials as one trace; ``length`` is that of the unit of time in seconds."""
+    return trace(
+        "bar",
+        base=[float(info.start[row]) / length for row in chosen],
+        # Plotly draws no bar for a trial of no length, so that it could not be selected.
+        x=[max(float(info.seconds[row]) / length, 1e-9) for row in chosen],
+        y=[info.slot[row] for row in chosen],
+        customdata=chosen,
+        text=[escape(info.rows.labels[row]) for row in chosen] if len(info.slot) <= 60 else None,
+        textposition="inside",
+        insidetextanchor="middle",
+        constraintext="inside",
+        hovertext=[texts[row] for row in chosen],
+        hovertemplate="%{hovertext}<extra></extra>",
+        orientation="h",
+        name=name,
+        width=0.8,
+        marker={
+            "color": GREEN if name == "best" else STATE_COLOURS[name],
+            "pattern": {"shape": "/" if name in ("failed", "no objective") else ""},
+            "line": {"color": "rgba(255,255,255,0.6)", "width": 1},
+        },
+        meta={"link": "points"},
+    )
 
 
 class Usage(NamedTuple):
-    """One metric of the machines.
+    """The values of one metric of the machines.
 
     Attributes:
-        metric: such as CPUUtilization.
+        metric: for example CPUUtilization.
         lines: for each trial and host its row, seconds since the trial's start, and percent of the machine.
-        mean: over all values; nan without any.
+        mean: over all values.
         peak: the 95th percentile of all values.
     """
 
@@ -45,7 +211,7 @@ class Usage(NamedTuple):
 
 
 class UtilizationInfo(NamedTuple):
-    """How busy the machines of the trials were; ``note`` says why there is nothing to see."""
+    """How busy the machines of the trials were; ``note`` gives the reason if the plot is empty."""
 
     title: str
     subtitle: str
@@ -57,15 +223,15 @@ class UtilizationInfo(NamedTuple):
 
 
 def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: About | None = None) -> UtilizationInfo:
-    """Percent of the machine that each trial used of its CPUs, memory, disk and GPUs, since its start.
+    """Return the share of the machine's CPUs, memory, disk and GPUs that each trial used, since its start.
 
     Args:
         trials: the frame of trials.
         utilization: the frame of utilization.
-        known: the facts of the job, which is not needed here.
+        known: the facts of the job; not needed here.
     """
     rows, _ = read(trials, known)
-    places = {name: row for row, name in enumerate(rows.names)}
+    row_of = {name: row for row, name in enumerate(rows.names)}
     starts = dict(zip(rows.names, trials["TrainingStartTime"], strict=True))
     finite = utilization[np.isfinite(utilization["Value"].to_numpy(np.float64))]
     stride = -(-len(finite) // MOST_POINTS) or 1
@@ -74,85 +240,82 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
         lines = []
         for key, group in of_metric.groupby(["TrainingJobName", "Host"], sort=False, observed=True):
             name = str(key[0])
-            if name not in places or pd.isna(starts[name]):
+            if name not in row_of or pd.isna(starts[name]):
                 continue
             seconds = (group["Timestamp"] - starts[name]).dt.total_seconds().to_numpy(np.float64)[::stride]
-            lines.append((places[name], seconds, group["Value"].to_numpy(np.float64)[::stride]))
+            lines.append((row_of[name], seconds, group["Value"].to_numpy(np.float64)[::stride]))
             longest = max(longest, float(seconds.max()))
         if lines:
             values = np.concatenate([percent for _, _, percent in lines])
             usages.append(Usage(str(metric), tuple(lines), float(values.mean()), float(np.quantile(values, 0.95))))
-    unit, factor = unit_of(longest)
+    unit, length = unit_of(longest)
+    shares = [f"{usage.metric}: mean {usage.mean:.0f} %, 95th percentile {usage.peak:.0f} %" for usage in usages]
     return UtilizationInfo(
         title="Utilization: percent of the whole machine by time in each trial",
-        subtitle="; ".join(f"{one.metric}: mean {one.mean:.0f} %, 95th percentile {one.peak:.0f} %" for one in usages),
-        note="" if usages else "No utilization was published: CloudWatch has one value a minute, short trials none.",
+        subtitle="; ".join(shares),
+        note=""
+        if usages
+        else "No utilization was published: CloudWatch has one value a minute, so short trials have none.",
         rows=rows,
         usages=tuple(usages),
         unit=unit,
-        seconds_per_unit=factor,
+        seconds_per_unit=length,
     )
 
 
-def draw_utilization(info: UtilizationInfo) -> Figure:
-    """Draw ``utilization_info``: one small plot a metric, each trial a line, with the mean as a dashed line."""
-    return figure_of(sketch_utilization(info))
-
-
 def sketch_utilization(info: UtilizationInfo) -> Sketch:
-    """What ``draw_utilization`` draws, as plain data."""
+    """Draw a small plot for each metric, each trial a line, with the mean as a dashed line."""
     if info.note:
-        return empty_sketch(info.title, info.note)
+        return Sketch.empty(info.title, info.note)
     count = len(info.usages)
-    wide = min(count, 2)
-    high = -(-count // wide)
-    grid = Grid(high, wide, (0.07, 0.24 / high))
-    figure = new_sketch(info.title, subtitle=info.subtitle, height=140 + 230 * high, cells=count, grid=grid)
-    for cell, one in enumerate(info.usages):
-        figure.add_trace(_usage_trace(info, one, SERIES[cell % len(SERIES)]), cell)
-        figure.add_hline(one.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
-        figure.update_yaxes(cell, title=escape(one.metric))
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    grid = Grid(rows, columns, (0.07, 0.24 / rows))
+    figure = Sketch(info.title, subtitle=info.subtitle, height=140 + 230 * rows, cells=count, grid=grid)
+    for cell, usage in enumerate(info.usages):
+        x, y, trials = joined(
+            (
+                row,
+                [float(f"{value:.5g}") for value in seconds / info.seconds_per_unit],
+                [float(f"{value:.4g}") for value in percent],
+            )
+            for row, seconds, percent in usage.lines
+        )
+        line = trace(
+            "scatter",
+            x=x,
+            y=y,
+            customdata=trials,
+            text=[escape(info.rows.labels[row]) for row in trials],
+            hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
+            mode="lines+markers" if len(usage.lines) <= 40 else "lines",
+            marker={"size": 4},
+            line={"color": SERIES[cell % len(SERIES)], "width": 1.2},
+            opacity=0.7,
+            name=escape(usage.metric),
+            showlegend=False,
+            meta={"link": "lines"},
+        )
+        figure.add_trace(line, cell)
+        figure.add_hline(usage.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
+        figure.update_yaxes(cell, title=escape(usage.metric))
     figure.update_xaxes(title=f"{info.unit} since the trial's start", matches="x")
     figure.update_yaxes(range=[0, 104], ticksuffix=" %")
     return figure
 
 
-def _usage_trace(info: UtilizationInfo, one: Usage, colour: str) -> Trace:
-    x: list[float | None] = []
-    y: list[float | None] = []
-    rows: list[int] = []
-    for row, seconds, percent in one.lines:
-        x += [*(float(f"{value:.5g}") for value in seconds / info.seconds_per_unit), None]
-        y += [*(float(f"{value:.4g}") for value in percent), None]
-        rows += [row] * (len(seconds) + 1)
-    return scatter(
-        x=x,
-        y=y,
-        customdata=rows,
-        text=[escape(info.rows.labels[row]) for row in rows],
-        hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
-        mode="lines+markers" if len(one.lines) <= 40 else "lines",
-        marker={"size": 4},
-        line={"color": colour, "width": 1.2},
-        opacity=0.7,
-        name=escape(one.metric),
-        showlegend=False,
-        meta={"link": "lines"},
-    )
-
-
 class CostInfo(NamedTuple):
-    """What each trial cost against what it reached.
+    """The cost of each trial against its objective.
 
     Attributes:
-        title: what is seen.
-        subtitle: the sum, and of how many trials it is.
-        note: why there is nothing to see; else empty.
+        title: of the plot.
+        subtitle: the total, and the number of trials in it.
+        note: why the plot is empty; empty if it is not.
         rows: all trials.
-        costs: of each trial in ``unit``; nan where it is not known.
-        front: rows of the trials that nobody beat at their price, the cheapest first.
-        unit: USD, or seconds where prices are not known.
-        is_log: whether the objective's axis is logarithmic.
+        costs: of each trial in ``unit``; NaN if unknown.
+        front: rows of the trials that no cheaper trial beats, the cheapest first.
+        unit: USD, or seconds if prices are unknown.
+        is_log: whether the objective has a logarithmic axis.
         objective: the objective's name.
     """
 
@@ -168,62 +331,54 @@ class CostInfo(NamedTuple):
 
 
 def cost_info(trials: pd.DataFrame, cost: pd.DataFrame | None = None, known: About | None = None) -> CostInfo:
-    """Cost against objective, with the trials that were worth their money.
+    """Return the cost and the objective of each trial, and the trials that no cheaper trial beats (Pareto front).
 
     Args:
         trials: the frame of trials.
-        cost: the frame of cost; without one, or without prices in it, billable seconds stand for money.
+        cost: the frame of cost; without it, or without prices, billable seconds are used instead of money.
         known: the facts of the job.
     """
     rows, known = read(trials, known)
     costs = np.full(len(rows.names), np.nan)
-    if cost is not None:  # a row for each instance group
+    if cost is not None:
+        # A trial has one row for each instance group; without the price of one, its cost is unknown.
         priced = cost.groupby("TrainingJobName")["Cost"].agg(lambda costs: costs.sum(skipna=False))
         costs = np.array([float(priced.get(name, np.nan)) for name in rows.names])
     unit = "USD"
     if not np.isfinite(costs).any():
         costs, unit = numbers(trials["BillableTimeInSeconds"]), "billable seconds"
-        if not np.isfinite(costs).any():
-            costs, unit = numbers(trials["TrainingElapsedTimeSeconds"]), "seconds of training"
+    if not np.isfinite(costs).any():
+        costs, unit = numbers(trials["TrainingElapsedTimeSeconds"]), "seconds of training"
+    front: list[int] = []
+    losses, best = rows.values * known.sign, np.inf
+    for row in np.lexsort((losses, costs)):
+        if np.isfinite(costs[row]) and losses[row] < best:
+            front.append(int(row))
+            best = losses[row]
     total = f"{np.nansum(costs):.4g} {unit} for {plural(int(np.isfinite(costs).sum()), 'trial')}"
     both = np.isfinite(costs) & np.isfinite(rows.values)
     return CostInfo(
         title=f"Cost ({unit}) against {known.goal}",
         subtitle=f"{total}; the line joins trials that no cheaper one beat",
-        note=why_none(rows) or ("" if both.any() else "Neither cost nor time of the trials is known."),
+        note=rows.note or ("" if both.any() else "Neither cost nor time of the trials is known."),
         rows=rows,
         costs=costs,
-        front=_front(costs, rows.values * known.sign),
+        front=tuple(front),
         unit=unit,
         is_log=is_wide(rows.values),
         objective=known.objective,
     )
 
 
-def _front(costs: Array, losses: Array) -> tuple[int, ...]:
-    """Rows that are better than every cheaper one (Pareto's front of cost and loss), the cheapest first."""
-    front: list[int] = []
-    best = np.inf
-    for row in np.lexsort((losses, costs)):
-        if np.isfinite(costs[row]) and losses[row] < best:
-            front.append(int(row))
-            best = losses[row]
-    return tuple(front)
-
-
-def draw_cost(info: CostInfo) -> Figure:
-    """Draw ``cost_info``: trials as points, and the front as a step line."""
-    return figure_of(sketch_cost(info))
-
-
 def sketch_cost(info: CostInfo) -> Sketch:
-    """What ``draw_cost`` draws, as plain data."""
+    """Draw trials as points, and the front as a step line."""
     if info.note:
-        return empty_sketch(info.title, info.note)
-    figure = new_sketch(info.title, subtitle=info.subtitle)
+        return Sketch.empty(info.title, info.note)
+    figure = Sketch(info.title, subtitle=info.subtitle)
     front = list(info.front)
     figure.add_trace(
-        scatter(
+        trace(
+            "scatter",
             x=info.costs[front].tolist(),
             y=info.rows.values[front].tolist(),
             mode="lines",
@@ -233,9 +388,7 @@ def sketch_cost(info: CostInfo) -> Sketch:
         )
     )
     extra = [f"{cost:.4g} {info.unit}" if np.isfinite(cost) else "" for cost in info.costs]
-    looks = list(zip(info.rows.states, info.rows.is_best, strict=True))
-    texts = hover_texts(info.rows, info.objective, extra)
-    add_points(figure, Points(info.costs, info.rows.values, looks, texts))
+    figure.add_trials(info.rows, info.costs, info.rows.values, hover_texts(info.rows, info.objective, extra))
     figure.update_xaxes(title=info.unit, rangemode="tozero")
     figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
     return figure

@@ -1,20 +1,30 @@
-"""A tuning job while it runs: from what the service says to what is shown, and from that to pictures. Pure."""
+"""The live display of a running tuning job: in a terminal, in a notebook's cell, or as lines of a log.
+
+``watch_info`` turns answers of the service into numbers, and three functions show them. None of them makes an API call.
+"""
 
 from __future__ import annotations
 
 import heapq
 import html
+import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from sm_tuning import jobs
-from sm_tuning.jobs import Progress
-from sm_tuning.results import LiveTrial, Seen
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from sm_tuning._prices import Prices
+from sm_tuning.aws import Aws
+from sm_tuning.jobs import OnUpdate, Progress
+from sm_tuning.results import Clock, LiveTrial, LiveTrials, Seen
 
 _ROWS = 12  # running trials that are shown; further ones are counted
 _WIDTH = 24  # characters of a sparkline
@@ -22,13 +32,16 @@ _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-=*#"
 _BAR = 30  # characters of the progress bar
 _CENT = 0.01
 
+#: Shows the output of a cell, as HTML and as text; further calls replace it.
+Display = Callable[[str, str], object]
+
 
 class WatchTrial(NamedTuple):
-    """A trial that runs.
+    """A running trial.
 
     Attributes:
         name: the training job.
-        elapsed: since its training started, or it was created.
+        elapsed: since its training started, or since its creation before that.
         started: whether its training has started.
         values: of the objective, the newest last.
     """
@@ -38,17 +51,24 @@ class WatchTrial(NamedTuple):
     started: bool
     values: tuple[float, ...]
 
+    @property
+    def last(self) -> str:
+        """The last value as text."""
+        if not self.started:
+            return "waiting"
+        return f"{self.values[-1]:.6g}" if self.values else "no value yet"
+
 
 class WatchInfo(NamedTuple):
-    """What is to be seen of a tuning job that runs.
+    """The state of a tuning job.
 
     Attributes:
-        progress: status, counters, the best so far, elapsed time.
+        progress: status, counters, the best trial so far, elapsed time.
         objective: the metric, with its direction in words.
-        running: the oldest first.
-        left: time until all trials have run, as long as those that ended took; None when nobody can know.
-        cost: dollars up to now, on demand; None when a price is not known.
-        cost_left: dollars that are still to come; None when nobody can know.
+        running: the running trials, the oldest first.
+        left: time until all trials have run, if they take as long as those that have ended; None if unknown.
+        cost: dollars until now, at on-demand prices; None if a price is unknown.
+        cost_left: dollars still to come; None if unknown.
         notes: what could not be read.
     """
 
@@ -60,33 +80,74 @@ class WatchInfo(NamedTuple):
     cost_left: float | None
     notes: tuple[str, ...]
 
+    @property
+    def times(self) -> str:
+        """Elapsed and remaining time and money; unknown ones are omitted."""
+        parts = [f"{jobs.clock_text(self.progress.elapsed)} elapsed"]
+        if self.left is not None:
+            parts.append(f"about {jobs.clock_text(self.left)} left")
+        if self.cost is not None:
+            more = f", about {self.cost_left:.2f} USD to come" if (self.cost_left or 0.0) >= _CENT else ""
+            parts.append((f"{self.cost:.2f} USD" if self.cost >= _CENT else "under 0.01 USD") + f" on demand{more}")
+        return "; ".join(parts)
+
+    @property
+    def tally(self) -> list[str]:
+        """The number of trials by status; failed ones come last."""
+        counts = self.progress.counts
+        parts = [f"{counts.completed} completed", f"{counts.in_progress} running"]
+        parts += [f"{counts.stopped} stopped"] if counts.stopped else []
+        return [*parts, f"{counts.errors} failed"] if counts.errors else parts
+
+    @property
+    def ended(self) -> tuple[str, float]:
+        """The number of trials that have ended, as text and as a share of all."""
+        counts, total = self.progress.counts, self.progress.max_jobs
+        limit = f"/{total}" if total is not None else ""
+        return f"{counts.ended}{limit}", min(counts.ended / max(total or counts.launched, 1), 1.0)
+
+    @property
+    def more(self) -> list[str]:
+        """Lines after the running trials: the number of further ones, and the notes."""
+        hidden = len(self.running) - _ROWS
+        return [*([f"  and {hidden} more"] if hidden > 0 else []), *self.notes]
+
 
 def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> WatchInfo:
-    """Work out what is to be seen.
+    """Return the state of a tuning job.
 
     Args:
-        description: DescribeHyperParameterTuningJob's answer.
-        seen: what ``results.LiveTrials`` found.
-        now: the time, aware of its zone.
+        description: an answer of DescribeHyperParameterTuningJob.
+        seen: the trials that ``results.LiveTrials`` found.
+        now: the time, timezone-aware.
     """
     progress = jobs.progress_of(description, (), now)
     over = progress.status.is_terminal
     running = [trial for trial in seen.trials if not trial.terminal and not over]
-    mean = _mean([_seconds(trial, now) for trial in seen.trials if trial.terminal])
-    limits = description.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
+    config = description.get("HyperParameterTuningJobConfig", {})
+    limits, objective = config.get("ResourceLimits", {}), config.get("HyperParameterTuningJobObjective", {})
+    # Trials that are to come; None if only a time limit or the service ends the job.
     to_come = None if progress.max_jobs is None else max(progress.max_jobs - len(seen.trials), 0)
-    left = None
-    if not over:
-        waits = [] if mean is None else [max(mean - _seconds(trial, now), 0.0) for trial in running]
-        left = _left(waits, mean, to_come, limits.get("MaxParallelTrainingJobs", 1))
-        left = _within(left, limits.get("MaxRuntimeInSeconds"), progress.elapsed)
+    left = None if over else _left(seen.trials, to_come, limits.get("MaxParallelTrainingJobs", 1), now)
+    if not over and limits.get("MaxRuntimeInSeconds") is not None:
+        allowed = max(timedelta(seconds=limits["MaxRuntimeInSeconds"]) - progress.elapsed, timedelta(0))
+        left = allowed if left is None else min(left, allowed)
     cost, cost_left = _costs(seen.trials, to_come, over=over, now=now)
-    config = description.get("HyperParameterTuningJobConfig", {}).get("HyperParameterTuningJobObjective", {})
-    direction = {"Maximize": "higher is better", "Minimize": "lower is better"}.get(config.get("Type", ""))
+    direction = {"Maximize": "higher is better", "Minimize": "lower is better"}.get(objective.get("Type", ""))
     return WatchInfo(
         progress=progress,
-        objective=f"{config['MetricName']} ({direction})" if config.get("MetricName") and direction else "objective",
-        running=tuple(_trial(trial, now) for trial in running),
+        objective=f"{objective['MetricName']} ({direction})"
+        if objective.get("MetricName") and direction
+        else "objective",
+        running=tuple(
+            WatchTrial(
+                trial.name,
+                max(now - (trial.started or trial.created), timedelta(0)),
+                trial.started is not None,
+                trial.values,
+            )
+            for trial in running
+        ),
         left=left,
         cost=cost,
         cost_left=cost_left,
@@ -94,24 +155,14 @@ def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> Wat
     )
 
 
-def _trial(trial: LiveTrial, now: datetime) -> WatchTrial:
-    since = trial.started or trial.created
-    return WatchTrial(trial.name, max(now - since, timedelta(0)), trial.started is not None, trial.values)
-
-
-def _seconds(trial: LiveTrial, now: datetime) -> float:
-    """How long a trial holds its slot, or has held it."""
-    return max(((trial.ended or now) - trial.created).total_seconds(), 0.0)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
-
-
-def _left(running: Sequence[float], mean: float | None, to_come: int | None, slots: int) -> timedelta | None:
-    """Time until the last trial ends, when each that comes takes the first slot that is free."""
-    if mean is None or to_come is None:
+def _left(trials: Sequence[LiveTrial], to_come: int | None, slots: int, now: datetime) -> timedelta | None:
+    """Return the time until the last trial ends, if each new trial takes the first free slot; None if unknown."""
+    seconds = {trial.name: max(((trial.ended or now) - trial.created).total_seconds(), 0.0) for trial in trials}
+    ended = [seconds[trial.name] for trial in trials if trial.terminal]
+    if not ended or to_come is None:
         return None
+    mean = math.fsum(ended) / len(ended)
+    running = [max(mean - seconds[trial.name], 0.0) for trial in trials if not trial.terminal]
     busy = [*running, *[0.0] * max(slots - len(running), 0)]
     heapq.heapify(busy)
     for _ in range(to_come):
@@ -119,43 +170,36 @@ def _left(running: Sequence[float], mean: float | None, to_come: int | None, slo
     return timedelta(seconds=max(busy))
 
 
-def _within(left: timedelta | None, limit: int | None, elapsed: timedelta) -> timedelta | None:
-    """No longer than the job may run."""
-    if limit is None:
-        return left
-    allowed = max(timedelta(seconds=limit) - elapsed, timedelta(0))
-    return allowed if left is None else min(left, allowed)
-
-
 def _costs(
     trials: Sequence[LiveTrial], to_come: int | None, *, over: bool, now: datetime
 ) -> tuple[float | None, float | None]:
-    """Dollars up to now, and to come: those that run and will run cost what the ended ones did on the average."""
-    spent = {trial.name: _paid(trial, now) for trial in trials}
-    if not trials or any(math.isnan(one) for one in spent.values()):
+    """Return the dollars until now and to come, if trials cost as much as those that have ended; None if unknown."""
+
+    def paid(trial: LiveTrial) -> float:
+        seconds = max(((trial.ended or now) - trial.started).total_seconds(), 0.0) if trial.started else 0.0
+        return seconds / 3600 * trial.hourly  # NaN without a price, even before the trial starts
+
+    spent = {trial.name: paid(trial) for trial in trials}
+    if not trials or any(math.isnan(amount) for amount in spent.values()):
         return None, None
-    mean = _mean([spent[trial.name] for trial in trials if trial.terminal])
-    if over or (mean is not None and to_come is not None):
-        rest = [max((mean or 0.0) - spent[trial.name], 0.0) for trial in trials if not trial.terminal]
-        left: float | None = 0.0 if over else math.fsum(rest) + (mean or 0.0) * (to_come or 0)
-    else:
-        left = None
-    return math.fsum(spent.values()), left
-
-
-def _paid(trial: LiveTrial, now: datetime) -> float:
-    if trial.started is None:
-        return 0.0 if not math.isnan(trial.hourly) else math.nan
-    return max(((trial.ended or now) - trial.started).total_seconds(), 0.0) / 3600 * trial.hourly
+    total = math.fsum(spent.values())
+    ended = [spent[trial.name] for trial in trials if trial.terminal]
+    if over:
+        return total, 0.0
+    if not ended or to_come is None:
+        return total, None
+    mean = math.fsum(ended) / len(ended)
+    rest = [max(mean - spent[trial.name], 0.0) for trial in trials if not trial.terminal]
+    return total, math.fsum(rest) + mean * to_come
 
 
 def sparkline(values: Sequence[float], *, width: int = _WIDTH, ascii_only: bool = False) -> str:
-    """A line of blocks, from the lowest value to the highest; what is no number is a blank.
+    """Return a line of blocks, from the lowest value to the highest; NaN and infinities are blanks.
 
     Args:
-        values: in their order; of more than fit, those at even distances, and the last one.
-        width: characters at most.
-        ascii_only: for terminals that have no blocks.
+        values: in order; if they do not fit, those at even distances and the last one.
+        width: greatest number of characters.
+        ascii_only: for terminals without blocks.
     """
     blocks = _ASCII if ascii_only else _BLOCKS
     count = len(values)
@@ -167,57 +211,22 @@ def sparkline(values: Sequence[float], *, width: int = _WIDTH, ascii_only: bool 
     def block(value: float) -> str:
         if not math.isfinite(value):
             return " "
+        # The span of finite numbers may overflow to an infinity.
         share = 0.5 if not 0 < span < math.inf else (value - low) / span
         return blocks[min(int(share * len(blocks)), len(blocks) - 1)]
 
     return "".join(block(value) for value in shown)
 
 
-def facts(info: WatchInfo) -> list[str]:
-    """Elapsed and left, in time and money; what is not known is left out."""
-    said = [f"{jobs.clock_text(info.progress.elapsed)} elapsed"]
-    if info.left is not None:
-        said.append(f"about {jobs.clock_text(info.left)} left")
-    if info.cost is not None:
-        more = f", about {info.cost_left:.2f} USD to come" if (info.cost_left or 0.0) >= _CENT else ""
-        said.append((f"{info.cost:.2f} USD" if info.cost >= _CENT else "under 0.01 USD") + f" on demand{more}")
-    return said
-
-
-def _tally(info: WatchInfo) -> list[tuple[str, str]]:
-    counts = info.progress.counts
-    said = [(f"{counts.completed} completed", ""), (f"{counts.in_progress} running", "")]
-    said += [(f"{counts.stopped} stopped", "")] if counts.stopped else []
-    said += [(f"{counts.errors} failed", "red")] if counts.errors else []
-    return said
-
-
-def _last(trial: WatchTrial) -> str:
-    if not trial.started:
-        return "waiting"
-    return f"{trial.values[-1]:.6g}" if trial.values else "no value yet"
-
-
-def _ended(info: WatchInfo) -> tuple[str, float]:
-    """How many have ended, as text and as a share."""
-    counts, total = info.progress.counts, info.progress.max_jobs
-    of = f"/{total}" if total is not None else ""
-    return f"{counts.ended}{of}", min(counts.ended / max(total or counts.launched, 1), 1.0)
-
-
 def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
-    """The picture for a terminal."""
-    from rich.console import Group  # noqa: PLC0415  (rich loads when something is drawn)
-    from rich.progress_bar import ProgressBar  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    ended, share = _ended(info)
+    """Return the display for a terminal."""
+    ended, share = info.ended
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(info.progress.name, style="bold"), ProgressBar(total=1, completed=share, width=_BAR), ended)
     tally = Text(f"{info.progress.status}: ", style="bold")
-    tally.append_text(Text(", ").join(Text(text, style=style) for text, style in _tally(info)))
-    rows: list[RenderableType] = [head, tally, Text("; ".join(facts(info)))]
+    styles = ["red" if text.endswith("failed") else "" for text in info.tally]
+    tally.append_text(Text(", ").join(Text(text, style=style) for text, style in zip(info.tally, styles, strict=True)))
+    rows: list[RenderableType] = [head, tally, Text(info.times)]
     if info.progress.best is not None:
         rows.append(Text.assemble(("best  ", "green"), jobs.best_text(info.progress.best)))
     if info.running:
@@ -225,46 +234,158 @@ def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
         for trial in info.running[:_ROWS]:
             spark = sparkline(trial.values, ascii_only=ascii_only)
             elapsed = jobs.clock_text(trial.elapsed)
-            table.add_row(Text(f"  {trial.name}", style="dim"), elapsed, Text(_last(trial)), Text(spark, style="cyan"))
+            table.add_row(Text(f"  {trial.name}", style="dim"), elapsed, Text(trial.last), Text(spark, style="cyan"))
         rows += [Text(f"running, {info.objective}", style="dim"), table]
-    rows += [Text(text, style="dim") for text in _more(info)]
+    rows += [Text(text, style="dim") for text in info.more]
     rows += [Text(info.progress.reason, style="red")] if info.progress.reason else []
     return Group(*rows)
 
 
-def _more(info: WatchInfo) -> list[str]:
-    more = len(info.running) - _ROWS
-    return [*([f"  and {more} more"] if more > 0 else []), *info.notes]
-
-
 def watch_html(info: WatchInfo) -> str:
-    """The picture for a notebook's cell: every text escaped, no script, colours of the notebook's own theme."""
-    ended, share = _ended(info)
+    """Return the display for a notebook's cell, without scripts; texts are escaped, colours are the notebook's own."""
+    ended, share = info.ended
     progress = info.progress
+
+    def text(value: object) -> str:
+        return html.escape(str(value))
+
     rows = [
-        f"<b>{_text(progress.name)}</b> <progress value='{share:.4f}' max='1'></progress> {_text(ended)}",
-        f"<b>{_text(progress.status)}</b>: {_text(', '.join(text for text, _ in _tally(info)))}",
-        _text("; ".join(facts(info))),
+        f"<b>{text(progress.name)}</b> <progress value='{share:.4f}' max='1'></progress> {text(ended)}",
+        f"<b>{text(progress.status)}</b>: {text(', '.join(info.tally))}",
+        text(info.times),
     ]
     if progress.best is not None:
-        rows.append(f"<b>best</b> {_text(jobs.best_text(progress.best))}")
+        rows.append(f"<b>best</b> {text(jobs.best_text(progress.best))}")
     if info.running:
         cells = "".join(
-            f"<tr><td>{_text(trial.name)}</td><td>{_text(jobs.clock_text(trial.elapsed))}</td>"
-            f"<td>{_text(_last(trial))}</td><td><code>{_text(sparkline(trial.values))}</code></td></tr>"
+            f"<tr><td>{text(trial.name)}</td><td>{text(jobs.clock_text(trial.elapsed))}</td>"
+            f"<td>{text(trial.last)}</td><td><code>{text(sparkline(trial.values))}</code></td></tr>"
             for trial in info.running[:_ROWS]
         )
-        head = f"<tr><th>running</th><th>for</th><th>{_text(info.objective)}</th><th></th></tr>"
+        head = f"<tr><th>running</th><th>for</th><th>{text(info.objective)}</th><th></th></tr>"
         rows.append(f"<table>{head}{cells}</table>")
-    rows += [f"<small>{_text(text)}</small>" for text in [*_more(info), progress.reason] if text]
+    rows += [f"<small>{text(line)}</small>" for line in [*info.more, progress.reason] if line]
     return "".join(f"<div>{row}</div>" for row in rows)
 
 
 def watch_text(info: WatchInfo) -> str:
-    """The picture without colours, for readers of a notebook that have no HTML."""
-    running = [f"  {trial.name}  {_last(trial)}  {sparkline(trial.values)}" for trial in info.running[:_ROWS]]
-    return "\n".join([jobs.line(info.progress), "; ".join(facts(info)), *running, *_more(info)])
+    """Return the display as plain text, for viewers of a notebook that show no HTML."""
+    running = [f"  {trial.name}  {trial.last}  {sparkline(trial.values)}" for trial in info.running[:_ROWS]]
+    return "\n".join([jobs.line(info.progress), info.times, *running, *info.more])
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value))
+def watch(
+    aws: Aws,
+    name: str,
+    *,
+    poll: float | None = None,
+    timeout: float | None = None,
+    prices: Prices = None,
+    console: Console | None = None,
+    clock: Clock | None = None,
+    on_update: OnUpdate | None = None,
+) -> dict[str, Any]:
+    """Show a tuning job until it ends, and return its last description, as ``jobs.wait`` does.
+
+    A terminal, and a notebook's cell, have one display that is updated in place: progress, counters, the best trial so
+    far, running trials with the objective's curve, time and cost. Elsewhere, and where ``CI`` is set, each change is a
+    line. After an interrupt the job goes on.
+
+    Args:
+        aws: the connection.
+        name: the tuning job.
+        poll: seconds between two updates; by default few for a local server, more for AWS.
+        timeout: seconds until ``WaitTimeoutError``; the job goes on.
+        prices: as for ``results.cost``.
+        console: where to draw; by default stderr, or the notebook's cell.
+        clock: the source of the time, for tests.
+        on_update: called with each description.
+
+    Raises:
+        JobFailedError: the job failed.
+        JobStoppedError: the job was stopped before it was complete.
+        WaitTimeoutError: the job did not end within ``timeout``.
+        SpecError: the prices cannot be read, or ``poll`` is not positive.
+        ServiceError: the service refused a call, or did not answer for minutes.
+    """
+    time = clock or Clock()
+    live = LiveTrials(aws, prices=prices, clock=time)
+    with _display(aws, live, console, time) as show:
+
+        def update(description: Mapping[str, Any]) -> None:
+            show(description)
+            if on_update is not None:
+                on_update(description)
+
+        interval = aws.poll_interval if poll is None else poll
+        return jobs.wait(
+            aws, name, poll=interval, timeout=timeout, clock=time.monotonic, sleep=time.sleep, on_update=update
+        )
+
+
+@contextmanager
+def _display(aws: Aws, live: LiveTrials, console: Console | None, clock: Clock) -> Iterator[OnUpdate]:
+    """Give a function that shows a description, in the form that fits the place, until the block ends."""
+    target = console if console is not None else Console(stderr=True)
+    picture = Picture(live, clock)
+    if target.is_jupyter:
+        yield in_notebook(picture, _cell_output())
+    elif aws.environ.get("CI") or not target.is_terminal or target.is_dumb_terminal:
+        # With CI set, jobs.shown_progress writes lines, also where it would draw in place otherwise.
+        with jobs.shown_progress(aws, console=target, environ={"CI": "1"}) as lines:
+            yield lines
+    else:
+        ascii_only = target.options.ascii_only
+
+        def frame() -> RenderableType:
+            info = picture.info()
+            return "" if info is None else draw_watch(info, ascii_only=ascii_only)
+
+        with Live(get_renderable=frame, console=target, refresh_per_second=2, transient=False):
+            yield picture.update
+
+
+class Picture:
+    """Keeps the last answers of the service, so that each frame can be drawn with the time that has passed since."""
+
+    def __init__(self, live: LiveTrials, clock: Clock) -> None:
+        self._live = live
+        self._clock = clock
+        self._seen: tuple[Mapping[str, Any], Seen] | None = None
+
+    def update(self, description: Mapping[str, Any]) -> None:
+        """Read the trials again."""
+        self._seen = description, self._live.look(description)
+
+    def info(self) -> WatchInfo | None:
+        """Return the current state; None before the first update."""
+        return None if self._seen is None else watch_info(*self._seen, self._clock.now())
+
+
+def in_notebook(picture: Picture, display: Display) -> OnUpdate:
+    """Return a function that replaces a cell's output with each description that changes the display."""
+    shown: list[str] = []
+
+    def update(description: Mapping[str, Any]) -> None:
+        picture.update(description)
+        info = picture.info()
+        if info is not None and (page := watch_html(info)) not in shown:
+            shown[:] = [page]
+            display(page, watch_text(info))
+
+    return update
+
+
+def _cell_output() -> Display:
+    """Return the display of one output of the running cell; it needs no widgets."""
+    ipython = importlib.import_module("IPython.display")
+    handles: list[Any] = []
+
+    def show(page: str, text: str) -> None:
+        bundle = {"text/html": page, "text/plain": text}
+        if handles:
+            handles[0].update(bundle, raw=True)
+        else:
+            handles.append(ipython.display(bundle, raw=True, display_id=True))
+
+    return show

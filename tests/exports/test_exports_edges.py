@@ -335,7 +335,7 @@ def test_what_a_running_trial_has_is_exported() -> None:
 
 
 def test_a_bare_frame_is_refused() -> None:
-    with pytest.raises(SpecError, match="this is no frame of trials"):
+    with pytest.raises(SpecError, match="this is not a frame of trials"):
         job_info(described(), pd.DataFrame({"lr": [0.1]}), pd.DataFrame())
 
 

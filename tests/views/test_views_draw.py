@@ -17,8 +17,8 @@ from sm_tuning import results, views
 from sm_tuning._errors import SpecError
 from sm_tuning.views import about
 from sm_tuning.views._curves import curves_info, train_validation_info
+from sm_tuning.views._figure import STATE_COLOURS, template
 from sm_tuning.views._machines import utilization_info
-from sm_tuning.views._theme import STATE_COLOURS, template
 
 KNOWN = about(describe())
 HOSTILE = "<script>alert(1)</script></script><b>&amp;"

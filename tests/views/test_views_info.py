@@ -20,10 +20,8 @@ from sm_tuning.views._axis import axis_of, ticks_of
 from sm_tuning.views._curves import curves_info, train_pairs, train_validation_info
 from sm_tuning.views._history import best_so_far, edf_info
 from sm_tuning.views._importance import correlation_info, importance_info
-from sm_tuning.views._machines import cost_info, utilization_info
-from sm_tuning.views._parallel import parallel_info
-from sm_tuning.views._slice import contour_info, slice_info, weighted_surface
-from sm_tuning.views._timeline import timeline_info
+from sm_tuning.views._machines import cost_info, timeline_info, utilization_info
+from sm_tuning.views._search import contour_info, parallel_info, slice_info, weighted_surface
 
 KNOWN = about(describe())
 
@@ -55,23 +53,23 @@ def test_places_on_a_logarithmic_axis_are_powers_of_ten() -> None:
     linear = axis_of("x", pd.Series([0.001, 0.01, 0.1]), KNOWN.ranges["lr"])
 
     assert axis.kind == "linear"  # a negative value has no place on a logarithmic axis
-    assert linear.places(pd.Series([0.001, 0.01, math.nan, math.inf])).tolist()[:2] == pytest.approx([-3, -2])
-    assert np.isnan(linear.places(pd.Series([math.nan, math.inf]))).all()
+    assert linear.positions(pd.Series([0.001, 0.01, math.nan, math.inf])).tolist()[:2] == pytest.approx([-3, -2])
+    assert np.isnan(linear.positions(pd.Series([math.nan, math.inf]))).all()
     assert [tick.label for tick in linear.ticks] == ["0.0001", "0.001", "0.01", "0.1"]
 
 
 def test_a_reverse_logarithmic_axis_spreads_what_is_near_one() -> None:
     axis = axis_of("momentum", pd.Series([0.5, 0.9, 0.99]), KNOWN.ranges["momentum"])
 
-    assert axis.places(pd.Series([0.0, 0.9, 0.99])).tolist() == pytest.approx([0, 1, 2])
+    assert axis.positions(pd.Series([0.0, 0.9, 0.99])).tolist() == pytest.approx([0, 1, 2])
 
 
 def test_categories_stand_in_the_order_of_the_range_and_strangers_after_them() -> None:
     axis = axis_of("optimizer", pd.Series(["adam", "rmsprop", "sgd", None]), KNOWN.ranges["optimizer"])
 
     assert axis.categories == ("sgd", "adam", "lion", "rmsprop")
-    assert axis.places(pd.Series(["lion", "nobody"])).tolist()[0] == 2
-    assert math.isnan(axis.places(pd.Series(["nobody"]))[0])
+    assert axis.positions(pd.Series(["lion", "nobody"])).tolist()[0] == 2
+    assert math.isnan(axis.positions(pd.Series(["nobody"]))[0])
 
 
 def test_a_constant_column_has_an_axis_of_some_length() -> None:
@@ -89,7 +87,7 @@ def test_ticks_lie_within_their_axis_in_order(low: float, span: float, kind: str
         low, span = low % 30 - 15, min(span, 20.0)
     ticks = ticks_of(kind, low, low + span, about_so_many)  # type: ignore[arg-type]
 
-    places = [tick.place for tick in ticks]
+    places = [tick.position for tick in ticks]
     assert places == sorted(places)
     assert all(low - 1e-6 * max(abs(low), span) <= place <= low + span + 1e-6 * max(abs(low), span) for place in places)
     assert len(places) <= 60
@@ -169,7 +167,7 @@ def test_trials_without_a_hyperparameter_have_a_place_of_their_own() -> None:
     info = slice_info(table, KNOWN, hyperparameters=["depth"])
     parallel = parallel_info(table, KNOWN)
 
-    assert info.places[0, 0] == info.axes[0].missing.place < info.axes[0].low
+    assert info.positions[0, 0] == info.axes[0].missing.position < info.axes[0].low
     assert (parallel.heights[:, 2] < 0).sum() == 1
 
 
@@ -290,7 +288,7 @@ def test_many_points_are_thinned_but_keep_the_last_of_each_curve() -> None:
 
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
     table = trials(mixed())
-    with pytest.raises(SpecError, match="'accuracy'; there are some of: validation:loss, train:loss"):
+    with pytest.raises(SpecError, match="'accuracy'; there are values of: validation:loss, train:loss"):
         curves_info(table, curves(table), metric="accuracy")
     with pytest.raises(SpecError, match="not by 'epoch'"):
         curves_info(table, curves(table), by="epoch")  # type: ignore[arg-type]
@@ -375,7 +373,7 @@ def test_a_bare_frame_tells_its_direction_by_its_best_trial() -> None:
 
 
 def test_a_frame_of_something_else_is_refused() -> None:
-    with pytest.raises(SpecError, match="no frame of trials"):
+    with pytest.raises(SpecError, match="not a frame of trials"):
         views.history_info(pd.DataFrame({"a": [1]}))
 
 

@@ -13,7 +13,7 @@ import sm_tuning as smt
 from sm_tuning._errors import JobNotFoundError, SpecError
 from sm_tuning.cli import main
 from sm_tuning.views import KINDS, compare
-from sm_tuning.views._gather import gather
+from sm_tuning.views._content import gather
 
 pytestmark = pytest.mark.filterwarnings("ignore::sm_tuning.results.ResultsWarning")
 

@@ -18,10 +18,9 @@ from sm_tuning.aws import Aws
 from sm_tuning.results import analysis
 from sm_tuning.results._schema import frame
 from sm_tuning.views import report
-from sm_tuning.views._compact import Pool, plain, to_script
-from sm_tuning.views._gather import chain_of
-from sm_tuning.views._report import render, sections
-from sm_tuning.views._theme import figure_of
+from sm_tuning.views._content import chain_of
+from sm_tuning.views._figure import figure_of
+from sm_tuning.views._report import Pool, plain, render, sections, to_script
 
 HOSTILE = "</script><script>alert('boo')</script><img src=x onerror=alert(1)>"
 

@@ -25,8 +25,16 @@ import sm_tuning as smt
 from sm_tuning import jobs, views
 from sm_tuning.aws import Aws
 from sm_tuning.results import Clock, LiveTrial, LiveTrials, Seen
-from sm_tuning.views._watch import WatchInfo, draw_watch, sparkline, watch_html, watch_info, watch_text
-from sm_tuning.views._watching import Picture, in_notebook
+from sm_tuning.views._watch import (
+    Picture,
+    WatchInfo,
+    draw_watch,
+    in_notebook,
+    sparkline,
+    watch_html,
+    watch_info,
+    watch_text,
+)
 
 SCRIPT = textwrap.dedent(
     """

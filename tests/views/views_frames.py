@@ -16,7 +16,7 @@ from sm_tuning.results._facts import job_of, trial_of
 from sm_tuning.results._schema import frame
 from sm_tuning.results._trials import trials_frame
 from sm_tuning.views import about
-from sm_tuning.views._gather import Gathered, chain_of
+from sm_tuning.views._content import Gathered, chain_of
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RANGES = {

@@ -15,8 +15,9 @@ from sm_tuning._errors import SpecError
 from sm_tuning._masking import MASK, is_secret, masked, redacted, secrets_of_job
 from sm_tuning._statuses import ObjectiveStatus
 from sm_tuning.spec import decode_json, encode_json
-from sm_tuning.views._about import About, Range, about
-from sm_tuning.views._gather import parents_of
+from sm_tuning.views._axis import Range
+from sm_tuning.views._content import parents_of
+from sm_tuning.views._trials import About, about
 
 Value = str | bool | int | float
 Kind = Literal["int", "float", "bool", "text"]
@@ -186,7 +187,7 @@ def job_info(
         SpecError: the frame is no frame of trials, or one definition minimizes what another maximizes.
     """
     if _FIRST_FIXED not in trials:
-        raise SpecError(f"this is no frame of trials: it has no column {_FIRST_FIXED}; take it from job.trials()")
+        raise SpecError(f"this is not a frame of trials: it has no column {_FIRST_FIXED}; take it from job.trials()")
     known = about(description)
     columns = [str(name) for name in trials.columns[: list(trials.columns).index(_FIRST_FIXED)]]
     tuned = {name: _hyperparameter(name, trials[name], known) for name in columns}

@@ -1,0 +1,386 @@
+"""The content of a report: everything read from SageMaker once, then headline, tables, failures, spec and facts.
+
+If AWS refuses a part, or a package is not installed, the report has an empty frame and a note instead.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from platform import python_version
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from sm_tuning import jobs, results
+from sm_tuning._errors import MissingExtraError, ServiceError, SpecError
+from sm_tuning._masking import Redactor, redacted, secrets_of_job, without_secrets
+from sm_tuning._prices import Prices
+from sm_tuning.aws import Aws
+from sm_tuning.request import from_description
+from sm_tuning.results import analysis
+from sm_tuning.spec import to_data
+from sm_tuning.views._axis import label
+from sm_tuning.views._curves import duration
+from sm_tuning.views._trials import About, about, rows_of
+
+#: Packages whose versions the report lists.
+_PACKAGES = ("sm-tuning", "boto3", "pandas", "plotly")
+
+#: Columns of the trial table after the hyperparameters, and their headings.
+_TABLE = {
+    "FinalObjectiveValue": "objective",
+    "TrainingJobStatus": "status",
+    "TrainingElapsedTimeSeconds": "seconds",
+    "BillableTimeInSeconds": "billable s",
+    "TrainingStartTime": "started (UTC)",
+    "FailureReason": "reason",
+    "TrainingJobDefinitionName": "definition",
+    "TuningJobName": "tuning job",
+    "TrainingJobName": "training job",
+}
+_ALWAYS = {"FinalObjectiveValue", "TrainingJobStatus", "TrainingJobName"}
+
+Pairs = list[tuple[str, str]]
+
+
+class Gathered(NamedTuple):
+    """Tuning jobs with everything that a report shows of them.
+
+    Attributes:
+        names: the jobs of the report.
+        chain: jobs that were warm-started one from another, the oldest first; empty if there are none.
+        descriptions: answers of DescribeHyperParameterTuningJob by name, ancestors included.
+        tags: of the jobs of the report, by name.
+        known: the facts that titles and axes need.
+        trials: of all jobs, ancestors included.
+        curves: of the jobs of the report, as all frames that follow.
+        utilization: how busy the machines were.
+        cost: what the trials cost.
+        errors: why trials failed.
+        importance: by job.
+        advice: by job.
+        notes: what could not be read, and warnings.
+    """
+
+    names: tuple[str, ...]
+    chain: tuple[str, ...]
+    descriptions: Mapping[str, Mapping[str, Any]]
+    tags: Mapping[str, Mapping[str, str]]
+    known: About
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    utilization: pd.DataFrame
+    cost: pd.DataFrame
+    errors: pd.DataFrame
+    importance: Mapping[str, pd.DataFrame]
+    advice: Mapping[str, pd.DataFrame]
+    notes: tuple[str, ...]
+
+
+def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered:
+    """Read everything that a report shows.
+
+    Args:
+        aws: the connection.
+        names: the tuning jobs.
+        prices: as for ``results.cost``.
+
+    Raises:
+        JobNotFoundError: a tuning job does not exist.
+        SpecError: some of the jobs maximize and some minimize.
+    """
+    names = tuple(dict.fromkeys(names))
+    notes: list[str] = []
+
+    def frame(dtypes: Mapping[str, str], read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        try:
+            return read()
+        except (ServiceError, MissingExtraError) as error:
+            notes.append(str(error))
+            return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})
+
+    descriptions = {name: jobs.describe(aws, name) for name in names}
+    known = about(*descriptions.values())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        trials = results.trials(aws, names, include_parents=True)  # a report without trials would have nothing to show
+        curves = frame(results.CURVES, lambda: results.curves(aws, names))
+        utilization = frame(results.UTILIZATION, lambda: results.utilization(aws, names))
+        cost = frame(results.COST, lambda: results.cost(aws, names, prices=prices))
+        errors = frame(results.ERRORS, lambda: results.errors(aws, names))
+        ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
+        descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
+        tags, importance, advice = {}, {}, {}
+        for name in names:
+            own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(descriptions[name])
+            measured = frame(analysis.IMPORTANCE, lambda own=own, facts=facts: analysis.importance(own, facts))  # type: ignore[misc]
+            importance[name] = measured
+            advice[name] = analysis.advice(own, curves, facts, importance=measured)
+            try:
+                tags[name] = aws.tags(descriptions[name]["HyperParameterTuningJobArn"])
+            except ServiceError as error:
+                notes.append(str(error))
+                tags[name] = {}
+    notes += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    return Gathered(
+        names=names,
+        chain=chain_of(descriptions),
+        descriptions=descriptions,
+        tags=tags,
+        known=known,
+        trials=results.shown(trials),
+        curves=curves,
+        utilization=utilization,
+        cost=cost,
+        errors=errors,
+        importance=importance,
+        advice=advice,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def chain_of(descriptions: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the jobs in an order in which parents come before their children; empty if no job has a parent here."""
+    created = {name: str(found.get("CreationTime", "")) for name, found in descriptions.items()}
+    parents = {
+        name: sorted((parent for parent in parents_of(found) if parent in descriptions), key=lambda job: created[job])
+        for name, found in descriptions.items()
+    }
+    order: list[str] = []
+
+    # Creation times alone do not give the order: a clock may be wrong, and a job may be warm-started from a later one.
+    def visit(name: str, above: frozenset[str]) -> None:
+        for parent in parents[name]:
+            if parent not in above:
+                visit(parent, above | {name})
+        if name not in order:
+            order.append(name)
+
+    for name in sorted(descriptions, key=lambda job: created[job]):
+        visit(name, frozenset())
+    return tuple(order) if any(parents.values()) else ()
+
+
+def parents_of(description: Mapping[str, Any]) -> list[str]:
+    """Return the names of the jobs that a job was warm-started from."""
+    listed = description.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
+    return [str(one["HyperParameterTuningJobName"]) for one in listed]
+
+
+class Headline(NamedTuple):
+    """The summary of a job.
+
+    Attributes:
+        job: its name.
+        status: HyperParameterTuningJobStatus.
+        value: the best objective in six digits, or none.
+        objective: its metric and direction.
+        best: the best trial; empty without one.
+        hyperparameters: of the best trial.
+        facts: counts, times and money.
+        reason: why the job failed or ended; else empty.
+    """
+
+    job: str
+    status: str
+    value: str
+    objective: str
+    best: str
+    hyperparameters: Pairs
+    facts: Pairs
+    reason: str
+
+
+def headline(found: Gathered, name: str) -> Headline:
+    """Return the summary of one of the jobs."""
+    description = found.descriptions[name]
+    trials = found.trials[found.trials["TuningJobName"] == name]
+    best = trials[trials["IsBest"]]
+    value = float(best["FinalObjectiveValue"].iloc[0]) if len(best) else np.nan
+    rows = rows_of(trials)
+    shown = [(column, best[column].iloc[0]) for column in rows.hyperparameters] if len(best) else []
+    counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
+    end = description.get("HyperParameterTuningEndTime") or description.get("LastModifiedTime")
+    start = description.get("CreationTime")
+    billable = float(trials["BillableTimeInSeconds"].sum())
+    costs = found.cost[found.cost["TrainingJobName"].isin(trials["TrainingJobName"])]["Cost"]
+    facts = [
+        ("trials", str(len(trials))),
+        ("completed", str(counts.get("completed", 0))),
+        ("stopped early", str(counts.get("stopped", "none"))),
+        ("failed", str(counts.get("failed", "none"))),
+        ("without objective", str(counts.get("no objective", ""))),
+        ("running", str(counts.get("running", ""))),
+        ("time", duration((end - start).total_seconds()) if start and end else ""),
+        ("training time", duration(float(trials["TrainingElapsedTimeSeconds"].sum()))),
+        ("billable time", duration(billable) if billable else ""),
+        ("cost", _money(costs)),
+        ("strategy", str(description.get("HyperParameterTuningJobConfig", {}).get("Strategy", ""))),
+        ("started from", ", ".join(parents_of(description))),
+    ]
+    return Headline(
+        job=name,
+        status=str(description["HyperParameterTuningJobStatus"]),
+        value=label(value) if np.isfinite(value) else "none",
+        objective=found.known.goal,
+        best=str(best["TrainingJobName"].iloc[0]) if len(best) else "",
+        hyperparameters=[(column, cell(entry)) for column, entry in shown if not pd.isna(entry)],
+        facts=[(key, text) for key, text in facts if text],
+        reason=redacted(str(description.get("FailureReason") or ""), secrets_of_job(description)),
+    )
+
+
+def _money(costs: pd.Series) -> str:
+    """Return the total cost in words, with the number of priced trials if some have no price."""
+    known = costs.dropna()
+    if not len(known):
+        return "not known"
+    total = float(known.sum())
+    shown = f"{total:,.2f}" if total >= 1 else f"{total:.3g}"
+    return f"{shown} USD" + (f" ({len(known)} of {len(costs)} priced)" if len(known) < len(costs) else "")
+
+
+def cell(value: Any) -> str:
+    """Return a value of a frame as text: numbers short, times in UTC, missing values empty."""
+    if value is None or value is pd.NaT or (not isinstance(value, str) and pd.isna(value)):
+        return ""
+    if isinstance(value, float | np.floating):
+        return label(float(value))
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(value)
+
+
+def trial_table(found: Gathered) -> dict[str, Any]:
+    """Return the trial table for the page's script: columns, rows of raw values in the frame's order, and states."""
+    trials = found.trials
+    rows = rows_of(trials)
+    metrics = [str(name) for name in trials.columns if str(name).startswith("metric:")]
+    headings = {"FinalObjectiveValue": found.known.objective, **{name: name for name in rows.hyperparameters}}
+    headings |= {name: heading for name, heading in _TABLE.items() if name not in headings}
+    columns = {name: text for name, text in headings.items() if name in _ALWAYS or trials[name].notna().any()}
+    if len(set(rows.jobs)) == 1:
+        columns.pop("TuningJobName", None)
+    if trials["TrainingJobDefinitionName"].nunique() <= 1:
+        columns.pop("TrainingJobDefinitionName", None)
+    at = list(columns).index("TrainingJobStatus")
+    order = [*list(columns)[:at], *metrics, *list(columns)[at:]]
+    numeric = [
+        pd.api.types.is_numeric_dtype(trials[name]) and not pd.api.types.is_bool_dtype(trials[name]) for name in order
+    ]
+    return {
+        "columns": [
+            {"name": columns.get(name, name.removeprefix("metric:")), "kind": "number" if is_number else "text"}
+            for name, is_number in zip(order, numeric, strict=True)
+        ],
+        "rows": [
+            [_number(value) if is_number else cell(value) for value, is_number in zip(line, numeric, strict=True)]
+            for line in trials[order].itertuples(index=False, name=None)
+        ],
+        "sort": {"column": 0, "down": bool(found.known.maximize)},
+        "labels": list(rows.labels),
+        "states": list(rows.states),
+        "best": [index for index, best in enumerate(rows.is_best) if best],
+    }
+
+
+def _number(value: Any) -> int | float | str | None:
+    """Return a number as the page's script sorts it; infinities as text, since JSON has none."""
+    if pd.isna(value):
+        return None
+    number = float(value)
+    if not np.isfinite(number):
+        return "∞" if number > 0 else "-∞"
+    return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.9g}")
+
+
+class Failure(NamedTuple):
+    """A failed trial: its row in the table, its label and name, the reason, and its traceback if there is one."""
+
+    row: int
+    label: str
+    name: str
+    reason: str
+    traceback: str
+
+
+def failures(found: Gathered) -> list[Failure]:
+    """Return the failed trials in order, with the reasons of the service and of their logs, without secrets."""
+    rows = rows_of(found.trials)
+    logged = found.errors.drop_duplicates("TrainingJobName").set_index("TrainingJobName")
+    clear = Redactor(text for description in found.descriptions.values() for text in secrets_of_job(description))
+    failed = []
+    for row, state in enumerate(rows.states):
+        if state == "failed":
+            name = rows.names[row]
+            reason = cell(found.trials["FailureReason"].iloc[row])
+            message = cell(logged.at[name, "Message"]) if name in logged.index else ""
+            traceback = cell(logged.at[name, "Traceback"]) if name in logged.index else ""
+            failed.append(Failure(row, rows.labels[row], name, clear(reason or message), clear(traceback)))
+    return failed
+
+
+def spec_text(found: Gathered, name: str) -> str:
+    """Return the job's spec as YAML, with secrets masked; a comment with the reason if no spec can express it."""
+    description = found.descriptions[name]
+    tags = {key: value for key, value in found.tags.get(name, {}).items() if key != jobs.SPEC_HASH_TAG}
+    try:
+        spec = from_description(description, tags=tags)
+    except SpecError as error:
+        return "".join(f"# {line}\n" for line in f"A spec cannot express this job:\n{error}".splitlines())
+    text = yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)
+    return redacted(text, secrets_of_job(description))
+
+
+def description_text(found: Gathered, name: str) -> str:
+    """Return the answer of DescribeHyperParameterTuningJob as JSON, with secrets masked."""
+    shown = {key: value for key, value in found.descriptions[name].items() if key != "ResponseMetadata"}
+    text = json.dumps(without_secrets(shown), indent=2, ensure_ascii=False, default=str)
+    return redacted(text, secrets_of_job(shown))
+
+
+def reproducibility(found: Gathered, name: str) -> Pairs:
+    """Return the facts that are needed to run the job again: images, instances, inputs, seed and versions."""
+    description = found.descriptions[name]
+    config = description.get("HyperParameterTuningJobConfig", {})
+    definitions = description.get("TrainingJobDefinitions") or [description.get("TrainingJobDefinition", {})]
+    facts = [
+        ("ARN", description.get("HyperParameterTuningJobArn")),
+        ("created", cell(description.get("CreationTime"))),
+        ("ended", cell(description.get("HyperParameterTuningEndTime"))),
+        ("strategy", config.get("Strategy")),
+        ("random seed", config.get("RandomSeed", "none was given")),
+        *[fact for definition in definitions for fact in _definition_facts(definition, several=len(definitions) > 1)],
+        *[(package, _version(package)) for package in _PACKAGES],
+        ("Python", python_version()),
+        ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"),
+    ]
+    return [(key, str(value)) for key, value in facts if value not in (None, "")]
+
+
+def _definition_facts(definition: Mapping[str, Any], *, several: bool) -> Iterator[tuple[str, Any]]:
+    of = f" of {definition.get('DefinitionName')}" if several else ""
+    algorithm = definition.get("AlgorithmSpecification", {})
+    resources = definition.get("ResourceConfig") or {}
+    static = definition.get("StaticHyperParameters", {})
+    yield f"image{of}", algorithm.get("TrainingImage") or algorithm.get("AlgorithmName")
+    if resources.get("InstanceType"):
+        yield f"instances{of}", f"{resources.get('InstanceCount', 1)} of {resources['InstanceType']}"
+    yield f"code{of}", static.get("sagemaker_submit_directory")
+    for channel in definition.get("InputDataConfig", ()):
+        source = channel.get("DataSource", {})
+        files, system = source.get("S3DataSource", {}), source.get("FileSystemDataSource", {})
+        yield f"input {channel['ChannelName']}{of}", files.get("S3Uri") or system.get("FileSystemId")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,239 @@
+"""The frame of trials as plots need it: labels, states and values, and the objective and ranges of the job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sm_tuning._errors import SpecError
+from sm_tuning._statuses import TrainingStatus
+from sm_tuning.views._axis import Array, Axis, Range, axis_of
+
+#: The counter in the name of a training job, which the service gives: JOB-007-0123abcd.
+_NUMBER = re.compile(r"-(\d{3,})-[0-9a-f]{8}$")
+
+#: States in the order of legends: with an objective, stopped early or by the user, failed, ended without an objective,
+#: not yet ended.
+STATES = ("completed", "stopped", "failed", "no objective", "running")
+
+_RANGE_LISTS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
+
+
+class About(NamedTuple):
+    """The facts of one or several tuning jobs that titles and axes need.
+
+    Attributes:
+        objective: the objective's metric name.
+        maximize: its direction; None if a frame without a description does not show it.
+        ranges: tuned hyperparameters by name.
+    """
+
+    objective: str = "objective"
+    maximize: bool | None = None
+    ranges: Mapping[str, Range] = {}
+
+    @property
+    def direction(self) -> str:
+        """The direction in words, for a title; empty if unknown."""
+        return "" if self.maximize is None else "higher is better" if self.maximize else "lower is better"
+
+    @property
+    def goal(self) -> str:
+        """The objective with its direction, for a title."""
+        return f"{self.objective} ({self.direction})" if self.direction else self.objective
+
+    @property
+    def objectives(self) -> list[str]:
+        """The objective metrics: several if training job definitions have different ones."""
+        return self.objective.split(" / ")
+
+    @property
+    def sign(self) -> float:
+        """Factor that makes smaller values better; an unknown direction counts as Minimize."""
+        return -1.0 if self.maximize else 1.0
+
+
+def about(*descriptions: Mapping[str, Any]) -> About:
+    """Return the facts of one or several jobs; a hyperparameter that several jobs tune gets the widest range.
+
+    Args:
+        *descriptions: answers of DescribeHyperParameterTuningJob.
+
+    Raises:
+        SpecError: the jobs have opposite directions, so they cannot share a plot.
+    """
+    definitions = [definition for description in descriptions for definition in _definitions(description)]
+    names = dict.fromkeys(objective.get("MetricName", "objective") for objective, _ in definitions)
+    directions = {objective.get("Type") for objective, _ in definitions} - {None}
+    if len(directions) > 1:
+        jobs = ", ".join(str(description["HyperParameterTuningJobName"]) for description in descriptions)
+        raise SpecError(f"{jobs}: some maximize and some minimize their objective; look at them one by one")
+    ranges: dict[str, Range] = {}
+    for _, found in definitions:
+        for name, entry in found.items():
+            ranges[name] = _widest(ranges[name], entry) if name in ranges else entry
+    maximize = None if not directions else directions == {"Maximize"}
+    return About(" / ".join(names) or "objective", maximize, ranges)
+
+
+def _definitions(description: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], dict[str, Range]]]:
+    """Objective and ranges of each training job definition; those of the job where a definition has none."""
+    config = description.get("HyperParameterTuningJobConfig", {})
+    several: Sequence[Mapping[str, Any]] = description.get("TrainingJobDefinitions") or [
+        description.get("TrainingJobDefinition") or {}
+    ]
+    return [
+        (
+            one.get("TuningObjective") or config.get("HyperParameterTuningJobObjective") or {},
+            _ranges(one.get("HyperParameterRanges") or config.get("ParameterRanges") or {}),
+        )
+        for one in several
+    ]
+
+
+def _ranges(lists: Mapping[str, Any]) -> dict[str, Range]:
+    return {
+        entry["Name"]: _range(key.removesuffix("ParameterRanges"), entry)
+        for key in _RANGE_LISTS
+        for entry in lists.get(key) or ()
+    }
+
+
+def _range(kind: str, entry: Mapping[str, Any]) -> Range:
+    if kind == "Categorical":
+        return Range(kind, values=tuple(_unquoted(value) for value in entry["Values"]))
+    ends = float(entry["MinValue"]), float(entry["MaxValue"])
+    return Range(kind, *ends, scaling=entry.get("ScalingType", "Auto"))
+
+
+def _unquoted(value: str) -> str:
+    """A categorical value as the frame of trials has it: script mode's JSON quotes stripped."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _widest(one: Range, other: Range) -> Range:
+    if "Categorical" in (one.kind, other.kind):
+        return Range("Categorical", values=tuple(dict.fromkeys((*one.values, *other.values))))
+    lows, highs = [one.low, other.low], [one.high, other.high]
+    scaling = one.scaling if one.scaling == other.scaling else "Auto"
+    return Range(
+        one.kind,
+        min(low for low in lows if low is not None),
+        max(high for high in highs if high is not None),
+        scaling,
+    )
+
+
+class Rows(NamedTuple):
+    """The columns of a frame of trials; all tuples and arrays have one entry for each row.
+
+    Attributes:
+        names: training jobs.
+        labels: short names, for example #7; with the tuning job in front if there are several.
+        jobs: tuning jobs.
+        states: one of ``STATES``.
+        values: objective values; NaN where there is none or it is not finite.
+        is_best: whether the trial is the best of its job.
+        hyperparameters: names of the tuned columns.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    jobs: tuple[str, ...]
+    states: tuple[str, ...]
+    values: Array
+    is_best: tuple[bool, ...]
+    hyperparameters: tuple[str, ...]
+
+    @property
+    def evaluated(self) -> int:
+        """The number of trials with an objective."""
+        return int(np.isfinite(self.values).sum())
+
+    @property
+    def note(self) -> str:
+        """Why a plot of objective values is empty; an empty text if it is not."""
+        if not self.names:
+            return "There are no trials yet."
+        return "" if self.evaluated else f"None of the {len(self.names)} trials has an objective value."
+
+
+def rows_of(trials: pd.DataFrame) -> Rows:
+    """Read a frame of trials.
+
+    Raises:
+        SpecError: the frame is not one of trials.
+    """
+    required = ("TrainingJobName", "TrainingJobStatus", "FinalObjectiveValue")
+    lacking = [name for name in required if name not in trials]
+    if lacking:
+        raise SpecError(
+            f"this is not a frame of trials: it has no column {', '.join(lacking)}; take the frame of job.trials()"
+        )
+    values = trials["FinalObjectiveValue"].to_numpy(np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
+    jobs = tuple(str(job) for job in trials["TuningJobName"])
+    names = tuple(str(name) for name in trials["TrainingJobName"])
+    several = len(set(jobs)) > 1
+
+    def label(name: str, job: str) -> str:
+        number = _NUMBER.search(name)
+        short = f"#{int(number.group(1))}" if number else name
+        return f"{job} {short}" if several and number else short
+
+    return Rows(
+        names=names,
+        labels=tuple(label(name, job) for name, job in zip(names, jobs, strict=True)),
+        jobs=jobs,
+        states=tuple(_state(status, value) for status, value in zip(trials["TrainingJobStatus"], values, strict=True)),
+        values=values,
+        is_best=tuple(bool(best) for best in trials["IsBest"]),
+        # The tuned hyperparameters are the columns before the fixed ones, of which the name is the first.
+        hyperparameters=tuple(str(name) for name in trials.columns[: list(trials.columns).index(required[0])]),
+    )
+
+
+def _state(status: str, value: float) -> str:
+    if status in (TrainingStatus.IN_PROGRESS, TrainingStatus.STOPPING):
+        return "running"
+    if status in (TrainingStatus.FAILED, TrainingStatus.STOPPED):
+        return str(status).lower()
+    return "completed" if np.isfinite(value) else "no objective"
+
+
+def read(trials: pd.DataFrame, known: About | None) -> tuple[Rows, About]:
+    """Return the rows of a frame, and the facts of its job.
+
+    Without the job's description, the direction is taken from the values: the best trial has the smallest or the
+    greatest of them.
+
+    Raises:
+        SpecError: the frame is not one of trials.
+    """
+    rows = rows_of(trials)
+    if known is not None:
+        return rows, known
+    best = rows.values[np.array(rows.is_best, dtype=bool)]
+    best = best[np.isfinite(best)]
+    if not len(best) or np.nanmin(rows.values) == np.nanmax(rows.values):
+        return rows, About()
+    distances = abs(best[0] - np.nanmax(rows.values)), abs(best[0] - np.nanmin(rows.values))
+    return rows, About(maximize=bool(distances[0] < distances[1]))
+
+
+def axes_of(trials: pd.DataFrame, rows: Rows, known: About) -> list[Axis]:
+    """Return one axis for each tuned hyperparameter, in the order of the columns."""
+    # A hyperparameter that shares its name with a fixed column has a prefix in the frame.
+    return [
+        axis_of(name, trials[name], known.ranges.get(name.removeprefix("hyperparameter:")))
+        for name in rows.hyperparameters
+    ]
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
