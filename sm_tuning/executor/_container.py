@@ -37,7 +37,8 @@ FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20  # a longer one is continued in a further record, so that memory stays bounded
 GONE_SECONDS = 0.2  # for what was killed to be reaped
-PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+PR_SET_PDEATHSIG = 1  # prctl(2)
+PR_SET_CHILD_SUBREAPER = 36
 DRAIN_SECONDS = 2.0  # for output still held back by a process that left the group
 LOCK_SECONDS = 15.0
 
@@ -155,6 +156,15 @@ class Supervisor:
         return 0
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        supervisor = os.getpid()
+
+        def die_with_supervisor() -> None:
+            # A supervisor that gets SIGKILL can kill nothing itself. The kernel then kills the script, also a frozen
+            # one; the script's own children are left to kill_leftovers.
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != supervisor:  # the supervisor died between fork and prctl
+                os._exit(1)
+
         process = subprocess.Popen(
             self._order["argv"],
             env=self._order["env"],
@@ -164,6 +174,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,
+            preexec_fn=die_with_supervisor if sys.platform == "linux" else None,  # noqa: PLW1509 - no other thread yet
         )
         _replace(
             self._order["process"],
@@ -269,13 +280,13 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _adopt_orphans() -> bool:
-    """Become the parent of every process below that loses its own, so that none goes unnoticed (Linux)."""
+def _prctl(option: int, value: int) -> bool:
+    """Set an attribute of this process (Linux); return whether the system took it."""
     if sys.platform != "linux":
         return False
     import ctypes  # noqa: PLC0415 - only where it is needed
 
-    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
 
 
 def _namespace_module() -> ModuleType:
@@ -342,7 +353,9 @@ def _read_order() -> Order | None:
 def main() -> int:
     """Take the order and carry it out."""
     os.set_blocking(sys.stdout.fileno(), False)
-    adopts = _adopt_orphans()  # before the order comes, which may be long after this process was started
+    # As a subreaper this process becomes the parent of every descendant that loses its own, so that none goes
+    # unnoticed. It is set before the order comes, which may be long after this process was started.
+    adopts = _prctl(PR_SET_CHILD_SUBREAPER, 1)
     order = _read_order()
     if order is None:
         return 1

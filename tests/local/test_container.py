@@ -45,7 +45,10 @@ def lines_of(files):
 
 
 def alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_hundred_thousand_lines_arrive_in_order_and_quickly(files):
@@ -166,13 +169,29 @@ def test_when_the_server_is_gone_the_group_dies_and_there_is_no_exit_record(file
     assert files.read_exit("train") is None
 
 
-def test_a_supervisor_that_is_killed_leaves_no_orphan_once_leftovers_are_killed(files):
-    source = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
-    with container(files, source) as one:
+SLEEPS = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
+def test_a_script_dies_with_its_killed_supervisor(files, frozen):
+    with container(files, SLEEPS) as supervised:
         pid = int(wait_for(lambda: files.log.exists() and lines_of(files), 5)[0])
-        one._popen.kill()
+        if frozen:
+            os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
+        supervised._popen.kill()
+        wait_for(lambda: not alive(pid), 5)
+    assert files.read_exit("train") is None
+
+
+def test_what_a_killed_supervisor_leaves_behind_is_killed_as_a_leftover(files):
+    source = "import subprocess, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); time.sleep(300)"
+    with container(files, source) as supervised:
+        pid = int(wait_for(lambda: files.log.exists() and lines_of(files), 5)[0])
+        supervised._popen.kill()
         assert wait_until_free(files, 5)
-        assert kill_leftovers(files) == 1
+        assert kill_leftovers(files) >= 1
     wait_for(lambda: not alive(pid), 5)
 
 
