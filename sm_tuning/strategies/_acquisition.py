@@ -23,6 +23,8 @@ _SMALLEST_STD = 1e-9
 _NEAR = 0.1
 _CROWD = 4
 _OUT_OF_THE_WAY = 1e6
+_POSITION_DIGITS = 5
+_SCORE_DIGITS = 9
 
 
 def log_h(z: Array) -> Array:
@@ -128,14 +130,31 @@ def maximise(
     scores = belief.score(rows)
     if asked is not None:
         scores[crowded(rows, asked, encoder.categorical)] -= _OUT_OF_THE_WAY
-    order = np.argsort(-scores, kind="stable")
+    order = _descending(scores)
     starts = rows[_spread(rows, order, search.starts)]
     climbed = [_climb(belief, encoder, start, search) for start in starts]
-    found = np.array([row for _, row in climbed])
+    found = _settled(np.array([row for _, row in climbed]), encoder)
     values = np.array([value for value, _ in climbed])
     if asked is not None:
         values[crowded(found, asked, encoder.categorical)] -= _OUT_OF_THE_WAY
-    return np.concatenate([found[np.argsort(-values, kind="stable")], rows[order]])
+    return np.concatenate([found[_descending(values)], _settled(rows[order], encoder)])
+
+
+def _descending(scores: Array) -> NDArray[np.intp]:
+    """Return the order of the scores, best first; scores that differ only by rounding errors count as equal.
+
+    In a space of choices many candidates have equal scores, and the last bit must not pick among them.
+    """
+    return np.argsort(-np.round(scores, _SCORE_DIGITS), kind="stable")
+
+
+def _settled(rows: Array, encoder: Encoder) -> Array:
+    """Round positions of continuous columns, so that the same seed and trials give the same suggestion.
+
+    The last bits of a matrix product depend on the BLAS library and its threads, and the ascent turns them into
+    differences of up to 1e-7. The ascent itself ends about 1e-5 from the maximum, so nothing is lost.
+    """
+    return np.where(encoder.continuous, np.round(rows, _POSITION_DIGITS), rows)
 
 
 def crowded(rows: Array, asked: Array, categorical: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -216,7 +235,7 @@ def _step(belief: Belief, encoder: Encoder, row: Array) -> tuple[Array, float]:
                 rows.append(other)
     every = np.array(rows)
     scores = belief.score(every)
-    top = int(np.argmax(scores))
+    top = int(np.argmax(np.round(scores, _SCORE_DIGITS)))
     return every[top], float(scores[top])
 
 

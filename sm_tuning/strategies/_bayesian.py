@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from sm_tuning.strategies._transfer import FEWEST, Transfer
 
 _MOST_INHERITED = 200
 _PROBE_EVERY = 5
+_one_at_a_time = threading.Lock()  # threadpool_limits sets the whole process, and restores what it found
 
 
 class BayesianSearch(NeverStops):
@@ -59,7 +61,7 @@ class BayesianSearch(NeverStops):
         own = observe(self._encoder, trials, self._sign)
         if size is not None and len(seen) >= size:
             return self._space.answer(draw_new(self._space, seen, self._seed, n))
-        with threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
+        with _one_at_a_time, threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
             alone = self._evidence(own)
             heard = self._transfer.evidence(own, alone if len(own) >= FEWEST else None) if self._transfer else None
             if heard is None or self._probes(n):

@@ -21,6 +21,7 @@ from sm_tuning.strategies._kernel import Hyperparameters, Kernel, matern
 Array = NDArray[np.float64]
 
 _JITTER = 1e-8
+_SAME_DENSITY = 1e-6  # two starts that found the same optimum differ by less: the first counts
 _LOG_SCALE_BOUNDS = (math.log(0.02), math.log(50.0))
 _LOG_SIGNAL_BOUNDS = (math.log(1e-3), math.log(50.0))
 _LOG_NOISE_BOUNDS = (math.log(1e-7), math.log(1.0))
@@ -99,10 +100,12 @@ def fit(data: Data, iterations: int = 40) -> Hyperparameters:
         start = mean.copy()
         start[:width] += shift
         found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
-        if best is None or found.fun < lowest:
+        if best is None or found.fun < lowest - _SAME_DENSITY:
             best, lowest = found.x, float(found.fun)
     assert best is not None
-    return _read(best, width)
+    # L-BFGS turns last-bit noise of the linear algebra into differences of up to 1e-4 here. A hundredth in the logarithm
+    # changes nothing in the model, and on that grid the same data give the same hyperparameters.
+    return _read(np.round(best, 2), width)
 
 
 def _read(theta: Array, width: int) -> Hyperparameters:
