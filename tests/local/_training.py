@@ -40,7 +40,7 @@ def wait_for(condition, timeout=20.0):
 class Bench:
     """Store, cloud, runner and engine in one state folder; ``code`` uploads what the scripts are."""
 
-    def __init__(self, state, settings=None, child_env=None):
+    def __init__(self, state, settings=None, child_env=None, clock=time.time):
         moto_api_backend.reset()  # moto lives in the process: every bench begins as a new process would
         self.state = state
         self.store = Store(state / "sagemaker.sqlite")
@@ -53,12 +53,12 @@ class Bench:
             self.aws,
             IDENTITY,
             state / "jobs",
-            time.time,
+            clock,
             self._on_event,
             child_env or {},
             settings or RunnerSettings(grace=0.5, regex_limit=1.0, keep_folders=True),
         )
-        self.engine = Engine(self.store, self.runner, IDENTITY, time.time)
+        self.engine = Engine(self.store, self.runner, IDENTITY, clock)
 
     def _on_event(self, name):
         self.events.append(name)

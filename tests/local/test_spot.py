@@ -1,6 +1,7 @@
 """Managed spot: interrupted on order, resumed from the checkpoint, billed for less, ended when it waits too long."""
 
 import itertools
+import time
 from contextlib import closing
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from sm_tuning.executor._errors import TrainingFailedError
 from sm_tuning.executor._spot import VARIABLE, Moment, moments
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._record import spot_seconds
+from sm_tuning.local.runner._control import Control
+from sm_tuning.local.runner._record import JobRecord, spot_seconds
 
 SETTINGS = RunnerSettings(grace=0.5, checkpoint_period=0.2, spot_wait=0.2, keep_folders=True)
 COUNT = """
@@ -89,13 +91,17 @@ def test_a_job_that_waits_too_long_for_capacity_is_stopped(tmp_path):
     assert doc["_ObjectiveValue"] == values[-1]
 
 
-def test_waiting_for_capacity_is_no_running_time(tmp_path):
-    settings = RunnerSettings(grace=0.5, spot_wait=1.5)
-    source = "import time; print('loss=1', flush=True); time.sleep(0.3)"
-    with closing(Bench(tmp_path, settings)) as bench:
-        condition = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 60}
-        doc = bench.train(source, **spot(bench, "1 emission", StoppingCondition=condition))
-    assert doc["TrainingJobStatus"] == "Completed"
+def test_waiting_for_capacity_is_no_running_time(bench):
+    condition = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 1000}
+    members = spot(bench, "1 emission", StoppingCondition=condition)
+    name = bench.create_training_job(bench.definition(bench.code({"train.py": COUNT}), **members))
+    record = JobRecord(bench.store, name, time.time, lambda _: None)
+    clock = iter([0.0, 10.0, 500.0, 500.0, 500.0])  # begin, the start and the end of the pause, two checks
+    control = Control(record, clock.__next__)
+    control.begin(record.doc)
+    control.pause(0.0)
+    assert control.enforce() == 50.0
+    assert record.stop_reason is None
 
 
 def test_a_job_can_be_stopped_while_it_waits_for_capacity(tmp_path):

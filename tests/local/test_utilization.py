@@ -1,10 +1,9 @@
 """CPU, memory and disk of real trials, under the names and in the units that the service uses."""
 
-import time
 from contextlib import closing
 
 import pytest
-from _training import Bench
+from _training import Bench, wait_for
 
 from sm_tuning.executor._script import count_cpus
 from sm_tuning.local.runner import RunnerSettings
@@ -81,7 +80,8 @@ def test_a_short_trial_has_one_point_with_its_memory(tmp_path):
 
 def test_each_host_has_points_of_its_own(bench):
     doc = bench.train("print('loss=1')", ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 2})
-    assert [len(points(bench, doc["TrainingJobName"], "CPUUtilization", f"algo-{n}")) for n in (1, 2, 3)] == [1, 1, 0]
+    found = [points(bench, doc["TrainingJobName"], "CPUUtilization", f"algo-{n}") for n in (1, 2, 3)]
+    assert [bool(values) for values in found] == [True, True, False]
 
 
 def test_points_outlive_a_restart_in_the_middle_of_the_job(tmp_path):
@@ -91,9 +91,7 @@ def test_points_outlive_a_restart_in_the_middle_of_the_job(tmp_path):
     with closing(Bench(tmp_path / "s", settings)) as bench:
         name = bench.create_training_job(bench.definition(bench.code({"train.py": source})))
         bench.runner.start(name)
-        until = time.monotonic() + 10
-        while len(points(bench, name, "CPUUtilization")) < 2 and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_for(lambda: len(points(bench, name, "CPUUtilization")) >= 2)
         before = points(bench, name, "CPUUtilization")
     assert len(before) >= 2
     marker.touch()
