@@ -103,8 +103,8 @@ def fit(data: Data, iterations: int = 40) -> Hyperparameters:
         if best is None or found.fun < lowest - _SAME_DENSITY:
             best, lowest = found.x, float(found.fun)
     assert best is not None
-    # L-BFGS turns last-bit noise of the linear algebra into differences of up to 1e-4 here. A hundredth in the logarithm
-    # changes nothing in the model, and on that grid the same data give the same hyperparameters.
+    # L-BFGS turns last-bit noise of the linear algebra into differences of up to 1e-4 here. A hundredth in the
+    # logarithm changes nothing in the model, and on that grid the same data give the same hyperparameters.
     return _read(np.round(best, 2), width)
 
 
