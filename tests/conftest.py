@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
+import botocore.session
 import pytest
-from hypothesis import settings
+from botocore.loaders import Loader
+from hypothesis import HealthCheck, settings
 
-# Properties say what holds, not how fast a busy machine is.
-settings.register_profile("sm_tuning", deadline=None)
-settings.load_profile("sm_tuning")
+# The tests start hundreds of processes: compiled files save each of them half a second.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# The same examples in each run, few while developing; `make ci` takes the profile with many. A property says what
+# holds, not how fast a busy machine is; fixtures that its examples share are shared on purpose.
+_PROPERTY: dict[str, Any] = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("few", max_examples=25, **_PROPERTY)
+settings.register_profile("many", max_examples=300, **_PROPERTY)
+settings.load_profile("few")
 
 #: Variables of this machine that would change what a test does; tests that are marked aws get them back.
 _PREFIXES = ("AWS_", "SM_TUNING_")
@@ -61,6 +77,24 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mappin
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("SM_TUNING_CACHE_DIR", str(empty / "cache"))
         yield dropped
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models() -> Iterator[None]:
+    """Read each of botocore's service models once, not once for each of a thousand sessions."""
+
+    class SharedLoader(Loader):
+        """A loader whose search paths stay few, although each boto3 session adds its own."""
+
+        @property
+        def search_paths(self) -> list[str]:
+            self._search_paths[:] = dict.fromkeys(self._search_paths)
+            return self._search_paths
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.loaders, "Loader", SharedLoader)
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

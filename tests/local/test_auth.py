@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.local.http._http import Incoming
@@ -231,7 +231,6 @@ def verifier(offset=0.0):
     return Verifier(ACCESS, SECRET, lambda: time.time() + offset)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
     path=st.lists(st.sampled_from(["a", "%20", "..", ".", "", "b~c", "%2F", "x+y"]), max_size=5),

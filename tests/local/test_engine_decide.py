@@ -1,7 +1,7 @@
 """The decisions of a tuning job, without threads: properties and the documented rules."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
@@ -73,7 +73,6 @@ def test_a_decision_keeps_every_limit_and_never_leaves_the_job_hanging(rules, tr
     assert set(decision.stop) <= {t.name for t in running}
 
 
-@settings(max_examples=200)
 @given(any_rules, st.randoms(use_true_random=False))
 def test_every_tuning_job_comes_to_an_end(rules, random):
     """Play a job: each decided start runs, each step ends a random running trial."""

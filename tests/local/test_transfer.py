@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.strategies import ParentTrials, Trial, make, space_of
@@ -167,7 +167,6 @@ def trials_of(pairs) -> tuple[Trial, ...]:
 
 
 class TestProperties:
-    @settings(max_examples=25, deadline=None)
     @given(
         st.lists(st.tuples(rows, values), max_size=12),
         st.booleans(),

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from botocore.validate import ParamValidator
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.request._model import _service_model, has_operation, validation_message, violations
@@ -223,7 +223,6 @@ anything = st.recursive(
 MEMBERS = sorted(_service_model().shape_for("HyperParameterTrainingJobDefinition").members)
 
 
-@settings(max_examples=300, deadline=None)
 @given(members=st.dictionaries(st.sampled_from(MEMBERS), anything, max_size=4))
 def test_whatever_botocore_refuses_is_a_violation(members):
     params = request(TrainingJobDefinition=definition(**members))

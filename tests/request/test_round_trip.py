@@ -5,13 +5,12 @@ import json
 import pytest
 from botocore.session import Session
 from botocore.validate import ParamValidator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from strategies import REGION, tunings
 
 from sm_tuning.request import from_description, resolved, to_request, violations
 
 OPERATION = "CreateHyperParameterTuningJob"
-ROUND_TRIP = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +18,11 @@ def request_shape():
     return Session().get_service_model("sagemaker").operation_model(OPERATION).input_shape
 
 
-@ROUND_TRIP
 @given(tuning=tunings())
 def test_a_tuning_reads_back_from_its_request(tuning):
     assert from_description(to_request(tuning, name="job-1", region=REGION)) == tuning
 
 
-@ROUND_TRIP
 @given(tuning=tunings())
 def test_every_request_keeps_the_service_model(request_shape, tuning):
     request = to_request(tuning, name="job-1", region=REGION)
@@ -34,7 +31,6 @@ def test_every_request_keeps_the_service_model(request_shape, tuning):
     assert json.loads(json.dumps(request)) == request
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tuning=tunings())
 def test_a_tuning_from_the_strategies_is_in_the_resolved_form(tuning):
     assert resolved(tuning) == tuning

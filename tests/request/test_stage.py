@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tunings
 
@@ -270,7 +270,6 @@ def test_a_big_source_is_packed_into_a_file_with_the_same_bytes(source):
 _PARTS = st.text("abc.é ", min_size=1, max_size=4).filter(lambda part: part.strip(". ") and part == part.strip())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.dictionaries(st.tuples(_PARTS, _PARTS), st.binary(max_size=30), max_size=5))
 def test_an_archive_gives_every_file_back(tmp_path_factory, files):
     folder = tmp_path_factory.mktemp("src")
@@ -414,7 +413,6 @@ def test_a_file_system_passes_through():
     assert (staged.tuning.inputs["train"], staged.uploads) == (files, ())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tuning=tunings())
 def test_what_is_in_s3_already_is_left_alone(tuning):
     staged = stage(tuning, **PREFIXES)

@@ -11,7 +11,7 @@ from typing import Any
 import analysis_data as data
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import sm_tuning as smt
@@ -90,7 +90,6 @@ def jobs(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
     return trials, data.curves([draw(st.dictionaries(names, series)) for _ in range(count)])
 
 
-@settings(max_examples=60)
 @given(jobs(), st.booleans(), st.sampled_from(["Bayesian", "Random", "Grid", "Hyperband"]))
 def test_any_frames_give_the_declared_columns(
     job: tuple[pd.DataFrame, pd.DataFrame], maximize: bool, strategy: str

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, definition, in_pages, log_event, training_job
 
@@ -18,7 +18,6 @@ from sm_tuning.results._parse import emissions
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
-SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +170,6 @@ def test_without_metrics_or_trials_there_are_no_rows_and_the_same_columns(
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == CURVES
 
 
-@SHARED
 @given(sizes=st.lists(st.integers(0, 5), max_size=8), values=st.lists(st.floats(allow_nan=False), max_size=12))
 def test_pages_do_not_change_the_values(
     sagemaker: FakeSageMaker, aws: Aws, sizes: list[int], values: list[float]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, RefusalError, in_pages, log_event, training_job, tuning_job
 
@@ -17,7 +17,6 @@ from sm_tuning.results import ERRORS, Clock, Reading, ResultsWarning, errors, fo
 from sm_tuning.results._tracebacks import last_traceback
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
-SHARED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 START = "Traceback (most recent call last):"
 FRAME = '  File "train.py", line 3, in <module>'
 
@@ -212,7 +211,6 @@ def test_a_service_that_stays_away_ends_it_with_an_error(sagemaker: FakeSageMake
     del play
 
 
-@SHARED
 @given(
     data=st.lists(
         st.lists(st.tuples(st.integers(0, 50), st.integers(1, 2), st.text("ab", max_size=2)), max_size=6), max_size=5

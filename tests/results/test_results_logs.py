@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, in_pages, log_event, training_job, tuning_job
 
@@ -15,7 +15,6 @@ from sm_tuning.results import LOGS, logs
 from sm_tuning.results._events import GROUP
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
-SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +149,6 @@ def test_a_token_that_comes_back_is_an_error_and_not_an_endless_loop(sagemaker: 
     assert sagemaker.calls["FilterLogEvents"] == 2
 
 
-@SHARED
 @given(sizes=st.lists(st.integers(0, 9), max_size=12), count=st.integers(0, 30))
 def test_pages_of_any_size_and_empty_ones_give_the_same_frame(
     sagemaker: FakeSageMaker, aws: Aws, sizes: list[int], count: int

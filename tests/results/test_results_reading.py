@@ -18,7 +18,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import REGION, T0, FakeSageMaker, RefusalError, answer, in_pages, log_event, training_job
 
@@ -40,8 +40,6 @@ from sm_tuning.results import (
 )
 from sm_tuning.results._cache import Cache
 from sm_tuning.results._pace import Pace, Quota
-
-SHARED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class FakeTime:
@@ -132,7 +130,6 @@ def put(fake: FakeSageMaker, pages: Callable[[dict[str, Any]], dict[str, Any]], 
     fake.page_size = 2
 
 
-@SHARED
 @given(seed=st.integers(0, 10**6), sizes=st.lists(st.integers(0, 9), max_size=6), repeated=st.booleans())
 def test_calls_that_fail_and_pages_that_come_twice_change_no_frame(
     spoiled: tuple[Trouble, FakeSageMaker, Aws], seed: int, sizes: list[int], repeated: bool

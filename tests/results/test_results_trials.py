@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, RefusalError, definition, training_job, tuning_job
 
@@ -18,7 +18,6 @@ from sm_tuning.results._facts import Trial, job_of
 from sm_tuning.results._trials import best_so_far
 
 TUNED = {"depth": "Int64", "eta": "float64", "booster": "string"}
-SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def dtypes(table: pd.DataFrame) -> dict[str, str]:
@@ -273,7 +272,6 @@ def test_an_unknown_job_is_named(sagemaker: FakeSageMaker, aws: Aws) -> None:
         trials(aws, "nobody")
 
 
-@SHARED
 @given(size=st.integers(1, 100), count=st.integers(0, 40), seed=st.integers(0, 99))
 def test_page_sizes_do_not_change_the_frame(
     sagemaker: FakeSageMaker, aws: Aws, size: int, count: int, seed: int

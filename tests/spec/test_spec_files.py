@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tunings
 
@@ -15,9 +15,6 @@ from sm_tuning.spec import Tuning, as_tuning, dump, load, schema, to_data
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "estimators").glob("*.yaml"))
-MANY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
 
 SPEC = """
 estimator:
@@ -44,13 +41,11 @@ def write(tmp_path):
     return write
 
 
-@MANY
 @given(tuning=tunings(), ending=st.sampled_from([".yaml", ".yml", ".json"]))
 def test_a_spec_reads_back_from_its_file(tmp_path, tuning, ending):
     assert load(dump(tuning, tmp_path / f"spec{ending}"), environ={}) == tuning
 
 
-@MANY
 @given(tuning=tunings())
 def test_a_spec_reads_back_from_its_plain_data(tuning):
     assert Tuning.parse(json.loads(json.dumps(to_data(tuning)))) == tuning
@@ -199,7 +194,6 @@ def test_the_schema_takes_the_shipped_files(validator, path):
     assert isinstance(load(path), Tuning)
 
 
-@MANY
 @given(tuning=tunings())
 def test_the_schema_takes_every_file_that_is_written(validator, tuning):
     validator.validate(to_data(tuning))

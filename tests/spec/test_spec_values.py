@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from strategies import tunings
 
 import sm_tuning.spec
@@ -22,8 +22,6 @@ from sm_tuning.spec import (
     encode_json,
     encode_plain,
 )
-
-MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def xgboost(**fields):
@@ -88,14 +86,12 @@ def test_changing_what_a_spec_was_made_from_does_not_change_it():
     assert estimator.hyperparameters["list"] == [1]
 
 
-@MANY
 @given(spec=tunings())
 def test_a_spec_survives_pickling_and_copying(spec):
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert copy.deepcopy(spec) == spec
 
 
-@MANY
 @given(spec=tunings())
 def test_a_spec_is_shown_as_what_builds_it(spec):
     names = {name: getattr(sm_tuning.spec, name) for name in sm_tuning.spec.__all__}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import sm_tuning as smt
@@ -355,7 +355,6 @@ def drawn(config: dict[str, Any], share: float) -> float:
     }.get(config.get("distribution", ""), lambda: at)()
 
 
-@settings(max_examples=60)
 @given(
     parameters=st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True), PARAMETER, max_size=8),
     method=st.sampled_from(["random", "bayes"]),
