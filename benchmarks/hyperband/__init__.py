@@ -1,1 +1,1 @@
-"""What stopping rules save on learning curves of real networks."""
+"""How much stopping rules save on learning curves of real networks."""

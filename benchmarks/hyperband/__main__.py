@@ -1,8 +1,8 @@
 """Epochs that stopping rules need on real learning curves: ``python -m benchmarks.hyperband --help``.
 
-A virtual clock drives workers that train one configuration after another, an epoch a tick; the same order of
-configurations for every rule. Prints a markdown table: the epochs, over all workers, until an error near the pool's
-best is seen, and what a job of 40 trials spends and finds.
+A virtual clock drives workers that train one configuration after another, one epoch a tick. Every rule sees the same
+orders of configurations. Prints a Markdown table: the epochs, over all workers, until an error near the pool's best is
+found, and the cost and the result of a job of 40 trials.
 """
 
 import argparse
@@ -21,9 +21,9 @@ JOB = 40
 
 
 def simulate(rule: Rule, order: list[list[float]], workers: int) -> Iterator[tuple[int, float]]:
-    """The trial's number and error of each epoch, in the order of their ends.
+    """Yield the trial's number and error of each epoch, in the order in which the epochs end.
 
-    Workers start a tick's fraction apart, so that their emissions alternate.
+    Workers start a fraction of a tick apart, so that their emissions alternate.
     """
     running = [(worker / workers, worker, 0) for worker in range(min(workers, len(order)))]
     heapq.heapify(running)
@@ -43,7 +43,7 @@ def simulate(rule: Rule, order: list[list[float]], workers: int) -> Iterator[tup
 
 
 def epochs_to(level: float, errors: list[float]) -> float:
-    """The place of the first error at most that high, counted from 1."""
+    """Return the position, from 1, of the first error that is at most the level."""
     return next((place for place, error in enumerate(errors, 1) if error <= level), math.inf)
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     print("| rule | epochs to 99 % of the best | to within 0.4 points | job of 40: epochs | its regret, points |")
     print("|---|---|---|---|---|", flush=True)
     print(
-        f"| (oracle: goes on with those only) | {_oracle(shuffled, near, arguments.workers):g} | "
+        f"| (oracle: continues only the good configurations) | {_oracle(shuffled, near, arguments.workers):g} | "
         f"{_oracle(shuffled, best + 0.4, arguments.workers):g} | | |"
     )
     base: tuple[float, float] | None = None

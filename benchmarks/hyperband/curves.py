@@ -1,7 +1,7 @@
 """Learning curves of real networks: ``python -m benchmarks.hyperband.curves``.
 
 Trains scikit-learn's multi-layer perceptron on its digits data, one random configuration after another, and records
-the validation error after each epoch. The curves are kept in a file of output/, which takes some minutes to make.
+the validation error after each epoch. The curves are kept in a file in output/; training them takes some minutes.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def space() -> Space:
 
 
 def train(h: Mapping[str, str], seed: int) -> list[float]:
-    """Validation error, in per cent, after each epoch."""
+    """Return the validation error, in per cent, after each epoch."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - only this program trains
     from sklearn.model_selection import train_test_split  # noqa: PLC0415
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
@@ -62,13 +62,13 @@ def train(h: Mapping[str, str], seed: int) -> list[float]:
             try:
                 model.partial_fit(x_train, y_train, classes=list(range(10)))
                 curve.append(100 * (1 - float(model.score(x_test, y_test))))
-            except ValueError:  # the weights are no numbers any more
+            except ValueError:  # the weights have become NaN
                 curve.append(90.0)
     return curve
 
 
 def curves(file: Path = FILE) -> list[list[float]]:
-    """From the file, made first where it is not there."""
+    """Return the curves from the file, which is made first if needed."""
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     file.parent.mkdir(parents=True, exist_ok=True)

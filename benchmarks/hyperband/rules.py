@@ -1,4 +1,4 @@
-"""The stopping rules that are compared. Each is told every emission and answers whether the trial ends there."""
+"""The stopping rules that are compared. Each gets every emission and decides whether the trial ends there."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from sm_tuning.strategies import Trial, make, median_stop, space_of
 
 
 class Rule(Protocol):
-    """Judges the trials of one simulated job."""
+    """Decides about the trials of one simulated job."""
 
     def stops(self, index: int, curve: list[float]) -> bool:
-        """Whether the trial ends after the newest value of its curve (an error: lower is better)."""
+        """Return whether the trial ends after the newest value of its curve (an error: lower is better)."""
 
     def ended(self, index: int, completed: bool) -> None:
-        """The trial has ended, of itself or stopped."""
+        """Record that a trial was completed or stopped."""
 
 
 class Full:
-    """Every trial runs to its end."""
+    """Stops no trial."""
 
     def stops(self, index: int, curve: list[float]) -> bool:  # noqa: ARG002
-        """Never."""
+        """Return False."""
         return False
 
     def ended(self, index: int, completed: bool) -> None:
-        """Nothing to remember."""
+        """Do nothing."""
 
 
 class Oracle(Full):
-    """Ends every trial after its first epoch, but for those that will come near the best: no rule can do better."""
+    """Stops every trial after its first epoch, except those that will come near the best: no rule can do better."""
 
     def __init__(self, good: frozenset[tuple[float, ...]], order: list[list[float]]) -> None:
         self._good, self._order = good, order
 
     def stops(self, index: int, curve: list[float]) -> bool:  # noqa: ARG002
-        """Knows the whole curve."""
+        """Decide with the whole curve."""
         return tuple(self._order[index]) not in self._good
 
 
@@ -51,25 +51,25 @@ class Median(Full):
         self._completed: set[int] = set()
 
     def stops(self, index: int, curve: list[float]) -> bool:
-        """As the tuning engine asks it."""
+        """Decide as in the tuning engine."""
         self._curves[index] = list(curve)
         return median_stop(curve, [self._curves[i] for i in sorted(self._completed)], maximize=False)
 
     def ended(self, index: int, completed: bool) -> None:
-        """Only completed trials are compared with."""
+        """Record completed trials, the only ones in the median."""
         if completed:
             self._completed.add(index)
 
 
 class Hyperband(Full):
-    """Our Hyperband strategy, asked at each emission as the tuning engine asks it."""
+    """The Hyperband strategy of this project, called at each emission as in the tuning engine."""
 
     def __init__(self) -> None:
         self._strategy = make("Hyperband", space_of({}), seed=0, maximize=False, config={"max_resource": EPOCHS})
         self._trials: dict[int, Trial] = {}
 
     def stops(self, index: int, curve: list[float]) -> bool:
-        """The strategy's own answer."""
+        """Return the strategy's decision."""
         self._trials[index] = Trial(index, {}, curve=tuple(curve))
         return self._strategy.should_stop(self._trials[index], list(self._trials.values()))
 
@@ -87,7 +87,7 @@ class OptunaPruner(Full):
         self._last: dict[int, float] = {}
 
     def stops(self, index: int, curve: list[float]) -> bool:
-        """Report, then ask."""
+        """Report the value, then query the pruner."""
         self._last[index] = curve[-1]
         if index not in self._trials:
             self._trials[index] = self._study.ask()
@@ -95,13 +95,13 @@ class OptunaPruner(Full):
         return bool(self._trials[index].should_prune())
 
     def ended(self, index: int, completed: bool) -> None:
-        """Tell the study."""
+        """Report the end of the trial to the study."""
         state = self._states.COMPLETE if completed else self._states.PRUNED
         self._study.tell(self._trials[index], self._last[index] if completed else None, state=state)
 
 
 class RayASHA(Full):
-    """Ray Tune's asynchronous HyperBand scheduler, its bracket's rule asked directly."""
+    """The rule of Ray Tune's asynchronous HyperBand scheduler, called directly on its bracket."""
 
     def __init__(self) -> None:
         from ray.tune.schedulers import AsyncHyperBandScheduler  # noqa: PLC0415 - only this rule needs it
@@ -112,7 +112,7 @@ class RayASHA(Full):
         self._bracket = _Bracket(1, EPOCHS, 3, 0)
 
     def stops(self, index: int, curve: list[float]) -> bool:
-        """Ray's scheduler maximises, so the error is turned round."""
+        """Decide on the negative error, because Ray's scheduler maximises."""
 
         class Named:
             trial_id = str(index)
@@ -123,7 +123,7 @@ class RayASHA(Full):
 RULES: dict[str, tuple[Callable[[], Rule], str]] = {
     "full training": (Full, ""),
     "median rule (Auto)": (Median, ""),
-    "Hyperband (ours)": (Hyperband, ""),
+    "Hyperband (this project)": (Hyperband, ""),
     "Optuna SuccessiveHalvingPruner": (
         lambda: OptunaPruner("SuccessiveHalvingPruner", min_resource=1, reduction_factor=3),
         "optuna",
@@ -134,16 +134,16 @@ RULES: dict[str, tuple[Callable[[], Rule], str]] = {
     ),
     "Ray ASHA": (RayASHA, "ray"),
 }
-"""How each is made, and the package that it needs."""
+"""Factory of each rule, and the package that it needs."""
 
 
 def installed(rule: str) -> bool:
-    """Whether its package is."""
+    """Return whether the package of a rule is installed."""
     package = RULES[rule][1]
     return not package or importlib.util.find_spec(package) is not None
 
 
 def source(rule: str) -> str:
-    """The version of its package."""
+    """Return the version of a rule's package."""
     package = RULES[rule][1]
     return f"{package} {version(package)}" if package else ""

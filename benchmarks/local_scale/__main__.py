@@ -1,4 +1,4 @@
-"""Print what calls cost with 100 tuning jobs, 5,000 training jobs and 1,000,000 log lines in the store."""
+"""Measure calls with 100 tuning jobs, 5,000 training jobs and 1,000,000 log lines in the store."""
 
 import argparse
 import statistics
@@ -35,7 +35,7 @@ def timed(call: Callable[[], Any], repeat: int) -> list[float]:
 
 
 def best_ms(call: Callable[[], Any], repeat: int = 10) -> float:
-    """What a call takes when no other program is in the way."""
+    """Return the time of a call on an idle machine: the lowest of several."""
     return min(timed(call, repeat))
 
 
@@ -44,7 +44,7 @@ def median_ms(call: Callable[[], Any], repeat: int = 20) -> float:
 
 
 def calls(info: ServerInfo, tuning_jobs: int, trials: int) -> list[Call]:
-    """Return name, limit in milliseconds and call of what is measured."""
+    """Return name, limit in milliseconds and call of each measurement."""
     sagemaker, cloudwatch = client(info, "sagemaker"), client(info, "cloudwatch")
     last, job = tuning_name(tuning_jobs - 1), trial_name(tuning_jobs - 1, trials)
     dimensions = [{"Name": "TrainingJobName", "Value": job}]
@@ -162,7 +162,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = run(Path(folder), given.tuning_jobs, given.trials, given.streams, given.lines)
-    print("| what | measured | limit | |\n|---|---:|---:|---|")
+    print("| operation | measured | limit | |\n|---|---:|---:|---|")
     late = 0
     for name, value, unit, limit in rows:
         verdict = "" if limit is None else "ok" if value < limit else "LATE"

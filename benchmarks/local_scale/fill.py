@@ -1,4 +1,4 @@
-"""A state dir as months of use leave it: tuning jobs with their training jobs, emissions, metrics and logs."""
+"""A state dir as after months of use: tuning jobs with their training jobs, emissions, metrics and logs."""
 
 import random
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def trial_name(tuning: int, index: int) -> str:
 
 
 def fill_jobs(state: StateDir, tuning_jobs: int, trials: int, emissions: int) -> None:
-    """Make ended tuning jobs with as many trials each, and as many values of two metrics for each trial."""
+    """Create ended tuning jobs, with the given numbers of trials and of values of two metrics for each trial."""
     make_state_dir(state)
     identity = load_keys(state).identity()
     store, aws = Store(state.database), AwsLocal(identity, state.s3)
@@ -33,16 +33,16 @@ def fill_jobs(state: StateDir, tuning_jobs: int, trials: int, emissions: int) ->
         for index in range(1, trials + 1):
             doc = _trial(identity, number, index, random_.random())
             store.create_training_job(doc, tuning_job=tuning_name(number), index=index, tags=[])
-            found = list(_emissions(doc["CreationTime"], emissions))
-            store.add_emissions(doc["TrainingJobName"], found)
-            data = [(one.metric, one.timestamp, one.value) for one in found]
+            emitted = list(_emissions(doc["CreationTime"], emissions))
+            store.add_emissions(doc["TrainingJobName"], emitted)
+            data = [(emission.metric, emission.timestamp, emission.value) for emission in emitted]
             aws.put_metric_data({"TrainingJobName": doc["TrainingJobName"]}, data)
     aws.close()
     store.close()
 
 
 def fill_logs(state: StateDir, streams: int, lines: int) -> None:
-    """Write lines to streams that are written at the same time, as parallel jobs do, in batches of a hundred."""
+    """Write lines to several streams in turn, as parallel jobs do, in batches of a hundred."""
     make_state_dir(state)
     aws = AwsLocal(load_keys(state).identity(), state.s3)
     first = int(BEGIN * 1000)

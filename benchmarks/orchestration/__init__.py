@@ -1,1 +1,1 @@
-"""What it costs to keep books of trials and to run them."""
+"""The cost of bookkeeping and of running trials."""

@@ -1,4 +1,4 @@
-"""Bookkeeping and executor overhead as tables: ``python -m benchmarks.orchestration --help``."""
+"""Overhead of bookkeeping and of the executor, as tables: ``python -m benchmarks.orchestration --help``."""
 
 import argparse
 import contextlib
@@ -11,7 +11,7 @@ from benchmarks.orchestration.executor import SCRIPTS, Workbench, measure
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=__doc__)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 300, 700], help="sizes of the tuning jobs")
     parser.add_argument("--parallel", type=int, default=10, help="trials at a time")

@@ -1,7 +1,7 @@
-"""Durable bookkeeping: how many trials a second the engine creates and the store sees to their end.
+"""Durable bookkeeping: the number of trials a second that the engine creates and the store follows to their end.
 
-The trials run nothing, but each is written down as a real one is: its creation, five changes of status, one value
-of its objective, its end; every write is a transaction on disk before the next step.
+The trials run nothing, but the store records each like a real one: its creation, five changes of status, one value
+of its objective, and its end. Every write is a transaction on disk before the next step.
 """
 
 import itertools
@@ -28,7 +28,7 @@ _LIFE = (
 
 
 class NullRunner:
-    """Takes every training job through its statuses without a process."""
+    """Moves every training job through its statuses, without a process."""
 
     on_event: Callable[[str], None]
 
@@ -39,11 +39,11 @@ class NullRunner:
         self._thread.start()
 
     def start(self, training_job: str) -> None:
-        """Take up a job."""
+        """Start a job."""
         self._jobs.put(training_job)
 
     def stop(self, training_job: str) -> None:
-        """Tell a job to stop."""
+        """Stop a job."""
         JobRecord(self._store, training_job, time.time, self.on_event).request_stop(SecondaryStatus.STOPPED)
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class NullRunner:
 
 
 def trials_per_second(folder: Path, *, trials: int, parallel: int, strategy: str = "Random") -> float:
-    """Run one tuning job of trials that do nothing, and return how many there were a second."""
+    """Run one tuning job of trials that do nothing, and return the number of trials a second."""
     store = Store(folder / "sagemaker.sqlite")
     runner = NullRunner(store)
     engine = Engine(store, runner, IDENTITY, time.time)

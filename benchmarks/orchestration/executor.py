@@ -1,8 +1,8 @@
-"""What the runner adds to a script: the time from start to the end of its training job, beside a bare process.
+"""Overhead of the runner: the time of a training job from start to end, compared with a bare process.
 
-The job does all that a job does (folders, config files, code from S3, environment, supervised process, log lines
-to CloudWatch Logs, metric values by regex, model to S3, statuses on disk); the bare process is the same
-interpreter with the same script and its output read. The two take turns, so that a busy machine is busy for both.
+The job does everything that a job does: folders, config files, code from S3, environment, supervised process, log
+lines to CloudWatch Logs, metric values by regex, model to S3, statuses on disk. The bare process is the same
+interpreter with the same script, and its output is read. The two alternate, so that other load affects both.
 """
 
 import os
@@ -25,7 +25,7 @@ IDENTITY = Identity(
     "us-east-1", "123456789012", "arn:aws:iam::123456789012:role/SmTuningLocal", "sagemaker-us-east-1-123456789012"
 )
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""For both alike: on a busy machine several threads of BLAS wait for each other, which is not what is measured."""
+"""For both: on a busy machine, several BLAS threads wait for each other, which would distort the comparison."""
 
 SCRIPTS = {
     "empty": "",
@@ -51,7 +51,7 @@ for c in (0.01, 0.1):
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds of a script as a bare process, and of what its training job takes more."""
+    """Median seconds of a script as a bare process, and the additional seconds of its training job."""
 
     script: str
     bare: float
@@ -59,12 +59,12 @@ class Timing:
 
     @property
     def percent(self) -> float:
-        """What the training job takes more, of the bare process's time."""
+        """Return the additional time of the training job as a share of the bare process's time."""
         return 100 * self.added / self.bare
 
 
 class Workbench:
-    """A runner as the server has it, in a folder; moto allows one in a process."""
+    """A runner as in the server, in a folder; moto allows one in a process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -81,13 +81,13 @@ class Workbench:
             self._ended.set()
 
     def close(self) -> None:
-        """End what runs."""
+        """Stop the runner."""
         self._runner.close()
         self._store.close()
         self._aws.close()
 
     def script(self, source: str) -> tuple[Path, str]:
-        """Keep a script on disk and on S3."""
+        """Write a script to disk and to S3."""
         path = self._folder / "train.py"
         path.write_text(source)
         archive = self._folder / "sourcedir.tar.gz"
@@ -114,7 +114,7 @@ class Workbench:
 
 
 def bare(path: Path) -> float:
-    """Run a script without any of it and return its seconds."""
+    """Run a script as a bare process and return its seconds."""
     env = {**os.environ, **THREADS}
     began = time.perf_counter()
     subprocess.run([sys.executable, "-u", str(path)], env=env, stdout=subprocess.PIPE, check=True)
@@ -122,7 +122,7 @@ def bare(path: Path) -> float:
 
 
 def measure(bench: Workbench, name: str, rounds: int) -> Timing:
-    """Take turns; the first turn of each, which fills caches, does not count."""
+    """Measure both in turn; the first turn of each, which fills caches, does not count."""
     path, code = bench.script(SCRIPTS[name])
     turns = [(bare(path), bench.job(code)) for _ in range(rounds + 1)][1:]
     return Timing(name, statistics.median(b for b, _ in turns), statistics.median(j - b for b, j in turns))

@@ -1,1 +1,1 @@
-"""What a report costs: time to write, size, time until it can be used in a browser."""
+"""The cost of a report: time to write it, its size, time until a browser can show it."""

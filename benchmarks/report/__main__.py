@@ -1,14 +1,14 @@
-"""The report of a large job: time to write it, its size, and time until a browser shows it.
+"""The report of a large job: time to write it, its size, and time until a browser can show it.
 
 python -m benchmarks.report [--trials 500] [--repeats 5]    prints a Markdown table of medians
 
-Each report is written by a process of its own, from an endpoint on this machine that answers at once: 4 metrics of 20
-epochs a trial, six hyperparameters, machines and prices. ``first`` has nothing on disk, ``again`` has what the first
-one kept. The browser is headless Chromium with a profile of its own; ``usable`` is when the page has loaded, its table
-has rows, and the first plot is drawn after scrolling to it. Seconds of CPU say what a quiet machine would need.
+Each report is written by its own process, from a local endpoint without latency: 4 metrics of 20 epochs a trial, six
+hyperparameters, machines and prices. ``first`` starts without a disk cache, ``again`` with the cache of the first run.
+The browser is headless Chromium with its own profile. ``usable`` is the time until the page has loaded, its table has
+rows, and the first plot is drawn after scrolling to it. CPU seconds do not depend on other load.
 """
 
-# ruff: noqa: PLC0415  (each process loads what it needs)
+# ruff: noqa: PLC0415  (each process imports only what it needs)
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HYPERPARAMETERS = ("lr", "dropout", "momentum", "decay", "warmup", "clip")
 COLUMNS = ("seconds", "cpu", "loading", "megabytes")
 LIMITS = {"seconds": 5.0, "megabytes": 8.0, "usable": 2.0}
 
-#: Milliseconds from the start of the navigation until the table has rows and the first plot, scrolled to, is drawn.
+#: Returns the milliseconds from the start of the navigation until the table has rows and the first plot is drawn.
 USABLE = """
 const rows = document.querySelectorAll("#table tbody tr").length, plot = document.querySelector(".plot");
 if (document.readyState !== "complete" || !rows) return null;
@@ -47,11 +47,11 @@ return plot.dataset.drawn === "yes" ? performance.now() : null;
 
 
 class Wide(World):
-    """The world of ``benchmarks.results`` with more hyperparameters."""
+    """The job of ``benchmarks.results`` with more hyperparameters."""
 
     @cached_property
     def tuning_job(self) -> dict[str, Any]:
-        """DescribeHyperParameterTuningJob's answer."""
+        """Return the response of DescribeHyperParameterTuningJob."""
         job = super().tuning_job
         ranges = [
             {"Name": name, "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}
@@ -61,17 +61,17 @@ class Wide(World):
         return {**job, "HyperParameterTuningJobConfig": config}
 
     def summary(self, trial: int) -> dict[str, Any]:
-        """A trial in the list of the tuning job's."""
+        """Return a trial as listed for the tuning job."""
         share = [(trial * (2 * place + 7) % 89) / 89 for place in range(len(HYPERPARAMETERS))]
         tuned = {name: repr(0.001 + 0.999 * one) for name, one in zip(HYPERPARAMETERS, share, strict=True)}
         return {**super().summary(trial), "TunedHyperParameters": tuned}
 
 
 class WithTags(Answers):
-    """Answers that a report needs besides."""
+    """Further responses that a report needs."""
 
     def ListTags(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer ListTags."""
+        """Return the response of ListTags."""
         del body
         return {"Tags": []}
 
@@ -79,7 +79,7 @@ class WithTags(Answers):
 def serve(trials: int) -> None:
     Handler.answers = WithTags(Wide(trials))
     Handler.latency = 0.0
-    len(Handler.answers.world.events)  # made before anything is measured
+    len(Handler.answers.world.events)  # built before the measurement
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     print(server.server_address[1], flush=True)
@@ -98,7 +98,7 @@ def endpoint(trials: int) -> Iterator[str]:
 
 
 def write(path: str) -> None:
-    """Inside a process of its own; loading of libraries is counted apart."""
+    """Write the report in this process; loading libraries is measured separately."""
     for name in ("boto3", "jinja2", "plotly.graph_objects", "sklearn.ensemble", "scipy.stats", "sm_tuning.views"):
         importlib.import_module(name)
     import boto3
@@ -122,7 +122,7 @@ def written(url: str, cache: str, path: Path) -> dict[str, float]:
 
 
 def opened(path: Path, folder: str, repeats: int) -> list[float]:
-    """Seconds until the page could be used, each time it was opened; none without a browser."""
+    """Return the seconds until the page was usable, for each time it was opened; empty without a browser."""
     browser, driver_path = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if not (browser and driver_path):
         return []
@@ -135,7 +135,7 @@ def opened(path: Path, folder: str, repeats: int) -> list[float]:
     options.add_argument(f"--user-data-dir={folder}")
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
     try:
-        return [_usable(driver, path) for _ in range(repeats + 1)][1:]  # the first one starts the browser
+        return [_usable(driver, path) for _ in range(repeats + 1)][1:]  # the first time starts the browser
     finally:
         driver.quit()
 
@@ -153,7 +153,7 @@ def _usable(driver: Any, path: Path) -> float:
 
 def compare(trials: int, repeats: int) -> None:
     print(
-        "| trials | | seconds | CPU seconds | CPU seconds of loading libraries | MB | usable after, s |\n"
+        "| trials | | seconds | CPU seconds | CPU seconds for loading libraries | MB | usable after, s |\n"
         "|---:|---|---:|---:|---:|---:|---:|"
     )
     with endpoint(trials) as url, tempfile.TemporaryDirectory() as place:

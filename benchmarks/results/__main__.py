@@ -1,12 +1,12 @@
-"""Results of tuning jobs: calls and time of ours, of the SageMaker SDK's analytics, and of a loop over the trials.
+"""Reading tuning jobs with sm_tuning, with the SageMaker SDK's analytics, and with a loop over the trials.
 
 python -m benchmarks.results [--trials 20 100 500] [--scale]    prints the Markdown tables of docs/benchmarks.md
 
 Each reader is a process of its own against a local endpoint with AWS's page sizes and 50 ms for each call.
-``ours`` keeps to AWS's quotas here, as it would not against a server that it takes for one on this machine.
+``ours`` is sm_tuning with AWS's quotas, which it would not apply to an endpoint that it recognises as local.
 """
 
-# ruff: noqa: ARG001, PLC0415  (each reader is a process of its own, which loads what it needs)
+# ruff: noqa: ARG001, PLC0415  (each reader is a process that imports only what it needs)
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEF
 PRICES = {"ml.m5.xlarge": 0.23}
 
 
-# --- the readers: each gets the endpoint and gives how many rows it read
+# --- the readers: each gets the endpoint and returns the number of rows that it read
 
 
 def ours(url: str, cache: str) -> dict[str, int]:
-    """Table with billable seconds, curves, utilization and cost."""
+    """Read trials with billable seconds, curves, utilization and cost."""
     import sm_tuning as smt
 
     with _aws(url.replace("127.0.0.1", "127.1"), cache) as aws:
@@ -48,7 +48,7 @@ def ours(url: str, cache: str) -> dict[str, int]:
 
 
 def our_logs(url: str, cache: str) -> dict[str, int]:
-    """All log lines."""
+    """Read all log lines."""
     from sm_tuning import results
 
     with _aws(url.replace("127.0.0.1", "127.1"), cache) as aws:
@@ -56,7 +56,7 @@ def our_logs(url: str, cache: str) -> dict[str, int]:
 
 
 def our_scale(url: str, cache: str) -> dict[str, int]:
-    """The table and all log lines, without quotas."""
+    """Read the trials and all log lines, without quotas."""
     from sm_tuning import results
 
     with _aws(url, cache) as aws:
@@ -72,7 +72,7 @@ def _aws(url: str, cache: str) -> Any:
 
 
 def sdk(url: str, cache: str) -> dict[str, int]:
-    """The SDK's analytics: the table, and the curves trial by trial. It has no utilization and no billable seconds."""
+    """Read with the SDK's analytics: trials, and curves trial by trial; no utilization and no billable seconds."""
     import boto3
     from sagemaker.core.analytics import HyperparameterTuningJobAnalytics, TrainingJobAnalytics
     from sagemaker.core.helper.session_helper import Session
@@ -84,7 +84,7 @@ def sdk(url: str, cache: str) -> dict[str, int]:
 
 
 def loop(url: str, cache: str) -> dict[str, int]:
-    """What people write: list, then describe and ask for each metric of each trial."""
+    """Read as a user's loop would: list the trials, then describe each and read each of its metrics."""
     import boto3
 
     sagemaker, cloudwatch = boto3.client("sagemaker"), boto3.client("cloudwatch")
@@ -119,7 +119,7 @@ _LOADS = ("CPUUtilization", "MemoryUtilization", "DiskUtilization")
 
 
 def loop_logs(url: str, cache: str) -> dict[str, int]:
-    """What people write for logs: the stream of each trial, page by page until the token repeats."""
+    """Read logs as a user's loop would: the stream of each trial, page by page until the token repeats."""
     import boto3
 
     sagemaker, logs = boto3.client("sagemaker"), boto3.client("logs")
@@ -157,7 +157,7 @@ def endpoint(trials: int, lines: int, minutes: int, latency: float) -> Iterator[
 
 
 def measure(reader: str, url: str, cache: str) -> dict[str, Any]:
-    """Run a reader in a process of its own: calls (as the endpoint counts them), seconds, megabytes and rows."""
+    """Run a reader in its own process; return calls (counted by the endpoint), seconds, megabytes and rows."""
     _calls(url)
     environ = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": url, "SAGEMAKER_VALIDATE_ROLE": "false"}
     command = [sys.executable, "-m", "benchmarks.results", "--read", reader, url, cache]
@@ -173,7 +173,7 @@ def _calls(url: str) -> dict[str, int]:
 
 
 def read(reader: str, url: str, cache: str) -> None:
-    """Inside a reader's process; loading of libraries is not counted."""
+    """Read in this process; loading libraries is not measured."""
     import boto3
     import pandas as pd
 
@@ -201,19 +201,19 @@ def row(name: str, trials: int, found: dict[str, Any], base: dict[str, Any]) -> 
 
 
 HEAD = (
-    "| trials | reader | calls | seconds | calls beside ours | time beside ours | rows |\n"
+    "| trials | reader | calls | seconds | calls, relative | time, relative | rows |\n"
     "|---:|---|---:|---:|---:|---:|---|"
 )
 
 
 def compare(sizes: list[int]) -> None:
-    print(f"Table, curves, utilization, billable seconds ({LATENCY * 1000:.0f} ms a call):\n\n{HEAD}")
+    print(f"Trials, curves, utilization, billable seconds ({LATENCY * 1000:.0f} ms a call):\n\n{HEAD}")
     for trials in sizes:
         with endpoint(trials, 20, 20, LATENCY) as url, tempfile.TemporaryDirectory() as cache:
             base = measure("ours", url, cache)
             print(row("sm_tuning", trials, base, base))
-            print(row("sm_tuning, a second look", trials, measure("ours", url, cache), base))
-            print(row("sm_tuning, nothing kept on disk", trials, measure("ours", url, ""), base))
+            print(row("sm_tuning, second read", trials, measure("ours", url, cache), base))
+            print(row("sm_tuning, without a disk cache", trials, measure("ours", url, ""), base))
             print(
                 row("SDK v3 analytics (no utilization, no billable seconds)", trials, measure("sdk", url, cache), base)
             )
@@ -227,7 +227,7 @@ def compare_logs(trials: int, lines: int) -> None:
     events = World(trials, lines=lines).events
     least = max(-(-len(events) // 10_000), -(-sum(len(event["message"]) for event in events) // MEGABYTE))
     del events
-    print(f"\nAll log lines, {lines:,} a trial; the fewest pages possible are {least}:\n\n{HEAD}")
+    print(f"\nAll log lines, {lines:,} a trial; the lowest possible number of pages is {least}:\n\n{HEAD}")
     with endpoint(trials, lines, 20, LATENCY) as url:
         base = measure("our_logs", url, "")
         print(row("sm_tuning", trials, base, base))
@@ -236,9 +236,9 @@ def compare_logs(trials: int, lines: int) -> None:
 
 def scale(trials: int, lines: int) -> None:
     print(f"\n{trials:,} trials and {trials * lines:,} log lines, no latency:\n")
-    print("| what | calls | seconds | of these CPU | peak MB | rows |\n|---|---:|---:|---:|---:|---|")
+    print("| reading | calls | seconds | CPU seconds | peak MB | rows |\n|---|---:|---:|---:|---:|---|")
     with endpoint(trials, lines, 10, 0.0) as url, tempfile.TemporaryDirectory() as cache:
-        for name, folder in (("read", cache), ("a second look", cache), ("nothing kept on disk", "")):
+        for name, folder in (("first", cache), ("second, from the disk cache", cache), ("without a disk cache", "")):
             found = measure("our_scale", url, folder)
             rows = ", ".join(f"{count:,} {what}" for what, count in found["rows"].items())
             calls, seconds, cpu, peak = (found[key] for key in ("calls", "seconds", "cpu", "megabytes"))
@@ -247,7 +247,13 @@ def scale(trials: int, lines: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, nargs="*", default=[20, 100, 500], help="sizes to compare; none to skip")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        nargs="*",
+        default=[20, 100, 500],
+        help="numbers of trials to compare; none skips the comparison",
+    )
     parser.add_argument("--logs", type=int, nargs=2, metavar=("TRIALS", "LINES"), default=[500, 2000])
     parser.add_argument("--scale", type=int, nargs=2, metavar=("TRIALS", "LINES"), default=[10_000, 100])
     parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""An endpoint on loopback that answers as AWS does: its page sizes, and a latency for each call.
+"""An endpoint on loopback with AWS's responses and page sizes, and a latency for each call.
 
 python -m benchmarks.results.endpoint TRIALS LINES MINUTES LATENCY    prints its port; ``GET /calls`` counts and resets
 """
@@ -22,11 +22,11 @@ MEGABYTE = 2**20
 
 
 class Tagged(float):
-    """Epoch seconds that go out as a CBOR time."""
+    """Epoch seconds that are encoded as a CBOR time."""
 
 
 def cbor(value: Any) -> bytes:
-    """The CBOR of what CloudWatch answers with (RFC 8949: text, arrays, maps, doubles, times)."""
+    """Encode a response of CloudWatch as CBOR (RFC 8949: text, arrays, maps, doubles, times)."""
     if isinstance(value, Tagged):
         return b"\xc1" + b"\xfb" + struct.pack(">d", value)
     if isinstance(value, float):
@@ -47,23 +47,23 @@ def _head(major: int, count: int) -> bytes:
 
 
 class Answers:
-    """One method an operation."""
+    """One method for each operation."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.filtered: dict[str, list[dict[str, Any]]] = {}
 
     def DescribeHyperParameterTuningJob(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer DescribeHyperParameterTuningJob."""
+        """Return the response of DescribeHyperParameterTuningJob."""
         del body
         return self.world.tuning_job
 
     def ListTrainingJobsForHyperParameterTuningJob(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer ListTrainingJobsForHyperParameterTuningJob."""
+        """Return the response of ListTrainingJobsForHyperParameterTuningJob."""
         return self._page("TrainingJobSummaries", self.world.summary, body, "NextToken")
 
     def Search(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer Search."""
+        """Return the response of Search."""
         return self._page("Results", lambda n: {"TrainingJob": self.world.training_job(n)}, body, "NextToken")
 
     def _page(self, member: str, make: Any, body: dict[str, Any], token: str) -> Any:
@@ -73,11 +73,11 @@ class Answers:
         return page | ({token: str(last)} if last < self.world.trials else {})
 
     def DescribeTrainingJob(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer DescribeTrainingJob."""
+        """Return the response of DescribeTrainingJob."""
         return self.world.training_job(self.world.places[body["TrainingJobName"]])
 
     def FilterLogEvents(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer FilterLogEvents."""
+        """Return the response of FilterLogEvents."""
         prefix = body["logStreamNamePrefix"]
         key = f"{prefix} {body.get('filterPattern', '')}"
         if key not in self.filtered:
@@ -90,12 +90,12 @@ class Answers:
         return _log_page(self.filtered[key], int(body.get("nextToken", 0)), "nextToken")
 
     def DescribeLogStreams(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer DescribeLogStreams."""
+        """Return the response of DescribeLogStreams."""
         name = body["logStreamNamePrefix"].rstrip("/")
         return {"logStreams": [{"logStreamName": f"{name}/algo-1-{self.world.start(self.world.places[name])}"}]}
 
     def GetLogEvents(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer GetLogEvents."""
+        """Return the response of GetLogEvents."""
         stream = body["logStreamName"]
         if stream not in self.filtered:
             self.filtered[stream] = [event for event in self.world.events if event["logStreamName"] == stream]
@@ -104,7 +104,7 @@ class Answers:
         return {**page, "nextForwardToken": page.get("nextForwardToken", str(len(self.filtered[stream])))}
 
     def GetMetricStatistics(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer GetMetricStatistics."""
+        """Return the response of GetMetricStatistics."""
         series = self._series(body["MetricName"], body["Dimensions"][0])
         return {
             "Label": body["MetricName"],
@@ -112,7 +112,7 @@ class Answers:
         }
 
     def GetMetricData(self, body: dict[str, Any]) -> Any:  # noqa: N802
-        """Answer GetMetricData."""
+        """Return the response of GetMetricData."""
         results = []
         for query in body["MetricDataQueries"]:
             metric = query["MetricStat"]["Metric"]
@@ -124,7 +124,7 @@ class Answers:
         return {"MetricDataResults": results}
 
     def _series(self, metric: str, dimension: dict[str, str]) -> list[tuple[Tagged, float]]:
-        """The averages of each minute of a trial: one epoch's value, or a load of the machine."""
+        """Return the averages of each minute of a trial: an epoch's value, or the load of the machine."""
         trial = self.world.places[dimension["Value"].partition("/")[0]]
         start, minutes = self.world.start(trial), self.world.minutes
         number = METRICS.index(metric) if metric in METRICS else None
@@ -139,7 +139,7 @@ class Answers:
 
 
 def _log_page(events: list[dict[str, Any]], first: int, token: str) -> Any:
-    """As many events as go into 10,000 and 1 MB of text."""
+    """Return a page of at most 10,000 events and 1 MB of text."""
     size, last = 0, first
     while last < len(events) and last - first < 10_000:
         size += len(events[last]["message"])
@@ -150,7 +150,7 @@ def _log_page(events: list[dict[str, Any]], first: int, token: str) -> Any:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """JSON for SageMaker and Logs, CBOR for CloudWatch."""
+    """Responds with JSON for SageMaker and Logs, and with CBOR for CloudWatch."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -160,12 +160,12 @@ class Handler(BaseHTTPRequestHandler):
     calls: ClassVar[Counter[str]] = Counter()
 
     def do_GET(self) -> None:
-        """Say how many calls there were, and count from 0 again."""
+        """Return the number of calls since the last request, and reset it."""
         self._send(json.dumps(self.calls).encode(), "application/json")
         self.calls.clear()
 
     def do_POST(self) -> None:
-        """Answer an operation, after the latency."""
+        """Respond to an operation, after the latency."""
         began = time.monotonic()
         data = self.rfile.read(int(self.headers["Content-Length"]))
         target = self.headers.get("X-Amz-Target")
@@ -190,15 +190,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main() -> None:
-    """Answer until it is stopped."""
+    """Serve until the process is stopped."""
     trials, lines, minutes, latency = sys.argv[1:]
     Handler.answers = Answers(World(int(trials), lines=int(lines), minutes=int(minutes)))
     Handler.latency = float(latency)
-    len(Handler.answers.world.events)  # made before anything is measured
+    len(Handler.answers.world.events)  # built before the measurement
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     print(server.server_address[1], flush=True)

@@ -1,4 +1,4 @@
-"""A finished tuning job of any size, as SageMaker, CloudWatch Logs and CloudWatch would tell of it."""
+"""A finished tuning job of any size, as SageMaker, CloudWatch Logs and CloudWatch would return it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 
 @dataclass(frozen=True)
 class World:
-    """A job of so many trials, ten at a time, each of so many minutes, epochs and log lines (epochs among them)."""
+    """A job with the given numbers of trials (ten at a time), and of minutes, epochs and log lines for each trial.
+
+    Log lines include the epochs' lines.
+    """
 
     trials: int
     lines: int = 20
@@ -28,12 +31,12 @@ class World:
 
     @cached_property
     def begin(self) -> int:
-        """Epoch seconds of the first trial's start; the last ended two days ago."""
+        """Epoch seconds of the first trial's start; the last trial ended two days ago."""
         waves = -(-self.trials // PARALLEL)
         return int(time.time()) // 60 * 60 - 2 * 86400 - waves * self.minutes * 60
 
     def start(self, trial: int) -> int:
-        """Epoch seconds at which a trial started."""
+        """Return the epoch seconds at which a trial started."""
         return self.begin + trial // PARALLEL * self.minutes * 60
 
     @cached_property
@@ -47,12 +50,12 @@ class World:
         return {name: n for n, name in enumerate(self.names)}
 
     def value(self, trial: int, metric: int, epoch: int) -> float:
-        """What a trial emitted."""
+        """Return the values that a trial emitted."""
         return (trial % 97 + 1) / (metric + 2) / (epoch + 1)
 
     @cached_property
     def tuning_job(self) -> dict[str, Any]:
-        """DescribeHyperParameterTuningJob's answer."""
+        """Return the response of DescribeHyperParameterTuningJob."""
         ranges = [{"Name": "lr", "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}]
         return {
             "HyperParameterTuningJobName": NAME,
@@ -82,7 +85,7 @@ class World:
         }
 
     def summary(self, trial: int) -> dict[str, Any]:
-        """A trial in the list of the tuning job's."""
+        """Return a trial as listed for the tuning job."""
         final = self.value(trial, 2, self.epochs - 1)
         return {
             **self._common(trial),
@@ -103,7 +106,7 @@ class World:
         }
 
     def training_job(self, trial: int) -> dict[str, Any]:
-        """DescribeTrainingJob's answer."""
+        """Return the response of DescribeTrainingJob."""
         end = float(self.start(trial) + self.minutes * 60 - 30)
         final = [
             {"MetricName": name, "Value": self.value(trial, n, self.epochs - 1), "Timestamp": end}
@@ -123,7 +126,7 @@ class World:
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
-        """All log lines in order of time."""
+        """All log lines, by time."""
         every = max(self.lines // self.epochs, 1)
         counter = itertools.count()
         filler = "x" * 60

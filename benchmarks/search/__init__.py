@@ -1,1 +1,1 @@
-"""Search quality of the strategies beside other libraries."""
+"""Search quality of the strategies, compared with other libraries."""

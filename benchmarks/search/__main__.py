@@ -1,8 +1,8 @@
-"""Search quality of our strategies beside other engines: ``python -m benchmarks.search --help``.
+"""Search quality of the strategies, compared with other engines: ``python -m benchmarks.search --help``.
 
-Regret is the best cost so far above the lowest there is. Runs what the results file does not hold yet, then prints the
-tables of docs/benchmarks.md. An engine that is not installed is left out, and the output says so; one that needs an
-environment of its own is run from there with the same results file.
+Regret is the best cost so far minus the lowest possible cost. Runs the cases that are missing in the results file, then
+prints the tables of docs/benchmarks.md. An engine that is not installed is left out, with a line in the output. Run an
+engine that needs its own environment from there, with the same results file.
 """
 
 import argparse
@@ -22,7 +22,7 @@ DEFAULT_PROBLEMS = ["branin", "hartmann6", "levy5", "boosting"]
 
 
 def run(problem: Problem, engine: str, seed: int, evaluations: int, pending: int) -> list[float]:
-    """Costs in order of their end, with so many trials under way besides the one asked for.
+    """Return the costs in order of their end, with ``pending`` trials running at each suggestion.
 
     The trial that began first ends first, as with equal training times.
     """
@@ -40,7 +40,7 @@ def run(problem: Problem, engine: str, seed: int, evaluations: int, pending: int
 
 
 def source(engine: str) -> str:
-    """What a result is valid for: the versions of other engines, the text of ours."""
+    """Return what a result is valid for: the versions of other engines, or a digest of our source."""
     if ENGINES[engine][1]:
         return versions(engine)
     folder = Path(strategies_package.__file__).parent
@@ -55,7 +55,7 @@ def load(path: Path) -> dict[tuple, dict]:
 
 
 def fill(arguments: argparse.Namespace) -> None:
-    """Run what is missing."""
+    """Run the missing cases."""
     every = problems(arguments.problems)
     done = load(arguments.results)
     for engine in arguments.engines:
@@ -77,7 +77,7 @@ def fill(arguments: argparse.Namespace) -> None:
 
 
 def report(path: Path) -> str:
-    """The tables: median regret at the marks, over seeds, with their number."""
+    """Print the tables: the median regret at the marks over seeds, and the number of seeds."""
     groups: dict[tuple, list[dict]] = defaultdict(list)
     for (name, engine, pending, _), result in sorted(load(path).items()):
         groups[pending, engine, name].append(result)
@@ -105,14 +105,16 @@ def _cell(results: list[dict]) -> str:
 
 
 def main() -> None:
-    """Run what the arguments name."""
+    """Run the engines and problems of the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", nargs="+", default=DEFAULT_PROBLEMS)
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--evaluations", type=int, default=100)
-    parser.add_argument("--pending", type=int, nargs="+", default=[0, 4], help="trials under way at each suggestion")
+    parser.add_argument(
+        "--pending", type=int, nargs="+", default=[0, 4], help="numbers of trials that run at each suggestion"
+    )
     parser.add_argument("--results", type=Path, default=Path("output/bench/search.jsonl"))
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")

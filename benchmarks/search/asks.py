@@ -1,6 +1,6 @@
-"""Time for one suggestion of ours: ``python -m benchmarks.search.asks``.
+"""Time for one suggestion of the Bayesian strategy: ``python -m benchmarks.search.asks``.
 
-Processor time, the least of three, with random trials observed. Prints a markdown table.
+Processor time, the lowest of three, after random trials. Prints a Markdown table.
 """
 
 import argparse
@@ -15,7 +15,7 @@ PENDING = (0, 4)
 
 
 def history(problem: Problem, count: int, pending: int) -> list[Trial]:
-    """So many ended random trials, then pending ones."""
+    """Return ``count`` ended random trials, then the pending ones."""
     random = make("Random", problem.space, seed=0, maximize=False)
     trials: list[Trial] = []
     for index in range(1, count + pending + 1):

@@ -1,9 +1,9 @@
 """A tuning problem from real training runs: XGBoost on scikit-learn's diabetes data.
 
-``python -m benchmarks.search.boosting`` trains some hundreds of random configurations and writes ``boosting.csv``:
-each with its root mean squared error over three folds. The benchmark searches a regression of that table, so that
-an evaluation takes milliseconds. The regression is a forest of extremely randomised trees: it has no form in common
-with the models of the engines that are compared.
+``python -m benchmarks.search.boosting`` trains random configurations and writes ``boosting.csv``, with the root mean
+squared error of each over three folds. The benchmark searches a regression of that table, so that an evaluation takes
+milliseconds. The regression is a forest of extremely randomised trees, which differs from the models of all compared
+engines.
 """
 
 import csv
@@ -45,7 +45,7 @@ def space() -> Space:
 
 @cache
 def surrogate():
-    """The regression of the table."""
+    """Return the regression of the table."""
     from sklearn.ensemble import ExtraTreesRegressor  # noqa: PLC0415 - only this problem needs it
 
     with TABLE.open(encoding="utf-8", newline="") as file:
@@ -56,7 +56,7 @@ def surrogate():
 
 
 def features(h: Mapping[str, str]) -> list[float]:
-    """Positions for numbers, indicators for choices."""
+    """Return positions of numbers, and indicators of categories."""
     out: list[float] = []
     for d in space().dimensions:
         if isinstance(d, Categorical):
@@ -67,13 +67,13 @@ def features(h: Mapping[str, str]) -> list[float]:
 
 
 def cost(h: Mapping[str, str]) -> float:
-    """The foretold error."""
+    """Return the predicted error."""
     return float(surrogate().predict([features(h)])[0])
 
 
 @cache
 def optimum() -> float:
-    """The lowest foretold error that random points and steps from the best of them find."""
+    """Return the lowest predicted error that random points, and steps from the best of them, find."""
     random = Random(0)
     points = [space().draw(random) for _ in range(20000)]
     best, lowest = points, math.inf
@@ -100,7 +100,7 @@ def _near(d, value: str, random: Random, width: float) -> str:
 
 
 def evaluate(h: Mapping[str, str]) -> float:
-    """Train for real: the root mean squared error over three folds."""
+    """Train, and return the root mean squared error over three folds."""
     import xgboost  # noqa: PLC0415
     from sklearn.datasets import load_diabetes  # noqa: PLC0415
     from sklearn.model_selection import KFold  # noqa: PLC0415

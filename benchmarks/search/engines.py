@@ -1,5 +1,5 @@
-"""The engines that are compared, each as ask and tell over one problem."""
-# ruff: noqa: D102, PLC0415 - the protocol says what ask and tell do; each engine imports what it alone needs
+"""The engines that are compared, each with ``ask`` and ``tell`` for one problem."""
+# ruff: noqa: D102, PLC0415 - the protocol describes ask and tell; each engine imports its own library
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Hyperparameters = dict[str, str]
 
 
 class Engine(Protocol):
-    """Suggests points and learns their costs."""
+    """Suggests points, and gets their costs."""
 
     def ask(self) -> tuple[Any, Hyperparameters]:
-        """A handle and a point."""
+        """Return a handle and a point."""
 
     def tell(self, handle: Any, cost: float) -> None:
-        """The point's cost."""
+        """Record the cost of a handle's point."""
 
 
 class Ours:
-    """One of our strategies, driven as the tuning engine drives it."""
+    """A strategy of this project, called as in the tuning engine."""
 
     def __init__(self, problem: Problem, seed: int, strategy: str) -> None:
         self._strategy = make(strategy, problem.space, seed=seed, maximize=False)
@@ -73,7 +73,7 @@ class Optuna:
 
 
 class Ax:
-    """Ax's client, with the generation strategy that it chooses by itself, without its first point at the centre."""
+    """Ax's client with its default generation strategy, without its initial point at the centre."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
         from ax.api.client import Client
@@ -112,17 +112,17 @@ ENGINES: dict[str, tuple[Callable[[Problem, int], Engine], tuple[str, ...]]] = {
     "Optuna GP": (lambda problem, seed: Optuna(problem, seed, "GPSampler"), ("optuna", "torch")),
     "Ax": (Ax, ("ax",)),
 }
-"""How each is made, and the packages that it needs."""
+"""Factory of each engine, and the packages that it needs."""
 
 _DISTRIBUTIONS = {"ax": "ax-platform"}
 
 
 def missing(engine: str) -> list[str]:
-    """The packages that are not installed."""
+    """Return the packages of an engine that are not installed."""
     return [name for name in ENGINES[engine][1] if importlib.util.find_spec(name) is None]
 
 
 def versions(engine: str) -> str:
-    """The versions of its packages."""
+    """Return the versions of an engine's packages."""
     packages = ENGINES[engine][1] or ("numpy", "scipy")
     return ", ".join(f"{name} {version(_DISTRIBUTIONS.get(name, name))}" for name in packages)

@@ -12,7 +12,7 @@ from sm_tuning.strategies import Space, space_of
 
 @dataclass(frozen=True)
 class Problem:
-    """A cost to minimise over a space, and its lowest value."""
+    """A cost to minimise over a space, and its lowest possible value."""
 
     name: str
     space: Space
@@ -32,7 +32,7 @@ def branin(h: Mapping[str, str]) -> float:
 
 
 def levy5(h: Mapping[str, str]) -> float:
-    """Levy's function of five dimensions; many local optima along each."""
+    """Levy's function in five dimensions, with many local optima along each."""
     w = 1 + (np.array([float(h[f"x{i}"]) for i in range(5)]) - 1) / 4
     middle = ((w[:-1] - 1) ** 2 * (1 + 10 * np.sin(np.pi * w[:-1] + 1) ** 2)).sum()
     last = (w[-1] - 1) ** 2 * (1 + np.sin(2 * np.pi * w[-1]) ** 2)
@@ -59,7 +59,7 @@ _P = 1e-4 * np.array(
 
 
 def hartmann6(h: Mapping[str, str]) -> float:
-    """Hartmann's function of six dimensions."""
+    """Hartmann's function in six dimensions."""
     x = np.array([float(h[f"x{i}"]) for i in range(6)])
     return -float(_ALPHA @ np.exp(-(_A * (x - _P) ** 2).sum(1)))
 
@@ -89,7 +89,7 @@ def _ranges(continuous: list, integers: list | None = None, categories: list | N
 
 
 def _mixed_optimum() -> float:
-    """By brute force around it: the first choices are the best, the momentum's own part is zero at 1 - 10**-1.2."""
+    """Return the lowest cost, by brute force: the first categories are best, momentum costs 0 at 1 - 10**-1.2."""
     choices = {"momentum": repr(1 - 10**-1.2), "booster": "gbtree", "grow_policy": "depthwise"}
     return min(
         mixed({"eta": repr(10**eta), "depth": str(depth), "rounds": str(rounds), **choices})
@@ -100,7 +100,7 @@ def _mixed_optimum() -> float:
 
 
 def problems(names: Sequence[str]) -> dict[str, Problem]:
-    """Those problems, by name."""
+    """Return the named problems."""
     return {name: PROBLEMS[name]() for name in names}
 
 
@@ -116,7 +116,7 @@ def _hartmann6() -> Problem:
 
 
 def _levy5() -> Problem:
-    """On a box whose centre is far from the optimum, so that starting at the centre is no help."""
+    """Return Levy's function on a box whose centre is far from the optimum, so that a start there does not help."""
     return Problem("levy5", _ranges([_continuous(f"x{i}", -4.0, 14.0) for i in range(5)]), levy5, 0.0)
 
 

@@ -1,1 +1,1 @@
-"""What a warm start is worth."""
+"""How many trials a warm start saves."""

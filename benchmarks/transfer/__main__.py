@@ -1,8 +1,10 @@
-"""Trials that a warm-started Bayesian search needs, beside a cold one: ``python -m benchmarks.transfer --help``.
+"""Trials that a warm-started Bayesian search needs, compared with a cold start.
 
-A parent job of random trials runs on some objective; the child searches the problem with the parent's trials at hand.
-Prints markdown: the median number of trials until the regret is at the problem's goal, and the median regret after
-some trials, over seeds.
+python -m benchmarks.transfer --help
+
+The parent job runs random trials on an objective; the child searches the problem with the parent's trials. Prints
+Markdown: the median number of trials until the regret reaches the problem's goal, and the median regret after several
+numbers of trials, over seeds.
 """
 
 import argparse
@@ -20,7 +22,7 @@ Cost = Callable[[Mapping[str, str]], float]
 
 
 def moved(problem: Problem, by: float) -> Cost:
-    """The same shape, its optimum elsewhere: every continuous dimension is moved by a share of its range."""
+    """Return the same cost with another optimum: every continuous dimension is moved by a share of its range."""
 
     def cost(h: Mapping[str, str]) -> float:
         out = dict(h)
@@ -33,7 +35,7 @@ def moved(problem: Problem, by: float) -> Cost:
 
 
 def unrelated(problem: Problem) -> Cost:
-    """A bowl and waves whose place has nothing to do with the problem's optimum."""
+    """Return a bowl with waves, whose optimum is unrelated to the problem's."""
 
     def cost(h: Mapping[str, str]) -> float:
         positions = [d.encode(h[d.name]) for d in problem.space.dimensions]
@@ -43,7 +45,7 @@ def unrelated(problem: Problem) -> Cost:
 
 
 def parents_of(problem: Problem) -> dict[str, tuple[Cost, bool] | None]:
-    """The parent's objective by name of the case, and whether the child may only transfer from it."""
+    """Return the parent's objective for each case, and whether the child may only transfer from it."""
     return {
         "cold start": None,
         "identical": (problem.cost, False),
@@ -66,7 +68,7 @@ def parent(problem: Problem, cost: Cost, seed: int, count: int, transfer: bool) 
 
 
 def child(problem: Problem, seed: int, parents: list[ParentTrials], count: int) -> list[float]:
-    """Regret of the best after each trial."""
+    """Return the regret of the best trial after each trial."""
     chooser = make("Bayesian", problem.space, seed=seed, maximize=False, parents=parents)
     trials: list[Trial] = []
     best: list[float] = []
@@ -92,8 +94,8 @@ def main() -> None:
         for case, source in parents_of(problem).items():
             runs = []
             for seed in seeds:
-                one = [parent(problem, source[0], seed, arguments.parent_trials, source[1])] if source else []
-                runs.append(child(problem, seed, one, MARKS[-1]))
+                sources = [parent(problem, source[0], seed, arguments.parent_trials, source[1])] if source else []
+                runs.append(child(problem, seed, sources, MARKS[-1]))
             steps = [next((i for i, r in enumerate(run, 1) if r <= GOALS[name]), math.inf) for run in runs]
             middle = statistics.median(steps)
             reached = f"{middle:g}" if math.isfinite(middle) else f"> {MARKS[-1]}"
