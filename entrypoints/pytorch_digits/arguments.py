@@ -1,7 +1,7 @@
-"""The script's arguments: hyperparameters and the folders that SageMaker gives.
+"""The script's arguments: hyperparameters and SageMaker's folders.
 
-Values come, the later winning, from the defaults here, from `SM_HPS` (all hyperparameters as JSON) and from
-the command line. The framework containers pass each hyperparameter as `--key value`.
+Values come from the defaults below, from `SM_HPS` (all hyperparameters as JSON) and from the command line; later
+sources override earlier ones. The framework containers pass each hyperparameter as `--key value`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Hyperparameters that the platform adds for itself; some launchers hand them to the script as well.
+# Hyperparameters of the platform itself, which some launchers also pass to the script.
 _PLATFORM = ("sagemaker_", "_tuning_")
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argparse.Namespace:
-    """Read the arguments; a wrong one ends the process with a message and status 2, as argparse does."""
+    """Return the arguments; an invalid one exits with a message and status 2, as in argparse."""
     parser = _parser(environ)
     arguments = parser.parse_args([*_from_hps(parser, environ), *_without_platform(argv)])
     if arguments.train is not None and not arguments.train.exists():
@@ -27,7 +27,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
 
 
 def base_dir(environ: Mapping[str, str]) -> Path:
-    """The folder that holds model/, output/ and checkpoints/: /opt/ml in a container, ./output alone."""
+    """Return the folder of model/, output/ and checkpoints/: /opt/ml in a container, else a folder in ./output."""
     if environ.get("SAGEMAKER_BASE_DIR"):
         return Path(environ["SAGEMAKER_BASE_DIR"])
     if environ.get("SM_MODEL_DIR"):
@@ -42,14 +42,24 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--epochs", type=_positive_int, default=5, help="passes over the training images, in all")
+    add(
+        "--epochs",
+        type=_positive_int,
+        default=5,
+        help="passes over the training images, including those of earlier runs",
+    )
     add("--batch-size", type=_positive_int, default=32, help="images a step")
     add("--lr", type=_positive, default=0.05, help="learning rate")
-    add("--optimizer", choices=("sgd", "adam"), default="sgd", help="the rule of the steps")
+    add("--optimizer", choices=("sgd", "adam"), default="sgd", help="the optimizer")
     add("--momentum", type=_fraction, default=0.9, help="SGD's momentum; Adam's first beta")
     add("--weight-decay", type=_non_negative, default=1e-4, help="L2 penalty on the weights")
     add("--dropout", type=_fraction, default=0.2, help="share of hidden activations dropped in training")
-    add("--channels", type=_positive_int, default=8, help="filters of the first convolution, half the second's")
+    add(
+        "--channels",
+        type=_positive_int,
+        default=8,
+        help="filters of the first convolution; the second has twice as many",
+    )
     add("--hidden", type=_positive_int, default=64, help="units of the hidden dense layer")
     add("--seed", type=_seed, default=0, help="seed of the weights, the shuffling and the dropout")
     add("--threads", type=_positive_int, default=environ.get("OMP_NUM_THREADS") or "1", help="CPU threads")
@@ -58,14 +68,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     output = environ.get("SM_OUTPUT_DATA_DIR") or base / "output" / "data"
     model = environ.get("SM_MODEL_DIR") or base / "model"
     add("--train", type=Path, default=environ.get("SM_CHANNEL_TRAIN"), help="folder or file of CSV or npz")
-    add("--model-dir", type=Path, default=Path(model), help="the model, and the code that serves it")
-    add("--output-data-dir", type=Path, default=Path(output), help="history.json, one entry an epoch")
-    add("--checkpoint-dir", type=Path, default=Path(checkpoints), help="written each epoch, resumed from")
+    add("--model-dir", type=Path, default=Path(model), help="for the model and the code that serves it")
+    add("--output-data-dir", type=Path, default=Path(output), help="for history.json, one entry an epoch")
+    add("--checkpoint-dir", type=Path, default=Path(checkpoints), help="for the checkpoint, written after each epoch")
     return parser
 
 
 def _from_hps(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> list[str]:
-    """`SM_HPS` as arguments, so that types and choices are checked as on the command line."""
+    """Return `SM_HPS` as arguments, so that types and choices are checked as on the command line."""
     text = environ.get("SM_HPS") or "{}"
     try:
         values = json.loads(text)

@@ -1,7 +1,7 @@
-"""Checkpoints: one file a setting of the hyperparameters, replaced whole after each epoch.
+"""Checkpoints: one file for each combination of hyperparameters, replaced after each epoch.
 
-All trials of a tuning job share one checkpoint location. The file's name holds a digest of what shapes the
-training, so that a trial resumes only from its own work, and `--epochs` may grow between runs.
+All trials of a tuning job share one checkpoint location. The file's name has a digest of the settings that determine
+the training, so a trial resumes only from its own checkpoint, and `--epochs` may grow between runs.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 
 
 class CheckpointError(Exception):
-    """A checkpoint is there and cannot be read."""
+    """A checkpoint exists but cannot be read."""
 
 
 def path_for(folder: Path, settings: Mapping[str, Any]) -> Path:
-    """The checkpoint file of these settings."""
+    """Return the checkpoint file of these settings."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return folder / f"checkpoint-{digest[:12]}.pt"
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Replace the file at once: after a crash at any moment it is the old state or the new, never a part."""
+    """Replace the file atomically: after a crash it has the old or the new state, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with part.open("wb") as file:
@@ -39,10 +39,10 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The saved state, or None when there is none yet.
+    """Return the saved state, or None if there is no checkpoint yet.
 
     Raises:
-        CheckpointError: when the file is there and cannot be read.
+        CheckpointError: if the file exists but cannot be read.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)

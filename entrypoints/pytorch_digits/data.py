@@ -1,4 +1,4 @@
-"""The digits: 8x8 images of grey levels 0 to 16, with labels 0 to 9, split the same way in every trial."""
+"""The digits: 8x8 images with grey levels 0 to 16 and labels 0 to 9, with the same split in every trial."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ LEVELS = 16.0
 
 
 class DataError(ValueError):
-    """The channel's files are not digits."""
+    """The channel's files do not contain digits."""
 
 
 def load(source: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Images, float32 of shape (n, 1, 8, 8) in 0..1, and labels, int64 of shape (n,).
+    """Return images, float32 of shape (n, 1, 8, 8) in 0..1, and labels, int64 of shape (n,).
 
-    A file `*.csv` has the label and then 64 pixels a row, without a header; a file `*.npz` has `images` and
-    `labels`. A folder may hold several. Without a source it is the copy that scikit-learn carries.
+    A row of a `*.csv` file has the label and then 64 pixels, without a header; a `*.npz` file has `images` and
+    `labels`. A folder may have several files. The default source is scikit-learn's copy.
 
     Raises:
-        DataError: when there is no such file, or its shape or values are not those of digits.
+        DataError: if there is no such file, or its shape or values are invalid.
     """
     if source is None:
         from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, needed only without a channel
@@ -36,10 +36,10 @@ def load(source: Path | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(n: int, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers for training and for validation.
+    """Return the row numbers for training and for validation.
 
-    The split does not depend on the trial's seed, so that trials are scored on the same images. RandomState's
-    stream is frozen (NEP 19): the same rows with any NumPy.
+    The split does not depend on the trial's seed, so that all trials are scored on the same images. RandomState's
+    stream is frozen (NEP 19), so the rows are the same with any NumPy.
     """
     order = np.random.RandomState(20240229).permutation(n)
     held_out = max(1, round(n * share))
@@ -72,6 +72,6 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _check(labels: np.ndarray, pixels: np.ndarray) -> None:
     if pixels.shape[1:] != (PIXELS,) or len(labels) != len(pixels) or len(labels) < 2:
         shapes = f"{labels.shape} and {pixels.shape}"
-        raise DataError(f"need two or more rows of a label and {PIXELS} pixels, got {shapes}")
+        raise DataError(f"expected two or more rows of a label and {PIXELS} pixels, got {shapes}")
     if not (np.isin(labels, range(10)).all() and (pixels >= 0).all() and (pixels <= LEVELS).all()):
         raise DataError(f"labels must be 0 to 9 and pixels 0 to {LEVELS:g}")

@@ -1,4 +1,4 @@
-"""The network, and the file that holds it: what training writes and inference reads."""
+"""The network, and its file, which training writes and inference reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = "model.pth"
 
 
 class DigitsNet(nn.Module):
-    """Two convolutions and two dense layers on images of shape (n, 1, 8, 8), giving 10 logits each."""
+    """Two convolutions and two dense layers: 10 logits for each image of shape (1, 8, 8)."""
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -30,18 +30,18 @@ class DigitsNet(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of shape (n, 10)."""
+        """Return logits of shape (n, 10)."""
         return self.layers(images)
 
 
 def save(network: DigitsNet, folder: Path) -> None:
-    """Write the weights together with the arguments that rebuild the network."""
+    """Write the weights, and the arguments that rebuild the network."""
     weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     torch.save({"architecture": network.architecture, "state_dict": weights}, folder / FILE)
 
 
 def load(folder: Path) -> DigitsNet:
-    """The network that `save` wrote, on the CPU and ready to predict."""
+    """Return the network that `save` wrote, on the CPU and in evaluation mode."""
     saved = torch.load(folder / FILE, map_location="cpu", weights_only=True)
     network = DigitsNet(**saved["architecture"])
     network.load_state_dict(saved["state_dict"])

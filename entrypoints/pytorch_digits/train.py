@@ -2,9 +2,9 @@
 
     python entrypoints/pytorch_digits/train.py --lr 0.1
 
-Prints one line an epoch in the format of metrics.py, writes a checkpoint after each, and resumes from it: on the
-CPU a resumed run prints and ends with what an unbroken one would have. SIGTERM (a stop, early stopping, a spot
-interruption) saves the last finished epoch's model and exits with 0.
+Prints one line an epoch in the format of metrics.py, writes a checkpoint after each epoch, and resumes from it. On the
+CPU, a resumed run gives the same output and the same model as an uninterrupted one. On SIGTERM (a stop, early stopping,
+a spot interruption), it saves the model of the last finished epoch and exits with 0.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ import network
 import torch
 from torch.nn import functional
 
-# What shapes the training; the number of epochs only says how long it lasts.
+# The settings that determine the training, except the number of epochs, which only extends it.
 SETTINGS = (
     "batch_size", "lr", "optimizer", "momentum", "weight_decay", "dropout", "channels", "hidden", "seed",
 )  # fmt: skip
 
 
 class StopRequest:
-    """Remembers that SIGTERM came, so that the loop ends where nothing is half done."""
+    """Records SIGTERM, so that the training loop can end between two steps."""
 
     def __init__(self) -> None:
         self.received = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Be the signal's handler."""
+        """Handle the signal."""
         self.received = True
 
 
 class Trainer:
-    """One training: the network, its optimizer, the images, and the history of the epochs so far."""
+    """One training run: the network, its optimizer, the images, and the history of the epochs so far."""
 
     def __init__(self, args: Namespace, stop_requested: Callable[[], bool]) -> None:
         self.args = args
@@ -65,7 +65,7 @@ class Trainer:
         )
 
     def resume(self) -> bool:
-        """Go back to the last checkpoint; whether there was one."""
+        """Load the last checkpoint and return whether there was one."""
         state = checkpoint.load(self.checkpoint, self.device)
         if state is None:
             return False
@@ -75,14 +75,14 @@ class Trainer:
         return True
 
     def save_checkpoint(self) -> None:
-        """Keep the epochs so far."""
+        """Save the state after the epochs so far."""
         state: dict[str, Any] = {"network": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
         checkpoint.save(self.checkpoint, {**state, "history": self.history})
 
     def run_epoch(self) -> bool:
-        """Train one epoch and measure it; False when a stop was requested before its end."""
+        """Train one epoch and compute its scores; return False if a stop was requested before its end."""
         epoch = len(self.history) + 1
-        # Seeded anew, so that an epoch draws the same numbers in a resumed run as in an unbroken one.
+        # Seeded for each epoch, so that a resumed run draws the same numbers as an uninterrupted one.
         torch.manual_seed(self.args.seed * 1_000_003 + epoch)
         images, labels = self.training
         self.net.train()
@@ -97,7 +97,7 @@ class Trainer:
         return True
 
     def _scores(self, part: str, images: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-        """Loss and accuracy without dropout, so that both parts are measured alike."""
+        """Return loss and accuracy without dropout, so that training and validation are comparable."""
         self.net.eval()
         with torch.inference_mode():
             logits = self.net(images)
@@ -107,16 +107,16 @@ class Trainer:
 
 
 def fit(trainer: Trainer, epochs: int) -> None:
-    """Train up to that many epochs in all, fewer when stopped."""
+    """Train until ``epochs`` epochs are done in all, or until a stop is requested."""
     if trainer.resume():
         print(f"resuming after epoch {len(trainer.history)} from {trainer.checkpoint}", flush=True)
-        if len(trainer.history) >= epochs:  # nothing to do, but the job's log still needs the objective
+        if len(trainer.history) >= epochs:  # no epoch is left, but the job's log still needs the objective
             print(metrics.line(len(trainer.history), **trainer.history[-1]), flush=True)
     while len(trainer.history) < epochs:
         if not trainer.run_epoch():
             print(f"stop requested in epoch {len(trainer.history) + 1}", flush=True)
             if not trainer.resume():
-                print("no epoch is finished: the model saved is as good as untrained", flush=True)
+                print("no epoch is finished: the saved model is untrained", flush=True)
             return
         scores = trainer.history[-1]
         print(metrics.line(len(trainer.history), **scores), flush=True)
@@ -131,8 +131,8 @@ def fit(trainer: Trainer, epochs: int) -> None:
 def save(trainer: Trainer) -> None:
     """Write the model with the code that serves it, and the history.
 
-    It is the last epoch's model, not the best one's: SageMaker takes the last reported value as the
-    objective, and the model delivered should be the one that was scored.
+    The model is that of the last epoch, not of the best one: SageMaker uses the last reported value as the objective,
+    so the saved model is the one with that score.
     """
     code = trainer.args.model_dir / "code"
     code.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The script's arguments: XGBoost's hyperparameters and the folders that SageMaker gives.
+"""The script's arguments: XGBoost's hyperparameters and SageMaker's folders.
 
-Values come, the later winning, from the defaults here, from `SM_HPS` (all hyperparameters as JSON) and from the
-command line. The framework containers pass each hyperparameter as `--key value`.
+Values come from the defaults below, from `SM_HPS` (all hyperparameters as JSON) and from the command line; later
+sources override earlier ones. The framework containers pass each hyperparameter as `--key value`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-# Hyperparameters that the platform adds for itself; some launchers hand them to the script as well.
+# Hyperparameters of the platform itself, which some launchers also pass to the script.
 _PLATFORM = ("sagemaker_", "_tuning_")
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argparse.Namespace:
-    """Read the arguments; a wrong one ends the process with a message and status 2, as argparse does."""
+    """Return the arguments; an invalid one exits with a message and status 2, as in argparse."""
     parser = _parser(environ)
     arguments = parser.parse_args([*_from_hps(parser, environ), *_without_platform(argv)])
     for name in ("train", "validation"):
@@ -26,12 +26,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
         if path is not None and not path.exists():
             parser.error(f"argument --{name}: {str(path)!r} does not exist; give a folder or a file")
     if arguments.validation is not None and arguments.train is None:
-        parser.error("argument --validation: needs --train beside it, else the two would be of different data")
+        parser.error("argument --validation: needs --train too, or the two would come from different data")
     return arguments
 
 
 def base_dir(environ: Mapping[str, str]) -> Path:
-    """The folder that holds model/ and output/: /opt/ml in a container, ./output alone."""
+    """Return the folder of model/ and output/: /opt/ml in a container, else a folder in ./output."""
     if environ.get("SAGEMAKER_BASE_DIR"):
         return Path(environ["SAGEMAKER_BASE_DIR"])
     if environ.get("SM_MODEL_DIR"):
@@ -48,17 +48,24 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     add = parser.add_argument
     above, not_below = _number(above=0), _number(at_least=0)
     share = _number(above=0, at_most=1)
-    add("--num_round", type=_whole(1), default=100, help="boosting rounds at most")
-    add("--early_stopping_rounds", type=_whole(0), default=10, help="rounds without a better logloss; 0: never")
+    add("--num_round", type=_whole(1), default=100, help="maximum number of boosting rounds")
+    add(
+        "--early_stopping_rounds",
+        type=_whole(0),
+        default=10,
+        help="stop after this many rounds without a better logloss; 0: never",
+    )
     add("--eta", type=share, default=0.3, help="step size of each round")
-    add("--max_depth", type=_whole(1), default=6, help="levels of a tree")
-    add("--min_child_weight", type=not_below, default=1.0, help="least sum of weights in a leaf")
-    add("--gamma", type=not_below, default=0.0, help="least gain of a split")
+    add("--max_depth", type=_whole(1), default=6, help="maximum depth of a tree")
+    add("--min_child_weight", type=not_below, default=1.0, help="minimum sum of weights in a leaf")
+    add("--gamma", type=not_below, default=0.0, help="minimum gain of a split")
     add("--subsample", type=share, default=1.0, help="share of the rows drawn a round")
     add("--colsample_bytree", type=share, default=1.0, help="share of the columns drawn a tree")
     add("--lambda", dest="reg_lambda", type=not_below, default=1.0, help="L2 penalty on the leaves")
     add("--alpha", dest="reg_alpha", type=not_below, default=0.0, help="L1 penalty on the leaves")
-    add("--grow_policy", choices=("depthwise", "lossguide"), default="depthwise", help="which leaf to split next")
+    add(
+        "--grow_policy", choices=("depthwise", "lossguide"), default="depthwise", help="order in which leaves are split"
+    )
     add("--scale_pos_weight", type=above, default=1.0, help="weight of the positive rows")
     add("--seed", type=_whole(0), default=0, help="seed of the drawn rows and columns")
     add("--nthread", type=_whole(1), default=environ.get("OMP_NUM_THREADS") or "1", help="CPU threads")
@@ -74,13 +81,13 @@ def _add_folders(parser: argparse.ArgumentParser, environ: Mapping[str, str]) ->
     output = environ.get("SM_OUTPUT_DATA_DIR") or base / "output" / "data"
     add = parser.add_argument
     add("--train", type=Path, default=train, help="folder or file of CSV, label first, no header")
-    add("--validation", type=Path, default=validation, help="as --train; else a fifth of its rows")
-    add("--model-dir", type=Path, default=Path(model), help="the model, and the code that serves it")
-    add("--output-data-dir", type=Path, default=Path(output), help="history.json, each round's metrics")
+    add("--validation", type=Path, default=validation, help="like --train; default: a fifth of the training rows")
+    add("--model-dir", type=Path, default=Path(model), help="for the model and the code that serves it")
+    add("--output-data-dir", type=Path, default=Path(output), help="for history.json, the metrics of each round")
 
 
 def _from_hps(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> list[str]:
-    """`SM_HPS` as arguments, so that types and choices are checked as on the command line."""
+    """Return `SM_HPS` as arguments, so that types and choices are checked as on the command line."""
     text = environ.get("SM_HPS") or "{}"
     try:
         values = json.loads(text)

@@ -1,4 +1,4 @@
-"""The Wisconsin breast cancer data: 30 measurements of a cell nucleus, label 0 malignant or 1 benign."""
+"""The Wisconsin breast cancer data: 30 measurements of a cell nucleus; label 0 is malignant, 1 benign."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class DataError(ValueError):
 
 
 def load(train: Path | None, validation: Path | None) -> tuple[Table, Table]:
-    """Training and validation tables.
+    """Return the training and validation tables.
 
-    Without a validation source a fifth of the training rows is held out, the same rows in every trial. Without
-    any source it is the copy that scikit-learn carries.
+    Without a validation source, a fifth of the training rows is held out, the same rows in every trial. The default
+    source is scikit-learn's copy.
 
     Raises:
-        DataError: when a source has no CSV file, or the tables do not fit together.
+        DataError: if a source has no CSV file, or the tables do not fit together.
     """
     if train is None:
         from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - slow; needed only without a channel
@@ -47,7 +47,7 @@ def load(train: Path | None, validation: Path | None) -> tuple[Table, Table]:
 
 
 def _split(table: Table) -> tuple[Table, Table]:
-    # RandomState's stream is frozen (NEP 19): the same rows with any NumPy.
+    # RandomState's stream is frozen (NEP 19), so the rows are the same with any NumPy.
     order = np.random.RandomState(20240229).permutation(len(table.labels))
     held_out = max(1, round(len(order) * 0.2))
     rows, held = order[held_out:], order[:held_out]
@@ -64,6 +64,6 @@ def _read(source: Path) -> Table:
     if not tables:
         raise DataError(f"no .csv file in {str(source)!r}; put the table there, label first")
     if len({table.shape[1] for table in tables}) > 1 or tables[0].shape[1] < 2:
-        raise DataError(f"the files in {str(source)!r} must have one and the same number of columns, at least 2")
+        raise DataError(f"the files in {str(source)!r} must have the same number of columns, at least 2")
     table = np.concatenate(tables)
     return Table(features=table[:, 1:], labels=table[:, 0])

@@ -1,4 +1,4 @@
-"""Serving: what SageMaker's XGBoost container looks for in the code/ folder of model.tar.gz."""
+"""Serving code, for the code/ folder of model.tar.gz, where SageMaker's XGBoost container looks for it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ FILE = "model.json"
 
 
 def model_fn(model_dir: str) -> xgboost.Booster:
-    """Load the model from the unpacked model.tar.gz."""
+    """Return the model of the unpacked model.tar.gz."""
     booster = xgboost.Booster()
     booster.load_model(str(Path(model_dir) / FILE))
     return booster
 
 
 def predict_fn(data: Any, model: xgboost.Booster) -> np.ndarray:
-    """Probability of label 1 for each row of an array or a DMatrix."""
+    """Return the probability of label 1 for each row of an array or a DMatrix."""
     matrix = data if isinstance(data, xgboost.DMatrix) else xgboost.DMatrix(np.asarray(data))
     return model.predict(matrix)

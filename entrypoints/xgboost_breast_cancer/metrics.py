@@ -1,12 +1,12 @@
-r"""What this script prints and how it is read back, in one place.
+r"""The format of the printed metrics, and the regular expressions that read it, in one place.
 
-SageMaker finds metrics by searching each log line with a regular expression and takes its first group
-(Developer Guide: automatic-model-tuning-define-metrics-variables). Format and expression stand together,
-so that they cannot drift apart. Three choices make the reading exact:
+SageMaker searches each log line with a regular expression, and its first group is the metric's value (Developer Guide:
+automatic-model-tuning-define-metrics-variables). Format and expression are in one file, so that they stay consistent.
+Three choices make the values exact:
 
-- a float is printed as `repr` does, the shortest text that gives the same float back, exponents included;
-- each value ends in `;`, so that a line cut short in mid-number is not read as another number;
-- nan and inf do not match: a round without a number reports none rather than a wrong one.
+- a float is printed with `repr`: the shortest text that converts back to the same float, exponents included;
+- each value ends with `;`, so that a line that is cut within a number does not give another number;
+- nan and inf do not match, so a round without a finite value reports no value instead of a wrong one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ DEFINITIONS = [{"Name": name, "Regex": rf"\b{name}={_NUMBER};"} for name in NAME
 
 
 def line(epoch: int, **values: float) -> str:
-    """One log line for a boosting round; the keywords are metric names: `line(1, **{"train:auc": 0.9})`.
+    """Return the log line of a boosting round; keywords are metric names: `line(1, **{"train:auc": 0.9})`.
 
     Raises:
-        ValueError: for a name without a definition, since nothing would read it.
+        ValueError: if a name has no definition, because SageMaker would not find the metric.
     """
     unknown = sorted(set(values) - set(NAMES))
     if unknown:

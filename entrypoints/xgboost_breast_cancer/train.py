@@ -2,8 +2,8 @@
 
     python entrypoints/xgboost_breast_cancer/train.py --eta 0.1
 
-Prints a line a round in the format of metrics.py. SIGTERM (a stop, early stopping, a spot interruption) ends the
-boosting after the round at hand, saves the model and exits with 0. It runs with XGBoost 1.7 and with 3.
+Prints one line a round in the format of metrics.py. On SIGTERM (a stop, early stopping, a spot interruption), it ends
+the boosting after the current round, saves the model and exits with 0. It runs with XGBoost 1.7 and 3.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import metrics
 import xgboost
 
 if TYPE_CHECKING:
-    Log = dict[str, dict[str, list[float]]]  # XGBoost's record: data set -> metric -> one value a round
+    Log = dict[str, dict[str, list[float]]]  # as recorded by XGBoost: data set -> metric -> one value a round
 
 STOPPING_METRIC = "logloss"
 # XGBoost's own parameters, by the names of the parsed arguments.
@@ -45,31 +45,31 @@ class Report(xgboost.callback.TrainingCallback):
         self.stop_requested = False
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Be the signal's handler."""
+        """Handle the signal."""
         self.stop_requested = True
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Log) -> bool:  # noqa: ARG002
-        """Print, and say whether to stop; XGBoost counts rounds from 0."""
+        """Print, and return whether to stop; XGBoost counts rounds from 0."""
         if epoch % self.every == 0:
             self.show(epoch, evals_log)
         return self.stop_requested
 
     def show(self, epoch: int, evals_log: Log) -> None:
-        """Print the metrics of that round."""
+        """Print the metrics of a round."""
         print(metrics.line(epoch, **scores_of(evals_log, epoch)), flush=True)
         self.printed = epoch
 
 
 def scores_of(evals_log: Log, epoch: int) -> dict[str, float]:
-    """The metrics of one round by the names of metrics.py."""
+    """Return the metrics of one round by the names of metrics.py."""
     return {name: evals_log[name.split(":")[0]][name.split(":")[1]][epoch] for name in metrics.NAMES}
 
 
 def boost(args: Namespace, report: Report) -> tuple[xgboost.Booster, Log]:
-    """Train; the model is cut to its best round when early stopping is on.
+    """Train, and return the model and XGBoost's log; with early stopping, the model is cut after its best round.
 
-    SageMaker takes the last reported value as the objective, so the last line printed is always that of the
-    model's own last round: the score is the score of the model delivered.
+    SageMaker uses the last reported value as the objective, so the last printed line is that of the model's last
+    round: the objective is the score of the saved model.
     """
     train, validation = (xgboost.DMatrix(x, label=y) for x, y in data.load(args.train, args.validation))
     parameters = {name: getattr(args, name) for name in PARAMETERS}
@@ -94,7 +94,7 @@ def boost(args: Namespace, report: Report) -> tuple[xgboost.Booster, Log]:
 
 
 def save(booster: xgboost.Booster, log: Log, args: Namespace) -> None:
-    """Write the model with the code that serves it, and the metrics of all rounds."""
+    """Write the model, the code that serves it, and the metrics of all rounds."""
     code = args.model_dir / "code"
     code.mkdir(parents=True, exist_ok=True)
     booster.save_model(str(args.model_dir / inference.FILE))

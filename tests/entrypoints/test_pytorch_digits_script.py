@@ -215,7 +215,7 @@ class TestData:
         [
             ("digits.txt", "1,2\n", "no .csv or .npz file"),
             ("digits.csv", "label,p0\n1,2\n", "not a CSV of numbers without a header"),
-            ("digits.csv", "1,2\n3,4\n", "need two or more rows of a label and 64 pixels"),
+            ("digits.csv", "1,2\n3,4\n", "expected two or more rows of a label and 64 pixels"),
             ("digits.csv", ("1" + ",17" * 64 + "\n") * 2, "pixels 0 to 16"),
             ("digits.csv", ("10" + ",1" * 64 + "\n") * 2, "labels must be 0 to 9"),
         ],

@@ -152,7 +152,7 @@ class TestData:
         [
             (None, "0,1\n1,2\n", "no .csv file"),
             ("label,x\n0,1\n", "0,1\n1,2\n", "not a CSV of numbers without a header"),
-            ("0\n1\n", "0,1\n1,2\n", "one and the same number of columns, at least 2"),
+            ("0\n1\n", "0,1\n1,2\n", "the same number of columns, at least 2"),
             ("0,1\n2,2\n", "0,1\n1,2\n", "the train labels, in the first column, must be 0 and 1"),
             ("0,1\n1,2\n", "1,1\n1,2\n", "the validation labels, in the first column, must be 0 and 1"),
             ("0,1\n1,2\n", "0,1,3\n1,2,4\n", "train has 1 features, but validation has 2"),
