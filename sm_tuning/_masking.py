@@ -112,7 +112,7 @@ def secrets_of_job(description: Mapping[str, Any]) -> set[str]:
     definitions = [description.get("TrainingJobDefinition", {}), *description.get("TrainingJobDefinitions", ())]
     members = ("StaticHyperParameters", "HyperParameters", "Environment")
     parts = [one.get(member) or {} for one in (description, *definitions) for member in members]
-    parts.append(description.get("BestTrainingJob", {}).get("TunedHyperParameters", {}))
+    parts.append((description.get("BestTrainingJob") or {}).get("TunedHyperParameters", {}))
     ranges = [description.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges") or {}]
     ranges += [one.get("HyperParameterRanges") or {} for one in definitions]
     choices = [choice for one in ranges for choice in one.get("CategoricalParameterRanges") or ()]

@@ -1,23 +1,20 @@
 """The life of a tuning job: launch, describe, wait, stop, and start the next from it."""
 
 from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning.description import Counts
 from sm_tuning.jobs._control import WarmStartKind, stop, warm_start
 from sm_tuning.jobs._display import shown_progress
 from sm_tuning.jobs._launch import IfExists, OnProgress, Plan, launch, plan, send
 from sm_tuning.jobs._progress import Progress, Running, best_text, clock_text, line, progress_of, render
 from sm_tuning.jobs._read import (
     Best,
-    Counts,
-    best,
     best_of,
     children,
-    counts,
     counts_of,
     describe,
     list_jobs,
     status,
     status_of,
-    typed,
 )
 from sm_tuning.jobs._same import SPEC_HASH_TAG
 from sm_tuning.jobs._wait import OnUpdate, outcome, wait
@@ -36,12 +33,10 @@ __all__ = [
     "TrainingStatus",
     "TuningStatus",
     "WarmStartKind",
-    "best",
     "best_of",
     "best_text",
     "children",
     "clock_text",
-    "counts",
     "counts_of",
     "describe",
     "launch",
@@ -56,7 +51,6 @@ __all__ = [
     "status",
     "status_of",
     "stop",
-    "typed",
     "wait",
     "warm_start",
 ]

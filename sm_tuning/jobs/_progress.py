@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sm_tuning._masking import masked, redacted, secrets_of_job
+from sm_tuning._masking import masked
 from sm_tuning._statuses import TrainingStatus, TuningStatus
-from sm_tuning.jobs._read import Best, Counts, best_of, counts_of, status_of
+from sm_tuning.description import Counts, job_of
+from sm_tuning.jobs._read import Best, best_of, status_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,18 +64,17 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
         children: summaries of training jobs; those that have ended are left out.
         now: the time, aware of its zone.
     """
-    limits = description.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
-    end = description.get("HyperParameterTuningEndTime") or now
+    job = job_of(description)
     running = [_running(child, now) for child in children if not _has_ended(child)]
     return Progress(
-        name=description["HyperParameterTuningJobName"],
+        name=job.name,
         status=status_of(description),
-        counts=counts_of(description),
-        max_jobs=limits.get("MaxNumberOfTrainingJobs"),
+        counts=job.counts,
+        max_jobs=job.limits.max_jobs,
         best=best_of(description),
         running=tuple(sorted(running, key=lambda item: item.elapsed, reverse=True)),
-        elapsed=max(end - description["CreationTime"], timedelta(0)),
-        reason=redacted(description.get("FailureReason", ""), secrets_of_job(description)),
+        elapsed=max((job.ended_at or now) - job.created, timedelta(0)),
+        reason=job.failure,
     )
 
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from sm_tuning._errors import JobFailedError, JobStoppedError
-from sm_tuning._masking import redacted, secrets_of_job
 from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import reaches
 from sm_tuning.aws import Aws, Clock
-from sm_tuning.jobs._read import counts_of, describe, status_of
+from sm_tuning.description import Job, job_of
+from sm_tuning.jobs._read import describe, status_of
 
 OnUpdate = Callable[[Mapping[str, Any]], object]
 
@@ -65,50 +65,41 @@ def outcome(description: Mapping[str, Any]) -> dict[str, Any]:
         JobFailedError: the job failed.
         JobStoppedError: the job was stopped before it was done.
     """
-    name, status = description["HyperParameterTuningJobName"], status_of(description)
-    if status.is_success or (status is TuningStatus.STOPPED and _reached_a_limit(description)):
+    job, status = job_of(description), status_of(description)
+    if status.is_success or (status is TuningStatus.STOPPED and _reached_a_limit(job)):
         return dict(description)
-    reason = redacted(description.get("FailureReason", ""), secrets_of_job(description))
-    counts = counts_of(description)
+    counts = job.counts
     trials = f"{counts.launched} training jobs: {counts.completed} completed, {counts.errors} with errors"
-    said = f": {reason.rstrip('.')}" if reason else ""
+    said = f": {job.failure.rstrip('.')}" if job.failure else ""
     kind, verb = (
         (JobStoppedError, "was stopped before it was done")
         if status is TuningStatus.STOPPED
         else (JobFailedError, f"ended as {status}")
     )
-    raise kind(f"tuning job {name} {verb}{said} ({trials})", job_name=name, status=status.value, reason=reason)
+    message = f"tuning job {job.name} {verb}{said} ({trials})"
+    raise kind(message, job_name=job.name, status=status.value, reason=job.failure)
 
 
-def _reached_a_limit(description: Mapping[str, Any]) -> bool:
-    """Whether the job's own settings were a reason to end it.
+def _reached_a_limit(job: Job) -> bool:
+    """Return whether the job's own settings were a reason to end it.
 
-    The API Reference does not say with which status the service ends such a job, so that Stopped is provided for.
+    The API Reference does not say with which status the service ends such a job, so Stopped is provided for.
     """
-    config = description.get("HyperParameterTuningJobConfig", {})
-    criteria = config.get("TuningJobCompletionCriteria", {})
-    details = description.get("TuningJobCompletionDetails", {})
-    patience = criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
-    on_convergence = criteria.get("ConvergenceDetected", {}).get("CompleteOnConvergence") == "Enabled"
-    return (
-        _ran_out_of_time(description, config.get("ResourceLimits", {}).get("MaxRuntimeInSeconds"))
-        or _reached_target(description, criteria.get("TargetObjectiveMetricValue"))
-        or (patience is not None and details.get("NumberOfTrainingJobsObjectiveNotImproving", 0) >= patience)
-        or (on_convergence and "ConvergenceDetectedTime" in details)
+    limits = job.limits
+    is_timed_out = (
+        limits.max_runtime is not None
+        and job.ended_at is not None
+        and job.ended_at - job.created >= timedelta(seconds=limits.max_runtime)
     )
+    is_not_improving = limits.max_not_improving is not None and job.not_improving >= limits.max_not_improving
+    has_converged = limits.on_convergence and job.has_converged
+    return is_timed_out or is_not_improving or has_converged or _reached_target(job)
 
 
-def _ran_out_of_time(description: Mapping[str, Any], seconds: int | None) -> bool:
-    end = description.get("HyperParameterTuningEndTime")
-    if seconds is None or end is None:
+def _reached_target(job: Job) -> bool:
+    target, best = job.limits.target, job.best
+    direction = job.definition(best).direction if best is not None else ""
+    if target is None or best is None or best.value is None or not direction:
         return False
-    return bool(end - description["CreationTime"] >= timedelta(seconds=seconds))
-
-
-def _reached_target(description: Mapping[str, Any], target: float | None) -> bool:
-    best = description.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric")
-    if target is None or not best:
-        return False
-    objective = description["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
-    kind = best.get("Type") or objective.get("Type")
-    return kind in ("Maximize", "Minimize") and reaches(best["Value"], target, maximize=kind == "Maximize")
+    # The service keeps metric values as 32-bit floats, so a best of exactly 0.9 comes back as 0.8999999761581421.
+    return reaches(best.value, target, maximize=direction == "Maximize")

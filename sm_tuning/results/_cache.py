@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning._cache_folder import cache_folder
-from sm_tuning.results._facts import Job
+from sm_tuning.description import Job
 from sm_tuning.results._schema import TIME
 
-_VERSION = 2  # of what is in the files: another number makes all older ones unknown
+_VERSION = 3  # of what is in the files: another number makes all older ones unknown
 _LIMIT = 2**30  # bytes of all files together
 _LARGEST = 2**28  # bytes of one
 _META = b"sm_tuning"

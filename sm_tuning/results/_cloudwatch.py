@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sm_tuning._errors import AccessDeniedError, ServiceError
 from sm_tuning.aws import is_transient
-from sm_tuning.results._facts import Trial
+from sm_tuning.description import Trial
 from sm_tuning.results._pace import METRIC_PAGES, OLDER_POINTS, RECENT_POINTS, Quota
 from sm_tuning.results._reader import Gap, Reader
 from sm_tuning.results._schema import microseconds

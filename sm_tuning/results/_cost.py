@@ -15,8 +15,8 @@ import pandas as pd
 
 from sm_tuning._prices import PRICES_VARIABLE, Prices
 from sm_tuning.aws import Aws, PriceList
+from sm_tuning.description import Job, Machines, Trial
 from sm_tuning.results._details import Detail, read_details
-from sm_tuning.results._facts import Job, Machines, Trial
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._reader import Reading, reading_with, warn
 from sm_tuning.results._schema import COST, frame
@@ -129,14 +129,14 @@ def projected(job: Job, bills: Sequence[Bill], trials: int) -> float | None:
         return _sum(bill.so_far for bill in bills)
     ended = [bill.cost for bill in bills if bill.trial.terminal]
     over = {bill.trial.name for bill in bills if bill.trial.terminal}
-    if not over or job.max_jobs is None:
+    if not over or job.limits.max_jobs is None:
         return None
     mean = _sum(ended) / len(over)
     running: dict[str, float] = {}
     for bill in bills:
         if not bill.trial.terminal:
             running[bill.trial.name] = running.get(bill.trial.name, 0.0) + bill.so_far
-    to_come = max(job.max_jobs - trials, 0)
+    to_come = max(job.limits.max_jobs - trials, 0)
     return _sum(ended) + _sum(max(mean, so_far) for so_far in running.values()) + mean * to_come
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
+from sm_tuning.description import Definition, Job, Metric, Trial, select
 from sm_tuning.results import _cloudwatch
 from sm_tuning.results._events import Want, read_lines, window_of
-from sm_tuning.results._facts import Definition, Job, Metric, Trial, select
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._kept import by_trial_kept
 from sm_tuning.results._literals import server_pattern

@@ -14,7 +14,7 @@ from typing import Any
 
 from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError, ServiceError
 from sm_tuning.aws import is_transient
-from sm_tuning.results._facts import Job, Machines, Trial, machines_of
+from sm_tuning.description import Job, Machines, Trial, training_of
 from sm_tuning.results._reader import Gap, Reader
 from sm_tuning.results._schema import TEXTS, frame
 
@@ -42,15 +42,9 @@ class Detail:
 
 
 def detail_of(description: Mapping[str, Any]) -> Detail:
-    """The facts of a training job's description, from Search or DescribeTrainingJob; a metric's last value counts."""
-    final = sorted(description.get("FinalMetricDataList") or (), key=lambda metric: metric["Timestamp"])
-    return Detail(
-        billable=description.get("BillableTimeInSeconds"),
-        training=description.get("TrainingTimeInSeconds"),
-        spot=bool(description.get("EnableManagedSpotTraining")),
-        machines=machines_of(description.get("ResourceConfig") or {}),
-        metrics={metric["MetricName"]: metric["Value"] for metric in final},
-    )
+    """Return the facts of a training job's description, from Search or DescribeTrainingJob."""
+    found = training_of(description)
+    return Detail(found.billable, found.training, found.spot, found.machines, dict(found.metrics))
 
 
 def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, Detail], str | None]:

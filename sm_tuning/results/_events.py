@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sm_tuning._errors import InvalidRequestError, ServiceError
 from sm_tuning.aws import is_missing, is_transient
-from sm_tuning.results._facts import Job, Trial
+from sm_tuning.description import Job, Trial
 from sm_tuning.results._pace import LOG_PAGES
 from sm_tuning.results._reader import Gap, Reader
 from sm_tuning.results._schema import microseconds

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning._masking import Redactor
-from sm_tuning._statuses import TrainingStatus
 from sm_tuning.aws import Aws
+from sm_tuning.description import Job, Trial, select
 from sm_tuning.results._events import Lines, Want, read_lines, window_of
-from sm_tuning.results._facts import Job, Trial, select
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._kept import by_trial_kept
 from sm_tuning.results._reader import Reader, Reading, reading_with
@@ -55,10 +54,7 @@ def errors(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         parts: list[pd.DataFrame] = []
-        failed = {
-            job: [one for one in some if one.status == TrainingStatus.FAILED]
-            for job, some in select(per_job, trial).items()
-        }
+        failed = {job: [one for one in some if one.failed] for job, some in select(per_job, trial).items()}
         for job, some in failed.items():
 
             def read(reader: Reader, of: Sequence[Trial], job: Job = job) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sm_tuning._errors import JobNotFoundError
 from sm_tuning._masking import Redactor
-from sm_tuning.results._facts import Job, Trial, job_of, trial_of
+from sm_tuning.description import Job, Trial, job_of, trial_of
 from sm_tuning.results._reader import Reader, warn
 from sm_tuning.results._schema import TEXTS, frame
 

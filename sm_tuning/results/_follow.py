@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from sm_tuning._errors import ServiceError, SpecError
 from sm_tuning.aws import Aws, Retry
+from sm_tuning.description import Job, Trial, select
 from sm_tuning.results._events import Stream, Window, log_pages, stream_of, window_of
-from sm_tuning.results._facts import Job, Trial, select
 from sm_tuning.results._fetch import read_job, read_trials
 from sm_tuning.results._literals import server_pattern
 from sm_tuning.results._logs import Moment, TrialFilter, compiled, moment_of

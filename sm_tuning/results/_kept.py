@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sm_tuning.results._facts import Job, Trial
+from sm_tuning.description import Job, Trial
 from sm_tuning.results._reader import Reader
 from sm_tuning.results._schema import frame, join
 

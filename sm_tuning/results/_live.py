@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from sm_tuning._errors import ServiceError
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws, Clock, Retry, is_missing
+from sm_tuning.description import Definition, Job, Trial, job_of, trial_of
 from sm_tuning.results._events import GROUP
-from sm_tuning.results._facts import Definition, Job, Trial, job_of, trial_of
 from sm_tuning.results._literals import server_pattern
 from sm_tuning.results._parse import Scanner, scanner
 from sm_tuning.results._reader import Reading, reading_with

@@ -12,8 +12,8 @@ import pandas as pd
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import Redactor
 from sm_tuning.aws import Aws
+from sm_tuning.description import Job, Trial, select
 from sm_tuning.results._events import Lines, Want, read_lines, window_of
-from sm_tuning.results._facts import Job, Trial, select
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._kept import by_trial_kept
 from sm_tuning.results._literals import server_pattern

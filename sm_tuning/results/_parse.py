@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sm_tuning.results._facts import Metric
+from sm_tuning.description import Metric
 from sm_tuning.results._literals import required
 
 

@@ -18,8 +18,8 @@ import pandas as pd
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws, Clock, PriceList, Retry, find_prices
+from sm_tuning.description import Job
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
-from sm_tuning.results._facts import Job
 from sm_tuning.results._pace import Pace, Quota
 from sm_tuning.results._progress import Show, Step, shown
 

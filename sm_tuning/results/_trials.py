@@ -11,12 +11,11 @@ import pandas as pd
 
 from sm_tuning._masking import MASK, is_secret
 from sm_tuning.aws import Aws
+from sm_tuning.description import OBJECTIVE_ALIAS, Column, Job, Range, Trial, column_type
 from sm_tuning.results._details import Detail, read_details
-from sm_tuning.results._facts import OBJECTIVE_ALIAS, Job, Range, Trial
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._reader import Reading, reading_with
 from sm_tuning.results._schema import TRIALS, frame, microseconds
-from sm_tuning.results._values import typed
 
 
 def trials(
@@ -90,18 +89,31 @@ def _by_end(trial: Trial) -> tuple[bool, datetime, datetime, str]:
 def _hyperparameter_columns(
     rows: Sequence[tuple[Job, Trial]], jobs: Sequence[Job]
 ) -> tuple[dict[str, list[Any]], dict[str, str]]:
-    """The tuned hyperparameters of all jobs, in order of the ranges, then any that are in no range."""
+    """Return the tuned hyperparameters of all jobs, in order of the ranges, then those without a range, with dtypes.
+
+    A column is numbers or booleans only if *every* value of it is, those of its categorical ranges included; else it
+    is text.
+    """
     ranges: dict[str, list[Range]] = {}
     for definition in (definition for job in jobs for definition in job.definitions):
         for entry in definition.ranges:
             ranges.setdefault(entry.name, []).append(entry)
     for name in sorted({name for _, trial in rows for name in trial.hyperparameters}):
         ranges.setdefault(name, [])
-    values, types = {}, {}
+    decoded = [job.values(trial) for job, trial in rows]
+    columns: dict[str, list[Any]] = {}
+    types: dict[str, str] = {}
     for name, entries in ranges.items():
         column = f"hyperparameter:{name}" if name in TRIALS else name
-        values[column], types[column] = typed([trial.hyperparameters.get(name) for _, trial in rows], entries)
-    return values, types
+        values: list[Any] = [found.get(name) for found in decoded]
+        every = [*(value for entry in entries for value in entry.values), *(v for v in values if v is not None)]
+        empty: Column = "float64" if any(entry.kind == "Continuous" for entry in entries) else "Int64"
+        types[column] = column_type(every, empty)
+        if types[column] == "string":  # beside text, a number is shown exactly as its trial has it
+            texts = (trial.hyperparameters.get(name) for _, trial in rows)
+            values = [value if isinstance(value, str) else text for value, text in zip(values, texts, strict=True)]
+        columns[column] = values
+    return columns, types
 
 
 def _fixed_columns(ordered: Mapping[Job, Sequence[Trial]], details: Mapping[str, Detail]) -> dict[str, list[Any]]:
@@ -173,8 +185,8 @@ def best_trial(job: Job, trials: Sequence[Trial]) -> str | None:
 
     While a job runs, the service's answer may be older than the list of its trials.
     """
-    if job.ended and job.best in {trial.name for trial in trials}:
-        return job.best
+    if job.ended and job.best is not None and job.best.name in {trial.name for trial in trials}:
+        return job.best.name
     first = job.definitions[0].maximize
     counted = [(value if first else -value, trial.name) for trial in trials if (value := _counted(trial)) is not None]
     return max(counted, key=lambda pair: pair[0])[1] if counted else None

@@ -14,9 +14,9 @@ import pandas as pd
 
 from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.aws import Aws
+from sm_tuning.description import Job, Machines, Trial, select
 from sm_tuning.results import _cloudwatch
 from sm_tuning.results._details import read_details
-from sm_tuning.results._facts import Job, Machines, Trial, select
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._kept import by_trial_kept
 from sm_tuning.results._reader import Reader, Reading, reading_with, warn

@@ -67,6 +67,7 @@ def job(name: str = "my-job", status: str = "InProgress", **changes: Any) -> dic
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobArn": arn(name),
         "HyperParameterTuningJobConfig": config,
+        "TrainingJobDefinition": {"StaticHyperParameters": {"sagemaker_program": '"train.py"'}},
         "HyperParameterTuningJobStatus": status,
         "CreationTime": T0,
         "TrainingJobStatusCounters": counters | changes.pop("counters", {}),

@@ -12,6 +12,7 @@ from jobs_fakes import FakeSageMaker, best, child, job, refusal
 from sm_tuning import jobs
 from sm_tuning._errors import AccessDeniedError, InvalidRequestError, JobNotFoundError, ServiceError, SpecError
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
 from sm_tuning.spec import ContainerEstimator, ContinuousParameter, Tuning
 
@@ -49,8 +50,8 @@ def test_status_counts_and_best_come_from_one_answer_each(aws: Aws, sagemaker: F
         BestTrainingJob=best("t-7", 0.25, eta="0.30000000000000004", depth="8", booster='"dart"'),
     )
 
-    counts = jobs.counts(aws, "my-job")
-    found = jobs.best(aws, "my-job")
+    description = jobs.describe(aws, "my-job")
+    counts, found = jobs.counts_of(description), jobs.best_of(description)
 
     assert jobs.status(aws, "my-job") is TuningStatus.IN_PROGRESS
     assert counts == Counts(3, 1, 1, 2, 4, 5, 1, 2)
@@ -85,11 +86,17 @@ def test_the_best_of_several_algorithms_is_typed_by_its_own_ranges() -> None:
 def test_typed_values_are_what_was_written(depth: int, eta: float, booster: str) -> None:
     wire = {"depth": str(depth), "eta": repr(eta), "booster": f'"{booster}"', "unknown": "plain text"}
 
-    assert jobs.typed(job(), wire) == {"depth": depth, "eta": eta, "booster": booster, "unknown": "plain text"}
+    assert job_of(job()).definitions[0].decode_all(wire) == {
+        "depth": depth,
+        "eta": eta,
+        "booster": booster,
+        "unknown": "plain text",
+    }
 
 
 def test_a_value_that_does_not_fit_its_range_is_kept_as_it_is() -> None:
-    assert jobs.typed(job(), {"depth": "2.5", "eta": "auto"}) == {"depth": 2.5, "eta": "auto"}
+    wire = {"depth": "2.5", "eta": "auto"}
+    assert job_of(job()).definitions[0].decode_all(wire) == {"depth": 2.5, "eta": "auto"}
 
 
 def test_children_come_from_all_pages_a_hundred_at_a_time(aws: Aws, sagemaker: FakeSageMaker) -> None:

@@ -201,7 +201,7 @@ def definition(**changes: Any) -> dict[str, Any]:
         {"Name": "ObjectiveMetric", "Regex": rf".*\[[0-9]+\].*#011validation-rmse:{number}.*"},
     ]
     whole = {
-        "StaticHyperParameters": {"_tuning_objective_metric": "validation:rmse"},
+        "StaticHyperParameters": {"_tuning_objective_metric": "validation:rmse", "sagemaker_program": '"train.py"'},
         "AlgorithmSpecification": {"TrainingInputMode": "File", "MetricDefinitions": metrics},
         "RoleArn": "arn:aws:iam::123456789012:role/Test",
         "OutputDataConfig": {"S3OutputPath": "s3://b/o"},

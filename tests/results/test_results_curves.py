@@ -11,9 +11,9 @@ from results_fakes import T0, FakeSageMaker, definition, in_pages, log_event, tr
 
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
+from sm_tuning.description import Metric
 from sm_tuning.results import CURVES, curves
 from sm_tuning.results._cloudwatch import NAMESPACE, Wanted, chunks, period_at
-from sm_tuning.results._facts import Metric
 from sm_tuning.results._parse import emissions
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))

@@ -13,8 +13,8 @@ from results_fakes import T0, FakeSageMaker, RefusalError, definition, training_
 
 from sm_tuning._errors import AccessDeniedError, CredentialsError, JobNotFoundError
 from sm_tuning.aws import Aws
+from sm_tuning.description import Trial, job_of
 from sm_tuning.results import TRIALS, trials
-from sm_tuning.results._facts import Trial, job_of
 from sm_tuning.results._trials import best_so_far
 
 TUNED = {"depth": "Int64", "eta": "float64", "booster": "string"}

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning import results
+from sm_tuning.description import job_of, trial_of
 from sm_tuning.results import analysis
-from sm_tuning.results._facts import job_of, trial_of
 from sm_tuning.results._schema import frame
 from sm_tuning.results._trials import trials_frame
 from sm_tuning.views import about

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from sm_tuning._errors import SpecError
-from sm_tuning.results.analysis._scale import key_of
+from sm_tuning.results.analysis._scale import index_of, key_of
 from sm_tuning.spec import (
     CategoricalParameter,
     ContinuousParameter,
@@ -125,8 +125,8 @@ def _own_value(range_: ParameterRange | None, value: Any) -> Any:
     """A value as the spec's own range has it, such as the number of a choice that a description has as text."""
     if not isinstance(range_, CategoricalParameter):
         return value
-    own = {key_of(one): one for one in range_.values}
-    return own.get(key_of(value), value)
+    place = index_of(range_.values).get(key_of(value))
+    return value if place is None else range_.values[place]
 
 
 def _own_values(old: ParameterRange | None, new: ParameterRange) -> ParameterRange:

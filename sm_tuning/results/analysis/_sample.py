@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sm_tuning._statuses import UNSUCCESSFUL
 from sm_tuning.results._schema import TRIALS
 from sm_tuning.results.analysis._facts import Algorithm, Facts
-from sm_tuning.results.analysis._scale import Floats, key_of, units
+from sm_tuning.results.analysis._scale import Floats, index_of, key_of, units
 from sm_tuning.spec import CategoricalParameter
 
 
@@ -100,9 +100,9 @@ def _places(rows: pd.DataFrame, algorithm: Algorithm, name: str) -> Floats:
     if column not in rows:
         return np.full(len(rows), np.nan)
     if isinstance(range_, CategoricalParameter):
-        index = {key_of(value): float(number) for number, value in enumerate(range_.values)}
-        texts = [None if pd.isna(value) else key_of(value) for value in rows[column]]
-        return np.array([np.nan if text is None else index.get(text, np.nan) for text in texts], dtype=np.float64)
+        index = index_of(range_.values)
+        places = [np.nan if pd.isna(value) else index.get(key_of(value), np.nan) for value in rows[column]]
+        return np.array(places, dtype=np.float64)
     return np.clip(units(range_, numbers(rows[column])), 0.0, 1.0)
 
 

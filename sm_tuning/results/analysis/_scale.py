@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sm_tuning.spec import CategoricalParameter, ContinuousParameter, IntegerParameter, ParameterRange, encode_plain
+from sm_tuning.description import Value
+from sm_tuning.spec import (
+    CategoricalParameter,
+    ContinuousParameter,
+    IntegerParameter,
+    ParameterRange,
+    decode_json,
+    encode_plain,
+)
 
 Floats = NDArray[np.float64]
 Numeric = ContinuousParameter | IntegerParameter
 
 
+def index_of(values: Iterable[Value]) -> dict[str, int]:
+    """Return the place of each categorical value, by every text under which ``key_of`` may find it.
+
+    A frame shows the number 16 as 16, as 16.0 beside fractions, and as text beside text; a spec may have the text.
+    Exact texts come first, so that the text ``16.0`` is not taken for the number 16 where a range has both.
+    """
+    found: dict[str, int] = {}
+    listed = list(values)
+    for place, value in enumerate(listed):
+        found.setdefault(key_of(value), place)
+    for place, value in enumerate(listed):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found.setdefault(repr(float(value)), place)
+        elif isinstance(value, str):
+            found.setdefault(key_of(decode_json(value)), place)
+    return found
+
+
 def key_of(value: Any) -> str:
-    """A categorical value as text that is the same in a spec, on the wire and in a frame."""
-    plain = value.item() if hasattr(value, "item") else value
-    return encode_plain(plain).strip('"')
+    """Return a categorical value of a frame, a spec or a range as text."""
+    return encode_plain(value.item() if hasattr(value, "item") else value)
 
 
 def units(range_: ParameterRange, values: Floats) -> Floats:

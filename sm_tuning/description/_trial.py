@@ -1,0 +1,236 @@
+"""Training jobs as values: entries of lists (trials) and full descriptions. Pure: no calls are made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sm_tuning._errors import SpecError
+from sm_tuning._masking import redacted, secrets_of_job
+from sm_tuning._statuses import ObjectiveStatus, TrainingStatus
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_reserved_hyperparameter
+from sm_tuning.description._values import Value, decode
+from sm_tuning.spec import FrozenDict
+
+if TYPE_CHECKING:
+    from sm_tuning.description._job import Job
+
+OBJECTIVE_ALIAS = "ObjectiveMetric"
+"""The metric that the service adds to a built-in algorithm's definitions, with the objective's own regex."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """A number of instances of one type."""
+
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training job of a tuning job, as the list of training jobs has it; times are aware.
+
+    Attributes:
+        name: of the training job.
+        status: TrainingJobStatus as text.
+        objective_status: ObjectiveStatus as text; None if the service has not set it.
+        value: the final objective value; None without one.
+        created: creation time.
+        started: when training began; None before.
+        ended: when it ended; None before.
+        failure: why it failed, as the service says, secrets included; None without a reason.
+        definition: name of its training job definition; None in a job with a single one.
+        hyperparameters: the tuned ones, exactly as the API has them; ``Job.values`` types them.
+        metric: the objective's name; None without a value.
+    """
+
+    name: str
+    status: str
+    objective_status: str | None
+    value: float | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    failure: str | None
+    definition: str | None
+    hyperparameters: Mapping[str, str] = field(hash=False)
+    metric: str | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return self.status in (TrainingStatus.COMPLETED, TrainingStatus.FAILED, TrainingStatus.STOPPED)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended in an error."""
+        return self.status == TrainingStatus.FAILED
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the tuning job counts its objective."""
+        return self.objective_status == ObjectiveStatus.SUCCEEDED and self.value is not None
+
+
+def trial_of(summary: Mapping[str, Any]) -> Trial:
+    """Parse an entry of ListTrainingJobsForHyperParameterTuningJob, or the best training job of a description."""
+    metric = summary.get("FinalHyperParameterTuningJobObjectiveMetric") or {}
+    value = metric.get("Value")
+    return Trial(
+        name=str(summary["TrainingJobName"]),
+        status=str(summary.get("TrainingJobStatus", "")),
+        objective_status=summary.get("ObjectiveStatus"),
+        value=None if value is None else float(value),
+        created=summary["CreationTime"],
+        started=summary.get("TrainingStartTime"),
+        ended=summary.get("TrainingEndTime"),
+        failure=summary.get("FailureReason") or None,
+        definition=summary.get("TrainingJobDefinitionName"),
+        hyperparameters=summary.get("TunedHyperParameters") or {},
+        metric=metric.get("MetricName"),
+    )
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training job's full description.
+
+    Attributes:
+        name: its name.
+        arn: its ARN.
+        status: TrainingJobStatus as text.
+        failure: why it failed, without secrets; empty without a reason.
+        created: creation time; None if not reported.
+        started: when training began; None before.
+        ended: when it ended; None before.
+        hyperparameters: tuned and static ones, exactly as the container got them.
+        environment: environment variables of the containers.
+        image: URI of the training image, or the name of an algorithm resource.
+        as_json: whether the image's toolkit parses hyperparameters as JSON (script mode).
+        metrics: the last value of each metric by name, the service's copy of the objective included.
+        machines: its instances; empty if unknown.
+        spot: whether it ran on spot instances.
+        billable: billed seconds of each instance; None while unknown.
+        training: seconds that it took, on each instance; more than ``billable`` on spot instances.
+        model_uri: S3 URI of its model; None if it saved none.
+    """
+
+    name: str
+    arn: str
+    status: str
+    failure: str
+    created: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    hyperparameters: Mapping[str, str] = field(hash=False)
+    environment: Mapping[str, str] = field(hash=False, repr=False)
+    image: str
+    as_json: bool
+    metrics: Mapping[str, float] = field(hash=False)
+    machines: tuple[Machines, ...]
+    spot: bool
+    billable: int | None
+    training: int | None
+    model_uri: str | None
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The user's hyperparameters, without those that the service and the toolkit add, typed where they can be."""
+        return values_of(self.hyperparameters, as_json=self.as_json)
+
+    @property
+    def final_metrics(self) -> dict[str, float]:
+        """The last value of each metric, without the service's copy of the objective."""
+        objective = self.hyperparameters.get(OBJECTIVE_KEY, "").strip('"')
+        own = {name: value for name, value in self.metrics.items() if name != OBJECTIVE_ALIAS}
+        return dict(self.metrics) if objective == OBJECTIVE_ALIAS else own
+
+
+def training_of(description: Mapping[str, Any]) -> Training:
+    """Parse an answer of DescribeTrainingJob, or a training job that Search found."""
+    final = sorted(description.get("FinalMetricDataList") or (), key=lambda metric: metric["Timestamp"])
+    algorithm = description.get("AlgorithmSpecification") or {}
+    hyperparameters = FrozenDict(description.get("HyperParameters") or {})
+    return Training(
+        name=str(description["TrainingJobName"]),
+        arn=str(description.get("TrainingJobArn", "")),
+        status=str(description.get("TrainingJobStatus", "")),
+        failure=redacted(str(description.get("FailureReason") or ""), secrets_of_job(description)),
+        created=description.get("CreationTime"),
+        started=description.get("TrainingStartTime"),
+        ended=description.get("TrainingEndTime"),
+        hyperparameters=hyperparameters,
+        environment=FrozenDict(description.get("Environment") or {}),
+        image=str(algorithm.get("TrainingImage") or algorithm.get("AlgorithmName") or ""),
+        as_json=PROGRAM_KEY in hyperparameters,
+        metrics=FrozenDict({metric["MetricName"]: float(metric["Value"]) for metric in final}),
+        machines=machines_of(description.get("ResourceConfig") or {}),
+        spot=bool(description.get("EnableManagedSpotTraining")),
+        billable=description.get("BillableTimeInSeconds"),
+        training=description.get("TrainingTimeInSeconds"),
+        model_uri=(description.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or None,
+    )
+
+
+def values_of(hyperparameters: Mapping[str, str], *, as_json: bool) -> dict[str, Value]:
+    """Return the user's static hyperparameters, typed where they can be.
+
+    Args:
+        hyperparameters: exactly as the API has them; those that the service and the toolkit add are left out.
+        as_json: whether the image's toolkit parses JSON (script mode).
+    """
+    return {
+        name: decode(text, as_json=as_json)
+        for name, text in hyperparameters.items()
+        if not is_reserved_hyperparameter(name)
+    }
+
+
+def machines_of(config: Mapping[str, Any]) -> tuple[Machines, ...]:
+    """Return the instances of a ResourceConfig, one entry a group; empty if it leaves the type open."""
+    groups = config.get("InstanceGroups") or config.get("InstanceConfigs") or [config]
+    if len(groups) > 1 and "InstanceConfigs" in config:
+        return ()
+    return tuple(
+        Machines(group["InstanceType"], group["InstanceCount"])
+        for group in groups
+        if group.get("InstanceType") and group.get("InstanceCount")
+    )
+
+
+def select(
+    per_job: Mapping[Job, Sequence[Trial]], wanted: str | int | Sequence[str | int] | None
+) -> dict[Job, list[Trial]]:
+    """Return the chosen trials, by job.
+
+    Args:
+        per_job: every trial of every job.
+        wanted: names, or numbers (the counter in a trial's name, from 1); None for all.
+
+    Raises:
+        SpecError: if none of the jobs has a trial of that name or number.
+    """
+    if wanted is None:
+        return {job: list(trials) for job, trials in per_job.items()}
+    keys = [wanted] if isinstance(wanted, str | int) else list(wanted)
+    known = {key for job, trials in per_job.items() for trial in trials for key in _keys(job, trial)}
+    missing = [key for key in keys if key not in known]
+    if missing:
+        jobs = ", ".join(job.name for job in per_job)
+        raise SpecError(
+            f"no trial {', '.join(map(repr, missing))} in {jobs or 'no tuning job'}; "
+            "give a training job's name, or its number as in …-007-…"
+        )
+    chosen = frozenset(keys)
+    return {
+        job: [trial for trial in trials if not chosen.isdisjoint(_keys(job, trial))] for job, trials in per_job.items()
+    }
+
+
+def _keys(job: Job, trial: Trial) -> tuple[str | int, ...]:
+    """Return a trial's name, and the number that follows the job's name in it."""
+    number = trial.name[len(job.name) + 1 :].split("-")[0]
+    return (trial.name, int(number)) if number.isascii() and number.isdigit() else (trial.name,)
