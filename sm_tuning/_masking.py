@@ -109,7 +109,10 @@ def named_secrets(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def secrets_of_job(description: Mapping[str, Any]) -> set[str]:
     """Those of a tuning job's or a training job's description or request: hyperparameters and environments."""
-    definitions = [description.get("TrainingJobDefinition", {}), *description.get("TrainingJobDefinitions", ())]
+    definitions = [
+        description.get("TrainingJobDefinition") or {},
+        *(description.get("TrainingJobDefinitions") or ()),
+    ]
     members = ("StaticHyperParameters", "HyperParameters", "Environment")
     parts = [one.get(member) or {} for one in (description, *definitions) for member in members]
     parts.append((description.get("BestTrainingJob") or {}).get("TunedHyperParameters", {}))

@@ -102,7 +102,7 @@ class Definition:
     metrics: tuple[Metric, ...] = ()
     predefined: bool = False
     machines: tuple[Machines, ...] = ()
-    static: Mapping[str, str] = field(default_factory=dict, hash=False)
+    static: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
     image: str = ""
     as_json: bool = False

@@ -125,7 +125,7 @@ class Training:
     created: datetime | None
     started: datetime | None
     ended: datetime | None
-    hyperparameters: Mapping[str, str] = field(hash=False)
+    hyperparameters: Mapping[str, str] = field(hash=False, repr=False)
     environment: Mapping[str, str] = field(hash=False, repr=False)
     image: str
     as_json: bool

@@ -94,6 +94,29 @@ def test_typed_values_are_what_was_written(depth: int, eta: float, booster: str)
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "plain", "script"),
+    [
+        ("1.10", "1.10", "1.10"),
+        ("1e3", "1e3", "1e3"),
+        ("0.10", "0.10", "0.10"),
+        ("16", 16, 16),
+        ("true", True, True),
+        ('"1.10"', '"1.10"', "1.10"),
+        ('"a\\"b"', '"a\\"b"', 'a"b'),
+    ],
+)
+def test_the_best_trial_s_categories_are_those_of_its_request(text: str, plain: object, script: object) -> None:
+    choice = {"ParameterRanges": {"CategoricalParameterRanges": [{"Name": "c", "Values": [text, "other"]}]}}
+    for static, value in (({}, plain), ({"sagemaker_program": "train.py"}, script)):
+        definition = {"StaticHyperParameters": static}
+        found = jobs.best_of(
+            job(config=choice, TrainingJobDefinition=definition, BestTrainingJob=best("t", 1.0, c=text))
+        )
+        assert found is not None
+        assert (type(found.hyperparameters["c"]), found.hyperparameters["c"]) == (type(value), value)
+
+
 def test_a_value_that_does_not_fit_its_range_is_kept_as_it_is() -> None:
     wire = {"depth": "2.5", "eta": "auto"}
     assert job_of(job()).definitions[0].decode_all(wire) == {"depth": 2.5, "eta": "auto"}

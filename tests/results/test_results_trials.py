@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, RefusalError, definition, training_job, tuning_job
 
+from sm_tuning import jobs
 from sm_tuning._errors import AccessDeniedError, CredentialsError, JobNotFoundError
 from sm_tuning.aws import Aws
-from sm_tuning.description import Trial, job_of
-from sm_tuning.results import TRIALS, trials
+from sm_tuning.description import Trial, encode, job_of
+from sm_tuning.results import TRIALS, analysis, trials
 from sm_tuning.results._trials import best_so_far
 
 TUNED = {"depth": "Int64", "eta": "float64", "booster": "string"}
@@ -311,3 +312,76 @@ def _trial(value: float | None, counts: bool) -> Trial:
     moment = datetime(2026, 11, 20, tzinfo=UTC)
     status = "Succeeded" if counts else "Failed"
     return Trial("t", "Completed", status, value, moment, moment, moment, None, None, {})
+
+
+NUMBER_LIKE = [
+    (["low", "high"], False),
+    (["0.10", "high"], False),
+    (["0.10", "0.20"], False),
+    (["0.10", "0.1"], False),
+    (["1e-3", "1e-4"], False),
+    (["1.10", "1.9", "2"], False),
+    (["1e3", "1000"], False),
+    (["16", "0.5"], False),
+    (["16", "16.0"], False),
+    (["true", "maybe", "1"], False),
+    (["5", "auto"], False),
+    (['"0.10"', '"high"'], True),
+    (['"a\\"b"', '"c"'], True),
+    (["0.10", '"high"'], True),
+    (['"5"', "5", '"x"'], True),
+    (["true", "false"], True),
+    (['"\\u00df"', '"s"'], True),
+]
+
+
+@pytest.mark.parametrize(("values", "is_script"), NUMBER_LIKE)
+def test_every_trial_counts_whatever_its_categories_look_like(
+    sagemaker: FakeSageMaker, aws: Aws, values: list[str], is_script: bool
+) -> None:
+    """The objective is 5 for the second value and 0 for others, plus a little of a continuous one."""
+    made = [
+        training_job(
+            "job",
+            number,
+            5.0 * (number % len(values) == 1) + 0.01 * (number * 7 % 40) / 40,
+            tuned={"c": values[number % len(values)], "lr": repr((number * 7 % 40) / 40)},
+        )
+        for number in range(40)
+    ]
+    sagemaker.put("job", made)
+    job = sagemaker.jobs["job"]
+    job["HyperParameterTuningJobConfig"]["ParameterRanges"] = {
+        "ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "1"}],
+        "CategoricalParameterRanges": [{"Name": "c", "Values": values}],
+    }
+    job["TrainingJobDefinition"]["StaticHyperParameters"] = {"sagemaker_program": "t.py"} if is_script else {}
+
+    table = trials(aws, "job")
+    facts = analysis.facts_of(job)
+    found = analysis.importance(table, facts, resamples=2)
+
+    assert found.attrs["left_out"] == analysis.correlation(table, facts).attrs["left_out"] == 0
+    shares = found.set_index("Hyperparameter")["Importance"]
+    assert shares["c"] > 0.9 > 0.1 > shares["lr"]
+    assert table["c"].nunique() == len(values)
+
+
+@pytest.mark.parametrize(("values", "is_script"), NUMBER_LIKE)
+def test_the_best_trial_and_the_frame_have_the_same_value(
+    sagemaker: FakeSageMaker, aws: Aws, values: list[str], is_script: bool
+) -> None:
+    made = training_job("job", 1, 0.5, tuned={"c": values[0]})
+    best = {name: made[name] for name in ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime")}
+    sagemaker.put("job", [made], BestTrainingJob=best | made["_summary"])
+    job = sagemaker.jobs["job"]
+    job["HyperParameterTuningJobConfig"]["ParameterRanges"] = {
+        "CategoricalParameterRanges": [{"Name": "c", "Values": values}]
+    }
+    job["TrainingJobDefinition"]["StaticHyperParameters"] = {"sagemaker_program": "t.py"} if is_script else {}
+
+    (shown,) = trials(aws, "job")["c"]
+    found = jobs.best_of(jobs.describe(aws, "job"))
+
+    assert found is not None
+    assert found.hyperparameters["c"] == shown or encode(found.hyperparameters["c"], as_json=False) == shown
