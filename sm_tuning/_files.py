@@ -20,7 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a draft beside a file; the draft replaces the file when the block ends without an error.
 
     Readers see the old file or the new one, never a part. Each draft has a name of its own, so that writers in
-    several threads and processes do not disturb each other: the last one wins.
+    several threads and processes do not disturb each other: the last one wins. A block that deletes the draft keeps
+    the old file.
 
     Raises:
         OSError: the file cannot be replaced; the draft is deleted.
@@ -29,7 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield draft
-        draft.replace(path)
+        if draft.exists():
+            draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise

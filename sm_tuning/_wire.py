@@ -52,6 +52,7 @@ RANGE_KINDS: Final[Mapping[str, str]] = {
     "ContinuousParameterRanges": "Continuous",
     "CategoricalParameterRanges": "Categorical",
 }
+RANGE_LISTS: Final = tuple(RANGE_KINDS)
 #: Autotune chooses the ranges of the hyperparameters in this list.
 AUTO_PARAMETERS: Final = "AutoParameters"
 

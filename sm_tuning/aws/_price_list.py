@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from uuid import uuid4
 
 from sm_tuning._cache_folder import cache_folder
 from sm_tuning._errors import ServiceError
+from sm_tuning._files import write_atomic
 from sm_tuning._prices import PRICES_VARIABLE, Prices, read_prices
 from sm_tuning.aws._aws import Aws
 
@@ -133,10 +134,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _save(path: Path, kept: Mapping[str, Any]) -> None:
     """Keep the prices; a folder that cannot be written to costs only the next question."""
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_text(json.dumps(kept), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
+        write_atomic(path, json.dumps(kept))

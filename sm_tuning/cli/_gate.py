@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sm_tuning._errors import JobError, SpecError
+from sm_tuning._files import write_output
 from sm_tuning.cli._exit import say
 from sm_tuning.cli._options import Connect, as_json, connection_options, job_name
-from sm_tuning.cli._output import emit, emit_json, write_file
+from sm_tuning.cli._output import emit, emit_json
 
 if TYPE_CHECKING:
     from sm_tuning.gate import Verdict
@@ -97,7 +98,7 @@ def _verdict(
 def _write(text: str, path: Path | None) -> None:
     """Write the summary where it is wanted; a pipeline's page may hold other steps' text already."""
     if path is not None:
-        write_file(path, text.encode())
+        write_output(path, text)
     page = os.environ.get(SUMMARY_VARIABLE)
     if page:
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 import click
 
 from sm_tuning._errors import SpecError
+from sm_tuning._files import write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ class Output(NamedTuple):
         if self.path is None:
             emit(content)
         else:
-            write_file(self.path, content)
+            write_output(self.path, content)
 
     def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows as a frame of these columns; what a row lacks is missing, what it has beyond them is left out."""
@@ -112,21 +113,6 @@ def emit_fields(fields: dict[str, Any]) -> None:
 def to_json(value: Any) -> str:
     """A value as JSON: times as ISO 8601; nan is null, and infinities are text, as JSON has no such numbers."""
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing.
-
-    Raises:
-        SpecError: when it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpecError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._files import write_output
 from sm_tuning.aws import Aws, Bucket, split_uri
 from sm_tuning.cli._exit import say
-from sm_tuning.cli._output import to_json, write_file
+from sm_tuning.cli._output import to_json
 from sm_tuning.jobs import plan, send
 from sm_tuning.request import Upload, base_name, unique_name
 from sm_tuning.spec import Tuning
@@ -123,5 +124,5 @@ def _file(upload: Upload, folder: Path) -> Path:
     except OSError as error:
         raise SpecError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     if isinstance(upload.source, bytes):
-        write_file(path, upload.source)
+        write_output(path, upload.source)
     return path

@@ -14,6 +14,7 @@ from typing import Any
 
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
 from sm_tuning._statuses import EndpointStatus
+from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws
 from sm_tuning.deploy._best import describe_training, model_data, refuse_violations, serving_image
 
@@ -162,7 +163,7 @@ def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, regi
         JobError: the training job has no model.
     """
     _check(deployment)
-    tags = [{"Key": key, "Value": value} for key, value in deployment.tags.items()]
+    tags = tag_list(deployment.tags)
     image = deployment.image_uri or serving_image(training, region=region, instance_type=deployment.instance_type)
     container = {"Image": image, **model_data(training), "Environment": dict(deployment.environment)}
     model: dict[str, Any] = {

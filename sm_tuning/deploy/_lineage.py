@@ -12,6 +12,7 @@ from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import is_secret
+from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.deploy._best import BestModel
 
 #: Where a package says which training job its model is from: by this it is found again.
@@ -92,7 +93,7 @@ def _every(model: BestModel) -> Iterator[tuple[str, Any]]:
     for channel in training.get("InputDataConfig", ()):
         yield f"data:{channel['ChannelName']}", channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
     for name, value in training.get("HyperParameters", {}).items():
-        if name not in best.hyperparameters and not name.startswith(("sagemaker_", "_tuning_objective")):
+        if name not in best.hyperparameters and not is_reserved_hyperparameter(name):
             yield f"hyperparameter:{name}", _shown(name, value.strip('"'))
 
 

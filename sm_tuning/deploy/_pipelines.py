@@ -10,6 +10,7 @@ from typing import Any
 
 from sm_tuning import jobs
 from sm_tuning._errors import MissingExtraError, SpecError
+from sm_tuning._wire import JOB_NAME_KEY
 from sm_tuning.aws import Aws, connect
 from sm_tuning.spec import Tuning, as_tuning
 
@@ -65,7 +66,7 @@ def step_arguments(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nameless(definition: dict[str, Any]) -> dict[str, Any]:
-    static = {name: text for name, text in definition["StaticHyperParameters"].items() if name != "sagemaker_job_name"}
+    static = {name: text for name, text in definition["StaticHyperParameters"].items() if name != JOB_NAME_KEY}
     return {**definition, "StaticHyperParameters": static}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._wire import SUBMIT_DIRECTORY_KEY, TRAINING_JOBS
 
 #: The rule through which Step Functions hears of the end of a tuning job.
 _EVENTS_RULE = "StepFunctionsGetEventsForSageMakerTuningJobsRule"
@@ -144,7 +145,7 @@ def _beyond(request: Mapping[str, Any]) -> Iterator[str]:
 
 def _read(definitions: list[Mapping[str, Any]]) -> list[str]:
     """URIs of data and scripts."""
-    code = [one.get("StaticHyperParameters", {}).get("sagemaker_submit_directory", "") for one in definitions]
+    code = [one.get("StaticHyperParameters", {}).get(SUBMIT_DIRECTORY_KEY, "") for one in definitions]
     data = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in _channels(definitions)]
     return [
         *data,
@@ -197,7 +198,7 @@ def _by_bucket(uris: Iterable[str]) -> dict[str, list[str]]:
 
 def _logs(place: Place) -> Iterator[Statement]:
     actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    group = place.arn("logs", "log-group:/aws/sagemaker/TrainingJobs")
+    group = place.arn("logs", f"log-group:{TRAINING_JOBS}")
     yield allow("WriteLogs", actions, [group, f"{group}:*"])
     ours = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
     yield allow("WriteMetrics", ["cloudwatch:PutMetricData"], ["*"], ours)

@@ -16,6 +16,7 @@ from sm_tuning import gate
 from sm_tuning._errors import InvalidRequestError, JobError, SpecError
 from sm_tuning._prices import Prices
 from sm_tuning._statuses import PackageStatus
+from sm_tuning._wire import LARGEST_PAGE, tag_list
 from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
 from sm_tuning.deploy._best import BestModel, best_model, model_data, model_uri, refuse_violations, serving_image
 from sm_tuning.deploy._lineage import TRAINING_JOB, final_metrics, lineage
@@ -261,7 +262,7 @@ def _made_group(aws: Aws, group: str, tags: Mapping[str, str]) -> bool:
             raise
     else:
         return False
-    given = [{"Key": key, "Value": value} for key, value in tags.items()]
+    given = tag_list(tags)
     try:
         aws.call("sagemaker", "create_model_package_group", ModelPackageGroupName=group, Tags=given or None)
     except InvalidRequestError as error:
@@ -279,7 +280,7 @@ def _packages(aws: Aws, group: str, *, since: Any) -> Iterator[Mapping[str, Any]
         ModelPackageGroupName=group,
         SortBy="CreationTime",
         SortOrder="Descending",
-        MaxResults=100,
+        MaxResults=LARGEST_PAGE,
     )
     for page in pages:
         for summary in page["ModelPackageSummaryList"]:

@@ -9,6 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sm_tuning._errors import MissingExtraError, SpecError
+from sm_tuning._wire import (
+    INSTANCE_TYPE_KEY,
+    MPI_KEY,
+    PROGRAM_KEY,
+    SUBMIT_DIRECTORY_KEY,
+    TORCH_DISTRIBUTED_KEY,
+    tag_list,
+    to_tags,
+)
 from sm_tuning.request import from_description
 from sm_tuning.spec import Tuning, encode_json, encode_plain
 
@@ -84,8 +93,8 @@ class _Reader:
         request["WarmStartConfig"] = self._shape(tuner.warm_start_config)
         request["Autotune"] = {"Mode": "Enabled"} if tuner.autotune else None
         own = [tag for trainer in trainers for tag in getattr(trainer, "tags", None) or ()]
-        tags = {tag["Key"]: tag["Value"] for tag in map(_tag, [*own, *(tuner.tags or ())])}
-        request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+        tags = to_tags(map(_tag, [*own, *(tuner.tags or ())]))
+        request["Tags"] = tag_list(tags)
         return request
 
     def _several(self, tuner: Any, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -137,7 +146,7 @@ class _Reader:
         if source is not None:
             own |= self._script(source)
         own |= self._distribution(trainer, own)
-        encode = encode_json if "sagemaker_program" in own else encode_plain
+        encode = encode_json if PROGRAM_KEY in own else encode_plain
         return {
             str(name): value if isinstance(value, str) else encode(value)
             for name, value in own.items()
@@ -157,7 +166,7 @@ class _Reader:
             )
         if getattr(source, "args", None):
             self.problems.append(f"source_code.args: a tuned job passes none, but got {source.args!r}")
-        found = {"sagemaker_program": source.entry_script, "sagemaker_submit_directory": source.source_dir}
+        found = {PROGRAM_KEY: source.entry_script, SUBMIT_DIRECTORY_KEY: source.source_dir}
         return {name: encode_json(str(text)) for name, text in found.items() if text}
 
     def _distribution(self, trainer: Any, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,13 +174,13 @@ class _Reader:
         kind = type(trainer.distributed).__name__
         if trainer.distributed is None:
             return {}
-        if "sagemaker_program" in own and kind == "Torchrun":
+        if PROGRAM_KEY in own and kind == "Torchrun":
             machine = trainer.compute.instance_type
-            return {"sagemaker_torch_distributed_enabled": True, "sagemaker_instance_type": encode_json(machine)}
-        if "sagemaker_program" in own and kind == "MPI":
+            return {TORCH_DISTRIBUTED_KEY: True, INSTANCE_TYPE_KEY: encode_json(machine)}
+        if PROGRAM_KEY in own and kind == "MPI":
             count = trainer.distributed.process_count_per_node
             options = " ".join(trainer.distributed.mpi_additional_options or ())
-            return {"sagemaker_mpi_enabled": True} | _given(
+            return {MPI_KEY: True} | _given(
                 sagemaker_mpi_num_of_processes_per_host=count or None,
                 sagemaker_mpi_custom_mpi_options=encode_json(options) if options else None,
             )

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from sm_tuning import jobs
 from sm_tuning._errors import MissingExtraError, SdkLossWarning, SpecError
+from sm_tuning._wire import JOB_NAME_KEY
 from sm_tuning.aws import Aws, UploadOptions, connect, ensure_bucket, find_bucket, find_role, is_role_arn, upload
 from sm_tuning.request import base_name, stage_training, write_definition
 from sm_tuning.spec import AnyEstimator, AnyInput, TrainingDefinition, Tuning, as_tuning
@@ -30,7 +31,6 @@ OnLoss = Literal["error", "warn"]
 _CARRIES_CHECKPOINTS = (1, 27)
 
 _PLAIN_MACHINE = {"InstanceType", "InstanceCount", "VolumeSizeInGB"}
-_JOB_NAME = "sagemaker_job_name"
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -277,7 +277,7 @@ def _trainer(sdk: _Sdk, definition: Mapping[str, Any], *, base: str | None, sess
             else {}
         ),
     }
-    static = {name: text for name, text in definition["StaticHyperParameters"].items() if name != _JOB_NAME}
+    static = {name: text for name, text in definition["StaticHyperParameters"].items() if name != JOB_NAME_KEY}
     checkpoint, retry = definition.get("CheckpointConfig"), definition.get("RetryStrategy")
     trainer = sdk.ModelTrainer(
         sagemaker_session=session,

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._wire import to_float32
 from sm_tuning.deploy import _asl as asl
 from sm_tuning.deploy._package import Package, package_arguments
-from sm_tuning.gate._require import to_single
 
 Integration = Literal["auto", "sync", "sdk"]
 
@@ -42,7 +42,8 @@ class Gate(NamedTuple):
         32-bit float next to it, the one that is easier to reach counts, so that 0.95 meets 0.95 in both forms.
         """
         pick = min if self.maximize else max
-        return pick(self.threshold, to_single(self.threshold))
+        # A number beyond 32 bits rounds to an infinity, which JSONata cannot write.
+        return pick(self.threshold, to_float32(self.threshold)) if abs(self.threshold) < 3e38 else self.threshold
 
     @property
     def condition(self) -> str:

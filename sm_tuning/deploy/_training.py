@@ -14,6 +14,7 @@ from sm_tuning._errors import (
     SpecError,
 )
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
+from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing
 from sm_tuning.deploy._best import describe_training
 from sm_tuning.jobs import TrainingStatus
@@ -21,7 +22,7 @@ from sm_tuning.jobs import TrainingStatus
 if TYPE_CHECKING:
     import pandas as pd
 
-_GROUP = "/aws/sagemaker/TrainingJobs"
+_GROUP = TRAINING_JOBS
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from sm_tuning._files import write_tar
 from sm_tuning.executor._errors import client_error
 
 
@@ -43,17 +44,8 @@ def pack(files: Mapping[str, Path], archive: Path) -> None:
         files: what to pack, by the name that it gets; see ``gather``.
         archive: the file to write.
     """
-    with (
-        archive.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for name, path in sorted(files.items()):
-            info = tarfile.TarInfo(name)
-            info.size = path.stat().st_size
-            info.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-            with path.open("rb") as content:
-                tar.addfile(info, content)
+    with archive.open("wb") as file:
+        write_tar(files, file, level=6)
 
 
 def gather(folders: Sequence[Path]) -> tuple[dict[str, Path], list[Path]]:

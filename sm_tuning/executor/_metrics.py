@@ -6,7 +6,6 @@ import json
 import math
 import re
 import selectors
-import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from sm_tuning._wire import to_float32
 
 _BATCH_LINES = 2000
 _BATCH_CHARACTERS = 1 << 20
@@ -49,19 +50,9 @@ def read_value(text: str | None) -> float | None:
     """
     try:
         value = float(text or "")
-        single(value)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
-    return value if math.isfinite(value) else None
-
-
-def single(value: float) -> float:
-    """Return a value as the service returns it: IEEE single precision (botocore model, MetricValue).
-
-    Raises:
-        OverflowError: it is finite and too large for that.
-    """
-    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    return value if math.isfinite(to_float32(value)) else None
 
 
 class MetricScanner:

@@ -14,19 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sm_tuning._wire import (
+    DATA_PARALLEL_KEY,
+    LOG_LEVEL_KEY,
+    MIRRORED_STRATEGY_KEY,
+    MPI_KEY,
+    OBJECTIVE_KEY,
+    PARAMETER_SERVER_KEY,
+    PROGRAM_KEY,
+    PYTORCH_DDP_KEY,
+    SUBMIT_DIRECTORY_KEY,
+    TORCH_DISTRIBUTED_KEY,
+)
 from sm_tuning.executor._archive import extract
 from sm_tuning.executor._errors import client_error
 from sm_tuning.executor._folder import Folder, input_data_config
 from sm_tuning.executor._hosts import LOOPBACK
 from sm_tuning.executor._inputs import ObjectStore, Site
 
-OBJECTIVE_KEY = "_tuning_objective_metric"
-_TORCHRUN_KEYS = ("sagemaker_torch_distributed_enabled", "sagemaker_pytorch_ddp_enabled")
+_TORCHRUN_KEYS = (TORCH_DISTRIBUTED_KEY, PYTORCH_DDP_KEY)
 _UNSUPPORTED_KEYS = (
-    "sagemaker_mpi_enabled",
-    "sagemaker_parameter_server_enabled",
-    "sagemaker_distributed_dataparallel_enabled",
-    "sagemaker_multi_worker_mirrored_strategy_enabled",
+    MPI_KEY,
+    PARAMETER_SERVER_KEY,
+    DATA_PARALLEL_KEY,
+    MIRRORED_STRATEGY_KEY,
 )
 
 
@@ -63,7 +74,7 @@ def has_entrypoint(job: Mapping[str, Any]) -> bool:
 
 def is_script_mode(job: Mapping[str, Any]) -> bool:
     """Whether the job names a script for the image's toolkit to run."""
-    return "sagemaker_program" in (job.get("HyperParameters") or {}) and not has_entrypoint(job)
+    return PROGRAM_KEY in (job.get("HyperParameters") or {}) and not has_entrypoint(job)
 
 
 def script_of(job: Mapping[str, Any]) -> Script:
@@ -77,14 +88,14 @@ def script_of(job: Mapping[str, Any]) -> Script:
     for key in _UNSUPPORTED_KEYS:
         if framework.get(key) is True:
             raise client_error(f"{key} is set, but this machine starts scripts with python or torchrun only.")
-    if not framework.get("sagemaker_submit_directory"):
+    if not framework.get(SUBMIT_DIRECTORY_KEY):
         raise client_error(
             "sagemaker_program is set but sagemaker_submit_directory is not; set it to the S3 URI of a "
             "sourcedir.tar.gz."
         )
     return Script(
-        program=str(framework["sagemaker_program"]),
-        submit_directory=str(framework["sagemaker_submit_directory"]),
+        program=str(framework[PROGRAM_KEY]),
+        submit_directory=str(framework[SUBMIT_DIRECTORY_KEY]),
         hyperparameters={key: value for key, value in values.items() if key not in framework and key != OBJECTIVE_KEY},
         framework=framework,
     )
@@ -237,7 +248,7 @@ def _program(script: Script) -> dict[str, Any]:
         "framework_params": dict(script.framework),
         "module_name": script.program.removesuffix(".py"),
         "module_dir": script.submit_directory,
-        "log_level": script.framework.get("sagemaker_container_log_level", 20),
+        "log_level": script.framework.get(LOG_LEVEL_KEY, 20),
         "framework_module": "",
     }
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import SpecError, did_you_mean
 from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import reaches
 from sm_tuning.gate._facts import OWN, Facts
-from sm_tuning.gate._require import Requirement, to_single
+from sm_tuning.gate._require import Requirement
 
 
 class Check(NamedTuple):
@@ -110,10 +110,7 @@ def _check(found: Facts, requirement: Requirement) -> Check:
         return Check(str(requirement), f"{value:.6g}" if is_known else "unknown", holds, "" if is_known else found.note)
     if found.trial is None:
         return Check(str(requirement), "none", passed=False, note="no trial has an objective")
-    known = sorted({*found.metrics, *OWN})
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else ""
-    raise SpecError(f"the best trial has no metric {name!r}; {hint or 'there are ' + ', '.join(known)}")
+    raise SpecError(f"the best trial has no metric {name!r}; {did_you_mean(name, {*found.metrics, *OWN})}")
 
 
 def _compare(found: Facts, baseline: Facts, tolerance: Tolerance) -> Check:
@@ -128,9 +125,8 @@ def _compare(found: Facts, baseline: Facts, tolerance: Tolerance) -> Check:
     note = f"{baseline.name} has {before:.6g}, tolerance {tolerance}"
     if found.objective is None:
         return Check(text, "none", passed=False, note=note)
-    now, bound = found.objective, to_single(limit)
-    passed = now >= bound if found.maximize else now <= bound
-    return Check(text, f"{now:.6g}", passed, note)
+    passed = reaches(found.objective, limit, maximize=found.maximize)
+    return Check(text, f"{found.objective:.6g}", passed, note)
 
 
 def _incomparable(found: Facts, baseline: Facts) -> Iterator[str]:

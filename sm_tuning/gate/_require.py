@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import operator
 import re
-import struct
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
 from sm_tuning._errors import SpecError
+from sm_tuning._wire import to_float32
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -63,15 +63,7 @@ class Requirement(NamedTuple):
         """
         if math.isnan(value):
             return False
-        return _OPERATORS[self.sign](value, to_single(self.limit) if single else self.limit)
+        return _OPERATORS[self.sign](value, to_float32(self.limit) if single else self.limit)
 
     def __str__(self) -> str:
         return f"{self.name} {self.sign} {self.limit:g}"
-
-
-def to_single(value: float) -> float:
-    """The 32-bit float next to a number; one that is too big stays as it is."""
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return value

@@ -9,10 +9,9 @@ from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._statuses import TrainingStatus, TuningStatus
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
 from sm_tuning.description import Counts, job_of
-
-_PAGE = 100  # the most that the listings give at once; training jobs come ten at a time when it is not said
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def children(aws: Aws, name: str, *, status: TrainingStatus | None = None) -> li
         StatusEquals=status and status.value,
         SortBy="CreationTime",
         SortOrder="Ascending",
-        MaxResults=_PAGE,
+        MaxResults=LARGEST_PAGE,
     )
     return [summary for page in pages for summary in page["TrainingJobSummaries"]]
 
@@ -119,6 +118,6 @@ def list_jobs(
         StatusEquals=None if status is None else str(status),
         SortBy="CreationTime",
         SortOrder="Descending",
-        MaxResults=min(limit or _PAGE, _PAGE),
+        MaxResults=min(limit or LARGEST_PAGE, LARGEST_PAGE),
     )
     return list(islice((summary for page in pages for summary in page["HyperParameterTuningJobSummaries"]), limit))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning._errors import JobNotFoundError, SpecError
+from sm_tuning._wire import JOB_NAME_KEY
 from sm_tuning.aws import Aws
 
 #: The tag that holds the digest.
@@ -67,5 +68,5 @@ def find_same(aws: Aws, request: Mapping[str, Any]) -> str | None:
 def _without_job_name(value: Any) -> Any:
     """The same plain data without ``sagemaker_job_name``, which says nothing about what is trained."""
     if isinstance(value, Mapping):
-        return {key: _without_job_name(item) for key, item in value.items() if key != "sagemaker_job_name"}
+        return {key: _without_job_name(item) for key, item in value.items() if key != JOB_NAME_KEY}
     return [_without_job_name(item) for item in value] if isinstance(value, list) else value

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sm_tuning._errors import LocalServerError
+from sm_tuning._files import write_atomic
 from sm_tuning.local._identity import Identity
 
 ACCOUNT_ID = "123456789012"
@@ -155,7 +156,7 @@ def load_keys(state: StateDir, environ: Mapping[str, str] = os.environ) -> Keys:
         access_key_id="AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
         secret_access_key=secrets.token_urlsafe(30),
     )
-    write_private(state.keys, json.dumps(asdict(keys)))
+    write_atomic(state.keys, json.dumps(asdict(keys)), private=True)
     return keys
 
 
@@ -169,17 +170,6 @@ def read_server_info(state: StateDir) -> ServerInfo | None:
         return None
     read = _read(state.server_json, tuple(field.name for field in fields(ServerInfo)))
     return ServerInfo(**{**read, "pid": int(read["pid"])})  # type: ignore[arg-type]  # JSON: all but pid are str
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, as a whole or not at all."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _read(path: Path, names: tuple[str, ...]) -> dict[str, str]:

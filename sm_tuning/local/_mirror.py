@@ -10,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import secrets
 import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from sm_tuning._errors import LocalServerError
+from sm_tuning._files import replacing, write_atomic
 
 _GRACE_SECONDS = 60.0
 
@@ -67,7 +66,7 @@ class DiskMirror:
         """Note that a bucket exists."""
         folder = self._folder(bucket)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / "bucket.json", json.dumps({"region": region}).encode())
+        write_atomic(folder / "bucket.json", json.dumps({"region": region}))
 
     def remove_bucket(self, bucket: str) -> None:
         """Forget a bucket and everything in it."""
@@ -87,11 +86,11 @@ class DiskMirror:
         name = f"{described.stem}-{secrets.token_hex(4)}.bin"
         target = described.with_name(name)
         if isinstance(data, Path):
-            with _draft_of(target) as draft:
+            with replacing(target) as draft:
                 shutil.copyfile(data, draft)
         else:
-            _write_whole(target, data)
-        _write_whole(described, json.dumps({**about, "key": key, "data": name}).encode())
+            write_atomic(target, data)
+        write_atomic(described, json.dumps({**about, "key": key, "data": name}))
         self._reap(old)
         return target
 
@@ -99,7 +98,7 @@ class DiskMirror:
         """Replace what is known of an object, its bytes staying."""
         described = self._described(bucket, key)
         name = json.loads(described.read_text())["data"]
-        _write_whole(described, json.dumps({**about, "key": key, "data": name}).encode())
+        write_atomic(described, json.dumps({**about, "key": key, "data": name}))
 
     def remove_object(self, bucket: str, key: str) -> None:
         """Forget an object, if it is there."""
@@ -166,20 +165,3 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise LocalServerError(f"the state in {path} is not a description of an object; remove it to go on without")
     return loaded
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    with _draft_of(path) as draft:
-        draft.write_bytes(data)
-
-
-@contextmanager
-def _draft_of(path: Path) -> Iterator[Path]:
-    """Give a file to write, which takes the path's place once it is written; a failed one takes no room."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        yield draft
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

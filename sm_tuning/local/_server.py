@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sm_tuning._errors import LocalServerError
+from sm_tuning._files import write_atomic
 from sm_tuning.local import _lock
 from sm_tuning.local._config import (
     Keys,
@@ -29,7 +30,6 @@ from sm_tuning.local._config import (
     make_state_dir,
     read_server_info,
     resolve_state_dir,
-    write_private,
 )
 from sm_tuning.local._moto import AwsLocal, configure_process
 from sm_tuning.local.store import Store
@@ -64,7 +64,7 @@ def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wa
         aws.restore()
         aws.prepare()
         info = stack.enter_context(_running(state, keys, store, aws, port))
-        write_private(state.server_json, json.dumps(info.as_dict()))
+        write_atomic(state.server_json, json.dumps(info.as_dict()), private=True)
         _log.info("listening at %s", info.endpoint_url)
         on_ready(info)
         wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
 from sm_tuning.preflight._cost import fleets_of
 from sm_tuning.preflight._finding import Finding, place
@@ -19,7 +20,7 @@ def account_problems(aws: Aws) -> Iterator[Finding]:
         ServiceError: SageMaker did not say.
     """
     answer = aws.call(
-        "sagemaker", "list_hyper_parameter_tuning_jobs", StatusEquals=TuningStatus.IN_PROGRESS, MaxResults=100
+        "sagemaker", "list_hyper_parameter_tuning_jobs", StatusEquals=TuningStatus.IN_PROGRESS, MaxResults=LARGEST_PAGE
     )
     active = len(answer["HyperParameterTuningJobSummaries"])
     if active >= MAX_ACTIVE_JOBS:
@@ -36,7 +37,7 @@ def instance_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
     needed = {key: _needed(one.estimator, tuning.max_parallel_jobs) for key, one in tuning.definitions}
     names = {quota for quotas in needed.values() for quota in quotas}
     limits: dict[str, float] = {}
-    for page in aws.pages("service-quotas", "list_service_quotas", ServiceCode="sagemaker", MaxResults=100):
+    for page in aws.pages("service-quotas", "list_service_quotas", ServiceCode="sagemaker", MaxResults=LARGEST_PAGE):
         limits |= {one["QuotaName"]: float(one["Value"]) for one in page["Quotas"] if one["QuotaName"] in names}
     for key, quotas in needed.items():
         short = {quota: count for quota, count in quotas.items() if quota in limits and limits[quota] < count}

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import RANGE_KINDS
 from sm_tuning.aws import Aws
 from sm_tuning.preflight._finding import Finding
 from sm_tuning.request import base_name
 from sm_tuning.spec import Tuning
-
-_LISTS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 
 #: So many of the newest are looked at; each costs a call.
 _LOOKED_AT = 5
@@ -51,6 +50,6 @@ def _is_relative(tuning: Tuning, job: Mapping[str, Any]) -> bool:
     config = job.get("HyperParameterTuningJobConfig", {})
     objective = config.get("HyperParameterTuningJobObjective", {})
     ranges = config.get("ParameterRanges", {})
-    names = {one["Name"] for kind in _LISTS for one in ranges.get(kind, ())}
+    names = {one["Name"] for kind in RANGE_KINDS for one in ranges.get(kind, ())}
     same = (objective.get("MetricName"), objective.get("Type")) == (tuning.objective_metric_name, tuning.objective_type)
     return same and names == set(tuning.hyperparameter_ranges)

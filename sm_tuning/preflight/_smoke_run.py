@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from sm_tuning._errors import ServiceError
 from sm_tuning._statuses import ENDED, TrainingStatus
+from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing, split_uri, upload
 from sm_tuning.request import stage, to_request
 from sm_tuning.spec import Tuning
 
-_GROUP = "/aws/sagemaker/TrainingJobs"
+_GROUP = TRAINING_JOBS
 _POLL = 0.25
 
 #: Members of a training job's description that a request for one has too [botocore model].

@@ -8,6 +8,7 @@ from typing import Any
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._masking import Redactor, secrets_of_job
+from sm_tuning._wire import tag_list
 from sm_tuning.request._definition import write_definition, write_definition_ranges, write_objective
 from sm_tuning.request._explain import explain
 from sm_tuning.request._model import violations
@@ -51,7 +52,7 @@ def to_request(
         request["Autotune"] = {"Mode": "Enabled"}
     tags = full.definitions[0][1].estimator.tags
     if tags:
-        request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+        request["Tags"] = tag_list(tags)
     found = violations(OPERATION, request)
     if found:
         clear = Redactor(secrets_of_job(request), shortest=1)

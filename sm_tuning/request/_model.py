@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sm_tuning._errors import nearest
 from sm_tuning.request._patterns import matches
 
 _LONG_ENUM = 20
@@ -198,8 +199,8 @@ def _enum(allowed: Sequence[str], value: str) -> str:
 
 
 def _unknown(shape: Any, name: str) -> str:
-    near = difflib.get_close_matches(name, shape.members, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(name, shape.members)
+    hint = f"; did you mean {near}?" if near else ""
     return f"Member is not known to {shape.name}{hint}"
 
 

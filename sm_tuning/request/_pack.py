@@ -5,18 +5,16 @@ The same files give the same bytes, so that an archive is uploaded once however 
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import posixpath
-import stat
 import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 from sm_tuning._errors import Problem, SpecError
+from sm_tuning._files import write_tar
 from sm_tuning.request._ignore import is_ignored, read_rules
 from sm_tuning.request._tree import files_under
 from sm_tuning.spec import AnyEstimator
@@ -53,11 +51,11 @@ def pack_source(estimator: AnyEstimator, *, in_memory: int = IN_MEMORY) -> bytes
         members = _members(estimator, source)
         if sum(path.stat().st_size for path in members.values()) <= in_memory:
             buffer = io.BytesIO()
-            _write(members, buffer)
+            write_tar(members, buffer, mtime=_MTIME)
             return buffer.getvalue()
         target = Path(tempfile.mkdtemp(prefix="sm-tuning-")) / ARCHIVE
         with target.open("wb") as file:
-            _write(members, file)
+            write_tar(members, file, mtime=_MTIME)
     except OSError as error:
         raise SpecError(_problem("source_dir", f"cannot read {error.filename!r}: {error.strerror or error}")) from error
     return target
@@ -128,21 +126,6 @@ def _dependency(path: Path, patterns: tuple[str, ...]) -> Iterable[tuple[str, Pa
     if path.is_file():
         return [(path.name, path)]
     return [(f"{path.resolve().name}/{name}", file) for name, file in _folder(path, "dependencies", patterns)]
-
-
-def _write(members: dict[str, Path], target: IO[bytes]) -> None:
-    with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for name, path in sorted(members.items()):
-            with path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                info = tarfile.TarInfo(name)
-                info.size = status.st_size
-                info.mtime = _MTIME
-                info.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
-                archive.addfile(info, file)
 
 
 def _as_it_is(estimator: AnyEstimator, archive: Path) -> Path:

@@ -6,10 +6,10 @@ in silence. Jobs of other tools (SDK v2 and v3, console, Terraform) read the sam
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
+from sm_tuning._wire import from_float32
 from sm_tuning.request._names import split_base
 from sm_tuning.request._ranges import read_ranges
 from sm_tuning.request._read_definition import read_definition
@@ -157,7 +157,7 @@ def _read_criteria(reader: Reader, *, described: bool) -> dict[str, Any] | None:
     improving, convergence = reader.inner("BestObjectiveNotImproving"), reader.inner("ConvergenceDetected")
     mode = convergence.take("CompleteOnConvergence")
     fields = _given(
-        target_objective_metric_value=_shortest(target) if described and target is not None else target,
+        target_objective_metric_value=from_float32(target) if described and target is not None else target,
         max_number_of_training_jobs_not_improving=improving.take("MaxNumberOfTrainingJobsNotImproving"),
         complete_on_convergence=None if mode is None else mode == "Enabled",
     )
@@ -178,15 +178,3 @@ def _read_warm_start(reader: Reader) -> dict[str, Any] | None:
 def _given(**fields: Any) -> dict[str, Any] | None:
     """The fields that hold something; None when there are none."""
     return {name: value for name, value in fields.items() if value is not None} or None
-
-
-def _shortest(value: float) -> float:
-    """The shortest decimal that is the same 32-bit float: the service keeps metric values as such [botocore model]."""
-    try:
-        single = struct.pack("f", value)
-    except OverflowError:
-        return value
-    if struct.unpack("f", single)[0] != value:
-        return value
-    decimals = (float(f"{value:.{digits}g}") for digits in range(1, 10))
-    return next((short for short in decimals if struct.pack("f", short) == single), value)

@@ -11,45 +11,50 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sm_tuning._errors import Problem, SpecError
+from sm_tuning._wire import (
+    DDP_OPTIONS_KEY,
+    ESTIMATOR_CLASS_KEY,
+    ESTIMATOR_MODULE_KEY,
+    INSTANCE_TYPE_KEY,
+    JOB_NAME_KEY,
+    LOG_LEVEL_KEY,
+    MPI_KEY,
+    MPI_OPTIONS_KEY,
+    MPI_PROCESSES_KEY,
+    OBJECTIVE_KEY,
+    PROGRAM_KEY,
+    PYTORCH_DDP_KEY,
+    REGION_KEY,
+    SUBMIT_DIRECTORY_KEY,
+    TORCH_DISTRIBUTED_KEY,
+    is_reserved_hyperparameter,
+)
 from sm_tuning.request._reader import Reader
 from sm_tuning.request._resources import instance_types
 from sm_tuning.spec import AnyEstimator, PyTorchEstimator, decode_json, encode_json, encode_plain
 
-PROGRAM = "sagemaker_program"
-SUBMIT_DIRECTORY = "sagemaker_submit_directory"
-LOG_LEVEL = "sagemaker_container_log_level"
-REGION = "sagemaker_region"
-JOB_NAME = "sagemaker_job_name"
-INSTANCE_TYPE = "sagemaker_instance_type"
-
 #: Python's logging.INFO, as SDK v2 sets it.
 _INFO = 20
-
-#: What the service puts among the static hyperparameters by itself.
-OBJECTIVE = "_tuning_objective_metric"
 
 #: Where the code of an isolated container comes from: a channel, since such a container cannot reach S3.
 CODE_CHANNEL = "code"
 _DATA = "/opt/ml/input/data"
 
 _ENABLED = {
-    "torch_distributed": "sagemaker_torch_distributed_enabled",
-    "pytorchddp": "sagemaker_pytorch_ddp_enabled",
-    "mpi": "sagemaker_mpi_enabled",
+    "torch_distributed": TORCH_DISTRIBUTED_KEY,
+    "pytorchddp": PYTORCH_DDP_KEY,
+    "mpi": MPI_KEY,
 }
 _OPTIONS = {
     "torch_distributed": {},
-    # The toolkit starts pytorchddp with its SMDataParallel runner, which reads that runner's options (runner.py).
-    "pytorchddp": {"custom_mpi_options": "sagemaker_distributed_dataparallel_custom_mpi_options"},
+    "pytorchddp": {"custom_mpi_options": DDP_OPTIONS_KEY},
     "mpi": {
-        "processes_per_host": "sagemaker_mpi_num_of_processes_per_host",
-        "custom_mpi_options": "sagemaker_mpi_custom_mpi_options",
+        "processes_per_host": MPI_PROCESSES_KEY,
+        "custom_mpi_options": MPI_OPTIONS_KEY,
     },
 }
 
-#: SDK v2 can note its Python class; the image tells the same.
-_CLASS_NAME = "sagemaker_estimator_class_name"
-_IGNORED = (JOB_NAME, INSTANCE_TYPE, "sagemaker_estimator_module", OBJECTIVE)
+_IGNORED = (JOB_NAME_KEY, INSTANCE_TYPE_KEY, ESTIMATOR_MODULE_KEY, OBJECTIVE_KEY)
 
 
 def write_static(estimator: AnyEstimator, *, name: str, region: str) -> dict[str, str]:
@@ -62,11 +67,11 @@ def write_static(estimator: AnyEstimator, *, name: str, region: str) -> dict[str
         return {key: encode_plain(value) for key, value in estimator.hyperparameters.items()}
     values = {
         **estimator.hyperparameters,
-        PROGRAM: estimator.entry_point,
-        SUBMIT_DIRECTORY: submit_directory(estimator),
-        LOG_LEVEL: _INFO,
-        JOB_NAME: name,
-        REGION: region,
+        PROGRAM_KEY: estimator.entry_point,
+        SUBMIT_DIRECTORY_KEY: submit_directory(estimator),
+        LOG_LEVEL_KEY: _INFO,
+        JOB_NAME_KEY: name,
+        REGION_KEY: region,
         **_distribution(estimator),
     }
     return {key: encode_json(value) for key, value in values.items()}
@@ -100,7 +105,7 @@ def _distribution(estimator: AnyEstimator) -> dict[str, Any]:
                 f"{', '.join(types) or 'none that is named'}: give one instance_type, or use mpi"
             )
             raise SpecError(Problem("distribution", "", message, "use a launcher that a tuning job can start"))
-        keys[INSTANCE_TYPE] = types[0]
+        keys[INSTANCE_TYPE_KEY] = types[0]
     return keys
 
 
@@ -126,24 +131,24 @@ class Static:
 def read_static(definition: Reader) -> Static:
     """Read ``StaticHyperParameters`` back, written by us, by SDK v2 (JSON), or by v3 and others (plain text)."""
     texts: Mapping[str, str] = definition.take("StaticHyperParameters", {})
-    if PROGRAM not in texts:
-        own = {key: text for key, text in texts.items() if key != OBJECTIVE}
+    if PROGRAM_KEY not in texts:
+        own = {key: text for key, text in texts.items() if key != OBJECTIVE_KEY}
         return Static({"hyperparameters": own})
     reader = Reader(
         {key: decode_json(text) for key, text in texts.items()},
         definition.path("StaticHyperParameters"),
         definition.problems,
     )
-    static = Static({"entry_point": reader.take(PROGRAM)}, is_script=True)
-    source = reader.text(SUBMIT_DIRECTORY)
+    static = Static({"entry_point": reader.take(PROGRAM_KEY)}, is_script=True)
+    source = reader.text(SUBMIT_DIRECTORY_KEY)
     if source is not None and source.startswith(f"{_DATA}/"):
         static.code_path = source
     elif source is not None:
         static.fields["source_dir"] = source
-    static.region, static.class_name = reader.text(REGION), reader.text(_CLASS_NAME)
-    level = reader.take(LOG_LEVEL, _INFO)
+    static.region, static.class_name = reader.text(REGION_KEY), reader.text(ESTIMATOR_CLASS_KEY)
+    level = reader.take(LOG_LEVEL_KEY, _INFO)
     if level != _INFO:
-        reader.refuse(LOG_LEVEL, level, f"a spec's scripts log at {_INFO}")
+        reader.refuse(LOG_LEVEL_KEY, level, f"a spec's scripts log at {_INFO}")
     static.fields |= _read_distribution(reader)
     for key in _IGNORED:
         reader.take(key)
@@ -154,9 +159,7 @@ def read_static(definition: Reader) -> Static:
 
 def _own(texts: Mapping[str, str], reader: Reader) -> dict[str, Any]:
     """The user's own values: whatever the toolkit does not keep for itself."""
-    own = {
-        key: decode_json(text) for key, text in texts.items() if not key.startswith("sagemaker_") and key != OBJECTIVE
-    }
+    own = {key: decode_json(text) for key, text in texts.items() if not is_reserved_hyperparameter(key)}
     for key in own:
         reader.take(key)
     return own

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sm_tuning._cache_folder import cache_folder
+from sm_tuning._files import replacing
 from sm_tuning.description import Job
 from sm_tuning.results._schema import TIME
 
@@ -79,18 +79,16 @@ class Cache:
         table = pa.Table.from_pandas(frame.assign(**times), preserve_index=False)
         table = table.replace_schema_metadata({_META: json.dumps(sorted(trials))})
         path = self._path(key)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(part, "xb", opener=_private) as file:
-                pq.write_table(table, file, compression="zstd")
-            if part.stat().st_size <= min(_LARGEST, self._limit):
-                part.replace(path)
-                self._shrink()
+            with replacing(path) as draft:
+                with open(draft, "xb", opener=_private) as file:
+                    pq.write_table(table, file, compression="zstd")
+                if draft.stat().st_size > min(_LARGEST, self._limit):
+                    draft.unlink()
+            self._shrink()
         except OSError as error:
             _log.warning("cannot keep results in %s: %s", self._folder, error)
-        finally:
-            part.unlink(missing_ok=True)
 
     def clear(self) -> tuple[int, int]:
         """Remove every file; how many there were, and their bytes."""

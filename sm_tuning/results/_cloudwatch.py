@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import AccessDeniedError, ServiceError
+from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import is_transient
 from sm_tuning.description import Trial
 from sm_tuning.results._pace import METRIC_PAGES, OLDER_POINTS, RECENT_POINTS, Quota
 from sm_tuning.results._reader import Gap, Reader
 from sm_tuning.results._schema import microseconds
 
-NAMESPACE = "/aws/sagemaker/TrainingJobs"
+NAMESPACE = TRAINING_JOBS
 
 _QUERIES = 500  # the most in a call
 _POINTS = int(RECENT_POINTS.per_second)  # what a call may be about, counted before it is known whether there are any

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError, ServiceError
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import is_transient
 from sm_tuning.description import Job, Machines, Trial, training_of
 from sm_tuning.results._reader import Gap, Reader
 from sm_tuning.results._schema import TEXTS, frame
 
-_PAGE = 100
 _AT_ONCE = 8  # of the 32 connections of a client's pool
 
 
@@ -121,7 +121,7 @@ def _search(reader: Reader, arn: str) -> Iterator[Mapping[str, Any]]:
         "search",
         Resource="TrainingJob",
         SearchExpression={"Filters": [{"Name": "TuningJobArn", "Operator": "Equals", "Value": arn}]},
-        MaxResults=_PAGE,
+        MaxResults=LARGEST_PAGE,
     )
     for page in found:
         reader.count("training jobs", len(page["Results"]))

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sm_tuning._errors import InvalidRequestError, ServiceError
+from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import is_missing, is_transient
 from sm_tuning.description import Job, Trial
 from sm_tuning.results._pace import LOG_PAGES
 from sm_tuning.results._reader import Gap, Reader
 from sm_tuning.results._schema import microseconds
 
-GROUP = "/aws/sagemaker/TrainingJobs"
+GROUP = TRAINING_JOBS
 MARGIN = timedelta(hours=1)  # between the service's times and the clock of a container's host
 
 _HOST = re.compile(r"(?P<host>.+-(?P<number>\d+))-\d+")

@@ -10,11 +10,10 @@ from typing import Any
 
 from sm_tuning._errors import JobNotFoundError
 from sm_tuning._masking import Redactor
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.description import Job, Trial, job_of, trial_of
 from sm_tuning.results._reader import Reader, warn
 from sm_tuning.results._schema import TEXTS, frame
-
-_PAGE = 100  # the most that ListTrainingJobsForHyperParameterTuningJob gives; without it, it gives 10
 
 
 def read_jobs(reader: Reader, names: str | Sequence[str], *, include_parents: bool = False) -> dict[Job, list[Trial]]:
@@ -76,7 +75,7 @@ def _listed(reader: Reader, job: Job) -> list[Trial]:
         "sagemaker",
         "list_training_jobs_for_hyper_parameter_tuning_job",
         HyperParameterTuningJobName=job.name,
-        MaxResults=_PAGE,
+        MaxResults=LARGEST_PAGE,
         SortBy="CreationTime",
         SortOrder="Ascending",
     )

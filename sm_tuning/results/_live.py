@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sm_tuning._errors import ServiceError
 from sm_tuning._prices import Prices
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws, Clock, Retry, is_missing
 from sm_tuning.description import Definition, Job, Trial, job_of, trial_of
 from sm_tuning.results._events import GROUP
@@ -24,7 +25,6 @@ from sm_tuning.results._parse import Scanner, scanner
 from sm_tuning.results._reader import Reading, reading_with
 from sm_tuning.results._schema import microseconds
 
-_PAGE = 100  # the most that ListTrainingJobsForHyperParameterTuningJob gives at once
 _LOG_PAGES = 5  # at most so many of a look: FilterLogEvents allows five a second
 _KEPT = 400  # values of a trial
 _OVERLAP = 60_000  # milliseconds that are looked at again, because lines come late
@@ -108,7 +108,7 @@ class LiveTrials:
             HyperParameterTuningJobName=job.name,
             SortBy="CreationTime",
             SortOrder="Descending",
-            MaxResults=_PAGE,
+            MaxResults=LARGEST_PAGE,
         )
         for page in pages:
             found = {one["TrainingJobName"]: trial_of(one) for one in page["TrainingJobSummaries"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
@@ -16,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from sm_tuning._errors import Problem, SpecError
+from sm_tuning._errors import Problem, SpecError, did_you_mean
 from sm_tuning._masking import Redactor, is_secret, secrets_in, without_secrets
 
 K = TypeVar("K")
@@ -195,6 +194,4 @@ def _without_secrets_of(data: Any, problems: Iterable[Problem]) -> list[Problem]
 
 def unknown_key(key: str, known: set[str]) -> str:
     """The sentence about a key that does not exist, naming the nearest one that does."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
-    return f"unknown key {key!r}; {hint}"
+    return f"unknown key {key!r}; {did_you_mean(key, known, kind='known keys')}"

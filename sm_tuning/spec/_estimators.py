@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import BUILTIN_REPOSITORIES
+from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.spec._base import TAG, FrozenDict, Spec, freeze
 from sm_tuning.spec._distribution import check_distribution
 from sm_tuning.spec._inputs import InputMode
@@ -254,7 +255,7 @@ def _option_problems(estimator: Estimator) -> Iterator[Problem]:
     if twice:
         message = f"metric_definitions must have different names, but {', '.join(twice)} stand twice"
         yield Problem("metrics-twice", "", message, "name each metric once")
-    reserved = sorted(k for k in estimator.hyperparameters if k.startswith(("sagemaker_", "_tuning_objective")))
+    reserved = sorted(filter(is_reserved_hyperparameter, estimator.hyperparameters))
     if reserved:
         message = f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you"
         yield Problem("reserved-hyperparameter", "", message, "leave them out: they are set for you")

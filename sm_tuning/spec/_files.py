@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from sm_tuning._errors import Problem, SpecError
+from sm_tuning._files import write_atomic
 from sm_tuning.spec._inputs import Input
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning
 
@@ -75,9 +76,7 @@ def dump(tuning: Tuning, path: str | os.PathLike[str]) -> Path:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
     else:
         raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(path)!r}")
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_atomic(path, text)
     return path
 
 

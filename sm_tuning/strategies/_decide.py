@@ -9,11 +9,11 @@ here and said where it is.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
+from sm_tuning._wire import reaches
 
 FAILURES_BEFORE_GIVING_UP = 5
 """The service gives up when none of the first five succeeded; its FailureReason says so."""
@@ -172,15 +172,7 @@ def _reached(rules: Rules, value: float | None) -> bool:
     """Whether an objective is at the target or better, both in the service's single precision."""
     if value is None or rules.target is None:
         return False
-    one, target = _single(value), _single(rules.target)
-    return one >= target if rules.maximize else one <= target
-
-
-def _single(value: float) -> float:
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return math.copysign(math.inf, value)
+    return reaches(value, rules.target, maximize=rules.maximize)
 
 
 def _succeeded(trials: Sequence[TrialState]) -> list[TrialState]:

@@ -21,6 +21,7 @@ from sm_tuning import jobs, results
 from sm_tuning._errors import MissingExtraError, ServiceError, SpecError
 from sm_tuning._masking import Redactor, redacted, secrets_of_job, without_secrets
 from sm_tuning._prices import Prices
+from sm_tuning._wire import SUBMIT_DIRECTORY_KEY
 from sm_tuning.aws import Aws
 from sm_tuning.request import from_description
 from sm_tuning.results import analysis
@@ -372,7 +373,7 @@ def _definition_facts(definition: Mapping[str, Any], *, several: bool) -> Iterat
     yield f"image{of}", algorithm.get("TrainingImage") or algorithm.get("AlgorithmName")
     if resources.get("InstanceType"):
         yield f"instances{of}", f"{resources.get('InstanceCount', 1)} of {resources['InstanceType']}"
-    yield f"code{of}", static.get("sagemaker_submit_directory")
+    yield f"code{of}", static.get(SUBMIT_DIRECTORY_KEY)
     for channel in definition.get("InputDataConfig", ()):
         source = channel.get("DataSource", {})
         files, system = source.get("S3DataSource", {}), source.get("FileSystemDataSource", {})

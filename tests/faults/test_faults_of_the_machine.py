@@ -49,6 +49,7 @@ def test_on_a_full_disk_requests_fail_clearly_and_what_was_there_stays(patient):
         assert outcomes(trials_of(sagemaker, "before")) == found
     assert sagemaker.list_hyper_parameter_tuning_jobs(NameContains="after")["HyperParameterTuningJobSummaries"] == []
     assert not list(patient.folder.rglob("*.tmp"))
+    assert not list(patient.folder.rglob("*.part"))
     create_again(patient, info)
     wait_for(lambda: status_of(sagemaker, "after") == "Completed")
     stop(patient.folder)

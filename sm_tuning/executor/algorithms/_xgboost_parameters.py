@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.executor.algorithms._xgboost_metrics import NAMES, OBJECTIVES
 
 Value = Any
@@ -172,7 +173,7 @@ _FLAG = Choice(("true", "false"))
 Parameter = Number | Choice | Words | Literal
 
 PARAMETERS: Mapping[str, Parameter] = {
-    "_tuning_objective_metric": Choice(OBJECTIVES),
+    OBJECTIVE_KEY: Choice(OBJECTIVES),
     "aft_loss_distribution": Choice(("normal", "logistic", "extreme")),
     "aft_loss_distribution_scale": _real(0),
     "alpha": _real(0),

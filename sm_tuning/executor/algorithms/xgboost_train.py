@@ -29,6 +29,7 @@ if __name__ == "__main__":
 import numpy as np
 import xgboost as xgb
 
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.executor.algorithms import _xgboost_custom as custom
 from sm_tuning.executor.algorithms import _xgboost_data as data
 from sm_tuning.executor.algorithms import _xgboost_metrics as metrics
@@ -134,7 +135,7 @@ def _boost(base: Path, values: dict[str, Value], matrices: list[tuple[xgb.DMatri
     chosen, last = _metrics_of(parameters)
     own = [name for name in chosen if name in custom.NAMES]
     objective = parameters.get("objective", "reg:squarederror")
-    for name in ("csv_weights", "save_model_on_termination", "_tuning_objective_metric", "eval_metric"):
+    for name in ("csv_weights", "save_model_on_termination", OBJECTIVE_KEY, "eval_metric"):
         parameters.pop(name, None)
     patience = parameters.pop("early_stopping_rounds", None)
     if "updater" in parameters:
@@ -171,7 +172,7 @@ def _metrics_of(values: dict[str, Value]) -> tuple[list[str], str | None]:
     and nothing is watched.
     """
     asked = list(values.get("eval_metric", ()))
-    tuned = values.get("_tuning_objective_metric")
+    tuned = values.get(OBJECTIVE_KEY)
     if tuned is None:
         return asked, asked[-1] if asked else None
     name = tuned.split(":", 1)[1]

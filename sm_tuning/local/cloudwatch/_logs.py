@@ -15,13 +15,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.local._identity import Identity
 from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, Event, LogStore, Position, Stream
 from sm_tuning.local.cloudwatch._members import check_members, invalid
 from sm_tuning.local.cloudwatch._pattern import PatternError, matcher
 from sm_tuning.local.service._fault import Fault
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+LOG_GROUP = TRAINING_JOBS
 
 Doc = dict[str, Any]
 Request = Mapping[str, Any]

@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.local.cloudwatch._database import Database
 
-METRIC_NAMESPACE = "/aws/sagemaker/TrainingJobs"
+METRIC_NAMESPACE = TRAINING_JOBS
 
 
 class Metric(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.local._identity import Identity
-from sm_tuning.local.engine._names import OBJECTIVE_KEY
 from sm_tuning.strategies import Algorithm
 
 _COPIED = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sm_tuning._statuses import TrainingStatus
-from sm_tuning.local.engine._names import OBJECTIVE_KEY
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
 from sm_tuning.strategies import Record, Trial, TrialState, record_of
 

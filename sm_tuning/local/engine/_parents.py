@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning._statuses import TrainingStatus
-from sm_tuning.local.engine._names import OBJECTIVE_KEY
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.local.store import Store
 from sm_tuning.strategies import ParentTrials, Trial
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning._statuses import SecondaryStatus
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.executor._command import (
     algorithm_command,
     entrypoint_command,
@@ -27,7 +28,6 @@ from sm_tuning.executor._logs import last_error
 from sm_tuning.executor._process import Command, Exit, Files
 from sm_tuning.executor._requirements import wanted
 from sm_tuning.executor._script import (
-    OBJECTIVE_KEY,
     TOOLKIT_FAILURE,
     Script,
     failure_text,

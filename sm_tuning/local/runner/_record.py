@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
-from sm_tuning.executor._metrics import Emission, single
-from sm_tuning.executor._script import OBJECTIVE_KEY
+from sm_tuning._wire import OBJECTIVE_KEY, to_float32
+from sm_tuning.executor._metrics import Emission
 from sm_tuning.local.store import Store
 
 MESSAGES: Mapping[SecondaryStatus, str] = {
@@ -191,7 +191,7 @@ def final_metrics(emissions: Iterable[Emission]) -> list[dict[str, Any]]:
     """Return FinalMetricDataList: the last value of each metric, in single precision, at whole seconds."""
     last = {one.metric: one for one in emissions}
     return [
-        {"MetricName": name, "Value": single(one.value), "Timestamp": float(int(one.timestamp))}
+        {"MetricName": name, "Value": to_float32(one.value), "Timestamp": float(int(one.timestamp))}
         for name, one in sorted(last.items())
     ]
 

@@ -11,14 +11,15 @@ import copy
 import math
 import re
 
-from sm_tuning.local.service._check_ranges import LISTS, combinations
+from sm_tuning._wire import RANGE_LISTS
+from sm_tuning.local.service._check_ranges import combinations
 from sm_tuning.local.service._context import Doc, Request
 from sm_tuning.local.service._limits import DEFAULT_MAX_JOBS
 
 TRIALS_A_DIMENSION = 10
 FEWEST_TRIALS = 20
 RETRIES = 3
-_INTEGERS, _CONTINUOUS, _CATEGORIES = LISTS
+_INTEGERS, _CONTINUOUS, _CATEGORIES = RANGE_LISTS
 _TRUTHS = ({"true", "false"}, {"True", "False"}, {"TRUE", "FALSE"})
 
 
@@ -101,7 +102,7 @@ def _fill_config(config: Doc, every: list[Doc]) -> None:
     The number of training jobs is ten for each tuned hyperparameter, 20 at least, and never more than there are
     combinations. Early stopping is on where it may be: not for Hyperband, nor for several definitions.
     """
-    dimensions = sum(len(ranges.get(kind, [])) for ranges in every for kind in LISTS)
+    dimensions = sum(len(ranges.get(kind, [])) for ranges in every for kind in RANGE_LISTS)
     wanted = min(max(FEWEST_TRIALS, TRIALS_A_DIMENSION * dimensions), DEFAULT_MAX_JOBS)
     sizes = [combinations(ranges) for ranges in every]
     total = sum(size for size in sizes if size is not None) if None not in sizes else math.inf

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, SUBMIT_DIRECTORY_KEY
 from sm_tuning.executor.algorithms import Algorithm, algorithm_for, check_hyperparameters, is_builtin_image
-from sm_tuning.local.service._check_ranges import OBJECTIVE_KEY
 from sm_tuning.local.service._context import Context, Request
 from sm_tuning.local.service._fault import invalid
 from sm_tuning.local.service._limits import MAX_RUNTIME_SECONDS, hosts_of
 
-_SCRIPT_KEYS = ("sagemaker_program", "sagemaker_submit_directory")
+_SCRIPT_KEYS = (PROGRAM_KEY, SUBMIT_DIRECTORY_KEY)
 
 
 def check_definition(definition: Request, objective: Request | None, ranges: Request) -> None:
@@ -178,7 +178,7 @@ def check_places(definition: Request, context: Context) -> None:
         if not _is_s3(uri) or not context.objects.list_objects(uri):
             raise invalid(_nothing_there(uri, definition["RoleArn"], context.identity.region))
     static = definition.get("StaticHyperParameters", {})
-    source = static.get("sagemaker_submit_directory", "").strip('"')
+    source = static.get(SUBMIT_DIRECTORY_KEY, "").strip('"')
     if source.startswith("s3://") and not context.objects.list_objects(source):
         raise invalid(_nothing_there(source, definition["RoleArn"], context.identity.region))
     output = definition["OutputDataConfig"]["S3OutputPath"]

@@ -6,11 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import invalid
 
-OBJECTIVE_KEY = "_tuning_objective_metric"
-LISTS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 _MAX_RANGES = 30
 _MAX_HYPERPARAMETERS = 100
 
@@ -21,7 +20,7 @@ def check_ranges(ranges: Request, static: Request, strategy: str, *, autotune: b
     Raises:
         Fault: ValidationException for the first rule that is broken.
     """
-    names = [one["Name"] for kind in LISTS for one in ranges.get(kind, [])]
+    names = [one["Name"] for kind in RANGE_LISTS for one in ranges.get(kind, [])]
     _check_names(names, static)
     if ranges.get("AutoParameters") and not autotune:
         raise invalid("AutoParameters need Autotune: give Autotune, or ranges instead of AutoParameters.")
@@ -147,7 +146,7 @@ def check_budget(every: Sequence[Request], config: Request) -> None:
 
 
 def _check_grid(ranges: Request) -> None:
-    numeric = [one["Name"] for kind in LISTS[:2] for one in ranges.get(kind, [])]
+    numeric = [one["Name"] for kind in RANGE_LISTS[:2] for one in ranges.get(kind, [])]
     if numeric:
         raise invalid(f"Strategy Grid takes categorical hyperparameters only, but these are numeric: {numeric}.")
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS
 from sm_tuning.local.engine import parent_names
-from sm_tuning.local.service._check_ranges import LISTS, OBJECTIVE_KEY
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._documents import filled_definition
 from sm_tuning.local.service._fault import Fault, invalid
@@ -156,7 +156,7 @@ def _places(definition: Request) -> dict[str, Any]:
 
 def _kinds(ranges: Request) -> dict[str, str]:
     """Return the type of each tuned hyperparameter."""
-    return {one["Name"]: kind.removesuffix("ParameterRanges") for kind in LISTS for one in ranges.get(kind, [])}
+    return {one["Name"]: kind.removesuffix("ParameterRanges") for kind in RANGE_LISTS for one in ranges.get(kind, [])}
 
 
 def _said(objective: Mapping[str, str]) -> str:

@@ -9,9 +9,10 @@ import copy
 import re
 
 from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS
 from sm_tuning.local._identity import Identity
 from sm_tuning.local.service._check_definition import builtin_algorithm
-from sm_tuning.local.service._check_ranges import LISTS, OBJECTIVE_KEY, all_combinations
+from sm_tuning.local.service._check_ranges import all_combinations
 from sm_tuning.local.service._context import Doc, Request
 from sm_tuning.local.service._limits import DEFAULT_MAX_JOBS
 
@@ -59,9 +60,9 @@ def _filled_config(request: Request) -> Doc:
 
 def _filled_ranges(given: Request) -> Doc:
     ranges = copy.deepcopy(dict(given))
-    for kind in LISTS:
+    for kind in RANGE_LISTS:
         ranges.setdefault(kind, [])
-    for kind in LISTS[:2]:
+    for kind in RANGE_LISTS[:2]:
         for one in ranges[kind]:
             one.setdefault("ScalingType", "Auto")
     return ranges

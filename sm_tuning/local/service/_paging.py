@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sm_tuning._wire import DEFAULT_PAGE
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import Fault
 from sm_tuning.local.store import ListQuery
@@ -28,7 +29,7 @@ def list_query(request: Request, *, sort_by: str, tuning_job: str | None = None)
     return ListQuery(
         sort_by=request.get("SortBy", sort_by),
         descending=request.get("SortOrder", "Ascending") == "Descending",
-        max_results=request.get("MaxResults", 10),
+        max_results=request.get("MaxResults", DEFAULT_PAGE),
         next_token=request.get("NextToken"),
         name_contains=request.get("NameContains"),
         status=request.get("StatusEquals"),

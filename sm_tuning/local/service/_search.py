@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from sm_tuning._wire import DEFAULT_PAGE
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._documents import job_name_of_arn
 from sm_tuning.local.service._fault import invalid
@@ -21,7 +22,6 @@ RESOURCES = {"TrainingJob": "TrainingJob", "HyperParameterTuningJob": "HyperPara
 
 _NAMES = {"TrainingJob": "TrainingJobName", "HyperParameterTuningJob": "HyperParameterTuningJobName"}
 _KINDS = {"TrainingJob": "training-job", "HyperParameterTuningJob": "hyper-parameter-tuning-job"}
-_PAGE = 10
 Position = tuple[bool, list[Any], str]
 
 
@@ -47,7 +47,7 @@ def search(context: Context, request: Request) -> Doc:
     fingerprint = _fingerprint(request)
     last = _read_token(request["NextToken"], fingerprint) if "NextToken" in request else None
     rest = [entry for entry in found if last is None or _is_after(entry[0], last, descending=descending)]
-    page = rest[: request.get("MaxResults", _PAGE)]
+    page = rest[: request.get("MaxResults", DEFAULT_PAGE)]
     answer: Doc = {"Results": [{resource: record} for _, record in page]}
     if len(rest) > len(page):
         answer["NextToken"] = base64.urlsafe_b64encode(json.dumps([fingerprint, *page[-1][0]]).encode()).decode()

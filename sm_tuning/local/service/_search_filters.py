@@ -6,13 +6,13 @@ time) is taken from the service model; hyperparameters are compared as numbers w
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sm_tuning._errors import nearest
 from sm_tuning.local.service._context import Request
 from sm_tuning.local.service._fault import Fault, invalid
 
@@ -79,8 +79,8 @@ def property_of(shape: Any, name: str) -> Property:
         elif kind.type_name == "map":
             kind = kind.value
         else:
-            near = difflib.get_close_matches(name, shape.members, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            near = nearest(name, shape.members)
+            hint = f" Did you mean {near}?" if near else ""
             raise invalid(f"Unknown property name: {name} is no property of {shape.name}.{hint}")
         path.append(part)
     return Property(name, _KINDS.get(kind.type_name, "structure"), tuple(path))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, TuningStatus
+from sm_tuning._wire import OBJECTIVE_KEY, to_float32
 from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._context import Context, Doc
 
@@ -92,7 +92,7 @@ def trial_summary(doc: Mapping[str, Any], tuning: Mapping[str, Any]) -> Doc:
     if doc.get("_ObjectiveValue") is not None:
         summary["FinalHyperParameterTuningJobObjectiveMetric"] = {
             "MetricName": _objective_name(doc, tuning),
-            "Value": single_precision(doc["_ObjectiveValue"]),
+            "Value": to_float32(doc["_ObjectiveValue"]),
         }
     return summary
 
@@ -102,7 +102,7 @@ def training_description(doc: Mapping[str, Any]) -> Doc:
     described = _public(doc)
     if "FinalMetricDataList" in described:
         described["FinalMetricDataList"] = [
-            {**metric, "Value": single_precision(metric["Value"])} for metric in described["FinalMetricDataList"]
+            {**metric, "Value": to_float32(metric["Value"])} for metric in described["FinalMetricDataList"]
         ]
     return described
 
@@ -112,19 +112,11 @@ def training_summary(doc: Mapping[str, Any]) -> Doc:
     return _picked(doc, _TRAINING_SUMMARY)
 
 
-def single_precision(value: float) -> float:
-    """Round a metric as the service does: its MetricValue is a 32-bit float."""
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-
-
 def _objective_name(doc: Mapping[str, Any], tuning: Mapping[str, Any]) -> str:
     objective = tuning["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective")
     if objective is not None:
         return str(objective["MetricName"])
-    return str(doc["HyperParameters"]["_tuning_objective_metric"])
+    return str(doc["HyperParameters"][OBJECTIVE_KEY])
 
 
 def _runtime(context: Context, doc: Mapping[str, Any]) -> int:

@@ -10,11 +10,10 @@ import pandas as pd
 
 from sm_tuning import results
 from sm_tuning._errors import ServiceError
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
 from sm_tuning.results import Reading, ResultsWarning
 from sm_tuning.views.exports._info import JobInfo, job_info
-
-_PAGE = 100
 
 
 def read_info(aws: Aws, description: Mapping[str, Any], reading: Reading | None = None) -> JobInfo:
@@ -61,7 +60,7 @@ def _models(aws: Aws, arn: str) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         for page in aws.pages(
-            "sagemaker", "search", Resource="TrainingJob", SearchExpression=expression, MaxResults=_PAGE
+            "sagemaker", "search", Resource="TrainingJob", SearchExpression=expression, MaxResults=LARGEST_PAGE
         ):
             jobs = [result.get("TrainingJob", {}) for result in page.get("Results", ())]
             found |= {job["TrainingJobName"]: job.get("ModelArtifacts", {}).get("S3ModelArtifacts") for job in jobs}
