@@ -44,6 +44,13 @@ def is_reserved_hyperparameter(name: str) -> bool:
     return name.startswith(_RESERVED_PREFIXES)
 
 
+# Hyperband -----------------------------------------------------------------------------------------------------------
+
+#: Static hyperparameters from which the service infers MaxResource, and the most that it may be [API Reference,
+#: HyperbandStrategyConfig].
+EPOCH_KEYS: Final = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
+MOST_RESOURCE: Final = 20_000
+
 # Lists and pages ----------------------------------------------------------------------------------------------------
 
 #: The kind of each list of tuned hyperparameters in ParameterRanges and HyperParameterRanges.

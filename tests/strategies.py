@@ -23,8 +23,8 @@ from sm_tuning.spec import (
     Tuning,
     WarmStart,
     XGBoostEstimator,
+    combinations,
 )
-from sm_tuning.spec._rules import combinations
 
 REGION = "us-east-1"
 ROLE = "arn:aws:iam::123456789012:role/service-role/Tuner"

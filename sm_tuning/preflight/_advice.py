@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_tuning._masking import is_secret
+from sm_tuning._wire import EPOCH_KEYS as EPOCH_NAMES
 from sm_tuning.preflight._finding import Finding, place
 from sm_tuning.preflight._quotas import number_of_jobs
 from sm_tuning.preflight._ranges import range_advice
-from sm_tuning.preflight._rules import EPOCH_NAMES
 from sm_tuning.spec import Estimator, TrainingDefinition, Tuning
 
 #: How long a training lasts, under the names that people and algorithms give to that.

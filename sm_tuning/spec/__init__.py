@@ -1,4 +1,4 @@
-"""What to tune: frozen values, valid once built, and the files they are kept in."""
+"""What to tune: frozen values, valid once built, and their files."""
 
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._estimators import (
@@ -12,16 +12,26 @@ from sm_tuning.spec._estimators import (
     is_builtin_image,
 )
 from sm_tuning.spec._files import as_tuning, dump, load, read_overrides, schema, to_data
-from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
-from sm_tuning.spec._parameters import (
+from sm_tuning.spec._hyperparameters import (
     CategoricalParameter,
     ContinuousParameter,
     IntegerParameter,
     ParameterRange,
+    decode_json,
+    decode_plain,
+    encode_json,
+    encode_plain,
 )
+from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
 from sm_tuning.spec._sweeps import from_wandb_sweep
-from sm_tuning.spec._tuning import CompletionCriteria, HyperbandConfig, TrainingDefinition, Tuning, WarmStart
-from sm_tuning.spec._values import decode_json, decode_plain, encode_json, encode_plain
+from sm_tuning.spec._tuning import (
+    CompletionCriteria,
+    HyperbandConfig,
+    TrainingDefinition,
+    Tuning,
+    WarmStart,
+    combinations,
+)
 
 __all__ = [
     "CONTENT_TYPES",
@@ -48,6 +58,7 @@ __all__ = [
     "WarmStart",
     "XGBoostEstimator",
     "as_tuning",
+    "combinations",
     "decode_json",
     "decode_plain",
     "dump",

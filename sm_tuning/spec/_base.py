@@ -1,8 +1,8 @@
-"""What every spec class shares: frozen, strict about keys, and errors in our own words."""
+"""What all spec classes share: they are frozen, reject unknown keys, and report problems in our own words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
 from pydantic import (
@@ -21,18 +21,16 @@ from sm_tuning._masking import Redactor, is_secret, secrets_in, without_secrets
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: Union tags start with this, so that they can be left out of the place that an error names.
+#: The tags of unions start with this, so that they can be removed from the place that pydantic reports.
 TAG = "#"
 
-_UNKNOWN_KEY_FIX = "correct the name, or take the key out: a tuning job has no such setting"
-
-#: pydantic's place of a key, where that of a value has nothing.
+#: pydantic adds this to the place of an error in a key, to tell it from an error in the key's value.
 _KEY = "[key]"
 
 
 @final
 class FrozenDict(dict[K, V]):
-    """A dict that cannot be changed, so that a frozen spec is frozen all the way down.
+    """A dict that cannot be changed, so that a frozen spec is frozen at every depth.
 
     Raises:
         TypeError: on any attempt to change it.
@@ -58,7 +56,7 @@ class FrozenDict(dict[K, V]):
 
 @final
 class FrozenList(list[V]):
-    """A list that cannot be changed: what a list inside a free-form value of a spec becomes.
+    """A list that cannot be changed. Lists inside free-form values of a spec become frozen lists.
 
     Raises:
         TypeError: on any attempt to change it.
@@ -75,24 +73,29 @@ class FrozenList(list[V]):
 
 
 def freeze(value: Any) -> Any:
-    """Plain dicts, lists and tuples as frozen ones, at every depth; other values as they are."""
+    """Return plain dicts, lists and tuples as frozen ones, at every depth, and other values unchanged."""
     if isinstance(value, dict):
         return FrozenDict({key: freeze(item) for key, item in value.items()})
     return FrozenList(freeze(item) for item in value) if isinstance(value, list | tuple) else value
 
 
+def unknown_key(key: str, known: set[str]) -> str:
+    """Return the message about a key that does not exist, with the most similar key that does."""
+    return f"unknown key {key!r}; {did_you_mean(key, known, kind='known keys')}"
+
+
 class Spec(BaseModel):
-    """Base of the spec classes: frozen, valid once built.
+    """Base of the spec classes: frozen, and valid once built.
 
     Raises:
-        SpecError: when a value breaks a rule; one sentence for each problem, with its place in front.
+        SpecError: if a value breaks a rule; one problem for each rule, with its place.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, validate_default=True, allow_inf_nan=False
     )
 
-    #: Codes of the limits that pydantic checks: of single fields by name, and of all others.
+    #: Codes of the limits that pydantic checks, by field. ``_code`` is that of all other fields.
     _field_codes: ClassVar[Mapping[str, str]] = {}
     _code: ClassVar[str] = ""
 
@@ -100,7 +103,7 @@ class Spec(BaseModel):
         try:
             self.__pydantic_validator__.validate_python(data, self_instance=self)
         except ValidationError as error:
-            raise SpecError(_without_secrets_of(data, self._problems(error))) from None
+            raise self._error(error, data) from None
 
     # Tells pydantic that nested dicts need not pass through __init__: their errors then keep their place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -110,18 +113,17 @@ class Spec(BaseModel):
     def _keys_are_known(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
             known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
-            unknown = [unknown_key(str(key), known) for key in data if key not in known]
-            if unknown:
-                raise SpecError([Problem("unknown-key", "", sentence, _UNKNOWN_KEY_FIX) for sentence in unknown])
+            fix = "correct the name, or take the key out: a tuning job has no such setting"
+            messages = [unknown_key(str(key), known) for key in data if key not in known]
+            if messages:
+                raise SpecError([Problem("unknown-key", "", message, fix) for message in messages])
         return data
 
+    # Each class turns the errors in its own fields into problems. Further up, a field cannot be told from a key that
+    # the user chose (a hyperparameter called "tags"): pydantic reports both as plain names.
     @model_validator(mode="wrap")
     @classmethod
     def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Turn pydantic's errors into problems in the class that has the fields, which alone knows their codes.
-
-        Further up, a field cannot be told from a key that the user chose: both are names in the error's place.
-        """
         try:
             return handler(data)
         except ValidationError as error:
@@ -129,7 +131,7 @@ class Spec(BaseModel):
 
     @classmethod
     def _problems(cls, error: ValidationError) -> list[Problem]:
-        """Return pydantic's errors as problems in our words, each with its place in this class."""
+        """Return pydantic's errors as problems, each with its place in this class."""
         found: list[Problem] = []
         for detail in error.errors(include_url=False):
             parts = [str(part) for part in detail["loc"] if part != _KEY]
@@ -142,16 +144,22 @@ class Spec(BaseModel):
             if detail["type"] == "missing":
                 message = "is required"
             else:
-                is_masked = any(is_secret(part, detail["input"]) for part in parts)
-                value = (
-                    ", but its value, which looks like a secret, is not"
-                    if is_masked
-                    else f", but got {detail['input']!r}"
-                )
-                message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}{value}"
+                masked = any(is_secret(part, detail["input"]) for part in parts)
+                value = "its value, which looks like a secret, is not" if masked else f"got {detail['input']!r}"
+                message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, but {value}"
             code = context.get("code") or cls._field_codes.get(parts[0] if parts else "", cls._code)
             found.append(Problem(code, where, message, context.get("fix", "")))
         return found
+
+    @classmethod
+    def _error(cls, error: ValidationError, data: Any, source: str = "") -> SpecError:
+        """Return the error to raise, with the secrets of the data masked."""
+        clear = Redactor(secrets_in(data), shortest=1)
+        problems = [
+            Problem(problem.code, clear(problem.where), clear(problem.message), clear(problem.fix))
+            for problem in cls._problems(error)
+        ]
+        return SpecError(problems, source=source)
 
     @classmethod
     def parse(cls, data: Any, *, where: str = "") -> Self:
@@ -167,31 +175,22 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise SpecError(_without_secrets_of(data, cls._problems(error)), source=where) from None
+            raise cls._error(error, data, where) from None
 
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Show what was given, secrets as ``****``; what is at its default would hide it."""
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if value != field.get_default(call_default_factory=False):
-                yield name, without_secrets(value) if isinstance(value, Mapping) else value
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Return the values that differ from their default, with secrets masked."""
+        values = [(name, getattr(self, name), field) for name, field in type(self).model_fields.items()]
+        return [
+            (name, without_secrets(value) if isinstance(value, Mapping) else value)
+            for name, value, field in values
+            if value != field.get_default(call_default_factory=False)
+        ]
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed, checked again as a whole.
+        """Return a copy with some fields changed, validated again as a whole.
 
         Raises:
             SpecError: if the changed spec breaks a rule.
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
-
-
-def _without_secrets_of(data: Any, problems: Iterable[Problem]) -> list[Problem]:
-    """Return the problems of this data without the secrets in it."""
-    clear = Redactor(secrets_in(data), shortest=1)
-    return [Problem(item.code, clear(item.where), clear(item.message), clear(item.fix)) for item in problems]
-
-
-def unknown_key(key: str, known: set[str]) -> str:
-    """The sentence about a key that does not exist, naming the nearest one that does."""
-    return f"unknown key {key!r}; {did_you_mean(key, known, kind='known keys')}"

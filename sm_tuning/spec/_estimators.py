@@ -12,11 +12,10 @@ from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import BUILTIN_REPOSITORIES
 from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.spec._base import TAG, FrozenDict, Spec, freeze
-from sm_tuning.spec._distribution import check_distribution
+from sm_tuning.spec._hyperparameters import decode_plain, to_plain
 from sm_tuning.spec._inputs import InputMode
-from sm_tuning.spec._values import decode_plain, plain_value
 
-#: Left out of every source archive; the SDK's own list, and the version control of others.
+#: Left out of every source archive: the SDK's own list, and the folders of other version control systems.
 IGNORE_PATTERNS = (
     ".env",
     ".git",
@@ -32,15 +31,31 @@ IGNORE_PATTERNS = (
 #: Most metric definitions of a training job definition [botocore model].
 MAX_METRICS = 40
 
+# Distributed PyTorch. A tuning job can set neither the container's entrypoint nor its arguments [botocore model], so
+# that the launchers that SDK v3 ships in a channel never run in it. What runs is the toolkit inside the image
+# (aws/sagemaker-pytorch-training-toolkit, training.py), which reads its settings from hyperparameters.
+
+#: The options of each launcher beside ``enabled``.
+_LAUNCHERS: dict[str, frozenset[str]] = {
+    "torch_distributed": frozenset(),
+    "pytorchddp": frozenset({"custom_mpi_options"}),
+    "mpi": frozenset({"processes_per_host", "custom_mpi_options"}),
+}
+_OTHER_LAUNCHERS = {
+    "smdistributed": "it needs a launcher that a tuned job cannot start; use torch_distributed",
+    "parameter_server": "it belongs to TensorFlow; use torch_distributed",
+    "torchrun": "use torch_distributed, which starts torchrun through the image's toolkit",
+}
+
 _IMAGE_FIX = "name the image in one way"
-_REGEX_FIX = "write an expression with one group around the value"
+_SCRIPT_FIX = "name a .py or .sh script"
 
 
 class MetricDefinition(Spec):
     """How a metric is read from the log: the first group of a regular expression, searched in each line.
 
     Raises:
-        SpecError: when the expression does not compile, or has no group.
+        SpecError: if the expression does not compile, or has no group.
     """
 
     _code: ClassVar[str] = "metric-regex"
@@ -52,18 +67,17 @@ class MetricDefinition(Spec):
     @classmethod
     def _compiles(cls, regex: str) -> str:
         try:
-            groups = re.compile(regex).groups
+            why = "" if re.compile(regex).groups else "needs a group (…) around the value"
         except re.error as error:
-            message = f"the regular expression {regex!r} does not compile: {error}"
-            raise SpecError(Problem(cls._code, "", message, _REGEX_FIX)) from None
-        if groups == 0:
-            message = f"the regular expression {regex!r} needs a group (…) around the value"
-            raise SpecError(Problem(cls._code, "", message, _REGEX_FIX))
+            why = f"does not compile: {error}"
+        if why:
+            fix = "write an expression with one group around the value"
+            raise SpecError(Problem("metric-regex", "", f"the regular expression {regex!r} {why}", fix))
         return regex
 
 
 class InstanceConfig(Spec):
-    """One of several instance types that a tuning job may take, in the order of preference."""
+    """One of several instance types that a tuning job may use, in the order of preference."""
 
     _code: ClassVar[str] = "instances-choice"
 
@@ -85,27 +99,27 @@ def _tag_map(data: Any) -> Any:
 
 
 class Estimator(Spec):
-    """What all estimators share; the names are the SageMaker SDK's.
+    """What all estimators share; the names are those of the SageMaker SDK.
 
     Args:
         instance_type: such as ``ml.m5.large``; needed unless ``instance_configs`` or ``resource_config`` is given.
         volume_size: GB of storage for each instance.
         instance_configs: several instance types to choose from (``HyperParameterTuningResourceConfig``).
-        resource_config: the API's ``ResourceConfig`` as it is, for what has no name here: instance groups, training
+        resource_config: the API's ``ResourceConfig``, for settings that have no field here: instance groups, training
             plans, placement. Replaces ``instance_type``, ``instance_count``, ``volume_size`` and ``volume_kms_key``.
         hyperparameters: the static ones.
-        environment: variables that the training process sees.
+        environment: environment variables of the training process.
         max_run: seconds after which a training job is stopped.
         max_wait: seconds to wait for spot instances and the run together; at least ``max_run``.
         max_pending: seconds a job may wait for capacity.
         checkpoint_s3_uri: where ``checkpoint_local_path`` is kept in S3, and restored from.
         max_retry_attempts: how often a job is tried again after an internal error of the service.
-        role: ARN or name of the IAM role; found from the credentials at launch when left out.
-        output_path: ``s3://`` prefix for models; the account's default bucket when left out.
+        role: ARN or name of the IAM role; by default found from the credentials at launch.
+        output_path: ``s3://`` prefix for models; by default in the account's default bucket.
         tags: copied to the tuning job, and by the service to each training job.
 
     Raises:
-        SpecError: when a value breaks a rule of the service.
+        SpecError: if a value breaks a rule of the service.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = {
@@ -169,7 +183,7 @@ class Estimator(Spec):
 
     @property
     def is_script_mode(self) -> bool:
-        """Whether a training script of the user is run by the image's toolkit."""
+        """Whether the image's toolkit runs a training script of the user."""
         return self.entry_point is not None
 
     @property
@@ -180,13 +194,12 @@ class Estimator(Spec):
     @field_validator("hyperparameters")
     @classmethod
     def _values_have_a_json_form(cls, values: FrozenDict[str, Any]) -> FrozenDict[str, Any]:
-        plain = {name: plain_value(name, value) for name, value in values.items()}
-        return FrozenDict({name: freeze(value) for name, value in plain.items()})
+        return FrozenDict({name: freeze(to_plain(name, value)) for name, value in values.items()})
 
     @model_validator(mode="before")
     @classmethod
     def _plain_text_in_one_form(cls, data: Any) -> Any:
-        """Give a plain image's text values the type that reading them back gives, so that specs compare equal."""
+        # A plain image gets 5 and "5" as the same text. Specs compare equal only if both are written as the number.
         if isinstance(data, dict) and data.get("entry_point") is None:
             values = data.get("hyperparameters")
             if isinstance(values, Mapping):
@@ -196,87 +209,78 @@ class Estimator(Spec):
 
     @model_validator(mode="after")
     def _rules(self) -> Estimator:
-        found = [*_resource_problems(self), *_option_problems(self), *_script_problems(self)]
+        found = [*self._machine_problems(), *self._option_problems(), *self._script_problems()]
         if found:
             raise SpecError(found)
         return self
 
-
-def _resource_problems(estimator: Estimator) -> Iterator[Problem]:
-    given = [
-        name
-        for name, is_set in (
-            ("instance_type", estimator.instance_type is not None),
-            ("instance_configs", bool(estimator.instance_configs)),
-            ("resource_config", estimator.resource_config is not None),
-        )
-        if is_set
-    ]
-    if len(given) != 1:
-        message = f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}"
-        yield Problem("instances-choice", "", message, "name the machines in one way")
-    if estimator.allocation_strategy and not estimator.instance_configs:
-        message = "allocation_strategy is for instance_configs only"
-        yield Problem("instances-order", "", message, "leave allocation_strategy out")
-    if estimator.resource_config is not None:
-        defaults = {name: type(estimator).model_fields[name].default for name in ("instance_count", "volume_size")}
-        clash = [name for name, value in defaults.items() if getattr(estimator, name) != value]
-        clash += ["volume_kms_key"] if estimator.volume_kms_key else []
-        if clash:
-            message = f"{', '.join(clash)}: put these into resource_config, which replaces them"
+    def _machine_problems(self) -> Iterator[Problem]:
+        fields = ("instance_type", "instance_configs", "resource_config")
+        given = [name for name in fields if getattr(self, name) not in (None, ())]
+        if len(given) != 1:
+            message = f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}"
+            yield Problem("instances-choice", "", message, "name the machines in one way")
+        # HyperParameterTuningResourceConfig cannot be sent together with ResourceConfig [botocore model].
+        if self.allocation_strategy and not self.instance_configs:
+            message = "allocation_strategy is for instance_configs only"
+            yield Problem("instances-order", "", message, "leave allocation_strategy out")
+        if self.resource_config is not None:
+            defaults = {name: type(self).model_fields[name].default for name in ("instance_count", "volume_size")}
+            clash = [name for name, value in defaults.items() if getattr(self, name) != value]
+            clash += ["volume_kms_key"] if self.volume_kms_key else []
+            if clash:
+                message = f"{', '.join(clash)}: put these into resource_config, which replaces them"
+                yield Problem("instances-clash", "", message, "move the fields")
+        if self.instance_configs and (self.instance_count != 1 or self.volume_size != 30):
+            message = "instance_count and volume_size belong into each of instance_configs"
             yield Problem("instances-clash", "", message, "move the fields")
-    if estimator.instance_configs and (estimator.instance_count != 1 or estimator.volume_size != 30):
-        message = "instance_count and volume_size belong into each of instance_configs"
-        yield Problem("instances-clash", "", message, "move the fields")
 
+    def _option_problems(self) -> Iterator[Problem]:
+        # VpcConfig and CheckpointConfig have required members [botocore model].
+        if bool(self.subnets) != bool(self.security_group_ids):
+            message = "subnets and security_group_ids go together: give both or neither"
+            yield Problem("network-missing", "", message, "give both")
+        # MaxWaitTimeInSeconds is for spot instances only, and covers the run itself [API Reference, StoppingCondition].
+        waits = []
+        if self.max_wait is not None and not self.use_spot_instances:
+            waits.append(f"max_wait={self.max_wait} is for use_spot_instances=True only")
+        if self.use_spot_instances and self.max_wait is None:
+            waits.append("use_spot_instances needs max_wait (seconds for waiting and running together)")
+        if self.max_wait is not None and self.max_wait < self.max_run:
+            waits.append(f"max_wait >= max_run must hold, but got max_wait={self.max_wait}, max_run={self.max_run}")
+        for message in waits:
+            yield Problem("spot-wait", "", message, "give max_wait >= max_run with use_spot_instances")
+        if self.checkpoint_local_path and not self.checkpoint_s3_uri:
+            message = "checkpoint_local_path needs checkpoint_s3_uri"
+            yield Problem("checkpoint-place", "", message, "give checkpoint_s3_uri")
+        names = [definition.name for definition in self.metric_definitions]
+        if len(names) > MAX_METRICS:
+            message = f"at most {MAX_METRICS} metric_definitions, but got {len(names)}"
+            yield Problem("too-many-metrics", "", message, "keep the metrics that you look at")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            message = f"metric_definitions must have different names, but {', '.join(repeated)} is given more than once"
+            yield Problem("metrics-twice", "", message, "name each metric once")
+        reserved = sorted(filter(is_reserved_hyperparameter, self.hyperparameters))
+        if reserved:
+            message = f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you"
+            yield Problem("reserved-hyperparameter", "", message, "leave them out: they are set for you")
 
-def _option_problems(estimator: Estimator) -> Iterator[Problem]:
-    if bool(estimator.subnets) != bool(estimator.security_group_ids):
-        message = "subnets and security_group_ids go together: give both or neither"
-        yield Problem("network-missing", "", message, "give both")
-    spot_fix = "give max_wait >= max_run with use_spot_instances"
-    if estimator.max_wait is not None and not estimator.use_spot_instances:
-        message = f"max_wait={estimator.max_wait} is for use_spot_instances=True only"
-        yield Problem("spot-wait", "", message, spot_fix)
-    if estimator.use_spot_instances and estimator.max_wait is None:
-        message = "use_spot_instances needs max_wait (seconds for waiting and running together)"
-        yield Problem("spot-wait", "", message, spot_fix)
-    if estimator.max_wait is not None and estimator.max_wait < estimator.max_run:
-        message = f"max_wait >= max_run must hold, but got max_wait={estimator.max_wait}, max_run={estimator.max_run}"
-        yield Problem("spot-wait", "", message, spot_fix)
-    if estimator.checkpoint_local_path and not estimator.checkpoint_s3_uri:
-        message = "checkpoint_local_path needs checkpoint_s3_uri"
-        yield Problem("checkpoint-place", "", message, "give checkpoint_s3_uri")
-    if len(estimator.metric_definitions) > MAX_METRICS:
-        message = f"at most {MAX_METRICS} metric_definitions, but got {len(estimator.metric_definitions)}"
-        yield Problem("too-many-metrics", "", message, "keep the metrics that you look at")
-    names = [definition.name for definition in estimator.metric_definitions]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        message = f"metric_definitions must have different names, but {', '.join(twice)} stand twice"
-        yield Problem("metrics-twice", "", message, "name each metric once")
-    reserved = sorted(filter(is_reserved_hyperparameter, estimator.hyperparameters))
-    if reserved:
-        message = f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you"
-        yield Problem("reserved-hyperparameter", "", message, "leave them out: they are set for you")
-
-
-def _script_problems(estimator: Estimator) -> Iterator[Problem]:
-    fix = "name a .py or .sh script"
-    if estimator.entry_point is None:
-        extra = [name for name in ("source_dir", "dependencies", "code_location") if getattr(estimator, name)]
-        if extra:
-            yield Problem("entry-point", "", f"{', '.join(extra)} need an entry_point (the script to run)", fix)
-        return
-    if not estimator.entry_point.endswith((".py", ".sh")):
-        yield Problem(
-            "entry-point", "", f"entry_point must be a .py or .sh file, but got {estimator.entry_point!r}", fix
-        )
-    source = estimator.source_dir
-    if source and "://" in source and not (source.startswith("s3://") and source.endswith(".tar.gz")):
-        yield Problem("", "", f"source_dir must be a local folder or an s3://….tar.gz object, but got {source!r}")
-    if source and source.startswith("s3://") and estimator.dependencies:
-        yield Problem("", "", "dependencies cannot be added to a source_dir that is in S3 already")
+    def _script_problems(self) -> Iterator[Problem]:
+        script, source = self.entry_point, self.source_dir or ""
+        if script is None:
+            extra = [name for name in ("source_dir", "dependencies", "code_location") if getattr(self, name)]
+            if extra:
+                message = f"{', '.join(extra)} need an entry_point (the script to run)"
+                yield Problem("entry-point", "", message, _SCRIPT_FIX)
+            return
+        if not script.endswith((".py", ".sh")):
+            message = f"entry_point must be a .py or .sh file, but got {script!r}"
+            yield Problem("entry-point", "", message, _SCRIPT_FIX)
+        if "://" in source and not (source.startswith("s3://") and source.endswith(".tar.gz")):
+            yield Problem("", "", f"source_dir must be a local folder or an s3://….tar.gz object, but got {source!r}")
+        if source.startswith("s3://") and self.dependencies:
+            yield Problem("", "", "dependencies cannot be added to a source_dir that is in S3 already")
 
 
 class XGBoostEstimator(Estimator):
@@ -302,7 +306,7 @@ class XGBoostEstimator(Estimator):
 
     @property
     def predefines_metrics(self) -> bool:
-        """The built-in algorithm's metrics need no definition; a script's do."""
+        """Whether the image brings metric definitions: those of the built-in algorithm, not those of a script."""
         return not self.is_script_mode
 
 
@@ -314,7 +318,7 @@ class PyTorchEstimator(Estimator):
         image_uri: replaces the image that the versions and the region give.
         distribution: the SDK's form: ``{"torch_distributed": {"enabled": true}}`` (torchrun on every host),
             ``{"pytorchddp": {"enabled": true}}`` or ``{"mpi": {"enabled": true, "processes_per_host": 4}}``.
-            Carried by the image's toolkit, the only way that reaches a tuned job.
+            The image's toolkit reads it from hyperparameters, the only way into a tuned job.
     """
 
     type: Literal["pytorch"] = "pytorch"
@@ -327,33 +331,42 @@ class PyTorchEstimator(Estimator):
     @model_validator(mode="after")
     def _has_an_image(self) -> PyTorchEstimator:
         if self.entry_point is None:
-            message = "entry_point is required: the training script"
-            raise SpecError(Problem("entry-point", "", message, "name a .py or .sh script"))
+            raise SpecError(Problem("entry-point", "", "entry_point is required: the training script", _SCRIPT_FIX))
+        message = ""
         if (self.framework_version is None) == (self.image_uri is None):
-            raise SpecError(
-                Problem(
-                    "image-choice",
-                    "",
-                    "exactly one of framework_version (with py_version) and image_uri is needed",
-                    _IMAGE_FIX,
-                )
-            )
-        if (self.framework_version is None) != (self.py_version is None):
-            raise SpecError(
-                Problem(
-                    "image-choice",
-                    "",
-                    "framework_version and py_version go together, such as '2.6' and 'py312'",
-                    _IMAGE_FIX,
-                )
-            )
-        if self.distribution is not None:
-            check_distribution(self.distribution, self.entry_point)
+            message = "exactly one of framework_version (with py_version) and image_uri is needed"
+        elif (self.framework_version is None) != (self.py_version is None):
+            message = "framework_version and py_version go together, such as '2.6' and 'py312'"
+        if message:
+            raise SpecError(Problem("image-choice", "", message, _IMAGE_FIX))
+        for message in self._distribution_problems(self.entry_point):
+            raise SpecError(Problem("distribution", "", message, "use a launcher that a tuning job can start"))
         return self
+
+    def _distribution_problems(self, entry_point: str) -> Iterator[str]:
+        """Yield what a tuned job cannot do. Each rule assumes those before it, so that only the first one counts."""
+        if self.distribution is None:
+            return
+        if len(self.distribution) != 1:
+            yield f"distribution names one launcher, but got {sorted(self.distribution)}"
+        ((name, options),) = self.distribution.items()
+        if name not in _LAUNCHERS:
+            reason = _OTHER_LAUNCHERS.get(name.lower(), f"known launchers are {', '.join(sorted(_LAUNCHERS))}")
+            yield f"distribution {name!r} cannot be honoured in a tuning job: {reason}"
+        if not isinstance(options, Mapping) or options.get("enabled") is not True:
+            yield f"distribution {name!r} needs {{'enabled': True}}, but got {options!r}; leave it out to turn it off"
+        unknown = sorted(set(options) - {"enabled"} - _LAUNCHERS[name])
+        if unknown:
+            yield f"distribution {name!r} has no option {', '.join(unknown)} in a tuning job"
+        processes = options.get("processes_per_host", 1)
+        if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
+            yield f"processes_per_host must be a whole number >= 1, but got {processes!r}"
+        if name != "mpi" and not entry_point.endswith(".py"):
+            yield f"distribution {name!r} starts Python scripts only, but entry_point is {entry_point!r}"
 
 
 class ContainerEstimator(Estimator):
-    """An image of one's own, or an algorithm of the Marketplace or of the account.
+    """An image of the user, or an algorithm of the Marketplace or of the account.
 
     Args:
         image_uri: the container image; with ``entry_point`` it must carry the sagemaker-training toolkit.
@@ -367,9 +380,8 @@ class ContainerEstimator(Estimator):
     @model_validator(mode="after")
     def _has_an_image(self) -> ContainerEstimator:
         if (self.image_uri is None) == (self.algorithm_name is None):
-            raise SpecError(
-                Problem("image-choice", "", "exactly one of image_uri and algorithm_name is needed", _IMAGE_FIX)
-            )
+            message = "exactly one of image_uri and algorithm_name is needed"
+            raise SpecError(Problem("image-choice", "", message, _IMAGE_FIX))
         if self.algorithm_name and (self.metric_definitions or self.is_script_mode):
             message = "an algorithm resource brings its own metrics and code: no metric_definitions, no entry_point"
             raise SpecError(Problem("algorithm-metrics", "", message, "leave metric_definitions out"))
@@ -377,12 +389,12 @@ class ContainerEstimator(Estimator):
 
     @property
     def predefines_metrics(self) -> bool:
-        """An algorithm resource has metrics of its own; so may the image of a built-in algorithm."""
+        """Whether the image brings metric definitions: those of an algorithm resource or a built-in algorithm."""
         return self.algorithm_name is not None or is_builtin_image(self.image_uri or "")
 
 
 def is_builtin_image(image_uri: str) -> bool:
-    """Whether an image is that of a built-in algorithm, which has metric definitions of its own."""
+    """Return whether an image is that of a built-in algorithm, which has metric definitions of its own."""
     repository = image_uri.partition("@")[0].rpartition("/")[2].partition(":")[0]
     return repository in BUILTIN_REPOSITORIES
 
@@ -400,7 +412,7 @@ AnyEstimator = Annotated[
         _kind,
         custom_error_type="estimator_kind",
         custom_error_message="an estimator needs type: xgboost, pytorch or container",
-        # Discriminators are hashed with their type, hence no plain dict.
+        # A frozen dict, since pydantic hashes discriminators.
         custom_error_context=FrozenDict[str, str | int | float](
             {"code": "estimator-kind", "fix": "say type: xgboost, pytorch or container"}
         ),

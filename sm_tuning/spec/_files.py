@@ -19,7 +19,29 @@ from sm_tuning.spec._tuning import TrainingDefinition, Tuning
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$(\$\{)")
 
 _SYNTAX_FIX = "write a mapping of fields"
-_UNREADABLE_FIX = "give the path of a readable spec file"
+_OVERRIDE_FIX = "write --set PATH=VALUE"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``1e-5`` is a number, and a duplicate key is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float | bool):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1, which PyYAML reads, takes a number without a dot such as 1e-5 for text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
 
 
 def load(
@@ -31,28 +53,33 @@ def load(
         path: a ``.yaml``, ``.yml`` or ``.json`` file; paths inside are relative to it.
         overrides: ``PATH=VALUE`` strings, such as ``max_jobs=5`` or ``estimator.hyperparameters.num_round=10``;
             the value is read as YAML.
-        environ: values for ``${VAR}`` and ``${VAR:-fallback}``; the process's environment when left out. ``$${`` is
+        environ: values for ``${VAR}`` and ``${VAR:-fallback}``; by default the process's environment. ``$${`` is
             a plain ``${``.
 
     Raises:
-        SpecError: when the file is missing, is not YAML or JSON, names an unknown variable, or breaks a rule.
+        SpecError: if the file is missing, is not YAML or JSON, names an unknown variable, or breaks a rule.
     """
     path = Path(path)
     data = read_data(path)
     if not isinstance(data, dict):
         message = f"a spec file holds a mapping of fields, but this holds {type(data).__name__}"
         raise SpecError(Problem("file-syntax", "", message, _SYNTAX_FIX), source=str(path))
-    data = _substitute(data, os.environ if environ is None else environ, str(path))
+    data = _map_strings(data, _substitution(os.environ if environ is None else environ, str(path)))
     for override in overrides:
         _set(data, override)
-    return Tuning.parse(_map_paths(data, lambda text: _absolute(text, path.parent)), where=str(path))
+    folder = path.parent.absolute()
+
+    def absolute(text: str) -> str:
+        return text if "://" in text else os.path.normpath(folder / Path(text).expanduser())
+
+    return Tuning.parse(_map_paths(data, absolute), where=str(path))
 
 
 def as_tuning(tuning: Tuning | str | os.PathLike[str]) -> Tuning:
-    """Return a spec as it is, and the one of a file by its path.
+    """Return a spec unchanged, or load the spec file of a path.
 
     Raises:
-        SpecError: it is neither, or as ``load``.
+        SpecError: if it is neither, or ``load`` fails.
     """
     if isinstance(tuning, Tuning):
         return tuning
@@ -65,47 +92,47 @@ def dump(tuning: Tuning, path: str | os.PathLike[str]) -> Path:
     """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.
 
     Raises:
-        SpecError: when the ending is not ``.yaml``, ``.yml`` or ``.json``.
+        SpecError: if the ending is not ``.yaml``, ``.yml`` or ``.json``.
     """
     path = Path(path)
-    data = _map_paths(to_data(tuning), lambda text: _relative(text, path.parent))
-    data = _map_strings(data, lambda text: text.replace("${", "$${"))
+    folder = path.parent.absolute()
+
+    def relative(text: str) -> str:
+        return text if "://" in text else Path(os.path.relpath(Path(text).expanduser().absolute(), folder)).as_posix()
+
+    data = _map_strings(_map_paths(to_data(tuning), relative), lambda text: text.replace("${", "$${"))
     if path.suffix == ".json":
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     elif path.suffix in {".yaml", ".yml"}:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
     else:
         raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(path)!r}")
+    # A reader in another process sees the old file or the new one, never a part.
     write_atomic(path, text)
     return path
 
 
 def to_data(tuning: Tuning) -> dict[str, Any]:
-    """The spec as plain data, fields at their default left out; ``Tuning.parse`` reads it back."""
+    """Return the spec as plain data without fields at their default; ``Tuning.parse`` reads it back."""
     data: dict[str, Any] = tuning.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     holders: list[tuple[dict[str, Any], Tuning | TrainingDefinition]] = [(data, tuning)]
     holders += [(data["estimators"][name], definition) for name, definition in tuning.estimators.items()]
     for holder, source in holders:
+        # The types are defaults, and so left out, but a file cannot be read without them.
         if source.estimator is not None:
             holder["estimator"] = {"type": source.estimator.type, **holder["estimator"]}
         for name, range_ in source.hyperparameter_ranges.items():
-            data_range = holder["hyperparameter_ranges"][name]
-            holder["hyperparameter_ranges"][name] = {"type": range_.type, **data_range}
+            holder["hyperparameter_ranges"][name] = {"type": range_.type, **holder["hyperparameter_ranges"][name]}
         for name, channel in (holder.get("inputs") or {}).items():
-            if set(channel) == {"uri"} or channel == _guessed(channel):
-                holder["inputs"][name] = channel["uri"]
+            # A channel is written as its URI alone if that gives the same channel, content type included.
+            uri = channel.get("uri")
+            if uri is not None and channel in ({"uri": uri}, Input(uri=uri).model_dump(exclude_defaults=True)):
+                holder["inputs"][name] = uri
     return data
 
 
-def _guessed(channel: dict[str, Any]) -> dict[str, Any]:
-    """The channel that its URI alone would give."""
-    if "uri" not in channel:
-        return {}
-    return Input(uri=channel["uri"]).model_dump(mode="json", exclude_defaults=True)
-
-
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a spec file."""
+    """Return the JSON Schema of a spec file."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Tuning.model_json_schema(by_alias=True),
@@ -113,120 +140,54 @@ def schema() -> dict[str, Any]:
     }
 
 
-def read_data(path: Path, what: str = "spec file") -> Any:
-    """What a YAML or JSON file holds; errors call it by ``what`` it is.
+def read_data(path: Path, kind: str = "spec file") -> Any:
+    """Return the content of a YAML or JSON file.
+
+    Args:
+        path: the file.
+        kind: what messages call it.
 
     Raises:
-        SpecError: when the file cannot be read, or is not YAML or JSON.
+        SpecError: if the file cannot be read, or is not YAML or JSON.
     """
+    fix = "give the path of a readable spec file"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        message = f"cannot read the {what} {str(path)!r}: {error.strerror or error}"
-        raise SpecError(Problem("file-unreadable", "", message, _UNREADABLE_FIX)) from error
+        message = f"cannot read the {kind} {str(path)!r}: {error.strerror or error}"
+        raise SpecError(Problem("file-unreadable", "", message, fix)) from error
     except UnicodeDecodeError as error:
-        message = f"a {what} is UTF-8 text, but byte {error.start} is not"
-        raise SpecError(Problem("file-unreadable", "", message, _UNREADABLE_FIX), source=str(path)) from error
+        message = f"a {kind} is UTF-8 text, but byte {error.start} is not"
+        raise SpecError(Problem("file-unreadable", "", message, fix), source=str(path)) from error
+
+    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+        return dict(pairs)
+
     try:
-        return json.loads(text, object_pairs_hook=_pairs) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)  # noqa: S506
+        if path.suffix == ".json":
+            return json.loads(text, object_pairs_hook=to_object)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        message = f"this is not {kind}: {_why(error)}"
+        reason = " ".join(str(error).split())
+        if isinstance(error, yaml.MarkedYAMLError):
+            # The line may hold a secret. It is removed from the error too, which a traceback shows.
+            marks = [mark for mark in (error.problem_mark, error.context_mark) if mark is not None]
+            for mark in marks:
+                mark.buffer = None
+            reason = ", ".join(filter(None, (error.context, error.problem)))
+            reason += f" in line {marks[0].line + 1}, column {marks[0].column + 1}" if marks else ""
+        message = f"this is not {'JSON' if path.suffix == '.json' else 'YAML'}: {reason}"
         raise SpecError(Problem("file-syntax", "", message, _SYNTAX_FIX), source=str(path)) from error
 
 
-def _why(error: Exception) -> str:
-    """What is wrong with a file's syntax. The line itself, which may hold a secret, is taken out of the error too."""
-    if isinstance(error, yaml.MarkedYAMLError):
-        for place in filter(None, (error.problem_mark, error.context_mark)):
-            place.buffer = None
-        mark = error.problem_mark or error.context_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        return f"{said} in line {mark.line + 1}, column {mark.column + 1}" if mark else said
-    return " ".join(str(error).split())
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys stand once."""
-    data: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in data:
-            raise ValueError(f"the key {key!r} stands twice")
-        data[key] = value
-    return data
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without surprises: ``1e-5`` is a number, and a key stands once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float | bool) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str | int | float | bool) else id(key))
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
-
-
-def _map_strings(data: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(data, dict):
-        return {key: _map_strings(value, change) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_map_strings(value, change) for value in data]
-    return change(data) if isinstance(data, str) else data
-
-
-def _substitute(data: Any, environ: Mapping[str, str], where: str) -> Any:
-    """Replace ``${VAR}``; a value that is nothing else is read as YAML, so that numbers stay numbers."""
-
-    def value_of(match: re.Match[str]) -> str:
-        name, fallback, escaped = match.groups()
-        if escaped:
-            return str(escaped)
-        if name in environ:
-            return environ[name]
-        if fallback is None:
-            message = f"the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}"
-            fix = "set the variable, or write ${NAME:-fallback}"
-            raise SpecError(Problem("variable-unset", "", message, fix), source=where)
-        return str(fallback)
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: walk(value) for key, value in node.items()}
-        if isinstance(node, list):
-            return [walk(value) for value in node]
-        if not isinstance(node, str) or "${" not in node:
-            return node
-        text = _VARIABLE.sub(value_of, node)
-        return _scalar(text) if _VARIABLE.fullmatch(node) else text
-
-    return walk(data)
-
-
-def _scalar(text: str) -> Any:
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506
-    except yaml.YAMLError:
-        return text
-    return text if value is None or isinstance(value, dict | list) else value
-
-
 def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """What ``PATH=VALUE`` strings say, as nested fields.
+    """Return ``PATH=VALUE`` strings as nested fields.
 
     Raises:
-        SpecError: when one is not of that form.
+        SpecError: if a string does not have that form.
     """
     data: dict[str, Any] = {}
     for override in overrides:
@@ -238,12 +199,12 @@ def _set(data: dict[str, Any], override: str) -> None:
     """Apply one ``PATH=VALUE`` in place.
 
     Raises:
-        SpecError: when it is not of that form, or the path goes through a value that is not a mapping.
+        SpecError: if it does not have that form, or the path goes through a value that is not a mapping.
     """
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         message = f"an override has the form PATH=VALUE, such as max_jobs=5, but got {override!r}"
-        raise SpecError(Problem("override", "", message, "write --set PATH=VALUE"))
+        raise SpecError(Problem("override", "", message, _OVERRIDE_FIX))
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.YAMLError:
@@ -254,52 +215,73 @@ def _set(data: dict[str, Any], override: str) -> None:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict):
         message = f"the override {dotted!r} goes through a value that has no fields"
-        raise SpecError(Problem("override", "", message, "write --set PATH=VALUE"))
+        raise SpecError(Problem("override", "", message, _OVERRIDE_FIX))
     node[last] = value
 
 
+def _map_strings(data: Any, change: Callable[[str], Any]) -> Any:
+    """Apply ``change`` to every string at any depth; keys stay as they are."""
+    if isinstance(data, dict):
+        return {key: _map_strings(value, change) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_map_strings(value, change) for value in data]
+    return change(data) if isinstance(data, str) else data
+
+
+def _substitution(environ: Mapping[str, str], source: str) -> Callable[[str], Any]:
+    """Return a function that replaces ``${VAR}`` in a text."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name, fallback, escaped = match.groups()
+        if escaped:
+            return str(escaped)
+        if name not in environ and fallback is None:
+            message = f"the variable ${{{name}}} is not set; set it, or write ${{{name}:-fallback}}"
+            fix = "set the variable, or write ${NAME:-fallback}"
+            raise SpecError(Problem("variable-unset", "", message, fix), source=source)
+        return str(environ.get(name, fallback))
+
+    def substitute(text: str) -> Any:
+        new = _VARIABLE.sub(value_of, text)
+        if not _VARIABLE.fullmatch(text):
+            return new
+        # A text that is nothing but a variable is read as YAML, so that numbers stay numbers.
+        try:
+            value = yaml.load(new, Loader=_Loader)  # noqa: S506
+        except yaml.YAMLError:
+            return new
+        return new if value is None or isinstance(value, dict | list) else value
+
+    return substitute
+
+
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Apply ``change`` to every local path of a spec: sources, dependencies, and input channels."""
+    """Apply ``change`` to every local path of a spec: sources, dependencies, and input channels.
+
+    The data is not validated yet: a value of an unexpected type is left for the validation to report.
+    """
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict) and "uri" in value:
+            return {**value, "uri": changed(value["uri"])}
+        return change(value) if isinstance(value, str) else value
+
     data = dict(data)
     holders = [data]
     if isinstance(data.get("estimators"), dict):
         data["estimators"] = {k: dict(v) if isinstance(v, dict) else v for k, v in data["estimators"].items()}
         holders += [value for value in data["estimators"].values() if isinstance(value, dict)]
     for holder in holders:
-        if isinstance(holder.get("estimator"), dict):
-            holder["estimator"] = _estimator_paths(dict(holder["estimator"]), change)
-        if isinstance(holder.get("inputs"), dict):
-            holder["inputs"] = {name: _channel_path(value, change) for name, value in holder["inputs"].items()}
-        elif isinstance(holder.get("inputs"), str):
-            holder["inputs"] = change(holder["inputs"])
+        estimator, inputs = holder.get("estimator"), holder.get("inputs")
+        if isinstance(estimator, dict):
+            # An entry point inside a source_dir is a name in that folder, not a path.
+            name = "source_dir" if estimator.get("source_dir") else "entry_point"
+            paths = {name: changed(estimator[name])} if name in estimator else {}
+            if isinstance(estimator.get("dependencies"), list):
+                paths["dependencies"] = [changed(path) for path in estimator["dependencies"]]
+            holder["estimator"] = {**estimator, **paths}
+        if isinstance(inputs, dict):
+            holder["inputs"] = {name: changed(channel) for name, channel in inputs.items()}
+        elif isinstance(inputs, str):
+            holder["inputs"] = change(inputs)
     return data
-
-
-def _estimator_paths(estimator: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    names = ("source_dir",) if estimator.get("source_dir") else ("entry_point",)
-    for name in names:
-        if isinstance(estimator.get(name), str):
-            estimator[name] = change(estimator[name])
-    if isinstance(estimator.get("dependencies"), list):
-        estimator["dependencies"] = [change(d) if isinstance(d, str) else d for d in estimator["dependencies"]]
-    return estimator
-
-
-def _channel_path(channel: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(channel, str):
-        return change(channel)
-    if isinstance(channel, dict) and isinstance(channel.get("uri"), str):
-        return {**channel, "uri": change(channel["uri"])}
-    return channel
-
-
-def _absolute(text: str, folder: Path) -> str:
-    if "://" in text:
-        return text
-    return str(Path(os.path.normpath(folder.absolute() / Path(text).expanduser())))
-
-
-def _relative(text: str, folder: Path) -> str:
-    if "://" in text:
-        return text
-    return Path(os.path.relpath(Path(text).expanduser().absolute(), folder.absolute())).as_posix()

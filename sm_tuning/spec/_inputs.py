@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning.spec._base import TAG, Spec
 
-#: What the container is told when the file's name says it, so that a built-in algorithm reads it without help.
+#: Content types of file name endings. Built-in algorithms need a content type to read their data.
 CONTENT_TYPES = {
     ".csv": "text/csv",
     ".libsvm": "text/libsvm",
@@ -26,7 +26,7 @@ class Input(Spec):
     Args:
         uri: ``s3://bucket/prefix``, or a local file or folder, which is uploaded at launch under a key made of its
             content.
-        content_type: MIME type; when left out it is taken from the file's ending (``.csv`` is ``text/csv``).
+        content_type: MIME type; by default that of the file's ending (``.csv`` is ``text/csv``).
         distribution: ``ShardedByS3Key`` gives each host its own part of the files.
         s3_data_type: how ``uri`` is read: a prefix, a manifest, or an augmented manifest.
         attribute_names: the JSON attributes to read from an augmented manifest.
@@ -36,7 +36,7 @@ class Input(Spec):
         accept_eula: accepts the licence of a gated model's data.
 
     Raises:
-        SpecError: when options do not fit together.
+        SpecError: if options exclude each other.
     """
 
     _code: ClassVar[str] = "channels"
@@ -57,6 +57,7 @@ class Input(Spec):
     @model_validator(mode="before")
     @classmethod
     def _content_type_from_name(cls, data: Any) -> Any:
+        # None means "not given"; an empty text means "no content type" for a file whose ending has one.
         if isinstance(data, dict) and data.get("content_type") is None and isinstance(data.get("uri"), str):
             for ending, content_type in CONTENT_TYPES.items():
                 if data["uri"].lower().endswith(ending):
@@ -109,16 +110,15 @@ class DatasetInput(Spec):
 
 
 def _from_text(data: Any) -> Any:
+    """Accept a URI or a path in place of an input."""
     return {"uri": str(data)} if isinstance(data, str) or hasattr(data, "__fspath__") else data
 
 
 def _kind(data: Any) -> str:
-    def has(name: str) -> bool:
-        return name in data if isinstance(data, dict) else hasattr(data, name)
-
-    if has("file_system_id"):
-        return f"{TAG}file_system"
-    return f"{TAG}dataset" if has("dataset_arn") else f"{TAG}s3"
+    for field, kind in (("file_system_id", "file_system"), ("dataset_arn", "dataset")):
+        if field in data if isinstance(data, dict) else hasattr(data, field):
+            return f"{TAG}{kind}"
+    return f"{TAG}s3"
 
 
 AnyInput = Annotated[

@@ -1,34 +1,52 @@
-"""The tuning job: which hyperparameters, by which strategy, how many trials, when to stop."""
+"""The tuning job: which hyperparameters, by which strategy, how many trials, when to stop.
+
+The rules across fields are those of the botocore model of CreateHyperParameterTuningJob and of the Developer Guide's
+pages on automatic model tuning (define-ranges, how-it-works, multiple-algorithm-hpo, warm-start, limits).
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning.spec import _rules
+from sm_tuning._wire import EPOCH_KEYS, MOST_RESOURCE
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._estimators import AnyEstimator
-from sm_tuning.spec._inputs import AnyInput
-from sm_tuning.spec._parameters import CategoricalParameter, ParameterRange
-from sm_tuning.spec._values import decode_plain
+from sm_tuning.spec._hyperparameters import (
+    MAX_VALUES,
+    CategoricalParameter,
+    ContinuousParameter,
+    IntegerParameter,
+    ParameterRange,
+    decode_plain,
+)
+from sm_tuning.spec._inputs import AnyInput, FileSystemInput
 
 ObjectiveType = Literal["Maximize", "Minimize"]
 JobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$", max_length=32)]
 WarmStartType = Literal["IdenticalDataAndAlgorithm", "TransferLearning"]
 
+#: Static and tuned hyperparameters together; SageMaker's own ``_tuning_objective_metric`` is one of them.
+MAX_HYPERPARAMETERS = 100
+
+#: Environment variables over all definitions together.
+MAX_ENVIRONMENT = 48
+
 
 class CompletionCriteria(Spec):
-    """When a tuning job is done before its budget is spent.
+    """When a tuning job ends before its budget is spent.
 
     Args:
-        target_objective_metric_value: done when a training job reaches it.
-        max_number_of_training_jobs_not_improving: done when this many in a row do not improve the best by 1 %.
-        complete_on_convergence: done when the service finds that improvement is unlikely.
+        target_objective_metric_value: the job ends when a training job reaches it.
+        max_number_of_training_jobs_not_improving: the job ends when this many training jobs in a row do not improve
+            the best value by 1 %.
+        complete_on_convergence: the job ends when the service finds that improvement is unlikely.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = {"max_number_of_training_jobs_not_improving": "completion-criteria"}
@@ -38,7 +56,7 @@ class CompletionCriteria(Spec):
     complete_on_convergence: bool | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> CompletionCriteria:
+    def _has_a_criterion(self) -> CompletionCriteria:
         if all(getattr(self, name) is None for name in type(self).model_fields):
             message = f"completion_criteria needs one of {', '.join(type(self).model_fields)}"
             raise SpecError(Problem("completion-criteria", "", message, "give a criterion, or leave it out"))
@@ -49,15 +67,15 @@ class HyperbandConfig(Spec):
     """How long Hyperband trains: counted in emissions of the objective, such as epochs.
 
     Args:
-        min_resource: a training job is not stopped before so many.
-        max_resource: a training job is stopped after so many; when left out, the service takes it from a static
+        min_resource: emissions before which no training job is stopped.
+        max_resource: emissions after which a training job is stopped; by default the service takes it from a static
             hyperparameter called epochs, numepochs, n-epochs, n_epochs or num_epochs.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = {"min_resource": "hyperband-order", "max_resource": "hyperband-cap"}
 
     min_resource: int | None = Field(default=None, ge=1)
-    max_resource: int | None = Field(default=None, ge=1, le=20000)
+    max_resource: int | None = Field(default=None, ge=1, le=MOST_RESOURCE)
 
     @model_validator(mode="after")
     def _ordered(self) -> HyperbandConfig:
@@ -72,11 +90,11 @@ class HyperbandConfig(Spec):
 
 
 class WarmStart(Spec):
-    """Start from what finished tuning jobs have learned.
+    """Start from the results of finished tuning jobs.
 
     Args:
         parents: names of one to five finished tuning jobs.
-        warm_start_type: ``IdenticalDataAndAlgorithm`` when data and image are the same, else ``TransferLearning``.
+        warm_start_type: ``IdenticalDataAndAlgorithm`` if data and image are the same, else ``TransferLearning``.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = {"parents": "warm-start-parents"}
@@ -86,6 +104,7 @@ class WarmStart(Spec):
 
     @model_validator(mode="after")
     def _different(self) -> WarmStart:
+        # The service compares names of jobs without case.
         if len({name.lower() for name in self.parents}) < len(self.parents):
             message = f"parents must be different tuning jobs, but got {list(self.parents)}"
             raise SpecError(Problem("warm-start-twice", "", message, "name each parent once"))
@@ -104,9 +123,9 @@ _DEFINITION_CODES = {
 
 
 class TrainingDefinition(Spec):
-    """One of several algorithms that a tuning job chooses between; shares the job's budget with the others.
+    """One of several algorithms that a tuning job chooses between; it shares the job's budget with the others.
 
-    What is left out is taken from the ``Tuning`` around it.
+    Fields that are not given are taken from the ``Tuning`` around it.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = _DEFINITION_CODES
@@ -120,7 +139,7 @@ class TrainingDefinition(Spec):
 
 
 def _one_channel(data: Any) -> Any:
-    """A single path or input is the channel ``training``, as in the SDK."""
+    """Accept a single path or input as the channel ``training``, as the SDK does."""
     if isinstance(data, str) or hasattr(data, "__fspath__") or isinstance(data, Spec):
         return {"training": data}
     if isinstance(data, Mapping) and data and set(data) & {"uri", "file_system_id", "dataset_arn"}:
@@ -142,15 +161,15 @@ class Tuning(Spec):
         max_parallel_jobs: how many run at once.
         max_runtime_in_seconds: wall-clock limit of the whole tuning job.
         early_stopping_type: ``Auto`` stops training jobs that fall behind the median of the earlier ones.
-        completion_criteria: when to be done before the budget is spent.
+        completion_criteria: when to end before the budget is spent.
         warm_start: finished jobs to learn from.
-        autotune: lets the service choose what is not given here.
+        autotune: lets the service choose settings that are not given here.
         auto_parameters: hyperparameter name -> hint, for which autotune chooses the range.
         random_seed: makes the search repeatable (fully for Random and Hyperband).
         base_tuning_job_name: the start of the job's name; a time stamp and a random part follow.
 
     Raises:
-        SpecError: when a value, or values together, break a rule of the service.
+        SpecError: if a value, or a combination of values, breaks a rule of the service.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = {
@@ -188,26 +207,122 @@ class Tuning(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_and_plain_text(cls, data: Any) -> Any:
+    def _one_job_by_default(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        data = dict(data)
-        no_limit = data.get("autotune") or data.get("max_runtime_in_seconds") or data.get("completion_criteria")
-        if data.get("max_jobs") is None and data.get("strategy") != "Grid" and not no_limit:
-            data["max_jobs"] = 1
-        return data
+        # One training job, as in the SDK; but a job with another limit, and a grid, need no number of jobs.
+        limits = ("autotune", "max_runtime_in_seconds", "completion_criteria")
+        is_limited = data.get("strategy") == "Grid" or any(data.get(name) for name in limits)
+        return {**data, "max_jobs": 1} if data.get("max_jobs") is None and not is_limited else dict(data)
 
     @model_validator(mode="after")
     def _rules(self) -> Tuning:
-        found = list(_rules.tuning_problems(self))
+        if (self.estimator is None) == (not self.estimators):
+            message = "exactly one of estimator and estimators is needed"
+            raise SpecError(Problem("definition-choice", "", message, "give one of the two"))
+        found = list(self._shape_problems())
+        for name, definition in self.definitions:
+            place = f"estimators.{name}" if name else ""
+            found += [problem.below(place) for problem in _definition_problems(definition, autotune=self.autotune)]
+        found += [*self._strategy_problems(), *self._budget_problems()]
         if found:
             raise SpecError(found)
-        _settle_values(self)
+        self._settle_texts()
         return self
+
+    def _shape_problems(self) -> Iterator[Problem]:
+        # In a job with several algorithms each definition has ranges, and the job has neither a warm start nor early
+        # stopping [multiple-algorithm-hpo].
+        if self.estimators:
+            if self.hyperparameter_ranges or self.auto_parameters:
+                message = "with several estimators, each has hyperparameter_ranges of its own"
+                yield Problem("several-ranges", "", message, "move the ranges into each estimator")
+            if self.warm_start:
+                message = "warm_start works with a single estimator only"
+                yield Problem("several-warm-start", "", message, "leave warm_start out")
+            if self.early_stopping_type == "Auto":
+                message = "early_stopping_type 'Auto' works with a single estimator only"
+                yield Problem("several-early-stopping", "", message, "set early_stopping_type to Off")
+        variables = sum(len(definition.estimator.environment) for _, definition in self.definitions)
+        if variables > MAX_ENVIRONMENT:
+            message = f"at most {MAX_ENVIRONMENT} environment variables over all estimators, but got {variables}"
+            yield Problem("too-many-variables", "", message, "pass a file in place of variables")
+        # The request has one list of tags, for the job; the service copies it to each training job.
+        tags: dict[str, str] = {}
+        for _, definition in self.definitions:
+            for key, value in definition.estimator.tags.items():
+                if tags.setdefault(key, value) != value:
+                    message = f"a tuning job has one value for a tag, but {key!r} is {tags[key]!r} and {value!r}"
+                    yield Problem("tags-differ", "", message, "give the tag the same value everywhere")
+
+    def _strategy_problems(self) -> Iterator[Problem]:
+        # Hyperband has its own early stopping, and must know how long a whole trial is. Grid runs each combination
+        # once [how-it-works]. Neither can start from parents [warm-start].
+        config, is_hyperband = self.strategy_config, self.strategy == "Hyperband"
+        if config is not None and not is_hyperband:
+            message = f"strategy_config is for strategy 'Hyperband' only, but strategy is {self.strategy!r}"
+            yield Problem("hyperband-only", "", message, "leave strategy_config out")
+        if is_hyperband and self.early_stopping_type == "Auto":
+            message = "strategy 'Hyperband' stops jobs by itself: early_stopping_type must be 'Off', not 'Auto'"
+            yield Problem("hyperband-early-stopping", "", message, "set early_stopping_type to Off")
+        for name, definition in self.definitions:
+            static, ranges = definition.estimator.hyperparameters, definition.hyperparameter_ranges
+            needs_resource = is_hyperband and (config is None or config.max_resource is None)
+            if needs_resource and not set(EPOCH_KEYS) & set(static):
+                where = f"estimators.{name}" if name else ""
+                message = (
+                    "strategy 'Hyperband' needs strategy_config.max_resource, or a static hyperparameter "
+                    f"named {', '.join(EPOCH_KEYS)}"
+                )
+                yield Problem("hyperband-resource", where, message, "give strategy_config.max_resource")
+            other = [key for key, value in ranges.items() if not isinstance(value, CategoricalParameter)]
+            if self.strategy == "Grid" and other:
+                message = (
+                    f"strategy 'Grid' takes categorical ranges only, but {', '.join(other)} "
+                    f"{'is' if len(other) == 1 else 'are'} not: list the values, or use another strategy"
+                )
+                yield Problem("grid-categorical", "", message, "list the values")
+        if self.warm_start and self.strategy in {"Grid", "Hyperband"}:
+            message = f"warm_start works with strategy Bayesian and Random, but strategy is {self.strategy!r}"
+            yield Problem("warm-start-strategy", "", message, "use strategy Bayesian or Random")
+
+    def _budget_problems(self) -> Iterator[Problem]:
+        # No strategy tries a combination twice, so that a job cannot have more trials than there are combinations.
+        sizes = [combinations(definition) for _, definition in self.definitions]
+        finite = [size for size in sizes if size is not None]
+        if len(finite) < len(sizes) or self.max_jobs is None:
+            return
+        total, given = sum(finite), self.max_jobs
+        if self.strategy == "Grid" and given != total:
+            message = f"strategy 'Grid' runs every combination: max_jobs must be {total} or left out, but is {given}"
+            yield Problem("grid-budget", "", message, "leave max_jobs out")
+        elif given > total and not self.autotune:
+            message = f"the ranges have {total} combinations, fewer than max_jobs={given}: widen them or lower max_jobs"
+            yield Problem("too-few-combinations", "", message, "widen the ranges or lower max_jobs")
+
+    def _settle_texts(self) -> None:
+        """Give categorical texts of plain images the type that reading them back gives, so that specs compare equal."""
+        holders: tuple[Tuning | TrainingDefinition, ...] = (self, *self.estimators.values())
+        for holder in holders:
+            estimator = holder.estimator
+            if estimator is None or estimator.is_script_mode:
+                continue
+            settled: dict[str, ParameterRange] = dict(holder.hyperparameter_ranges)
+            for name, given in holder.hyperparameter_ranges.items():
+                if isinstance(given, CategoricalParameter):
+                    values = [decode_plain(value) if isinstance(value, str) else value for value in given.values]
+                    # A text such as "[1]" decodes to a list, which no range can hold: it stays text.
+                    simple = [
+                        new if isinstance(new, str | bool | int | float) else old
+                        for new, old in zip(values, given.values, strict=True)
+                    ]
+                    settled[name] = given if simple == list(given.values) else CategoricalParameter(simple)
+            # The spec is frozen for its users; here it is still being built.
+            object.__setattr__(holder, "hyperparameter_ranges", FrozenDict(settled))
 
     @property
     def definitions(self) -> tuple[tuple[str | None, TrainingDefinition], ...]:
-        """All algorithms with their names; one without a name when the job has a single estimator."""
+        """All algorithms with their names; a single estimator has the name None."""
         if self.estimator is not None:
             only = TrainingDefinition.model_construct(
                 estimator=self.estimator,
@@ -218,50 +333,79 @@ class Tuning(Spec):
                 inputs=self.inputs,
             )
             return ((None, only),)
-        return tuple((name, self._completed(definition)) for name, definition in self.estimators.items())
+        inherited = {
+            name: {
+                "objective_metric_name": given.objective_metric_name or self.objective_metric_name,
+                "objective_type": given.objective_type or self.objective_type,
+                "inputs": given.inputs if given.inputs is not None else self.inputs,
+            }
+            for name, given in self.estimators.items()
+        }
+        return tuple((name, self.estimators[name].model_copy(update=changes)) for name, changes in inherited.items())
 
     def dump(self, path: str | os.PathLike[str]) -> Path:
         """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.
 
         Raises:
-            SpecError: when the ending is not ``.yaml``, ``.yml`` or ``.json``.
+            SpecError: if the ending is not ``.yaml``, ``.yml`` or ``.json``.
         """
-        from sm_tuning.spec._files import dump  # noqa: PLC0415  (files know tunings, not the other way)
+        from sm_tuning.spec._files import dump  # noqa: PLC0415  (that module imports this one)
 
         return dump(self, path)
 
-    def _completed(self, definition: TrainingDefinition) -> TrainingDefinition:
-        """A definition with what it leaves out taken from the job."""
-        changes = {
-            "objective_metric_name": definition.objective_metric_name or self.objective_metric_name,
-            "objective_type": definition.objective_type or self.objective_type,
-            "inputs": definition.inputs if definition.inputs is not None else self.inputs,
-        }
-        return definition.model_copy(update=changes)
+
+def _definition_problems(definition: TrainingDefinition, *, autotune: bool) -> Iterator[Problem]:
+    estimator, ranges, hints = definition.estimator, definition.hyperparameter_ranges, definition.auto_parameters
+    objective = definition.objective_metric_name
+    # A metric of a script or of a custom image has no value unless a definition finds it in the log.
+    known = [metric.name for metric in estimator.metric_definitions]
+    if objective is None:
+        yield Problem("objective-missing", "", "objective_metric_name is required", "name the metric to optimise")
+    elif not estimator.predefines_metrics and objective not in known:
+        message = (
+            f"objective_metric_name {objective!r} has no metric definition: add it to the estimator's "
+            f"metric_definitions, which has {known or 'none'}"
+        )
+        yield Problem("objective-undefined", "", message, "add it to metric_definitions")
+    if not definition.inputs and not estimator.is_script_mode and estimator.predefines_metrics:
+        message = "inputs is required: a built-in algorithm reads its data from channels"
+        yield Problem("inputs-missing", "", message, "name the data in inputs")
+    if not ranges and not (autotune and hints):
+        message = "hyperparameter_ranges needs at least one range"
+        yield Problem("ranges-missing", "", message, "add a range to hyperparameter_ranges")
+    if hints and not autotune:
+        yield Problem("auto-parameters", "", "auto_parameters needs autotune=True", "set autotune, or give ranges")
+    if len(ranges) > MAX_VALUES:
+        message = f"at most {MAX_VALUES} hyperparameter_ranges, but got {len(ranges)}"
+        yield Problem("too-many-ranges", "", message, "make the least important ones static")
+    message = "a hyperparameter is either static (hyperparameters) or tuned (ranges), not both"
+    for field in ("hyperparameter_ranges", "auto_parameters"):
+        for name in sorted(set(getattr(definition, field)) & set(estimator.hyperparameters)):
+            yield Problem("static-and-tuned", f"{field}.{name}", message, "give it once")
+    for name in sorted(set(ranges) & set(hints)):
+        message = "give a range or an autotune hint, not both"
+        yield Problem("static-and-tuned", f"auto_parameters.{name}", message, "give it once")
+    # Autotune's hints do not count here: the service turns them into ranges later.
+    total = len(ranges) + len(estimator.hyperparameters) + 1
+    if total > MAX_HYPERPARAMETERS:
+        message = (
+            f"at most {MAX_HYPERPARAMETERS} hyperparameters, static and tuned and SageMaker's own one together, "
+            f"but got {total}"
+        )
+        yield Problem("too-many-hyperparameters", "", message, "pass a file in place of hyperparameters")
+    uses_file_system = any(isinstance(channel, FileSystemInput) for channel in (definition.inputs or {}).values())
+    if uses_file_system and not estimator.subnets:
+        yield Problem("network-missing", "", "a file-system input needs subnets and security_group_ids", "give both")
 
 
-def _settle_values(tuning: Tuning) -> None:
-    """Give categorical text of plain images the type that reading it back gives (see ``_values``)."""
-    for holder, estimator in _range_holders(tuning):
-        if estimator.is_script_mode:
-            continue
-        settled = {name: _settled(range_) for name, range_ in holder.hyperparameter_ranges.items()}
-        object.__setattr__(holder, "hyperparameter_ranges", FrozenDict(settled))
-
-
-def _range_holders(tuning: Tuning) -> Iterator[tuple[Tuning | TrainingDefinition, Any]]:
-    if tuning.estimator is not None:
-        yield tuning, tuning.estimator
-    for definition in tuning.estimators.values():
-        yield definition, definition.estimator
-
-
-def _settled(range_: Any) -> Any:
-    if not isinstance(range_, CategoricalParameter):
-        return range_
-    values = [decode_plain(value) if isinstance(value, str) else value for value in range_.values]
-    simple = [
-        cast("Any", new) if isinstance(new, str | bool | int | float) else old
-        for new, old in zip(values, range_.values, strict=True)
-    ]
-    return range_ if simple == list(range_.values) else CategoricalParameter(simple)
+def combinations(definition: TrainingDefinition) -> int | None:
+    """Return how many different trials the ranges allow; None if a continuous range makes them endless."""
+    sizes = []
+    for range_ in definition.hyperparameter_ranges.values():
+        if isinstance(range_, ContinuousParameter):
+            return None
+        if isinstance(range_, IntegerParameter):
+            sizes.append(range_.max_value - range_.min_value + 1)
+        else:
+            sizes.append(len(range_.values))
+    return math.prod(sizes)

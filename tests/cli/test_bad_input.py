@@ -44,7 +44,7 @@ BROKEN_RULES = {
     ),
     "Hyperband with early stopping": (
         specs.xgboost(strategy="Hyperband", early_stopping_type="Auto", strategy_config={"max_resource": 9}),
-        "strategy 'Hyperband' stops training jobs by itself: early_stopping_type must be 'Off', but is 'Auto'",
+        "strategy 'Hyperband' stops jobs by itself: early_stopping_type must be 'Off', not 'Auto'",
     ),
     "objective without a metric definition": (
         specs.script(objective_metric_name="loss"),

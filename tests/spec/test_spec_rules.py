@@ -152,7 +152,7 @@ ESTIMATORS = [
     ),
     (
         lambda: container(metric_definitions=[{"Name": "a", "Regex": "(a)"}, {"Name": "a", "Regex": "(b)"}]),
-        "different names, but a stand twice",
+        "different names, but a is given more than once",
     ),
     (lambda: MetricDefinition(name="a", regex="(a"), "the regular expression '.a' does not compile"),
     (lambda: MetricDefinition(name="a", regex="a=.*"), "needs a group"),
@@ -244,7 +244,7 @@ JOBS = [
     (lambda: tuning(hyperparameter_ranges=ABC, max_jobs=4), "the ranges have 3 combinations, fewer than max_jobs=4"),
     (
         lambda: tuning(strategy="Hyperband", strategy_config={"max_resource": 9}, early_stopping_type="Auto"),
-        "early_stopping_type must be 'Off', but is 'Auto'",
+        "early_stopping_type must be 'Off', not 'Auto'",
     ),
     (lambda: tuning(strategy="Hyperband"), "strategy 'Hyperband' needs strategy_config.max_resource"),
     (lambda: tuning(strategy_config={"max_resource": 9}), "strategy_config is for strategy 'Hyperband' only"),

@@ -237,7 +237,7 @@ def test_exponents_that_look_like_values_are_warned_of() -> None:
         ({"min": 1}, ["needs value, values, or min and max, but has min"]),
         ({}, ["has nothing"]),
         (3, ["{value: …}", "this is 3"]),
-        ({"values": []}, ["something in it"]),
+        ({"values": []}, ["not empty"]),
         ({"values": [[64, 64], [128]]}, ["[64, 64]", "'64,64'"]),
         ({"values": list(range(31))}, ["2 to 30 values, but got 31"]),
         ({"values": [1, 2], "probabilities": [0.2, 0.8]}, ["probabilities [0.2, 0.8]", "leave probabilities out"]),
