@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_requests import NOW, create, refusal
 
-from sm_tuning.local.service._search_filters import compile_expression, number_of
+from sm_tuning.local.service._search import compile_expression, number_of
 from sm_tuning.request._model import _service_model
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/job-1"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from sm_tuning.local.cloudwatch._database import Database
 from sm_tuning.local.cloudwatch._events import Cursor, Event, LogStore, Stream
-from sm_tuning.local.cloudwatch._logs import LOG_GROUP, LogsService
+from sm_tuning.local.cloudwatch._logs import LOG_GROUP, LogsService, PatternError, matcher
 from sm_tuning.local.cloudwatch._metrics import METRIC_NAMESPACE, MetricStore
-from sm_tuning.local.cloudwatch._pattern import PatternError, matcher
 
 __all__ = [
     "LOG_GROUP",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.local.cloudwatch._database import Database
+from sm_tuning.local.service._context import Fault
 
 METRIC_NAMESPACE = TRAINING_JOBS
 
@@ -66,3 +69,84 @@ def _key(dimensions: Mapping[str, str]) -> str:
 def _owner(dimensions: Mapping[str, str]) -> str:
     """Return the training job: hosts are named ``<training job>/algo-<n>``."""
     return dimensions.get("TrainingJobName") or dimensions.get("Host", "").partition("/")[0]
+
+
+_LARGEST = {"integer": 2**31 - 1, "long": 2**53}
+_TYPES: dict[str, Any] = {
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "list": list,
+    "map": dict,
+    "structure": dict,
+}
+_NOT_BOTH = "logGroupIdentifier", "logGroupName"
+
+
+def invalid(message: str) -> Fault:
+    """Return an InvalidParameterException."""
+    return Fault("InvalidParameterException", message)
+
+
+def check_members(operation: str, params: Mapping[str, Any]) -> None:
+    """Check types, lengths, ranges, enums and patterns of a request.
+
+    Raises:
+        Fault: something is not as the model says.
+    """
+    shape = _model().operation_model(operation).input_shape
+    problems = list(_problems(shape, params, ""))
+    if problems:
+        noun = "error" if len(problems) == 1 else "errors"
+        raise invalid(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")
+    if set(_NOT_BOTH) <= shape.members.keys() and len(params.keys() & set(_NOT_BOTH)) != 1:
+        raise invalid("Either logGroupName or logGroupIdentifier must be specified, and not both.")
+
+
+@functools.cache
+def _model() -> Any:
+    from botocore.loaders import Loader  # noqa: PLC0415  (kept off the import path)
+    from botocore.model import ServiceModel  # noqa: PLC0415
+
+    return ServiceModel(Loader().load_service_model("logs", "service-2"), "logs")
+
+
+def _problems(shape: Any, value: Any, path: str) -> Iterator[str]:
+    """Yield a sentence for each rule that a value breaks; an unknown member is passed over, as the service does."""
+    kind: Any = _TYPES.get(shape.type_name, object)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        yield _sentence(value, path, f"Member must be a {shape.type_name}")
+    elif shape.type_name == "structure":
+        for name in shape.required_members:
+            if value.get(name) is None:
+                yield _sentence("null", f"{path}{name}", "Member must not be null")
+        for name in (one for one in value if one in shape.members):
+            if value[name] is not None or name not in shape.required_members:
+                yield from _problems(shape.members[name], value[name], f"{path}{name}")
+    else:
+        yield from _limits(shape, value, path)
+        if shape.type_name == "list":
+            for number, item in enumerate(value, start=1):
+                yield from _problems(shape.member, item, f"{path}.{number}.member.")
+
+
+def _limits(shape: Any, value: Any, path: str) -> Iterator[str]:
+    rules = shape.metadata
+    size = value if isinstance(value, int) else len(value)
+    what = "value" if isinstance(value, int) else "length"
+    low, high = rules.get("min"), rules.get("max", _LARGEST.get(shape.type_name))
+    if low is not None and size < low:
+        yield _sentence(value, path, f"Member must have {what} greater than or equal to {low}")
+    if high is not None and size > high:
+        yield _sentence(value, path, f"Member must have {what} less than or equal to {high}")
+    if "enum" in rules and value not in rules["enum"]:
+        yield _sentence(value, path, f"Member must satisfy enum value set: [{', '.join(rules['enum'])}]")
+    if "pattern" in rules and not re.fullmatch(rules["pattern"], value):
+        yield _sentence(value, path, f"Member must satisfy regular expression pattern: {rules['pattern']}")
+
+
+def _sentence(value: Any, path: str, rule: str) -> str:
+    text = str(value)
+    shown = text if len(text) <= 200 else f"{text[:200]}..."
+    return f"Value '{shown}' at '{path.rstrip('.')}' failed to satisfy constraint: {rule}"

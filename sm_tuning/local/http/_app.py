@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
+from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
+from sm_tuning.local._config import ROLE_NAME
 from sm_tuning.local._disk import is_full
 from sm_tuning.local._identity import Identity
-from sm_tuning.local.http._aws import own_answer
-from sm_tuning.local.http._faults import fault_response, json_response
 from sm_tuning.local.http._http import Incoming, read_request
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
-from sm_tuning.local.service._fault import Fault
+from sm_tuning.local.service._context import Fault
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 
 _log = logging.getLogger(__name__)
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -191,3 +193,99 @@ def _json_body(request: Incoming) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise Fault("SerializationException", "The request must be a JSON object.")
     return body
+
+
+_STS = "https://sts.amazonaws.com/doc/2011-06-15/"
+_IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+
+def own_answer(service: str, request: Incoming, identity: Identity) -> Response | None:
+    """Answer sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for everything else.
+
+    Raises:
+        Fault: a model is asked for a prediction, which moto would make up.
+    """
+    if service == "sagemaker" and request.path.startswith("/endpoints/"):
+        raise Fault("UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501)
+    if service not in ("sts", "iam"):
+        return None
+    members = parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True)
+    action = dict(members).get("Action")
+    if (service, action) == ("sts", "GetCallerIdentity"):
+        return _caller_identity(identity)
+    if (service, action) == ("iam", "SimulatePrincipalPolicy"):
+        return _simulation(members)
+    return None
+
+
+def _caller_identity(identity: Identity) -> Response:
+    """Say that the caller is the execution role, as it is in a Studio notebook."""
+    arn = f"arn:aws:sts::{identity.account_id}:assumed-role/{ROLE_NAME}/local"
+    return query_result(
+        "GetCallerIdentity",
+        _STS,
+        f"<Arn>{arn}</Arn><UserId>AROASMTUNINGLOCAL0000:local</UserId><Account>{identity.account_id}</Account>",
+    )
+
+
+def _simulation(members: Sequence[tuple[str, str]]) -> Response:
+    """Say that every action is allowed: the holder of the keys may do everything on this machine."""
+    actions = [value for name, value in members if name.startswith("ActionNames.member.")]
+    resources = [value for name, value in members if name.startswith("ResourceArns.member.")] or ["*"]
+    results = "".join(
+        f"<member><EvalActionName>{escape(action)}</EvalActionName>"
+        f"<EvalResourceName>{escape(resource)}</EvalResourceName><EvalDecision>allowed</EvalDecision>"
+        "<MatchedStatements/><MissingContextValues/></member>"
+        for action in actions
+        for resource in resources
+    )
+    return query_result(
+        "SimulatePrincipalPolicy",
+        _IAM,
+        f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>",
+    )
+
+
+JSON_TYPE = "application/x-amz-json-1.1"
+
+
+def json_response(body: Any, status: int = 200) -> Response:
+    """Return a JSON 1.1 response with the headers that AWS sets."""
+    response = Response(json.dumps(body), status=status, content_type=JSON_TYPE)
+    response.headers["x-amzn-requestid"] = str(uuid.uuid4())
+    return response
+
+
+def xml_response(body: str, status: int = 200) -> Response:
+    """Return an XML response."""
+    response = Response(f'<?xml version="1.0" encoding="UTF-8"?>\n{body}', status=status, content_type="text/xml")
+    response.headers["x-amzn-requestid"] = str(uuid.uuid4())
+    return response
+
+
+def query_result(operation: str, namespace: str, result: str) -> Response:
+    """Return the Query protocol's envelope around a result."""
+    return xml_response(
+        f'<{operation}Response xmlns="{namespace}"><{operation}Result>{result}</{operation}Result>'
+        f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata></{operation}Response>"
+    )
+
+
+def fault_response(fault: Fault, protocol: str) -> Response:
+    """Return a fault in the shape of a protocol: ``json``, ``s3`` or ``query``."""
+    code, message = escape(fault.code), escape(fault.message)
+    if protocol == "json":
+        response = json_response({"__type": fault.code, "message": fault.message}, fault.status)
+        response.headers["x-amzn-errortype"] = fault.code
+        return response
+    if protocol == "s3":
+        return xml_response(
+            f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{uuid.uuid4()}</RequestId></Error>",
+            fault.status,
+        )
+    side = "Receiver" if fault.status >= 500 else "Sender"
+    return xml_response(
+        f"<ErrorResponse><Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        f"<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>",
+        fault.status,
+    )

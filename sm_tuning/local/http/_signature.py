@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 from botocore.utils import normalize_url_path
 
 from sm_tuning.local.http._http import Incoming
-from sm_tuning.local.service._fault import Fault
+from sm_tuning.local.service._context import Fault
 
 _SKEW_SECONDS = 15 * 60
 _MAX_EXPIRES = 7 * 24 * 3600

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sm_tuning.local.service._context import Context
-from sm_tuning.local.service._fault import Fault
+from sm_tuning.local.service._context import Context, Fault
 from sm_tuning.local.service._service import SageMakerService
 
 __all__ = ["Context", "Fault", "SageMakerService"]

@@ -12,9 +12,9 @@ import math
 import re
 
 from sm_tuning._wire import RANGE_LISTS
-from sm_tuning.local.service._check_ranges import combinations
 from sm_tuning.local.service._context import Doc, Request
 from sm_tuning.local.service._limits import DEFAULT_MAX_JOBS
+from sm_tuning.local.service._ranges import combinations
 
 TRIALS_A_DIMENSION = 10
 FEWEST_TRIALS = 20

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from sm_tuning.executor._hosts import MOST_HOSTS
-from sm_tuning.local.service._check_ranges import all_combinations
-from sm_tuning.local.service._context import Request
-from sm_tuning.local.service._fault import Fault, invalid
+from sm_tuning.local.service._context import Fault, Request, invalid
+from sm_tuning.local.service._ranges import all_combinations
 
 # "Resource limits for automatic model tuning" in the Developer Guide.
 MAX_ACTIVE_TUNING_JOBS = 100

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sm_tuning.local.service import _tags, _training, _tuning
-from sm_tuning.local.service._context import Context, Doc, Request
-from sm_tuning.local.service._fault import Fault, invalid
+from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid
 from sm_tuning.local.service._search import RESOURCES, search
-from sm_tuning.local.service._training_create import create_training_job
+from sm_tuning.local.service._training import create_training_job
 from sm_tuning.local.store import BadTokenError
 from sm_tuning.request._model import has_operation, validation_message, violations
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sm_tuning.local.service._check_request import check_tags
-from sm_tuning.local.service._context import Context, Doc, Request
+from sm_tuning.local.service._context import Context, Doc, Request, invalid
 from sm_tuning.local.service._documents import job_name_of_arn
-from sm_tuning.local.service._fault import invalid
+from sm_tuning.local.service._tuning import check_tags
 
 _MAX_TAGS = 50
 

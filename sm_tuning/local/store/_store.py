@@ -14,8 +14,7 @@ from typing import Any
 
 from sm_tuning._statuses import COUNTERS, ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.executor._metrics import Emission
-from sm_tuning.local.store._query import ListQuery
-from sm_tuning.local.store._schema import open_database
+from sm_tuning.local.store._query import ListQuery, open_database
 
 Doc = dict[str, Any]
 

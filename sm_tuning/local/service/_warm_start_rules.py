@@ -11,9 +11,8 @@ from typing import Any
 from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS
 from sm_tuning.local.engine import parent_names
-from sm_tuning.local.service._context import Context, Doc, Request
+from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid
 from sm_tuning.local.service._documents import filled_definition
-from sm_tuning.local.service._fault import Fault, invalid
 from sm_tuning.local.service._limits import DEFAULT_MAX_JOBS, MAX_JOBS
 
 MAX_CHANGES = 10

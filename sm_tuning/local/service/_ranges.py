@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS
-from sm_tuning.local.service._context import Request
-from sm_tuning.local.service._fault import invalid
+from sm_tuning.local.service._context import Request, invalid
 
 _MAX_RANGES = 30
 _MAX_HYPERPARAMETERS = 100

@@ -6,8 +6,7 @@ import re
 
 from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, SUBMIT_DIRECTORY_KEY
 from sm_tuning.executor.algorithms import Algorithm, algorithm_for, check_hyperparameters, is_builtin_image
-from sm_tuning.local.service._context import Context, Request
-from sm_tuning.local.service._fault import invalid
+from sm_tuning.local.service._context import Context, Request, invalid
 from sm_tuning.local.service._limits import MAX_RUNTIME_SECONDS, hosts_of
 
 _SCRIPT_KEYS = (PROGRAM_KEY, SUBMIT_DIRECTORY_KEY)
