@@ -5,7 +5,7 @@ from sm_tuning.request._channels import write_channels
 from sm_tuning.request._definition import write_definition
 from sm_tuning.request._images import image_uri
 from sm_tuning.request._inference import inference_image
-from sm_tuning.request._model import Violation, has_operation, validation_message, violations
+from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
 from sm_tuning.request._names import base_name, unique_name
 from sm_tuning.request._pack import pack_source
 from sm_tuning.request._read import from_description
@@ -23,6 +23,7 @@ __all__ = [
     "inference_image",
     "pack_source",
     "resolved",
+    "service_model",
     "stage",
     "stage_training",
     "to_request",

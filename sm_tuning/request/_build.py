@@ -10,8 +10,7 @@ from sm_tuning._errors import Problem, SpecError
 from sm_tuning._masking import Redactor, secrets_of_job
 from sm_tuning._wire import tag_list
 from sm_tuning.request._definition import write_definition, write_definition_ranges, write_objective
-from sm_tuning.request._explain import explain
-from sm_tuning.request._model import violations
+from sm_tuning.request._model import explain, violations
 from sm_tuning.request._resolve import resolved
 from sm_tuning.spec import CompletionCriteria, Input, Tuning
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from service_requests import NOW, create, refusal
 
 from sm_tuning.local.service._search import compile_expression, number_of
-from sm_tuning.request._model import _service_model
+from sm_tuning.request import service_model
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/job-1"
 
@@ -149,7 +149,7 @@ def test_records_are_whole_public_and_fit_the_model(jobs, store):
         {"Resource": "TrainingJob", "SearchExpression": {"Filters": [where("TrainingJobName", None, "Job-1-001-a")]}},
     )
     record = answer["Results"][0]["TrainingJob"]
-    assert set(record) <= set(_service_model().shape_for("TrainingJob").members)
+    assert set(record) <= set(service_model().shape_for("TrainingJob").members)
     assert record["Tags"] == [{"Key": "team", "Value": "vision"}]
     assert record["BillableTimeInSeconds"] == 1
     assert record["FinalMetricDataList"][0]["Value"] == 1.0
@@ -204,7 +204,7 @@ def test_tuning_jobs_are_searched_too(jobs):
     answer = jobs.call("Search", asked)
     [record] = [one["HyperParameterTuningJob"] for one in answer["Results"]]
     assert record["HyperParameterTuningJobName"] == "Job-1"
-    assert set(record) <= set(_service_model().shape_for("HyperParameterTuningJobSearchEntity").members)
+    assert set(record) <= set(service_model().shape_for("HyperParameterTuningJobSearchEntity").members)
 
 
 REFUSED = {
@@ -254,7 +254,7 @@ def test_empty_and_large_expressions_and_foreign_tokens_are_refused(jobs):
     st.floats(allow_nan=False, allow_infinity=False),
 )
 def test_decimals_are_compared_as_numbers(wanted, given_value):
-    shape = _service_model().shape_for("TrainingJob")
+    shape = service_model().shape_for("TrainingJob")
     for operator, holds in (("LessThan", given_value < wanted), ("Equals", given_value == wanted)):
         test = compile_expression(shape, {"Filters": [where("HyperParameters.x", operator, repr(wanted))]})
         assert test({"HyperParameters": {"x": repr(given_value)}}) == holds

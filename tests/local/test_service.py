@@ -19,7 +19,7 @@ from service_requests import (
     request,
 )
 
-from sm_tuning.request._model import _service_model
+from sm_tuning.request import service_model
 
 # -- describe
 
@@ -203,7 +203,7 @@ def assert_fits_the_model(operation, answer):
             for item in value:
                 walk(shape.member, item, path)
 
-    walk(_service_model().operation_model(operation).output_shape, answer, operation)
+    walk(service_model().operation_model(operation).output_shape, answer, operation)
 
 
 def test_the_best_job_counters_and_the_summary_members_are_as_on_the_service(service, store):

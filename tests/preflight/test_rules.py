@@ -16,7 +16,7 @@ from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, scr
 import sm_tuning as smt
 from sm_tuning._errors import ServiceError
 from sm_tuning.request import stage, to_request
-from sm_tuning.request._explain import _DEFINITION_FIELDS, _JOB_FIELDS
+from sm_tuning.request._model import _DEFINITION_FIELDS, _JOB_FIELDS
 from sm_tuning.spec import Spec
 
 Change = Callable[[dict[str, Any]], object]

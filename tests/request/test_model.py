@@ -7,8 +7,7 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.request._model import _service_model, has_operation, validation_message, violations
-from sm_tuning.request._patterns import matches
+from sm_tuning.request._model import has_operation, matches, service_model, validation_message, violations
 
 PATTERN = "Member must satisfy regular expression pattern"
 ROLE = "arn:aws:iam::123456789012:role/R"
@@ -188,7 +187,7 @@ def test_digits_of_other_scripts_are_not_digits_in_an_arn():
 
 
 def test_every_pattern_of_the_model_compiles():
-    model = _service_model()
+    model = service_model()
     patterns = {model.shape_for(name).metadata.get("pattern") for name in model.shape_names} - {None}
     assert len(patterns) > 200
     for pattern in patterns:
@@ -220,13 +219,13 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-MEMBERS = sorted(_service_model().shape_for("HyperParameterTrainingJobDefinition").members)
+MEMBERS = sorted(service_model().shape_for("HyperParameterTrainingJobDefinition").members)
 
 
 @given(members=st.dictionaries(st.sampled_from(MEMBERS), anything, max_size=4))
 def test_whatever_botocore_refuses_is_a_violation(members):
     params = request(TrainingJobDefinition=definition(**members))
-    shape = _service_model().operation_model("CreateHyperParameterTuningJob").input_shape
+    shape = service_model().operation_model("CreateHyperParameterTuningJob").input_shape
     refused = ParamValidator().validate(params, shape).has_errors()
     found = violations("CreateHyperParameterTuningJob", params)
     assert found or not refused

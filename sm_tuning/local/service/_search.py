@@ -16,7 +16,7 @@ from sm_tuning._errors import nearest
 from sm_tuning._wire import DEFAULT_PAGE
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid
 from sm_tuning.local.service._documents import job_name_of_arn, training_description, tuning_description
-from sm_tuning.request._model import _service_model
+from sm_tuning.request import service_model
 
 RESOURCES = {"TrainingJob": "TrainingJob", "HyperParameterTuningJob": "HyperParameterTuningJobSearchEntity"}
 """What is searched here, with the shape of its records."""
@@ -31,7 +31,7 @@ def search(context: Context, request: Request) -> Doc:
     resource = request["Resource"]
     if "VisibilityConditions" in request:
         raise invalid("The local SageMaker does not support VisibilityConditions: everything here is yours to see.")
-    shape = _service_model().shape_for(RESOURCES[resource])
+    shape = service_model().shape_for(RESOURCES[resource])
     expression = request.get("SearchExpression")
     test = None if expression is None else compile_expression(shape, expression)
     sort_by = property_of(shape, request.get("SortBy", "LastModifiedTime"))

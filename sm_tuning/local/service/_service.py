@@ -10,7 +10,7 @@ from sm_tuning.local.service._context import Context, Doc, Fault, Request, inval
 from sm_tuning.local.service._search import RESOURCES, search
 from sm_tuning.local.service._training import create_training_job
 from sm_tuning.local.store import BadTokenError
-from sm_tuning.request._model import has_operation, validation_message, violations
+from sm_tuning.request import has_operation, validation_message, violations
 
 Operation = Callable[[Context, Request], Doc]
 
