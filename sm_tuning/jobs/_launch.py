@@ -1,14 +1,22 @@
-"""Start a tuning job: everything that can be checked is checked before the first byte is sent."""
+"""Start a tuning job. Everything that can be checked is checked before the first byte is sent.
+
+A job that is launched under a name of the user's carries a digest of its request as a tag. The request holds the
+whole spec, and scripts and data by their content, so that the same digest means the same job: a pipeline that is
+retried finds the job that it has made.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from sm_tuning._errors import AccessDeniedError, JobNotFoundError, NameTakenError, SpecError
+from sm_tuning._wire import JOB_NAME_KEY
 from sm_tuning.aws import (
     Aws,
     Bucket,
@@ -20,26 +28,44 @@ from sm_tuning.aws import (
     upload,
     was_retried,
 )
-from sm_tuning.jobs._read import describe, status
-from sm_tuning.jobs._same import find_same, tagged
+from sm_tuning.jobs._read import describe, status_of
 from sm_tuning.request import Staged, base_name, stage, to_request, unique_name
 from sm_tuning.spec import AnyEstimator, Tuning
 
 _log = logging.getLogger(__name__)
 
-#: How many generated names are tried; two alike in one second are rare, so that more means another fault.
-_TRIES = 5
+#: The tag that holds the digest of a request.
+SPEC_HASH_TAG = "sm-tuning:spec-hash"
+
+_MOST_TAGS = 50  # of a job [botocore model, TagList]
+_ATTEMPTS = 5  # generated names; two equal ones in a second are rare, so that more attempts would hide another fault
 
 OnProgress = Callable[[str], object]
 IfExists = Literal["attach", "fail"]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+class Plan(NamedTuple):
+    """Everything that a job needs except its name. Making a plan uploads and creates nothing.
 
+    Attributes:
+        staged: the tuning with S3 URIs in place of local paths, and the files to upload.
+        role: ARN of the role for estimators that name none.
+        output_path: for estimators that name none.
+        bucket: the default bucket, if the job uses it.
+    """
 
-def _token() -> str:
-    return secrets.token_hex(2)
+    staged: Staged
+    role: str | None
+    output_path: str
+    bucket: Bucket | None
+
+    def request(self, name: str, region: str) -> dict[str, Any]:
+        """Return the parameters of CreateHyperParameterTuningJob, checked against the service's model.
+
+        Raises:
+            SpecError: they break a rule.
+        """
+        return to_request(self.staged.tuning, name=name, region=region, role=self.role, output_path=self.output_path)
 
 
 def launch(
@@ -49,97 +75,87 @@ def launch(
     name: str | None = None,
     if_exists: IfExists = "fail",
     on_progress: OnProgress | None = None,
-    now: Callable[[], datetime] = _now,
-    new_token: Callable[[], str] = _token,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    new_token: Callable[[], str] = lambda: secrets.token_hex(2),
 ) -> str:
     """Upload what is needed, create the tuning job, and return its name.
 
-    Before anything is uploaded: role and bucket are found, scripts and data are read and named by their content, the
+    Before any upload, role and bucket are looked up, scripts and data are read and named by their content, the
     request is checked against the service's model, the name is free, and warm-start parents have ended.
 
     Args:
         aws: the connection.
-        tuning: what to tune.
-        name: the job's name; when left out one is made that nobody has.
-        if_exists: what to do when there is a job of that name: ``fail``, or ``attach`` to it when this very spec made
-            it, so that a pipeline can be tried again.
-        on_progress: called with a few words for each step that takes time.
-        now: tells the time, for the generated name.
-        new_token: gives the random part of the generated name.
+        tuning: the spec.
+        name: of the job; generated and unique by default.
+        if_exists: for a name that is taken: ``fail``, or ``attach`` to the job if the same spec made it, so that a
+            pipeline can be retried.
+        on_progress: called with a few words at the start of each step that takes time.
+        now: returns the current time, for the generated name.
+        new_token: returns the random part of the generated name.
 
     Raises:
-        SpecError: the tuning cannot be launched as it is, such as for a missing script; with ``attach``, another spec
-            made the job of that name.
+        SpecError: the tuning cannot be launched, for example because a script is missing; with ``attach``, another
+            spec made the job of that name.
         NameTakenError: there is a job of that name.
         ServiceError: AWS refused or could not be reached.
     """
     if if_exists == "attach" and name is None:
-        raise SpecError("if_exists='attach' needs a name: a job is found again by it")
-    say = on_progress or _log.info
+        raise SpecError("if_exists='attach' needs a name: it looks for the job of that name")
+    report = on_progress or _log.info
     planned = plan(aws, tuning)
-    names = _names(tuning, name, now, new_token)
-    chosen = next(names)
-    request = planned.request(chosen, aws.region)
+    generated = [unique_name(base_name(tuning), now=now(), token=new_token()) for _ in range(0 if name else _ATTEMPTS)]
+    names = [name] if name is not None else generated
+    request = planned.request(names[0], aws.region)
     if name is not None:
-        request = tagged(request)
-        same = _same_or_free(aws, request, if_exists)
+        request = _with_digest(request)
+        same = _existing(aws, request) if if_exists == "attach" else None
         if same is not None:
-            say(f"tuning job {same} is there already, made by the same spec")
+            report(f"tuning job {same} is there already, made by the same spec")
             return same
+        if if_exists == "fail":
+            _check_name_is_free(aws, name)
     _check_parents(aws, tuning)
-    send(aws, planned, say)
-    while True:
-        say(f"creating tuning job {chosen}")
+    # Nothing has been written so far, so that a wrong spec leaves no traces. From here on there are costs.
+    send(aws, planned, report)
+    for number, chosen in enumerate(names):
+        request = request if number == 0 else planned.request(chosen, aws.region)
+        report(f"creating tuning job {chosen}")
         try:
             _create(aws, request)
         except NameTakenError:
-            following = next(names, None)
-            if following is None:
-                same = find_same(aws, request) if if_exists == "attach" else None
-                if same is None:
-                    raise
-                return same  # another run of the pipeline was faster
-            chosen, request = following, planned.request(following, aws.region)
-        else:
-            return chosen
-
-
-class Plan(NamedTuple):
-    """All that a job needs beside its name; making one uploads and creates nothing.
-
-    Attributes:
-        staged: the tuning with S3 URIs in place of local paths, and what must be uploaded for that.
-        role: ARN for estimators that name no role.
-        output_path: for estimators that name none.
-        bucket: the default bucket, when the job uses it.
-    """
-
-    staged: Staged
-    role: str | None
-    output_path: str
-    bucket: Bucket | None
-
-    def request(self, name: str, region: str) -> dict[str, Any]:
-        """The parameters of CreateHyperParameterTuningJob, checked against the service's model.
-
-        Raises:
-            SpecError: they break a rule.
-        """
-        return to_request(self.staged.tuning, name=name, region=region, role=self.role, output_path=self.output_path)
+            if number + 1 < len(names):
+                continue
+            # With `attach`, another run of the same pipeline may have created the job in the meantime.
+            same = _existing(aws, request) if if_exists == "attach" else None
+            if same is None:
+                raise
+            return same
+        return chosen
+    raise AssertionError("the last name is created or raises")
 
 
 def plan(aws: Aws, tuning: Tuning) -> Plan:
-    """Find role and bucket, read scripts and data, and name them by their content.
+    """Look up role and bucket, read scripts and data, and name them by their content.
 
-    Asks AWS only for what the spec and the environment leave open.
+    Calls AWS only for what the spec and the environment leave open.
 
     Raises:
-        SpecError: the tuning cannot be launched as it is.
+        SpecError: the tuning cannot be launched.
         ServiceError: AWS refused or could not be reached.
     """
     estimators = [definition.estimator for _, definition in tuning.definitions]
+    # One call for each role, however many estimators share it; None stands for the default role.
     roles = {role: find_role(aws, role) for role in dict.fromkeys(estimator.role for estimator in estimators)}
-    tuning = _with_estimators(tuning, lambda estimator: _with_arn(estimator, roles))
+
+    def with_arn(estimator: AnyEstimator) -> AnyEstimator:
+        is_name = estimator.role is not None and not is_role_arn(estimator.role)
+        return estimator.replace(role=roles[estimator.role]) if is_name else estimator
+
+    if tuning.estimator is not None:
+        tuning = tuning.replace(estimator=with_arn(tuning.estimator))
+    else:
+        named = {name: item.replace(estimator=with_arn(item.estimator)) for name, item in tuning.estimators.items()}
+        tuning = tuning.replace(estimators=named)
     given = next((estimator.output_path for estimator in estimators if estimator.output_path), None)
     bucket = None if given else find_bucket(aws, next(iter(roles.values())))
     root = given.rstrip("/") if given else f"s3://{bucket.name if bucket else ''}/sm-tuning"
@@ -147,76 +163,13 @@ def plan(aws: Aws, tuning: Tuning) -> Plan:
     return Plan(staged, roles.get(None), given or f"{root}/output", bucket)
 
 
-def _with_estimators(tuning: Tuning, change: Callable[[AnyEstimator], AnyEstimator]) -> Tuning:
-    """The tuning with each of its estimators changed."""
-    if tuning.estimator is not None:
-        return tuning.replace(estimator=change(tuning.estimator))
-    changed = {name: item.replace(estimator=change(item.estimator)) for name, item in tuning.estimators.items()}
-    return tuning.replace(estimators=changed)
-
-
-def _with_arn(estimator: AnyEstimator, roles: dict[str | None, str]) -> AnyEstimator:
-    """The estimator with its role's ARN in place of the name."""
-    if estimator.role is None or is_role_arn(estimator.role):
-        return estimator
-    return estimator.replace(role=roles[estimator.role])
-
-
-def _names(
-    tuning: Tuning, name: str | None, now: Callable[[], datetime], new_token: Callable[[], str]
-) -> Iterator[str]:
-    """Names to try: the given one, or a few generated ones."""
-    if name is not None:
-        yield name
-        return
-    for _ in range(_TRIES):
-        yield unique_name(base_name(tuning), now=now(), token=new_token())
-
-
-def _same_or_free(aws: Aws, request: dict[str, Any], if_exists: IfExists) -> str | None:
-    """The job that an earlier launch of the request has made, when that is good enough; else the name must be free."""
-    if if_exists == "attach":
-        return find_same(aws, request)
-    _check_is_free(aws, request["HyperParameterTuningJobName"])
-    return None
-
-
-def _check_is_free(aws: Aws, name: str) -> None:
-    """Refuse a name that is taken before anything is uploaded; the service's own check comes with the creation."""
-    try:
-        describe(aws, name)
-    except JobNotFoundError:
-        return
-    except AccessDeniedError as error:
-        _log.info("whether the name %s is free is left to the service: %s", name, error)
-        return
-    raise NameTakenError(
-        f"there is a tuning job {name!r} in this account and region already: choose another name, or leave it out",
-        operation="CreateHyperParameterTuningJob",
-    )
-
-
-def _check_parents(aws: Aws, tuning: Tuning) -> None:
-    """Warm start needs parents that exist and have ended [Developer Guide, automatic-model-tuning-warm-start]."""
-    for parent in tuning.warm_start.parents if tuning.warm_start else ():
-        try:
-            now = status(aws, parent)
-        except AccessDeniedError as error:
-            _log.info("whether the parent %s has ended is left to the service: %s", parent, error)
-            continue
-        if not now.is_terminal:
-            raise SpecError(
-                f"warm start needs parents that have ended, but {parent!r} is {now}: wait for it or stop it"
-            )
-
-
-def send(aws: Aws, planned: Plan, say: OnProgress) -> None:
-    """Upload what is not in S3 yet; the default bucket comes into being with its first use.
+def send(aws: Aws, planned: Plan, report: OnProgress) -> None:
+    """Upload the files that are not in S3 yet, and create the default bucket if it does not exist.
 
     Args:
         aws: the connection.
         planned: what the job needs.
-        say: called with a few words for each step that takes time.
+        report: called with a few words at the start of each step that takes time.
 
     Raises:
         ServiceError: S3 refused.
@@ -225,24 +178,100 @@ def send(aws: Aws, planned: Plan, say: OnProgress) -> None:
     bucket = planned.bucket
     owners = {bucket.name: bucket.owner} if bucket is not None and bucket.owner is not None else {}
     if bucket is not None and ensure_bucket(aws, bucket):
-        say(f"created the bucket {bucket.name}")
+        report(f"created the bucket {bucket.name}")
     if not planned.staged.uploads:
         return
-    say(f"uploading {len(planned.staged.uploads)} files that are named by their content")
+    report(f"uploading {len(planned.staged.uploads)} files that are named by their content")
+    # Several estimators may share an archive, so that it gets a key only if all of them agree on it.
     options = UploadOptions(kms_key=keys.pop() if len(keys) == 1 else None, owners=owners)
     done = upload(aws, planned.staged.uploads, options=options)
-    say(f"uploaded {len(done.sent)} files ({done.size:,} bytes); {len(done.kept)} were there already")
+    report(f"uploaded {len(done.sent)} files ({done.size:,} bytes); {len(done.kept)} were there already")
+
+
+def _check_name_is_free(aws: Aws, name: str) -> None:
+    """Refuse a name that is taken before anything is uploaded; the service checks it again at the creation."""
+    try:
+        describe(aws, name)
+    except JobNotFoundError:
+        return
+    except AccessDeniedError as error:
+        _log.info("the service will check whether the name %s is free: %s", name, error)
+        return
+    raise NameTakenError(
+        f"there is a tuning job {name!r} in this account and region already: choose another name, or leave it out",
+        operation="CreateHyperParameterTuningJob",
+    )
+
+
+def _check_parents(aws: Aws, tuning: Tuning) -> None:
+    """Refuse warm-start parents that have not ended [Developer Guide, automatic-model-tuning-warm-start]."""
+    for parent in tuning.warm_start.parents if tuning.warm_start else ():
+        try:
+            status = status_of(describe(aws, parent))
+        except AccessDeniedError as error:
+            _log.info("the service will check whether the parent %s has ended: %s", parent, error)
+            continue
+        if not status.is_terminal:
+            raise SpecError(
+                f"warm start needs parents that have ended, but {parent!r} is {status}: wait for it or stop it"
+            )
 
 
 def _create(aws: Aws, request: dict[str, Any]) -> None:
-    """Create the job.
-
-    When an answer is lost, botocore asks again, and the service says that the name is taken: by the first attempt.
-    The name was free, or is random, so that this is success, and a second job under another name would be wrong.
-    """
     try:
         aws.call("sagemaker", "create_hyper_parameter_tuning_job", **request)
     except NameTakenError as error:
+        # When a response is lost, botocore repeats the request, and the service refuses the name that the first
+        # attempt took. The name was free or random, so that this is success: another name would start a second job.
         if not was_retried(error):
             raise
-        _log.info("the service had created the job when it was asked the first time")
+        _log.info("the service had created the job at the first attempt")
+
+
+def _digest(request: Mapping[str, Any]) -> str:
+    """Return the digest of a request without the job's name, which script mode repeats in the hyperparameters."""
+
+    def without_job_name(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: without_job_name(item) for key, item in value.items() if key != JOB_NAME_KEY}
+        return [without_job_name(item) for item in value] if isinstance(value, list) else value
+
+    # Tags are sorted, because a dict of tags and the API's list have no order that means anything.
+    rest = {key: value for key, value in request.items() if key not in ("HyperParameterTuningJobName", "Tags")}
+    tags = sorted((tag["Key"], tag["Value"]) for tag in request.get("Tags", ()) if tag["Key"] != SPEC_HASH_TAG)
+    text = json.dumps([without_job_name(rest), tags], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _with_digest(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the request with its digest as a tag; unchanged where 50 tags leave no room."""
+    tags = [tag for tag in request.get("Tags", ()) if tag["Key"] != SPEC_HASH_TAG]
+    if len(tags) >= _MOST_TAGS:
+        return request
+    return {**request, "Tags": [*tags, {"Key": SPEC_HASH_TAG, "Value": _digest(request)}]}
+
+
+def _existing(aws: Aws, request: Mapping[str, Any]) -> str | None:
+    """Return the name of the job that an earlier launch of this very request has made, or None.
+
+    Raises:
+        SpecError: another spec made the job of that name, or it has no digest.
+        ServiceError: the service refused.
+    """
+    name = request["HyperParameterTuningJobName"]
+    try:
+        job = describe(aws, name)
+    except JobNotFoundError:
+        return None
+    found, wanted = aws.tags(job["HyperParameterTuningJobArn"]).get(SPEC_HASH_TAG), _digest(request)
+    if found is None:
+        raise SpecError(
+            f"there is a tuning job {name!r} already, and it has no tag {SPEC_HASH_TAG} to tell whether this spec made "
+            "it: choose another name"
+        )
+    if found != wanted:
+        raise SpecError(
+            f"there is a tuning job {name!r} already, and another spec made it (its {SPEC_HASH_TAG} is {found}, that "
+            f"of this spec is {wanted}): choose another name, or go back to the spec and scripts of that job"
+        )
+    return str(job["HyperParameterTuningJobName"])

@@ -1,30 +1,38 @@
-"""How far a tuning job is: from the service's answers to what is shown, and from that to text. Pure."""
+"""Progress of a tuning job: from the service's responses to a picture in a terminal or notebook, or lines of text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sm_tuning._errors import ServiceError
 from sm_tuning._masking import masked
 from sm_tuning._statuses import TrainingStatus, TuningStatus
+from sm_tuning.aws import Aws
 from sm_tuning.description import Counts, job_of
-from sm_tuning.jobs._read import Best, best_of, status_of
+from sm_tuning.jobs._control import OnUpdate
+from sm_tuning.jobs._read import Best, best_of, children, status_of
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
-#: Running trials that are listed; further ones are counted.
-_SHOWN = 10
+_log = logging.getLogger(__name__)
+
+_SHOWN = 10  # running trials that are listed; further ones are counted
 
 
 class Running(NamedTuple):
-    """A training job that runs.
+    """A running training job.
 
     Attributes:
         name: the training job.
-        elapsed: since it started to train, or was created.
-        started: whether it has started to train; before, it waits for machines or data.
+        elapsed: time since training began, or since the creation before that.
+        started: whether training has begun; before, it waits for machines or data.
     """
 
     name: str
@@ -33,17 +41,17 @@ class Running(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What is to be shown of a tuning job at one moment.
+    """The state of a tuning job at one moment.
 
     Attributes:
         name: the tuning job.
         status: its status.
-        counts: its training jobs, by status.
-        max_jobs: how many there will be at most; None when only a time limit or the service decides.
-        best: the best so far; None as long as none has an objective.
-        running: the training jobs that run, the oldest first.
-        elapsed: since the job was created, until it ended.
-        reason: why it failed; empty when it did not.
+        counts: its training jobs by status.
+        max_jobs: most training jobs; None if only a time limit or the service decides.
+        best: the best training job so far; None while none has an objective value.
+        running: the running training jobs, the oldest first.
+        elapsed: time since the job's creation, until its end.
+        reason: why it failed; empty otherwise.
     """
 
     name: str
@@ -57,15 +65,20 @@ class Progress(NamedTuple):
 
 
 def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], now: datetime) -> Progress:
-    """Work out what is to be shown.
+    """Return the state of a tuning job.
 
     Args:
-        description: DescribeHyperParameterTuningJob's answer.
+        description: response of DescribeHyperParameterTuningJob.
         children: summaries of training jobs; those that have ended are left out.
-        now: the time, aware of its zone.
+        now: the time, timezone-aware.
     """
     job = job_of(description)
-    running = [_running(child, now) for child in children if not _has_ended(child)]
+    running = []
+    for child in children:
+        if not TrainingStatus.of(child["TrainingJobStatus"]).is_terminal:
+            start = child.get("TrainingStartTime")
+            elapsed = max(now - (start or child["CreationTime"]), timedelta(0))
+            running.append(Running(child["TrainingJobName"], elapsed, start is not None))
     return Progress(
         name=job.name,
         status=status_of(description),
@@ -78,22 +91,12 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
     )
 
 
-def _has_ended(child: Mapping[str, Any]) -> bool:
-    return TrainingStatus.of(child["TrainingJobStatus"]).is_terminal
-
-
-def _running(child: Mapping[str, Any], now: datetime) -> Running:
-    start = child.get("TrainingStartTime")
-    elapsed = now - (start or child["CreationTime"])
-    return Running(child["TrainingJobName"], max(elapsed, timedelta(0)), start is not None)
-
-
 def line(progress: Progress) -> str:
-    """One line of plain text that is the same as long as nothing has happened: it carries no times."""
+    """Return one line of plain text. It has no times, so that it changes only when something has happened."""
     counts = progress.counts
-    of = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
-    parts = [f"{progress.name}: {progress.status}, {counts.ended}{of} trials ended, {counts.in_progress} running"]
-    parts += [f"{count} {what}" for count, what in ((counts.errors, "failed"), (counts.stopped, "stopped")) if count]
+    total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
+    parts = [f"{progress.name}: {progress.status}, {counts.ended}{total} trials ended, {counts.in_progress} running"]
+    parts += [f"{count} {word}" for count, word in ((counts.errors, "failed"), (counts.stopped, "stopped")) if count]
     text = ", ".join(parts)
     if progress.best is not None:
         text += f"; best {best_text(progress.best)}"
@@ -103,7 +106,7 @@ def line(progress: Progress) -> str:
 
 
 def render(progress: Progress) -> RenderableType:
-    """The same for a terminal or a notebook: a bar, the counters, the best so far and the running trials."""
+    """Return a picture for a terminal or a notebook: a bar, the counters, the best trial and the running trials."""
     from rich.console import Group  # noqa: PLC0415  (rich loads when something is drawn)
     from rich.progress_bar import ProgressBar  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -112,8 +115,8 @@ def render(progress: Progress) -> RenderableType:
     counts = progress.counts
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=progress.max_jobs or max(counts.launched, 1), completed=counts.ended, width=30)
-    of = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
-    head.add_row(Text(progress.name, style="bold"), bar, f"{counts.ended}{of}", clock_text(progress.elapsed))
+    total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
+    head.add_row(Text(progress.name, style="bold"), bar, f"{counts.ended}{total}", clock_text(progress.elapsed))
     tally = Text.assemble(
         (str(progress.status), "bold"),
         f": {counts.completed} completed, {counts.in_progress} running, {counts.stopped} stopped, ",
@@ -123,8 +126,8 @@ def render(progress: Progress) -> RenderableType:
     if progress.best is not None:
         rows.append(Text.assemble(("best  ", "green"), best_text(progress.best)))
     for trial in progress.running[:_SHOWN]:
-        what = clock_text(trial.elapsed) if trial.started else f"waiting {clock_text(trial.elapsed)}"
-        rows.append(Text(f"  {trial.name}  {what}", style="dim"))
+        state = clock_text(trial.elapsed) if trial.started else f"waiting {clock_text(trial.elapsed)}"
+        rows.append(Text(f"  {trial.name}  {state}", style="dim"))
     if len(progress.running) > _SHOWN:
         rows.append(Text(f"  and {len(progress.running) - _SHOWN} more", style="dim"))
     if progress.reason:
@@ -133,18 +136,93 @@ def render(progress: Progress) -> RenderableType:
 
 
 def clock_text(elapsed: timedelta) -> str:
-    """Hours, minutes and seconds, such as ``1:02:03`` or ``0:07``."""
+    """Return hours, minutes and seconds, for example ``1:02:03`` or ``0:07``."""
     minutes, seconds = divmod(int(elapsed.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def best_text(best: Best) -> str:
-    """The best trial in one line: its objective and its hyperparameters; what looks like a secret is masked."""
-    chosen = ", ".join(f"{name}={_short(value)}" for name, value in sorted(masked(best.hyperparameters).items()))
-    where = f" ({best.definition_name})" if best.definition_name else ""
-    return f"{best.metric_name}={best.objective_value:.6g} with {chosen or 'no hyperparameters'}{where}"
+    """Return the best trial in one line: its objective and its hyperparameters, secrets masked."""
+    # A secret among the hyperparameters must not reach a terminal that may be recorded.
+    values = sorted(masked(best.hyperparameters).items())
+    chosen = ", ".join(f"{name}={f'{value:.4g}' if isinstance(value, float) else value}" for name, value in values)
+    definition = f" ({best.definition_name})" if best.definition_name else ""
+    return f"{best.metric_name}={best.objective_value:.6g} with {chosen or 'no hyperparameters'}{definition}"
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+@contextmanager
+def shown_progress(
+    aws: Aws,
+    *,
+    console: Console | None = None,
+    environ: Mapping[str, str] = os.environ,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[OnUpdate]:
+    """Give a function for ``wait(on_update=…)`` that shows the progress until the block ends.
+
+    The progress is redrawn in place in a terminal or a notebook, and written as one line a change elsewhere. Errors of
+    the calls that list running trials are logged, and the trials are left out.
+
+    Args:
+        aws: the connection, for listing the running trials.
+        console: where to draw; stderr, or the notebook's cell, by default.
+        environ: with ``CI`` set, lines are written even if stderr looks like a terminal.
+        now: returns the current time, for elapsed times.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    target = console if console is not None else Console(stderr=True)
+    if environ.get("CI"):
+        can_draw = False
+    elif target.is_jupyter:  # rich redraws a cell with a widget
+        can_draw = importlib.util.find_spec("ipywidgets") is not None
+    else:
+        can_draw = target.is_terminal and not target.is_dumb_terminal
+    if not can_draw:
+        yield _Lines(target)
+        return
+    from rich.live import Live  # noqa: PLC0415
+
+    picture = _Picture(aws, now)
+    with Live(get_renderable=picture.renderable, console=target, refresh_per_second=2, transient=False):
+        yield picture.update
+
+
+class _Lines:
+    """Writes a line each time that something has changed; makes no calls."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = ""
+
+    def __call__(self, description: Mapping[str, Any]) -> None:
+        # Without trials and with a fixed time, equal states give equal lines, and repeated ones are skipped.
+        text = line(progress_of(description, (), description["CreationTime"]))
+        if text != self._last:
+            self._last = text
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Picture:
+    """Keeps the last responses and draws each frame from them, with the time that has passed since."""
+
+    def __init__(self, aws: Aws, now: Callable[[], datetime]) -> None:
+        self._aws = aws
+        self._now = now
+        self._last: tuple[Mapping[str, Any], list[dict[str, Any]]] | None = None
+
+    def update(self, description: Mapping[str, Any]) -> None:
+        """Keep a description, and list the running trials unless the job has ended."""
+        running: list[dict[str, Any]] = []
+        if not status_of(description).is_terminal:
+            name = description["HyperParameterTuningJobName"]
+            try:
+                running = children(self._aws, name, status=TrainingStatus.IN_PROGRESS)
+            except ServiceError as error:
+                _log.info("the running trials of %s are not shown: %s", name, error)
+        self._last = description, running
+
+    def renderable(self) -> RenderableType:
+        """Return the next frame; empty before the first description."""
+        return "" if self._last is None else render(progress_of(*self._last, self._now()))

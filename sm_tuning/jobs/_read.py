@@ -1,4 +1,4 @@
-"""What the service says about tuning jobs; the answers keep the API's names."""
+"""Read calls about tuning jobs; responses keep the API's names."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Best:
 
     Attributes:
         training_job_name: its name.
-        metric_name: the objective.
-        objective_value: the last value that it emitted, which the service ranks by.
+        metric_name: the objective metric.
+        objective_value: the last value that it emitted, by which the service ranks training jobs.
         hyperparameters: the tuned ones, typed by their ranges.
-        definition_name: the algorithm, when the tuning job has several.
+        definition_name: name of its training job definition; None in a job with a single one.
     """
 
     training_job_name: str
@@ -34,23 +34,18 @@ class Best:
 
 
 def describe(aws: Aws, name: str) -> dict[str, Any]:
-    """Return DescribeHyperParameterTuningJob's answer, without what botocore adds about the HTTP exchange.
+    """Return the response of DescribeHyperParameterTuningJob, without what botocore adds about the HTTP exchange.
 
     Raises:
         JobNotFoundError: there is no such job.
     """
-    answer = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
-    return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
+    response = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
+    return {member: value for member, value in response.items() if member != "ResponseMetadata"}
 
 
 def status_of(description: Mapping[str, Any]) -> TuningStatus:
-    """The status in a description."""
+    """Return the status in a description."""
     return TuningStatus.of(description["HyperParameterTuningJobStatus"])
-
-
-def status(aws: Aws, name: str) -> TuningStatus:
-    """Ask for a job's status."""
-    return status_of(describe(aws, name))
 
 
 def counts_of(description: Mapping[str, Any]) -> Counts:
@@ -59,7 +54,7 @@ def counts_of(description: Mapping[str, Any]) -> Counts:
 
 
 def best_of(description: Mapping[str, Any]) -> Best | None:
-    """Return the best training job of a description; None while none has an objective."""
+    """Return the best training job of a description, or None while no training job has an objective value."""
     job = job_of(description)
     trial = job.best
     if trial is None or trial.value is None or trial.metric is None:
@@ -74,12 +69,12 @@ def best_of(description: Mapping[str, Any]) -> Best | None:
 
 
 def children(aws: Aws, name: str, *, status: TrainingStatus | None = None) -> list[dict[str, Any]]:
-    """List the training jobs of a tuning job in the order of their start, as ``TrainingJobSummary`` dicts.
+    """Return the training jobs of a tuning job in the order of their creation, as ``TrainingJobSummary`` dicts.
 
     Args:
         aws: the connection.
         name: the tuning job.
-        status: only those.
+        status: only training jobs with this status.
     """
     pages = aws.pages(
         "sagemaker",
@@ -96,16 +91,16 @@ def children(aws: Aws, name: str, *, status: TrainingStatus | None = None) -> li
 def list_jobs(
     aws: Aws, *, name_contains: str | None = None, status: TuningStatus | str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """List tuning jobs, the newest first, as ``HyperParameterTuningJobSummary`` dicts.
+    """Return tuning jobs, the newest first, as ``HyperParameterTuningJobSummary`` dicts.
 
     Args:
         aws: the connection.
-        name_contains: only jobs with this in their name.
-        status: only jobs of this status.
-        limit: only so many; no more pages are asked for than that takes.
+        name_contains: only jobs with this text in their name.
+        status: only jobs with this status.
+        limit: at most this number of jobs; further pages are not requested.
 
     Raises:
-        SpecError: ``status`` or ``limit`` is none.
+        SpecError: ``status`` or ``limit`` is invalid.
     """
     if limit is not None and limit < 1:
         raise SpecError(f"limit must be at least 1, but got {limit}")
@@ -120,4 +115,5 @@ def list_jobs(
         SortOrder="Descending",
         MaxResults=min(limit or LARGEST_PAGE, LARGEST_PAGE),
     )
+    # A generator, so that islice stops the paging as soon as it has enough jobs.
     return list(islice((summary for page in pages for summary in page["HyperParameterTuningJobSummaries"]), limit))

@@ -25,7 +25,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "aws/_upload.py": ("Launch",),
     "cli/_summary.py": ("Read",),
     "jobs/_launch.py": ("Launch",),
-    "jobs/_same.py": ("Launch",),
     "jobs/_control.py": ("Stop", "Launch"),
     "jobs/_read.py": ("Read",),
     "_best.py": ("Read",),

@@ -53,7 +53,7 @@ def test_status_counts_and_best_come_from_one_answer_each(aws: Aws, sagemaker: F
     description = jobs.describe(aws, "my-job")
     counts, found = jobs.counts_of(description), jobs.best_of(description)
 
-    assert jobs.status(aws, "my-job") is TuningStatus.IN_PROGRESS
+    assert jobs.status_of(jobs.describe(aws, "my-job")) is TuningStatus.IN_PROGRESS
     assert counts == Counts(3, 1, 1, 2, 4, 5, 1, 2)
     assert (counts.errors, counts.ended, counts.launched) == (3, 10, 11)
     assert found is not None
@@ -164,7 +164,7 @@ def test_stopping_stops(aws: Aws, sagemaker: FakeSageMaker) -> None:
 
     jobs.stop(aws, "my-job")
 
-    assert jobs.status(aws, "my-job") is TuningStatus.STOPPING
+    assert jobs.status_of(jobs.describe(aws, "my-job")) is TuningStatus.STOPPING
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped", "Stopping"])
@@ -173,7 +173,7 @@ def test_stopping_what_is_over_or_stopping_is_no_error(aws: Aws, sagemaker: Fake
 
     jobs.stop(aws, "my-job")
 
-    assert jobs.status(aws, "my-job") == status
+    assert jobs.status_of(jobs.describe(aws, "my-job")) == status
 
 
 def test_other_refusals_to_stop_are_errors(aws: Aws, sagemaker: FakeSageMaker) -> None:
