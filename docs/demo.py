@@ -1,4 +1,4 @@
-"""``make demo``: a real tuning job of the built-in XGBoost on this machine, and what one can read of it."""
+"""``make demo``: run a real tuning job of the built-in XGBoost on this machine, and read its results."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sm_tuning as smt
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo-output"
-#: Dollars an hour, as the AWS Price List has them for us-east-1: what the same job would cost there.
+#: Dollars an hour in us-east-1, from the AWS Price List: used to show what the same job would cost there.
 PRICES = {"ml.m5.large": 0.115}
 SHOWN = ["eta", "max_depth", "subsample", "FinalObjectiveValue", "BestSoFar", "TrainingJobStatus"]
 
 
 def main() -> None:
-    """Tune, print the best trial, and leave its frames as CSV files and a report in ``demo-output/``."""
+    """Tune, print the best trial, and write its frames as CSV files and a report to ``demo-output/``."""
     OUTPUT.mkdir(exist_ok=True)
     with smt.local.connect() as server:
-        print(f"The SageMaker on this machine answers at {server.info.endpoint_url}")
+        print(f"The SageMaker on this machine listens at {server.info.endpoint_url}")
         job = smt.launch(ROOT / "estimators" / "xgboost-diabetes.yaml", wait=True)
         frames = {"trials": job.trials(), "curves": job.curves(), "logs": job.logs()}
         report = job.report(OUTPUT / "report.html", prices=PRICES)
@@ -26,11 +26,11 @@ def main() -> None:
     for name, frame in frames.items():
         frame.to_csv(OUTPUT / f"{name}.csv", index=False)
         print(f"demo-output/{name}.csv: {len(frame):,} rows")
-    print(f"demo-output/{report.name}: open it in a browser, it needs no server and no network")
+    print(f"demo-output/{report.name}: open it in a browser; it needs no server and no network")
 
 
 def show_best(best: smt.BestTrial | None) -> None:
-    """Print the trial that the service ranks first."""
+    """Print the best trial."""
     if best is None:
         print("no trial has an objective value")
         return

@@ -165,7 +165,7 @@ def errors(classes: Mapping[str, type]) -> Iterator[str]:
     """Yield a table of the errors, and the attributes of those that have some."""
     rows = []
     for name, cls in classes.items():
-        summary = prose(" ".join(inspect.getdoc(cls).partition("\n\nAttributes:")[0].split()))
+        summary = prose(" ".join(re.split(r"\n\n(?:Args|Attributes):", inspect.getdoc(cls))[0].split()))
         bases = ", ".join(f"`{base.__name__}`" for base in cls.__bases__)
         rows.append(f"| `{name}` | {bases} | {getattr(cls, 'exit_code', '')} | {summary} |")
     yield "| error | base | exit code | meaning |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
