@@ -101,9 +101,10 @@ class LogStore:
             if not events:
                 return
             number = db.execute("SELECT id FROM streams WHERE name = ?", (stream,)).fetchone()[0]
+            # Text without half characters, which UTF-8 cannot say.
             db.executemany(
                 "INSERT INTO events (stream, time, ingested, message) VALUES (?, ?, ?, ?)",
-                [(number, when, now, _storable(text)) for when, text in events],
+                [(number, when, now, text.encode("utf-8", "replace").decode()) for when, text in events],
             )
             first, last = min(when for when, _ in events), max(when for when, _ in events)
             db.execute(
@@ -282,11 +283,6 @@ def _up_to_a_page(events: Iterator[Event], limit: int) -> Iterator[Event]:
 
 def _size(message: str) -> int:
     return EVENT_OVERHEAD + (len(message) if message.isascii() else len(message.encode()))
-
-
-def _storable(text: str) -> str:
-    """Return text without half characters, which UTF-8 cannot say."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _begins(prefix: str) -> tuple[str, list[Any]]:

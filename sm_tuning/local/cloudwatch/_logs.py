@@ -161,14 +161,17 @@ class LogsService:
         given = request.get("nextToken")
         backwards, position = not request.get("startFromHead", False), None
         if given is not None:
-            backwards, position = _read_place(given)
+            found = _TOKEN.fullmatch(given)
+            if found is None:
+                raise invalid("The specified nextToken is invalid.")
+            backwards, position = (found[1] == "b", (_clipped(int(found[2])), _clipped(int(found[3]))))
         cursor = Cursor(request.get("startTime"), request.get("endTime"), position, backwards)
         page = self._store.read_stream(name, cursor, request.get("limit", PAGE_EVENTS))
         if backwards:
             page.reverse()
         before, after = _ends(page, position, backwards=backwards)
         return {
-            "events": [_event(one) for one in page],
+            "events": [{"timestamp": one.time, "message": one.message, "ingestionTime": one.ingested} for one in page],
             "nextBackwardToken": _place("b", before),
             "nextForwardToken": _place("f", after),
         }
@@ -205,10 +208,6 @@ def _is_ours(group: object) -> bool:
     return (group if arn is None else arn[1]) == LOG_GROUP
 
 
-def _event(event: Event) -> Doc:
-    return {"timestamp": event.time, "message": event.message, "ingestionTime": event.ingested}
-
-
 def _filtered(event: Event) -> Doc:
     return {
         "logStreamName": event.stream,
@@ -235,13 +234,6 @@ def _ends(page: list[Event], position: Position | None, *, backwards: bool) -> t
 
 def _place(direction: str, position: Position) -> str:
     return f"{direction}/{position[0]}/{position[1]}"
-
-
-def _read_place(token: str) -> tuple[bool, Position]:
-    found = _TOKEN.fullmatch(token)
-    if found is None:
-        raise invalid("The specified nextToken is invalid.")
-    return found[1] == "b", (_clipped(int(found[2])), _clipped(int(found[3])))
 
 
 def _clipped(number: int) -> int:

@@ -35,7 +35,9 @@ class MetricStore:
 
     def put(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
         """Add (name, epoch seconds, value); CloudWatch takes no value that is not a finite number."""
-        key, owner = _key(dimensions), _owner(dimensions)
+        # The training job: hosts are named ``<training job>/algo-<n>``.
+        owner = dimensions.get("TrainingJobName") or dimensions.get("Host", "").partition("/")[0]
+        key = _key(dimensions)
         rows = [(owner, key, name, when, value) for name, when, value in data if math.isfinite(value)]
         with self._database.writing() as db:
             db.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?)", rows)
@@ -64,11 +66,6 @@ class MetricStore:
 
 def _key(dimensions: Mapping[str, str]) -> str:
     return json.dumps(dict(sorted(dimensions.items())))
-
-
-def _owner(dimensions: Mapping[str, str]) -> str:
-    """Return the training job: hosts are named ``<training job>/algo-<n>``."""
-    return dimensions.get("TrainingJobName") or dimensions.get("Host", "").partition("/")[0]
 
 
 _LARGEST = {"integer": 2**31 - 1, "long": 2**53}
@@ -125,25 +122,21 @@ def _problems(shape: Any, value: Any, path: str) -> Iterator[str]:
             if value[name] is not None or name not in shape.required_members:
                 yield from _problems(shape.members[name], value[name], f"{path}{name}")
     else:
-        yield from _limits(shape, value, path)
+        rules = shape.metadata
+        size = value if isinstance(value, int) else len(value)
+        what = "value" if isinstance(value, int) else "length"
+        low, high = rules.get("min"), rules.get("max", _LARGEST.get(shape.type_name))
+        if low is not None and size < low:
+            yield _sentence(value, path, f"Member must have {what} greater than or equal to {low}")
+        if high is not None and size > high:
+            yield _sentence(value, path, f"Member must have {what} less than or equal to {high}")
+        if "enum" in rules and value not in rules["enum"]:
+            yield _sentence(value, path, f"Member must satisfy enum value set: [{', '.join(rules['enum'])}]")
+        if "pattern" in rules and not re.fullmatch(rules["pattern"], value):
+            yield _sentence(value, path, f"Member must satisfy regular expression pattern: {rules['pattern']}")
         if shape.type_name == "list":
             for number, item in enumerate(value, start=1):
                 yield from _problems(shape.member, item, f"{path}.{number}.member.")
-
-
-def _limits(shape: Any, value: Any, path: str) -> Iterator[str]:
-    rules = shape.metadata
-    size = value if isinstance(value, int) else len(value)
-    what = "value" if isinstance(value, int) else "length"
-    low, high = rules.get("min"), rules.get("max", _LARGEST.get(shape.type_name))
-    if low is not None and size < low:
-        yield _sentence(value, path, f"Member must have {what} greater than or equal to {low}")
-    if high is not None and size > high:
-        yield _sentence(value, path, f"Member must have {what} less than or equal to {high}")
-    if "enum" in rules and value not in rules["enum"]:
-        yield _sentence(value, path, f"Member must satisfy enum value set: [{', '.join(rules['enum'])}]")
-    if "pattern" in rules and not re.fullmatch(rules["pattern"], value):
-        yield _sentence(value, path, f"Member must satisfy regular expression pattern: {rules['pattern']}")
 
 
 def _sentence(value: Any, path: str, rule: str) -> str:

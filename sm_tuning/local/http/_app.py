@@ -98,7 +98,18 @@ class Application:
             return fault_response(failure, "json" if request is None else protocol_of(request))
 
     def _answer(self, request: Incoming, environ: WSGIEnvironment) -> Response:
-        _check_origin(request)
+        # Let in only what a program on this machine sends: no other Host, no page in a browser. A page can reach
+        # loopback, also under a name of its own that resolves to 127.0.0.1; it cannot hide its Origin, nor send a
+        # Host that is not the name it used.
+        host = request.header("host") or ""
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if name.lower() not in _HOSTS:
+            raise Fault("AccessDeniedException", f"This server answers on loopback only, not as {host!r}.", 403)
+        if request.header("origin") is not None:
+            raise Fault("AccessDeniedException", "This server does not answer requests from web pages.", 403)
+        path = unquote(request.path)
+        if not path.startswith("/") or any(path == page or path.startswith(page) for page in _MOTO_PAGES):
+            raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
         scope = self._verifier.verify(request)
         if scope.service in _REGIONAL and scope.region != self._identity.region:
             raise Fault(
@@ -159,23 +170,6 @@ def _not_done(service: str, error: Exception) -> Fault:
     )
 
 
-def _check_origin(request: Incoming) -> None:
-    """Let in only what a program on this machine sends: no other Host, no page in a browser.
-
-    A page can reach loopback, also under a name of its own that resolves to 127.0.0.1; it cannot hide its
-    Origin, nor send a Host that is not the name it used.
-    """
-    host = request.header("host") or ""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if name.lower() not in _HOSTS:
-        raise Fault("AccessDeniedException", f"This server answers on loopback only, not as {host!r}.", 403)
-    if request.header("origin") is not None:
-        raise Fault("AccessDeniedException", "This server does not answer requests from web pages.", 403)
-    path = unquote(request.path)
-    if not path.startswith("/") or any(path == page or path.startswith(page) for page in _MOTO_PAGES):
-        raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
-
-
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
@@ -212,20 +206,16 @@ def own_answer(service: str, request: Incoming, identity: Identity) -> Response 
     members = parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True)
     action = dict(members).get("Action")
     if (service, action) == ("sts", "GetCallerIdentity"):
-        return _caller_identity(identity)
+        # Say that the caller is the execution role, as it is in a Studio notebook.
+        arn = f"arn:aws:sts::{identity.account_id}:assumed-role/{ROLE_NAME}/local"
+        return query_result(
+            "GetCallerIdentity",
+            _STS,
+            f"<Arn>{arn}</Arn><UserId>AROASMTUNINGLOCAL0000:local</UserId><Account>{identity.account_id}</Account>",
+        )
     if (service, action) == ("iam", "SimulatePrincipalPolicy"):
         return _simulation(members)
     return None
-
-
-def _caller_identity(identity: Identity) -> Response:
-    """Say that the caller is the execution role, as it is in a Studio notebook."""
-    arn = f"arn:aws:sts::{identity.account_id}:assumed-role/{ROLE_NAME}/local"
-    return query_result(
-        "GetCallerIdentity",
-        _STS,
-        f"<Arn>{arn}</Arn><UserId>AROASMTUNINGLOCAL0000:local</UserId><Account>{identity.account_id}</Account>",
-    )
 
 
 def _simulation(members: Sequence[tuple[str, str]]) -> Response:

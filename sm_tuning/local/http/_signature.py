@@ -133,7 +133,10 @@ class Verifier:
         now = self._clock()
         expires = request.query_value("X-Amz-Expires")
         if expires is not None:
-            _check_expiry(signed, expires, now, protocol)
+            if not re.fullmatch(r"\d{1,6}", expires) or int(expires) > _MAX_EXPIRES:
+                raise _refuse("incomplete", "X-Amz-Expires must be a number of seconds up to a week.", protocol)
+            if not signed - _SKEW_SECONDS <= now <= signed + int(expires):
+                raise _refuse("expired", "Request has expired", protocol)
         elif abs(now - signed) > _SKEW_SECONDS:
             raise _refuse(
                 "time",
@@ -245,13 +248,6 @@ def _check_payload(request: Incoming, claim: _Claim, protocol: str) -> None:
     if not hmac.compare_digest(claim.payload.encode(), hashlib.sha256(request.body).hexdigest().encode()):
         message = "The provided 'x-amz-content-sha256' header does not match what was computed."
         raise _refuse("payload", message, protocol)
-
-
-def _check_expiry(signed: float, expires: str, now: float, protocol: str) -> None:
-    if not re.fullmatch(r"\d{1,6}", expires) or int(expires) > _MAX_EXPIRES:
-        raise _refuse("incomplete", "X-Amz-Expires must be a number of seconds up to a week.", protocol)
-    if not signed - _SKEW_SECONDS <= now <= signed + int(expires):
-        raise _refuse("expired", "Request has expired", protocol)
 
 
 def _http_date(value: str | None) -> str:

@@ -45,7 +45,21 @@ def filled_in(request: Request) -> Request:
     filled = copy.deepcopy(dict(request))
     for definition in filled.get("TrainingJobDefinitions") or [filled["TrainingJobDefinition"]]:
         definition.setdefault("RetryStrategy", {"MaximumRetryAttempts": RETRIES})
-    _fill_config(filled["HyperParameterTuningJobConfig"], _all_ranges(filled))
+    # The number of training jobs is ten for each tuned hyperparameter, 20 at least, and never more than there are
+    # combinations. Early stopping is on where it may be: not for Hyperband, nor for several definitions.
+    config = filled["HyperParameterTuningJobConfig"]
+    every = _all_ranges(filled)
+    dimensions = sum(len(ranges.get(kind, [])) for ranges in every for kind in RANGE_LISTS)
+    wanted = min(max(FEWEST_TRIALS, TRIALS_A_DIMENSION * dimensions), DEFAULT_MAX_JOBS)
+    sizes = [combinations(ranges) for ranges in every]
+    total = sum(size for size in sizes if size is not None) if None not in sizes else math.inf
+    limits = config["ResourceLimits"]
+    if config["Strategy"] != "Grid":
+        limits["MaxNumberOfTrainingJobs"] = int(min(limits.get("MaxNumberOfTrainingJobs", wanted), max(1, total)))
+    stops_by_itself = config["Strategy"] == "Hyperband" or len(every) > 1
+    config.setdefault("TrainingJobEarlyStoppingType", "Off" if stops_by_itself else "Auto")
+    criteria = config.setdefault("TuningJobCompletionCriteria", {})
+    criteria.setdefault("ConvergenceDetected", {"CompleteOnConvergence": "Enabled"})
     return filled
 
 
@@ -94,22 +108,3 @@ def _decimal_range(number: float) -> dict[str, str]:
     else:
         (low, high), scaling = sorted((number / 2, 2 * number or 1.0)), "Auto"
     return {"MinValue": repr(low), "MaxValue": repr(high), "ScalingType": scaling}
-
-
-def _fill_config(config: Doc, every: list[Doc]) -> None:
-    """Fill limits, early stopping and convergence.
-
-    The number of training jobs is ten for each tuned hyperparameter, 20 at least, and never more than there are
-    combinations. Early stopping is on where it may be: not for Hyperband, nor for several definitions.
-    """
-    dimensions = sum(len(ranges.get(kind, [])) for ranges in every for kind in RANGE_LISTS)
-    wanted = min(max(FEWEST_TRIALS, TRIALS_A_DIMENSION * dimensions), DEFAULT_MAX_JOBS)
-    sizes = [combinations(ranges) for ranges in every]
-    total = sum(size for size in sizes if size is not None) if None not in sizes else math.inf
-    limits = config["ResourceLimits"]
-    if config["Strategy"] != "Grid":
-        limits["MaxNumberOfTrainingJobs"] = int(min(limits.get("MaxNumberOfTrainingJobs", wanted), max(1, total)))
-    stops_by_itself = config["Strategy"] == "Hyperband" or len(every) > 1
-    config.setdefault("TrainingJobEarlyStoppingType", "Off" if stops_by_itself else "Auto")
-    criteria = config.setdefault("TuningJobCompletionCriteria", {})
-    criteria.setdefault("ConvergenceDetected", {"CompleteOnConvergence": "Enabled"})

@@ -31,7 +31,18 @@ def check_definition(definition: Request, objective: Request | None, ranges: Req
         _check_image(image, definition, ranges)
         _check_metrics(definition, objective)
     _check_resources(definition)
-    _check_stopping(definition)
+    condition = definition["StoppingCondition"]
+    run, wait = condition.get("MaxRuntimeInSeconds", 24 * 3600), condition.get("MaxWaitTimeInSeconds")
+    if run > MAX_RUNTIME_SECONDS:
+        raise invalid(f"MaxRuntimeInSeconds must not exceed {MAX_RUNTIME_SECONDS} (28 days), but it is {run}.")
+    if definition.get("EnableManagedSpotTraining"):
+        if wait is None or wait < run:
+            raise invalid(
+                "With EnableManagedSpotTraining, MaxWaitTimeInSeconds must be given and not less than "
+                f"MaxRuntimeInSeconds, {run}, but it is {wait}."
+            )
+    elif wait is not None:
+        raise invalid("MaxWaitTimeInSeconds is for EnableManagedSpotTraining only; set that, or leave it out.")
     channels = [channel["ChannelName"] for channel in definition.get("InputDataConfig", [])]
     if len(set(channels)) < len(channels):
         raise invalid(f"Channel names must be unique, but they are {channels}.")
@@ -90,7 +101,15 @@ def _check_metrics(definition: Request, objective: Request | None) -> None:
     if len(set(names)) < len(names):
         raise invalid(f"Metric names must be unique, but they are {names}.")
     for one in given:
-        _check_regex(one)
+        try:
+            groups = re.compile(one["Regex"]).groups
+        except re.error as e:
+            raise invalid(f"The regex of metric {one['Name']!r} is not valid: {e}. It is {one['Regex']!r}.") from e
+        if groups == 0:
+            raise invalid(
+                f"The regex of metric {one['Name']!r} has no group: put the value in parentheses. "
+                f"It is {one['Regex']!r}."
+            )
     if objective is None:
         return
     algorithm = builtin_algorithm(definition)
@@ -105,17 +124,6 @@ def _check_metrics(definition: Request, objective: Request | None) -> None:
         raise invalid(
             "A metric is required for this hyperparameter tuning job objective. "
             "Provide a metric in the metric definitions."
-        )
-
-
-def _check_regex(one: Request) -> None:
-    try:
-        groups = re.compile(one["Regex"]).groups
-    except re.error as e:
-        raise invalid(f"The regex of metric {one['Name']!r} is not valid: {e}. It is {one['Regex']!r}.") from e
-    if groups == 0:
-        raise invalid(
-            f"The regex of metric {one['Name']!r} has no group: put the value in parentheses. It is {one['Regex']!r}."
         )
 
 
@@ -149,21 +157,6 @@ def _check_groups(resource: Request, single: list[str]) -> None:
         raise invalid(f"The names of instance groups must be unique, but they are {names}.")
     if hosts_of(resource) < 1:
         raise invalid("InstanceGroups have no instance: give an InstanceCount of 1 or more.")
-
-
-def _check_stopping(definition: Request) -> None:
-    condition = definition["StoppingCondition"]
-    run, wait = condition.get("MaxRuntimeInSeconds", 24 * 3600), condition.get("MaxWaitTimeInSeconds")
-    if run > MAX_RUNTIME_SECONDS:
-        raise invalid(f"MaxRuntimeInSeconds must not exceed {MAX_RUNTIME_SECONDS} (28 days), but it is {run}.")
-    if definition.get("EnableManagedSpotTraining"):
-        if wait is None or wait < run:
-            raise invalid(
-                "With EnableManagedSpotTraining, MaxWaitTimeInSeconds must be given and not less than "
-                f"MaxRuntimeInSeconds, {run}, but it is {wait}."
-            )
-    elif wait is not None:
-        raise invalid("MaxWaitTimeInSeconds is for EnableManagedSpotTraining only; set that, or leave it out.")
 
 
 def check_places(definition: Request, context: Context) -> None:

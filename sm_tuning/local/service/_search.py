@@ -45,7 +45,9 @@ def search(context: Context, request: Request) -> Doc:
     ]
     found.sort(key=lambda entry: entry[0][1:], reverse=descending)
     found.sort(key=lambda entry: entry[0][0])  # without the property: last in either order
-    fingerprint = _fingerprint(request)
+    # What a token is bound to: everything that was asked but the page.
+    asked = {name: value for name, value in request.items() if name not in ("NextToken", "MaxResults")}
+    fingerprint = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     last = _read_token(request["NextToken"], fingerprint) if "NextToken" in request else None
     rest = [entry for entry in found if last is None or _is_after(entry[0], last, descending=descending)]
     page = rest[: request.get("MaxResults", DEFAULT_PAGE)]
@@ -93,12 +95,6 @@ def _is_after(position: Position, last: Position, *, descending: bool) -> bool:
     if position[0] != last[0]:
         return position[0]
     return position[1:] < last[1:] if descending else position[1:] > last[1:]
-
-
-def _fingerprint(request: Request) -> str:
-    """Return what a token is bound to: everything that was asked but the page."""
-    asked = {name: value for name, value in request.items() if name not in ("NextToken", "MaxResults")}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read_token(token: str, fingerprint: str) -> Position:

@@ -117,7 +117,15 @@ def checked(request: Request, context: Context) -> Request:
         )
     request = with_ranges_of_hints(request)
     config = request["HyperParameterTuningJobConfig"]
-    _check_strategy(request, config)
+    if "StrategyConfig" in config and config["Strategy"] != "Hyperband":
+        raise invalid(f"StrategyConfig is for Strategy Hyperband only, but Strategy is {config['Strategy']}.")
+    several = len(request.get("TrainingJobDefinitions", [])) > 1
+    if several and config.get("TrainingJobEarlyStoppingType") == "Auto":
+        raise invalid("TrainingJobEarlyStoppingType Auto is supported with a single training algorithm only.")
+    if several and "WarmStartConfig" in request:
+        raise invalid("WarmStartConfig is supported with a single training algorithm only.")
+    if config["Strategy"] == "Hyperband":
+        _check_hyperband(request, config)
     check_tags(request.get("Tags", []))
     parts = list(_parts(request, config, single=single))
     for definition, objective, ranges in parts:
@@ -158,18 +166,6 @@ def _parts(request: Request, config: Request, *, single: bool) -> Iterator[tuple
     _check_together(request["TrainingJobDefinitions"])
     for definition in request["TrainingJobDefinitions"]:
         yield definition, definition["TuningObjective"], definition.get("HyperParameterRanges", {})
-
-
-def _check_strategy(request: Request, config: Request) -> None:
-    if "StrategyConfig" in config and config["Strategy"] != "Hyperband":
-        raise invalid(f"StrategyConfig is for Strategy Hyperband only, but Strategy is {config['Strategy']}.")
-    several = len(request.get("TrainingJobDefinitions", [])) > 1
-    if several and config.get("TrainingJobEarlyStoppingType") == "Auto":
-        raise invalid("TrainingJobEarlyStoppingType Auto is supported with a single training algorithm only.")
-    if several and "WarmStartConfig" in request:
-        raise invalid("WarmStartConfig is supported with a single training algorithm only.")
-    if config["Strategy"] == "Hyperband":
-        _check_hyperband(request, config)
 
 
 def _check_hyperband(request: Request, config: Request) -> None:
