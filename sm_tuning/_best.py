@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sm_tuning.deploy import Endpoint, TrainingJob
 
 
-class BestTrial:
+class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no hash)
     """The best training job of a tuning job, to read, retrain or deploy. ``TuningJob.best`` returns it."""
 
     def __init__(self, best: Best, aws: Aws) -> None:
@@ -28,8 +28,6 @@ class BestTrial:
 
     def __eq__(self, other: object) -> bool:
         return self._best == other._best if isinstance(other, BestTrial) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # hyperparameters are a dict
 
     @property
     def training_job_name(self) -> str:

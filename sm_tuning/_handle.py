@@ -271,7 +271,7 @@ class Handle(ABC):
         return analysis.shapes(self.trials(include_parents=include_parents), self._facts())
 
     def advice(self, *, seed: int = 0) -> pd.DataFrame:
-        """Return one row per change that the next job should make, with the evidence; no rows if there is none.
+        """Return one row per change that the next job should make, with the evidence, or no row.
 
         Args:
             seed: of the resampling that finds hyperparameters that do not matter.

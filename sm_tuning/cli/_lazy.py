@@ -21,7 +21,7 @@ class LazyGroup(click.Group):
 
     def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.entries = dict(entries)
+        self.entries: dict[str, Entry] = dict(entries)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table, which is the order of use."""

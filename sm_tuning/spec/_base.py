@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
 from pydantic import (
@@ -39,8 +39,14 @@ class FrozenDict(dict[K, V]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a spec is frozen: build a changed one with .replace(…)")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    __setitem__: ClassVar[Callable[..., NoReturn]] = _refuse
+    __delitem__: ClassVar[Callable[..., NoReturn]] = _refuse
+    __ior__: ClassVar[Callable[..., NoReturn]] = _refuse
+    clear: ClassVar[Callable[..., NoReturn]] = _refuse
+    pop: ClassVar[Callable[..., NoReturn]] = _refuse
+    popitem: ClassVar[Callable[..., NoReturn]] = _refuse
+    setdefault: ClassVar[Callable[..., NoReturn]] = _refuse
+    update: ClassVar[Callable[..., NoReturn]] = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
@@ -65,8 +71,18 @@ class FrozenList(list[V]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a spec is frozen: build a changed one with .replace(…)")
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+    __setitem__: ClassVar[Callable[..., NoReturn]] = _refuse
+    __delitem__: ClassVar[Callable[..., NoReturn]] = _refuse
+    __iadd__: ClassVar[Callable[..., NoReturn]] = _refuse
+    __imul__: ClassVar[Callable[..., NoReturn]] = _refuse
+    append: ClassVar[Callable[..., NoReturn]] = _refuse
+    extend: ClassVar[Callable[..., NoReturn]] = _refuse
+    insert: ClassVar[Callable[..., NoReturn]] = _refuse
+    pop: ClassVar[Callable[..., NoReturn]] = _refuse
+    remove: ClassVar[Callable[..., NoReturn]] = _refuse
+    clear: ClassVar[Callable[..., NoReturn]] = _refuse
+    sort: ClassVar[Callable[..., NoReturn]] = _refuse
+    reverse: ClassVar[Callable[..., NoReturn]] = _refuse
 
     def __reduce__(self) -> tuple[type[FrozenList[V]], tuple[list[V]]]:
         return FrozenList, (list(self),)
@@ -91,7 +107,7 @@ class Spec(BaseModel):
         SpecError: if a value breaks a rule; one problem for each rule, with its place.
     """
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, validate_default=True, allow_inf_nan=False
     )
 

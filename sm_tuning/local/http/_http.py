@@ -55,7 +55,7 @@ class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
         closing: no further request is answered; clients connect again, to the next server.
     """
 
-    closing = False
+    closing: bool = False
 
     def shutdown(self) -> None:
         """Stop to accept connections, and to answer on those that are open."""
