@@ -91,7 +91,7 @@ else:
         "._launch": ("attach", "launch", "list_jobs"),
         "._version": ("__version__",),
         ".aws": ("Aws", "connect"),
-        ".deploy._sdk_in": ("from_sdk",),
+        ".deploy._from_sdk": ("from_sdk",),
         ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
         ".preflight": ("Finding", "check"),
         ".spec": (

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     #: Whether to show on stderr what takes longer than a second; a function is called with each step.
     ShowProgress = bool | Callable[[Step], object]
 
-#: Seconds between two polls of a wait: for a server on this machine, and for AWS (the SDK's interval).
-
 #: Trials of a frame: names of training jobs, or their numbers within the tuning job.
 TrialFilter = str | int | Sequence[str | int] | None
 

@@ -1,7 +1,7 @@
 """A trial's model on an endpoint: CreateModel, CreateEndpointConfig, CreateEndpoint.
 
-Model and configuration are named by their content, so that a step that was interrupted is carried on when it is run
-again, and an endpoint that another model stands behind is never changed unasked.
+Model and configuration are named by their content. So a repeated call finishes what an interrupted call began, and
+an endpoint that serves another model is never changed unless ``update`` is set.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, Spe
 from sm_tuning._statuses import EndpointStatus
 from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws
-from sm_tuning.deploy._best import describe_training, model_data, refuse_violations, serving_image
+from sm_tuning.deploy._model import describe_training, model_data, refuse_violations, serving_image
 
 _MAX_NAME = 63
 _VARIANT = "AllTraffic"
-_GONE = ("could not find", "does not exist", "not found")
+
+#: Words of the service about a resource that does not exist; DescribeEndpoint and others have no error code for it.
+_MISSING = ("could not find", "does not exist", "not found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +30,17 @@ class Deployment:
     """How a model is served.
 
     Attributes:
-        endpoint_name: of the endpoint; the training job's name when left out.
-        instance_type: that serves; for a serverless endpoint none.
-        instance_count: how many.
-        serverless_memory_mb: makes the endpoint a serverless one with so much memory.
-        serverless_max_concurrency: how many requests it takes at once.
-        image_uri: of the container that serves, where it does not follow from the one that trained.
-        environment: variables of it.
-        role: ARN that it runs as; the training's when left out.
+        endpoint_name: the training job's name by default.
+        instance_type: of the endpoint; not for a serverless one.
+        instance_count: number of instances.
+        serverless_memory_mb: memory of a serverless endpoint.
+        serverless_max_concurrency: number of requests that a serverless endpoint serves at once.
+        image_uri: the serving container's image, if it does not follow from the training image.
+        environment: variables of the serving container.
+        role: ARN of the role that the endpoint runs as; the training job's by default.
         kms_key: encrypts the instances' storage.
-        tags: of model, configuration and endpoint.
-        update: lets an endpoint of that name serve this model from now on.
+        tags: of model, endpoint configuration and endpoint.
+        update: let an existing endpoint serve this model from now on.
     """
 
     endpoint_name: str | None = None
@@ -65,7 +67,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint of this account and region; making one of these calls nobody."""
+    """An endpoint of this account and region. Creating one makes no API call; properties query the service."""
 
     name: str
     aws: Aws
@@ -74,13 +76,13 @@ class Endpoint:
         return f"Endpoint({self.name!r}, region={self.aws.region!r})"
 
     def describe(self) -> dict[str, Any]:
-        """Return DescribeEndpoint's answer."""
+        """Return the response of DescribeEndpoint."""
         answer = self.aws.call("sagemaker", "describe_endpoint", EndpointName=self.name)
         return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
 
     @property
     def status(self) -> str:
-        """The status now, such as ``Creating`` or ``InService``."""
+        """The current status, such as ``Creating`` or ``InService``."""
         return str(self.describe()["EndpointStatus"])
 
     def wait(self, *, timeout: float | None = None, poll: float | None = None) -> dict[str, Any]:
@@ -88,18 +90,22 @@ class Endpoint:
 
         Args:
             timeout: seconds after which to give up; the endpoint goes on.
-            poll: seconds between two questions; when left out, few for a server on this machine, more for AWS.
+            poll: seconds between two polls; shorter for a local server than for AWS by default.
 
         Raises:
-            JobError: it failed.
-            WaitTimeoutError: the time is up.
+            JobError: the endpoint failed.
+            WaitTimeoutError: the endpoint was not settled after ``timeout`` seconds.
         """
-        description = self.aws.poll(self.name, self.describe, _is_settled, interval=poll, timeout=timeout)
+
+        def is_settled(description: Mapping[str, Any]) -> bool:
+            return EndpointStatus.of(description["EndpointStatus"]).is_terminal
+
+        description = self.aws.poll(self.name, self.describe, is_settled, interval=poll, timeout=timeout)
         status, reason = description["EndpointStatus"], str(description.get("FailureReason", "")).rstrip(".")
-        if status == EndpointStatus.IN_SERVICE:
+        if EndpointStatus.of(status).is_success:
             return description
-        said = f"endpoint {self.name} is {status}" + (f": {reason}" if reason else "")
-        raise JobError(said, job_name=self.name, status=status, reason=reason)
+        message = f"endpoint {self.name} is {status}" + (f": {reason}" if reason else "")
+        raise JobError(message, job_name=self.name, status=status, reason=reason)
 
     def delete(self) -> None:
         """Delete the endpoint, which ends its cost, and its configuration; models stay."""
@@ -108,40 +114,37 @@ class Endpoint:
         self.aws.call("sagemaker", "delete_endpoint_config", EndpointConfigName=config)
 
 
-def _is_settled(description: Mapping[str, Any]) -> bool:
-    return EndpointStatus.of(description["EndpointStatus"]).is_terminal
-
-
 def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment()) -> Endpoint:
-    """Put a training job's model on an endpoint; doing the same again finds what is there.
+    """Deploy a training job's model to an endpoint; a second call finds the same endpoint.
 
     Args:
         aws: the connection.
-        training_job_name: what made the model.
+        training_job_name: the training job that saved the model.
         deployment: how to serve it.
 
     Raises:
-        SpecError: an option is wrong; nothing was made.
+        SpecError: an option is wrong; nothing was created.
         JobError: the training job has no model.
         NameTakenError: the endpoint serves something else, and ``update`` is not set.
         ServiceError: the service refused.
     """
     requests = deploy_requests(describe_training(aws, training_job_name), deployment, region=aws.region)
     name, config = requests.endpoint["EndpointName"], requests.config["EndpointConfigName"]
-    now = _found(aws, "describe_endpoint", EndpointName=name)
-    if now is not None and now["EndpointConfigName"] == config:
+    existing = _describe(aws, "describe_endpoint", EndpointName=name)
+    if existing is not None and existing["EndpointConfigName"] == config:
         return Endpoint(name, aws)
-    if now is not None and not deployment.update:
+    if existing is not None and not deployment.update:
         raise NameTakenError(
-            f"there is an endpoint {name!r} already, and it serves something else ({now['EndpointConfigName']}): "
+            f"there is an endpoint {name!r} already, and it serves something else ({existing['EndpointConfigName']}): "
             "choose another endpoint_name, or give update=True",
             operation="CreateEndpoint",
         )
-    if _found(aws, "describe_model", ModelName=requests.model["ModelName"]) is None:
+    model = requests.model["ModelName"]
+    if _describe(aws, "describe_model", ModelName=model) is None:
         aws.call("sagemaker", "create_model", **requests.model)
-    if _found(aws, "describe_endpoint_config", EndpointConfigName=config) is None:
+    if _describe(aws, "describe_endpoint_config", EndpointConfigName=config) is None:
         aws.call("sagemaker", "create_endpoint_config", **requests.config)
-    if now is None:
+    if existing is None:
         aws.call("sagemaker", "create_endpoint", **requests.endpoint)
     else:
         aws.call("sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config)
@@ -149,21 +152,21 @@ def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment
 
 
 def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, region: str) -> Requests:
-    """Build the parameters of CreateModel, CreateEndpointConfig and CreateEndpoint.
+    """Return the parameters of CreateModel, CreateEndpointConfig and CreateEndpoint.
 
-    VPC and network isolation of the training hold for the model as well.
+    The model gets the VPC and the network isolation of the training.
 
     Args:
-        training: DescribeTrainingJob's answer.
+        training: the response of DescribeTrainingJob.
         deployment: how to serve.
-        region: where.
+        region: of the endpoint.
 
     Raises:
-        SpecError: an option is wrong, or no image is known that serves the model.
+        SpecError: an option is wrong, or the serving image is unknown.
         JobError: the training job has no model.
     """
-    _check(deployment)
     tags = tag_list(deployment.tags)
+    variant = _variant(deployment)
     image = deployment.image_uri or serving_image(training, region=region, instance_type=deployment.instance_type)
     container = {"Image": image, **model_data(training), "Environment": dict(deployment.environment)}
     model: dict[str, Any] = {
@@ -173,13 +176,21 @@ def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, regi
         "VpcConfig": training.get("VpcConfig"),
     }
     endpoint = deployment.endpoint_name or str(training["TrainingJobName"])
-    name = _named(endpoint, model)
-    config = {"ProductionVariants": [{**_variant(deployment), "ModelName": name}], "KmsKeyId": deployment.kms_key}
-    config_name = _named(endpoint, config)
+
+    def content_name(content: Mapping[str, Any]) -> str:
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{endpoint[: _MAX_NAME - 9].rstrip('-')}-{digest}"
+
+    def given(request: Mapping[str, Any]) -> dict[str, Any]:
+        return {member: value for member, value in request.items() if value not in (None, [], {})}
+
+    name = content_name(model)
+    config = {"ProductionVariants": [{**variant, "ModelName": name}], "KmsKeyId": deployment.kms_key}
+    config_name = content_name(config)
     requests = Requests(
-        model=_given({"ModelName": name, **model, "Tags": tags}),
-        config=_given({"EndpointConfigName": config_name, **config, "Tags": tags}),
-        endpoint=_given({"EndpointName": endpoint, "EndpointConfigName": config_name, "Tags": tags}),
+        model=given({"ModelName": name, **model, "Tags": tags}),
+        config=given({"EndpointConfigName": config_name, **config, "Tags": tags}),
+        endpoint=given({"EndpointName": endpoint, "EndpointConfigName": config_name, "Tags": tags}),
     )
     refuse_violations("CreateEndpoint", requests.endpoint)
     refuse_violations("CreateEndpointConfig", requests.config)
@@ -187,15 +198,12 @@ def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, regi
     return requests
 
 
-def _check(deployment: Deployment) -> None:
+def _variant(deployment: Deployment) -> dict[str, Any]:
     if (deployment.instance_type is None) == (deployment.serverless_memory_mb is None):
         raise SpecError(
             "exactly one of instance_type and serverless_memory_mb is needed, but got "
             f"instance_type={deployment.instance_type!r}, serverless_memory_mb={deployment.serverless_memory_mb!r}"
         )
-
-
-def _variant(deployment: Deployment) -> dict[str, Any]:
     if deployment.serverless_memory_mb is not None:
         serverless = {
             "MemorySizeInMB": deployment.serverless_memory_mb,
@@ -210,20 +218,11 @@ def _variant(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def _named(base: str, content: Any) -> str:
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{base[: _MAX_NAME - 9].rstrip('-')}-{digest}"
-
-
-def _given(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: value for member, value in request.items() if value not in (None, [], {})}
-
-
-def _found(aws: Aws, method: str, **names: str) -> Mapping[str, Any] | None:
-    """What there is of that name; None when the service says that there is nothing."""
+def _describe(aws: Aws, method: str, **names: str) -> Mapping[str, Any] | None:
+    """Return the description of a resource, or None if it does not exist."""
     try:
         return aws.call("sagemaker", method, **names)
     except InvalidRequestError as error:
-        if any(words in str(error).lower() for words in _GONE):
+        if any(words in str(error).lower() for words in _MISSING):
             return None
         raise

@@ -1,4 +1,4 @@
-"""The least that a state machine and its training jobs must be allowed, as IAM statements made from a request.
+"""The least permissions of a state machine and of its training jobs, as IAM statements made from a request.
 
 Sources: the IAM policies that Step Functions documents for its SageMaker integration (sagemaker-iam); the permissions
 of an execution role for CreateHyperParameterTuningJob (SageMaker Developer Guide, sagemaker-roles); and the tables of
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from sm_tuning._errors import SpecError
 from sm_tuning._wire import SUBMIT_DIRECTORY_KEY, TRAINING_JOBS
 
-#: The rule through which Step Functions hears of the end of a tuning job.
+#: The EventBridge rule through which Step Functions is notified of the end of a tuning job.
 _EVENTS_RULE = "StepFunctionsGetEventsForSageMakerTuningJobsRule"
 
-#: Actions that know no resource, so that their statement must say "*" [Service Authorization Reference].
+#: Actions that support no resources, so that their statement must have "*" [Service Authorization Reference].
 WITHOUT_RESOURCE = frozenset(
     {
         "cloudwatch:PutMetricData",
@@ -45,183 +45,167 @@ _S3 = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<prefix>.*)", re.DOTALL)
 _KEY_ID = re.compile(r"(mrk-)?[0-9a-f-]{32,36}")
 
 Statement = dict[str, Any]
+Definitions = list[Mapping[str, Any]]
 
 
 class Place(NamedTuple):
-    """Where a machine runs; each may be a token of CloudFormation."""
+    """Where a machine runs; each member may be a token of CloudFormation."""
 
     partition: str
     region: str
     account: str
 
     def arn(self, service: str, resource: str) -> str:
-        """An ARN in this place."""
+        """Return an ARN in this place."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
 
-def allow(sid: str, actions: Iterable[str], resources: Iterable[str], condition: Any = None) -> Statement:
-    """One statement; the same resource is named once."""
-    found: Statement = {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": sorted(actions),
-        "Resource": list(dict.fromkeys(resources)),
-    }
-    return {**found, "Condition": condition} if condition else found
+def definitions_of(request: Mapping[str, Any]) -> Definitions:
+    """Return the training job definitions of a request: one, or several."""
+    return list(request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]])
 
 
 def machine_statements(
     request: Mapping[str, Any], base: str, place: Place, *, sync: bool, group: str | None
 ) -> list[Statement]:
-    """What the state machine's role must be allowed.
+    """Return the permissions of the state machine's role.
 
     Args:
         request: of CreateHyperParameterTuningJob.
-        base: what the names of the jobs start with.
-        place: where.
+        base: start of the jobs' names.
+        place: where the machine runs.
         sync: whether Step Functions waits through its rule in EventBridge; then it also stops the job of an execution
             that is stopped.
-        group: where the best model is registered, by name or ARN.
+        group: model package group of the best model, by name or ARN.
     """
     jobs = place.arn("sagemaker", f"hyper-parameter-tuning-job/{base.lower()}-*")
     actions = ["CreateHyperParameterTuningJob", "DescribeHyperParameterTuningJob", "ListTags"]
     actions += ["StopHyperParameterTuningJob"] if sync else []
     actions += ["AddTags"] if request.get("Tags") else []
-    roles = dict.fromkeys(one["RoleArn"] for one in _definitions(request))
+    roles = dict.fromkeys(definition["RoleArn"] for definition in definitions_of(request))
     passed = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-    found = [
-        allow("Tune", [f"sagemaker:{action}" for action in actions], [jobs]),
-        allow("PassTrainingRole", ["iam:PassRole"], roles, passed),
+    statements = [
+        _allow("Tune", [f"sagemaker:{action}" for action in actions], [jobs]),
+        _allow("PassTrainingRole", ["iam:PassRole"], roles, passed),
     ]
     if sync:
         rule = place.arn("events", f"rule/{_EVENTS_RULE}")
-        found.append(allow("WaitForTheEnd", ["events:DescribeRule", "events:PutRule", "events:PutTargets"], [rule]))
+        actions = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
+        statements.append(_allow("WaitForTheEnd", actions, [rule]))
     if group is not None:
         trials = place.arn("sagemaker", f"training-job/{base.lower()}-*")
-        found.append(allow("ReadTheBestTrial", ["sagemaker:DescribeTrainingJob"], [trials]))
+        statements.append(_allow("ReadTheBestTrial", ["sagemaker:DescribeTrainingJob"], [trials]))
         arn = group if group.startswith("arn:") else place.arn("sagemaker", f"model-package-group/{group}")
         packages = arn.replace(":model-package-group/", ":model-package/", 1) + "/*"
-        found.append(allow("Register", ["sagemaker:CreateModelPackage"], [arn, packages]))
-    return found
+        statements.append(_allow("Register", ["sagemaker:CreateModelPackage"], [arn, packages]))
+    return statements
 
 
 def training_statements(request: Mapping[str, Any], place: Place) -> list[Statement]:
-    """What the role that SageMaker trains with must be allowed: this job's files, image, logs and metrics.
+    """Return the permissions of the role that SageMaker trains with: the job's files, image, logs and metrics.
 
     Raises:
-        SpecError: what it needs does not follow from the request, so that a role must be given.
+        SpecError: the permissions do not follow from the request, so that a role must be given.
     """
-    problems = list(_beyond(request))
+    definitions = definitions_of(request)
+    problems = list(_unbounded_inputs(definitions))
     if problems:
         raise SpecError(problems)
-    definitions = _definitions(request)
-    read, written = _read(definitions), _written(definitions)
-    found = [*_s3(place, read, written), *_logs(place), *_images(place, definitions)]
-    return [*found, *_keys(place, definitions), *_network(place, definitions)]
-
-
-def _definitions(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]])
-
-
-def _channels(definitions: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for definition in definitions:
-        yield from definition.get("InputDataConfig", ())
-
-
-def _beyond(request: Mapping[str, Any]) -> Iterator[str]:
-    """Inputs whose permissions do not follow from the request."""
-    advice = "give a role that may read it (role=, or estimator.role in the spec)"
-    for channel in _channels(_definitions(request)):
-        name, source = channel["ChannelName"], channel["DataSource"]
-        s3 = source.get("S3DataSource")
-        if s3 is None:
-            yield f"inputs.{name}: no role is made for data outside S3 ({', '.join(source)}): {advice}"
-        elif s3["S3DataType"] != "S3Prefix":
-            yield f"inputs.{name}: a {s3['S3DataType']} names files that may lie anywhere: {advice}"
-        elif "HubAccessConfig" in s3:
-            yield f"inputs.{name}: no role is made for a hub's content: {advice}"
-
-
-def _read(definitions: list[Mapping[str, Any]]) -> list[str]:
-    """URIs of data and scripts."""
-    code = [one.get("StaticHyperParameters", {}).get(SUBMIT_DIRECTORY_KEY, "") for one in definitions]
-    data = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in _channels(definitions)]
     return [
-        *data,
-        *(uri for uri in (json.loads(text) if text.startswith('"') else text for text in code) if _is_s3(uri)),
+        *_s3(place, definitions),
+        *_logs(place),
+        *_images(place, definitions),
+        *_keys(place, definitions),
+        *_network(place, definitions),
     ]
 
 
-def _written(definitions: list[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """URIs of models, and of checkpoints, which are also read."""
-    checkpoints = [one["CheckpointConfig"]["S3Uri"] for one in definitions if "CheckpointConfig" in one]
-    return [one["OutputDataConfig"]["S3OutputPath"] for one in definitions], checkpoints
+def _allow(sid: str, actions: Iterable[str], resources: Iterable[str], condition: Any = None) -> Statement:
+    """Return one statement, without repeated resources."""
+    statement: Statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": sorted(actions),
+        "Resource": list(dict.fromkeys(resources)),
+    }
+    return {**statement, "Condition": condition} if condition else statement
 
 
-def _is_s3(uri: str) -> bool:
-    return uri.startswith("s3://")
+def _unbounded_inputs(definitions: Definitions) -> Iterator[str]:
+    """Yield a problem for each input whose permissions do not follow from the request."""
+    advice = "give a role that may read it (role=, or estimator.role in the spec)"
+    for channel in (channel for definition in definitions for channel in definition.get("InputDataConfig", ())):
+        name, source = channel["ChannelName"], channel["DataSource"]
+        s3 = source.get("S3DataSource")
+        if s3 is None:
+            yield f"inputs.{name}: no role is created for data outside S3 ({', '.join(source)}): {advice}"
+        elif s3["S3DataType"] != "S3Prefix":
+            yield f"inputs.{name}: a {s3['S3DataType']} names files that may lie anywhere: {advice}"
+        elif "HubAccessConfig" in s3:
+            yield f"inputs.{name}: no role is created for a hub's content: {advice}"
 
 
-def _split(uri: str) -> tuple[str, str]:
-    match = _S3.fullmatch(uri)
-    if match is None:
-        raise SpecError(f"{uri!r} is no s3:// URI")
-    return match["bucket"], match["prefix"]
+def _s3(place: Place, definitions: Definitions) -> Iterator[Statement]:
+    channels = [channel for definition in definitions for channel in definition.get("InputDataConfig", ())]
+    static = [definition.get("StaticHyperParameters", {}) for definition in definitions]
+    code = [hyperparameters.get(SUBMIT_DIRECTORY_KEY, "") for hyperparameters in static]
+    plain_code = [json.loads(text) if text.startswith('"') else text for text in code]
+    read = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in channels]
+    read += [uri for uri in plain_code if uri.startswith("s3://")]
+    outputs = [definition["OutputDataConfig"]["S3OutputPath"] for definition in definitions]
+    configs = [definition["CheckpointConfig"] for definition in definitions if "CheckpointConfig" in definition]
+    checkpoints = [config["S3Uri"] for config in configs]
 
-
-def _s3(place: Place, read: list[str], written: tuple[list[str], list[str]]) -> Iterator[Statement]:
-    outputs, checkpoints = written
+    def split(uri: str) -> tuple[str, str]:
+        match = _S3.fullmatch(uri)
+        if match is None:
+            raise SpecError(f"{uri!r} is not an s3:// URI")
+        return match["bucket"], match["prefix"]
 
     def objects(uris: Iterable[str]) -> list[str]:
-        return [f"arn:{place.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in map(_split, uris)]
+        return [f"arn:{place.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in map(split, uris)]
 
     def below(uris: Iterable[str]) -> list[str]:
-        """Objects of outputs: each job adds a folder of its own to the path."""
+        """Return the objects of outputs: each job adds a folder of its own to the path."""
         return objects(f"{uri.rstrip('/')}/" for uri in uris)
 
     if read or checkpoints:
-        yield allow("ReadInputs", ["s3:GetObject"], [*objects(read), *below(checkpoints)])
-    for index, (bucket, prefixes) in enumerate(_by_bucket([*read, *checkpoints]).items()):
-        like = {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}}
-        yield allow(f"ListInputs{index}", ["s3:ListBucket"], [f"arn:{place.partition}:s3:::{bucket}"], like)
-    yield allow("WriteModels", ["s3:AbortMultipartUpload", "s3:PutObject"], below([*outputs, *checkpoints]))
-
-
-def _by_bucket(uris: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for bucket, prefix in map(_split, uris):
-        if prefix not in found.setdefault(bucket, []):
-            found[bucket].append(prefix)
-    return found
+        yield _allow("ReadInputs", ["s3:GetObject"], [*objects(read), *below(checkpoints)])
+    prefixes: dict[str, dict[str, None]] = {}
+    for bucket, prefix in map(split, [*read, *checkpoints]):
+        prefixes.setdefault(bucket, {})[f"{prefix}*"] = None
+    for index, (bucket, patterns) in enumerate(prefixes.items()):
+        listed = {"StringLike": {"s3:prefix": list(patterns)}}
+        yield _allow(f"ListInputs{index}", ["s3:ListBucket"], [f"arn:{place.partition}:s3:::{bucket}"], listed)
+    yield _allow("WriteModels", ["s3:AbortMultipartUpload", "s3:PutObject"], below([*outputs, *checkpoints]))
 
 
 def _logs(place: Place) -> Iterator[Statement]:
     actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     group = place.arn("logs", f"log-group:{TRAINING_JOBS}")
-    yield allow("WriteLogs", actions, [group, f"{group}:*"])
-    ours = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
-    yield allow("WriteMetrics", ["cloudwatch:PutMetricData"], ["*"], ours)
+    yield _allow("WriteLogs", actions, [group, f"{group}:*"])
+    namespace = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
+    yield _allow("WriteMetrics", ["cloudwatch:PutMetricData"], ["*"], namespace)
 
 
-def _images(place: Place, definitions: list[Mapping[str, Any]]) -> Iterator[Statement]:
-    """Pulling the images; one from outside Amazon ECR needs no permission of AWS."""
-    uris = [one["AlgorithmSpecification"].get("TrainingImage", "") for one in definitions]
-    found = [match for match in map(_ECR.match, uris) if match]
-    if not found:
+def _images(place: Place, definitions: Definitions) -> Iterator[Statement]:
+    """Yield the permissions to pull the images; an image outside Amazon ECR needs none of AWS."""
+    uris = [definition["AlgorithmSpecification"].get("TrainingImage", "") for definition in definitions]
+    images = [match for match in map(_ECR.match, uris) if match]
+    if not images:
         return
-    arns = [f"arn:{place.partition}:ecr:{one['region']}:{one['account']}:repository/{one['name']}" for one in found]
-    yield allow("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"])
-    yield allow(
+    arns = [f"arn:{place.partition}:ecr:{i['region']}:{i['account']}:repository/{i['name']}" for i in images]
+    yield _allow("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"])
+    yield _allow(
         "PullImage", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], arns
     )
 
 
-def _keys(place: Place, definitions: list[Mapping[str, Any]]) -> Iterator[Statement]:
-    """The keys of models and of disks. A key named by its alias is allowed through its alias."""
+def _keys(place: Place, definitions: Definitions) -> Iterator[Statement]:
+    """Yield the permissions on the keys of models and of disks. A key that is named by its alias has a condition."""
     members = ("ResourceConfig", "HyperParameterTuningResourceConfig")
-    outputs = {one["OutputDataConfig"].get("KmsKeyId") for one in definitions}
-    disks = {one.get(member, {}).get("VolumeKmsKeyId") for one in definitions for member in members}
+    outputs = {definition["OutputDataConfig"].get("KmsKeyId") for definition in definitions}
+    disks = {definition.get(member, {}).get("VolumeKmsKeyId") for definition in definitions for member in members}
     for sid, keys, actions in (
         ("EncryptModels", outputs, ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]),
         ("EncryptDisks", disks, ["kms:CreateGrant", "kms:DescribeKey"]),
@@ -229,22 +213,24 @@ def _keys(place: Place, definitions: list[Mapping[str, Any]]) -> Iterator[Statem
         for index, key in enumerate(sorted(filter(None, keys))):
             alias = re.search(r"alias/.+", key)
             if alias:
+                # IAM does not accept an alias as a resource.
                 named = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias[0]}}
-                yield allow(f"{sid}{index}", actions, [place.arn("kms", "key/*")], named)
+                yield _allow(f"{sid}{index}", actions, [place.arn("kms", "key/*")], named)
             else:
                 arn = place.arn("kms", f"key/{key}") if _KEY_ID.fullmatch(key) else key
-                yield allow(f"{sid}{index}", actions, [arn])
+                yield _allow(f"{sid}{index}", actions, [arn])
 
 
-def _network(place: Place, definitions: list[Mapping[str, Any]]) -> Iterator[Statement]:
-    """Network interfaces in the job's own subnets [SageMaker Developer Guide, sagemaker-roles]."""
-    networks = [one["VpcConfig"] for one in definitions if "VpcConfig" in one]
+def _network(place: Place, definitions: Definitions) -> Iterator[Statement]:
+    """Yield the permissions on network interfaces in the job's own subnets [Developer Guide, sagemaker-roles]."""
+    networks = [definition["VpcConfig"] for definition in definitions if "VpcConfig" in definition]
     if not networks:
         return
     interfaces = place.arn("ec2", "network-interface/*")
-    subnets = [place.arn("ec2", f"subnet/{subnet}") for one in networks for subnet in one["Subnets"]]
-    groups = [place.arn("ec2", f"security-group/{group}") for one in networks for group in one["SecurityGroupIds"]]
-    yield allow("MakeNetworkInterfaces", ["ec2:CreateNetworkInterface"], [interfaces, *subnets, *groups])
+    subnets = [place.arn("ec2", f"subnet/{subnet}") for network in networks for subnet in network["Subnets"]]
+    groups = [place.arn("ec2", f"security-group/{id_}") for network in networks for id_ in network["SecurityGroupIds"]]
+    yield _allow("MakeNetworkInterfaces", ["ec2:CreateNetworkInterface"], [interfaces, *subnets, *groups])
     managed = ["ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface"]
-    yield allow("ManageNetworkInterfaces", managed, [interfaces])
-    yield allow("LookAtTheNetwork", sorted(one for one in WITHOUT_RESOURCE if one.startswith("ec2:")), ["*"])
+    yield _allow("ManageNetworkInterfaces", managed, [interfaces])
+    described = sorted(action for action in WITHOUT_RESOURCE if action.startswith("ec2:"))
+    yield _allow("LookAtTheNetwork", described, ["*"])

@@ -1,6 +1,6 @@
-"""The best model of a tuning job into the Model Registry: one model package for one model, however often it is asked.
+"""The best model of a tuning job into the Model Registry: one package per model, however often it is registered.
 
-The request is built purely (``package_request``) and checked against the service's model before anything is sent.
+``package_request`` builds the request without any call; it is checked against the service's model before it is sent.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from sm_tuning._prices import Prices
 from sm_tuning._statuses import PackageStatus
 from sm_tuning._wire import LARGEST_PAGE, tag_list
 from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
-from sm_tuning.deploy._best import BestModel, best_model, model_data, model_uri, refuse_violations, serving_image
-from sm_tuning.deploy._lineage import TRAINING_JOB, final_metrics, lineage
+from sm_tuning.deploy._model import (
+    TRAINING_JOB,
+    BestModel,
+    best_model,
+    content_types,
+    final_metrics,
+    lineage,
+    model_data,
+    model_uri,
+    refuse_violations,
+    serving_image,
+)
 from sm_tuning.request import Upload
 
 Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
 APPROVALS: tuple[Approval, ...] = ("Approved", "PendingManualApproval", "Rejected")
-
-_JSON = "application/json"
-
-#: What the containers read and write unless told otherwise: the built-in XGBoost [Developer Guide, XGBoost], and the
-#: default handlers of AWS's inference toolkit (aws/sagemaker-inference-toolkit, decoder.py and encoder.py).
-_XGBOOST_TYPES = ("text/csv", "text/libsvm")
-_TOOLKIT_TYPES = (_JSON, "text/csv", "application/x-npy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +43,24 @@ class Registration:
     Attributes:
         approval: ``PendingManualApproval``, ``Approved`` or ``Rejected``.
         description: of the model package.
-        metrics: a JSON file of metrics that the registry shows, in S3 or on this machine; True writes one of the best
-            trial's final metrics beside its model.
-        image_uri: of the container that serves the model, where it does not follow from the one that trained it.
-        environment: variables of that container.
-        content_types: what it takes; follows from the image when left out.
-        response_types: what it answers; likewise.
-        inference_instances: types that it may run on as an endpoint; any when left out.
-        transform_instances: types for batch transform; any when left out.
+        metrics: a JSON file of metrics for the registry, in S3 or on this machine; True writes the final metrics of
+            the best trial to a file beside its model.
+        image_uri: the serving container's image, if it does not follow from the training image.
+        environment: variables of the serving container.
+        content_types: content types that it accepts; by default those of the image.
+        response_types: content types that it returns; by default those of the image.
+        inference_instances: instance types for endpoints; any by default.
+        transform_instances: instance types for batch transform; any by default.
         metadata: further entries of ``CustomerMetadataProperties``.
-        tags: for the group, when it is made by this.
+        tags: of the group, if it is created.
         commit_id: of the sources, for ``MetadataProperties``.
-        repository: of the sources, likewise.
-        require: what must hold before anything is registered, as for ``sm-tuning gate``.
-        baseline: a job that this one must not be worse than.
-        tolerance: by how much it may be.
-        prices: dollars an hour by instance type, or a file of them, for ``cost<=20``.
-        allow_running: takes the best model so far of a job that has not ended.
-        allow_stopped: takes a job that was stopped before it was done.
+        repository: of the sources, for ``MetadataProperties``.
+        require: requirements on the job, as for ``sm-tuning gate``.
+        baseline: a tuning job whose best objective this job's must not fall behind.
+        tolerance: by how much it may fall behind.
+        prices: dollars per hour by instance type, or a file of them, for a requirement such as ``cost<=20``.
+        allow_running: accept a running job, and take its best model so far.
+        allow_stopped: accept a job that was stopped before it was done.
     """
 
     approval: str = "PendingManualApproval"
@@ -88,11 +91,11 @@ class ModelPackage(NamedTuple):
         arn: its ARN, which also names it to other tools.
         group: the model package group.
         version: its number in the group.
-        approval: its approval status now.
-        status: of its making, such as ``Completed``.
-        model_uri: where the model is.
-        training_job_name: what made the model.
-        created: whether this call made it; False when the model had been registered before.
+        approval: its current approval status.
+        status: of its creation, such as ``Completed``.
+        model_uri: S3 URI of the model.
+        training_job_name: the training job that saved the model.
+        created: whether this call created it; False if the model had been registered before.
     """
 
     arn: str
@@ -106,13 +109,13 @@ class ModelPackage(NamedTuple):
 
 
 def register(aws: Aws, name: str, group: str, registration: Registration = Registration()) -> ModelPackage:
-    """Register the best model of a tuning job; a model that the group has already is not registered twice.
+    """Register the best model of a tuning job, unless the group already has it.
 
     Args:
         aws: the connection.
         name: of the tuning job.
-        group: the model package group, by name or ARN; one that is named is made when it is not there.
-        registration: how.
+        group: the model package group, by name or ARN; a group that is given by name is created if it does not exist.
+        registration: how to register.
 
     Raises:
         SpecError: the job has not ended, or an option is wrong.
@@ -123,88 +126,84 @@ def register(aws: Aws, name: str, group: str, registration: Registration = Regis
         raise SpecError(f"approval must be one of {', '.join(APPROVALS)}, but got {registration.approval!r}")
     model = best_model(aws, name, allow_running=registration.allow_running, allow_stopped=registration.allow_stopped)
     _check_gate(aws, name, registration)
-    statistics, own = _statistics(model, registration)
+    statistics, metrics_file = _statistics(model, registration)
     request = package_request(model, group, registration, region=aws.region, statistics=statistics)
     newest = 0
-    if not _made_group(aws, group, registration.tags):
+    if not _create_group(aws, group, registration.tags):
         for summary in _packages(aws, group, since=model.training["CreationTime"]):
             newest = max(newest, int(summary.get("ModelPackageVersion", 0)))
             package = aws.call("sagemaker", "describe_model_package", ModelPackageName=summary["ModelPackageArn"])
-            if _is_of(package, model.training):
+            if _holds_model_of(package, model.training):
                 return _as_package(package, model, created=False)
-    if own is not None:
+    if metrics_file is not None:
         key = model.training["OutputDataConfig"].get("KmsKeyId") or None
-        upload(aws, [own], options=UploadOptions(kms_key=key))
+        upload(aws, [metrics_file], options=UploadOptions(kms_key=key))
+    # A retried call has the same token, so that the service creates one package; a group that has changed meanwhile
+    # makes the token a new one.
     token = hashlib.sha256(json.dumps([request, newest], sort_keys=True).encode()).hexdigest()[:36]
-    made = aws.call("sagemaker", "create_model_package", **request, ClientToken=token)
-    package = aws.call("sagemaker", "describe_model_package", ModelPackageName=made["ModelPackageArn"])
+    created = aws.call("sagemaker", "create_model_package", **request, ClientToken=token)
+    package = aws.call("sagemaker", "describe_model_package", ModelPackageName=created["ModelPackageArn"])
     return _as_package(package, model, created=True)
 
 
 def package_request(
     model: BestModel, group: str, registration: Registration, *, region: str, statistics: str | None = None
 ) -> dict[str, Any]:
-    """Build the parameters of CreateModelPackage, without its client token.
+    """Return the parameters of CreateModelPackage, without its client token.
 
     Args:
-        model: what to register.
+        model: the model.
         group: name or ARN of the model package group.
-        registration: how.
-        region: where.
+        registration: how to register.
+        region: of the registry.
         statistics: S3 URI of the metrics.
 
     Raises:
-        SpecError: they break a rule of the service's model, or no image is known that serves the model.
+        SpecError: the request breaks a rule of the service's model, or the serving image is unknown.
     """
-    request: dict[str, Any] = {
-        "ModelPackageGroupName": group,
-        "ModelPackageDescription": registration.description or _described(model),
-        "InferenceSpecification": _inference(model, registration, region),
-        "ModelApprovalStatus": registration.approval,
-        "MetadataProperties": _sources(model, registration),
-        "CustomerMetadataProperties": lineage(model, registration.metadata),
-    }
-    if statistics is not None:
-        request["ModelMetrics"] = {"ModelQuality": {"Statistics": {"ContentType": _JSON, "S3Uri": statistics}}}
-    refuse_violations("CreateModelPackage", request)
-    return request
-
-
-def _described(model: BestModel) -> str:
     best = model.best
-    return f"{best.metric_name} = {best.objective_value:.6g}, best of {model.job['HyperParameterTuningJobName']}"
-
-
-def _inference(model: BestModel, registration: Registration, region: str) -> dict[str, Any]:
-    kinds = (*registration.inference_instances, *registration.transform_instances)
-    image = registration.image_uri or serving_image(
-        model.training, region=region, instance_type=kinds[0] if kinds else None
-    )
-    types = _XGBOOST_TYPES if "xgboost" in image else _TOOLKIT_TYPES
-    container = {"Image": image, **model_data(model.training), "Environment": dict(registration.environment)}
-    written: dict[str, Any] = {
-        "Containers": [{key: value for key, value in container.items() if value}],
-        "SupportedContentTypes": list(registration.content_types or types),
-        "SupportedResponseMIMETypes": list(registration.response_types or ("text/csv", _JSON)),
-    }
-    if registration.inference_instances:
-        written["SupportedRealtimeInferenceInstanceTypes"] = list(registration.inference_instances)
-    if registration.transform_instances:
-        written["SupportedTransformInstanceTypes"] = list(registration.transform_instances)
-    return written
-
-
-def _sources(model: BestModel, registration: Registration) -> dict[str, str]:
-    found = {
+    described = f"{best.metric_name} = {best.objective_value:.6g}, best of {model.job['HyperParameterTuningJobName']}"
+    sources = {
         "GeneratedBy": str(model.training["TrainingJobArn"]),
         "CommitId": registration.commit_id,
         "Repository": registration.repository,
     }
-    return {name: value for name, value in found.items() if value}
+    request: dict[str, Any] = {
+        "ModelPackageGroupName": group,
+        "ModelPackageDescription": registration.description or described,
+        "InferenceSpecification": _inference(model, registration, region),
+        "ModelApprovalStatus": registration.approval,
+        "MetadataProperties": {name: value for name, value in sources.items() if value},
+        "CustomerMetadataProperties": lineage(model, registration.metadata),
+    }
+    if statistics is not None:
+        quality = {"Statistics": {"ContentType": "application/json", "S3Uri": statistics}}
+        request["ModelMetrics"] = {"ModelQuality": quality}
+    refuse_violations("CreateModelPackage", request)
+    return request
+
+
+def _inference(model: BestModel, registration: Registration, region: str) -> dict[str, Any]:
+    types = (*registration.inference_instances, *registration.transform_instances)
+    image = registration.image_uri or serving_image(
+        model.training, region=region, instance_type=types[0] if types else None
+    )
+    accepted, returned = content_types(image)
+    container = {"Image": image, **model_data(model.training), "Environment": dict(registration.environment)}
+    specification: dict[str, Any] = {
+        "Containers": [{key: value for key, value in container.items() if value}],
+        "SupportedContentTypes": list(registration.content_types or accepted),
+        "SupportedResponseMIMETypes": list(registration.response_types or returned),
+    }
+    if registration.inference_instances:
+        specification["SupportedRealtimeInferenceInstanceTypes"] = list(registration.inference_instances)
+    if registration.transform_instances:
+        specification["SupportedTransformInstanceTypes"] = list(registration.transform_instances)
+    return specification
 
 
 def _statistics(model: BestModel, registration: Registration) -> tuple[str | None, Upload | None]:
-    """Where the metrics are in S3, and what must be uploaded for that."""
+    """Return the S3 URI of the metrics, and the file to upload there."""
     metrics = registration.metrics
     if metrics is False:
         return None, None
@@ -214,29 +213,25 @@ def _statistics(model: BestModel, registration: Registration) -> tuple[str | Non
         values = {name: {"value": value} for name, value in sorted(final_metrics(model.training).items())}
         content = json.dumps({"final_metrics": values}, indent=2).encode()
     else:
-        content = _read_json(Path(metrics))
+        path = Path(metrics)
+        try:
+            content = path.read_bytes()
+            json.loads(content)
+        except OSError as error:
+            raise SpecError(f"metrics: cannot read {str(path)!r}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise SpecError(f"metrics: {str(path)!r} is not JSON: {error}") from error
     root = str(model.training["OutputDataConfig"]["S3OutputPath"]).rstrip("/")
     digest = hashlib.sha256(content).hexdigest()[:16]
     uri = f"{root}/{model.training['TrainingJobName']}/sm-tuning/metrics-{digest}.json"
     return uri, Upload(content, uri)
 
 
-def _read_json(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        json.loads(content)
-    except OSError as error:
-        raise SpecError(f"metrics: cannot read {str(path)!r}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise SpecError(f"metrics: {str(path)!r} is not JSON: {error}") from error
-    return content
-
-
 def _check_gate(aws: Aws, name: str, registration: Registration) -> None:
     if not registration.require and registration.baseline is None:
         return
     required = [gate.Requirement.parse(text) for text in registration.require]
-    found = gate.facts(aws, name, wanted=[one.name for one in required], prices=registration.prices)
+    found = gate.facts(aws, name, wanted=[requirement.name for requirement in required], prices=registration.prices)
     verdict = gate.judge(
         found,
         required,
@@ -253,8 +248,8 @@ def _check_gate(aws: Aws, name: str, registration: Registration) -> None:
         raise JobError(f"{name} is not registered: {'; '.join(failed)}", job_name=name, status=found.status)
 
 
-def _made_group(aws: Aws, group: str, tags: Mapping[str, str]) -> bool:
-    """Make the group when it is not there; whether that was so. Another account's group, by ARN, must be there."""
+def _create_group(aws: Aws, group: str, tags: Mapping[str, str]) -> bool:
+    """Create the group if it does not exist, and return whether it was created. A group of an ARN must exist."""
     try:
         aws.call("sagemaker", "describe_model_package_group", ModelPackageGroupName=group)
     except InvalidRequestError as error:
@@ -262,9 +257,9 @@ def _made_group(aws: Aws, group: str, tags: Mapping[str, str]) -> bool:
             raise
     else:
         return False
-    given = tag_list(tags)
     try:
-        aws.call("sagemaker", "create_model_package_group", ModelPackageGroupName=group, Tags=given or None)
+        given = tag_list(tags) or None
+        aws.call("sagemaker", "create_model_package_group", ModelPackageGroupName=group, Tags=given)
     except InvalidRequestError as error:
         if "already exists" not in str(error):
             raise
@@ -273,7 +268,7 @@ def _made_group(aws: Aws, group: str, tags: Mapping[str, str]) -> bool:
 
 
 def _packages(aws: Aws, group: str, *, since: Any) -> Iterator[Mapping[str, Any]]:
-    """The group's versions, the newest first, without those that are older than the model can be."""
+    """Yield the group's versions, the newest first, except those that are older than the model can be."""
     pages = aws.pages(
         "sagemaker",
         "list_model_packages",
@@ -290,8 +285,8 @@ def _packages(aws: Aws, group: str, *, since: Any) -> Iterator[Mapping[str, Any]
                 yield summary
 
 
-def _is_of(package: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
-    """Whether a package holds a training job's model, by whatever tool it was registered."""
+def _holds_model_of(package: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+    """Return whether a package holds a training job's model, whatever tool registered it."""
     if package.get("CustomerMetadataProperties", {}).get(TRAINING_JOB) == training["TrainingJobArn"]:
         return True
     data = model_data(training)

@@ -1,4 +1,4 @@
-"""A CDK construct: a state machine that tunes, judges and registers, with the roles that it needs and no more.
+"""A CDK construct: a state machine that tunes, judges and registers, with the least permissions for its roles.
 
 Needs the extra ``cdk``, and Node.js, as every CDK app does. Nothing else of sm_tuning imports this module.
 """
@@ -13,9 +13,8 @@ from typing import Any
 
 from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning.aws import is_role_arn, split_uri
-from sm_tuning.deploy import _asl as asl
 from sm_tuning.deploy._policy import Place, Statement, machine_statements, training_statements
-from sm_tuning.deploy._states import chosen
+from sm_tuning.deploy._states import STAND_IN, chosen
 from sm_tuning.deploy._stepfunctions import MachineOptions, Spec, base_of, machine_of
 from sm_tuning.request import Staged, stage, to_request
 from sm_tuning.spec import Tuning, as_tuning
@@ -38,35 +37,35 @@ try:
     from aws_cdk import aws_sagemaker as sagemaker
     from aws_cdk import aws_stepfunctions as sfn
     from constructs import Construct
-except ModuleNotFoundError as error:
-    raise MissingExtraError("the CDK construct", "cdk") from error
+except ModuleNotFoundError as _error:
+    raise MissingExtraError("the CDK construct", "cdk") from _error
 
 __all__ = ["TuningJob", "TuningJobProps"]
 
-#: What stands in a request, while it is checked, for what CloudFormation will know.
+#: Stand for tokens of CloudFormation in a request, so that it can be checked.
 _ROLE = "arn:aws:iam::123456789012:role/sm-tuning-stands-for-the-role"
 _BUCKET = "sm-tuning-stands-for-the-bucket"
 _ASSETS = "sm-tuning-stands-for-the-assets"
 
-#: More files than this make deploying slow, since each is looked up and uploaded by itself.
-_MOST_ASSETS = 500
+#: More files make a deployment slow, since each file is an asset of its own.
+_MAX_ASSETS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningJobProps(MachineOptions):
-    """What a ``TuningJob`` is made of; the fields of ``MachineOptions`` come with it.
+    """Properties of a ``TuningJob``, in addition to those of ``MachineOptions``.
 
     Attributes:
         spec: a tuning, or a spec file.
-        name: what the names of the tuning jobs start with, at most 19 characters; the spec's base_tuning_job_name, or
-            its algorithm, when left out.
-        schedule: starts an execution by itself: a schedule of EventBridge, or its text such as ``rate(7 days)``.
-        role: that SageMaker trains with, for estimators that name none. One that is given is left as it is, and must
-            be allowed to read the assets; when left out, one is made.
-        bucket: for models, for estimators without an output_path; when left out, one is made, and kept when the stack
-            is deleted.
-        region: for stacks that name none; the image depends on it.
-        make_group: whether the model package group is part of the stack; it is kept when the stack is deleted.
+        name: start of the tuning jobs' names, at most 19 characters; by default the spec's base_tuning_job_name, or
+            its algorithm.
+        schedule: starts executions: a schedule of EventBridge, or its text such as ``rate(7 days)``.
+        role: the training role, for estimators without a role. It must be allowed to read the assets; its permissions
+            are not changed. Created by default.
+        bucket: for models, for estimators without an output_path. Created by default, and kept when the stack is
+            deleted.
+        region: for stacks without a region; the training image depends on it.
+        make_group: create the model package group as part of the stack; it is kept when the stack is deleted.
     """
 
     spec: Spec
@@ -79,68 +78,74 @@ class TuningJobProps(MachineOptions):
 
 
 class TuningJob(Construct):
-    """A state machine that runs a tuning job for each execution.
+    """A state machine that runs a tuning job in each execution.
 
     Local scripts and files become assets of the app, uploaded when it is deployed.
 
     Attributes:
         state_machine: the machine.
-        role: that SageMaker trains with; None when every estimator of the spec names its own.
-        bucket: for models; None when the spec has its own output_path.
-        model_package_group: when the stack makes it.
-        rule: of EventBridge, when there is a schedule.
+        role: the training role; None if every estimator of the spec has its own.
+        bucket: for models; None if the spec has its own output_path.
+        model_package_group: the group, if the stack creates it.
+        rule: of EventBridge, if there is a schedule.
     """
 
     def __init__(self, scope: Construct, construct_id: str, props: TuningJobProps) -> None:
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
         self._place = Place(stack.partition, stack.region, stack.account)
-        # Kept, because jsii forgets a synthesizer that Python has let go of, and then finds the wrong one.
+        # jsii forgets a synthesizer that Python has released, and then finds the wrong one: keep a reference.
         self._synthesizer = stack.synthesizer
-        region = _region(stack, props)
+        region = props.region or stack.region
+        if Token.is_unresolved(region):
+            raise SpecError(
+                "the stack has no region, but the training image depends on it: give the stack one "
+                '(env=Environment(region="us-east-1", ...)), or region= in TuningJobProps'
+            )
         tuning = as_tuning(props.spec)
         base = base_of(tuning, props.name)
-        request = self._request(tuning, region, props)
-        sync = chosen(request, props.integration) == "sync"
-        definition = machine_of(request, base, props, partition=stack.partition, region=region)
-        statements = machine_statements(request, base, self._place, sync=sync, group=props.model_package_group)
-        self.model_package_group = self._group(props)
-        self.state_machine = self._machine(definition, statements)
-        self.rule = self._rule(props)
-
-    def _request(self, tuning: Tuning, region: str, props: TuningJobProps) -> dict[str, Any]:
-        """The request with assets, bucket and role in their places."""
         estimators = [definition.estimator for _, definition in tuning.definitions]
-        for one in estimators:
-            if one.role is not None and not is_role_arn(one.role):
-                raise SpecError(f"estimator.role: must be the ARN of a role in a CDK app, but got {one.role!r}")
-            if one.code_location is not None:
-                raise SpecError(
-                    "estimator.code_location: scripts of a CDK app are uploaded as its assets: leave it out"
-                )
+        for estimator in estimators:
+            if estimator.role is not None and not is_role_arn(estimator.role):
+                raise SpecError(f"estimator.role: must be the ARN of a role in a CDK app, but got {estimator.role!r}")
+            if estimator.code_location is not None:
+                raise SpecError("estimator.code_location: remove it, since scripts of a CDK app are its assets")
+        request, known = self._staged_request(tuning, str(region))
+        needs_bucket = any(estimator.output_path is None for estimator in estimators)
+        self.bucket: aws_s3.IBucket | None = self._bucket(props) if needs_bucket else None
+        if self.bucket is not None:
+            known[_BUCKET] = self.bucket.bucket_name
+        request = _replaced(request, known)
+        needs_role = any(estimator.role is None for estimator in estimators)
+        self.role: aws_iam.IRole | None = self._role(request, props) if needs_role else None
+        if self.role is not None:
+            request = _replaced(request, {_ROLE: self.role.role_arn})
+        sync = chosen(request, props.integration) == "sync"
+        definition = machine_of(request, base, props, partition=stack.partition, region=str(region))
+        statements = machine_statements(request, base, self._place, sync=sync, group=props.model_package_group)
+        self.model_package_group: sagemaker.CfnModelPackageGroup | None = self._group(props)
+        self.state_machine: sfn.StateMachine = self._machine(definition, statements)
+        self.rule: aws_events.Rule | None = self._rule(props)
+
+    def _staged_request(self, tuning: Tuning, region: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the request, with stand-ins for assets, bucket and role, and the place of the assets."""
         staged = stage(
             tuning, code_prefix=f"s3://{_ASSETS}/sm-tuning/code", data_prefix=f"s3://{_ASSETS}/sm-tuning/data"
         )
         request = to_request(
-            staged.tuning, name=asl.STAND_IN, region=region, role=_ROLE, output_path=f"s3://{_BUCKET}/output"
+            staged.tuning, name=STAND_IN, region=region, role=_ROLE, output_path=f"s3://{_BUCKET}/output"
         )
-        known = self._assets(staged)
-        self.bucket = self._bucket(props) if any(one.output_path is None for one in estimators) else None
-        if self.bucket is not None:
-            known[_BUCKET] = self.bucket.bucket_name
-        request = _replaced(request, known)
-        self.role = self._role(request, props) if any(one.role is None for one in estimators) else None
-        return request if self.role is None else _replaced(request, {_ROLE: self.role.role_arn})
+        return request, self._assets(staged)
 
     def _assets(self, staged: Staged) -> dict[str, str]:
-        """An asset for each file; the bucket, with the prefix of the app's own, that holds them all.
+        """Add an asset for each file, and return their common bucket and prefix.
 
-        The keys are ours, made of the content and the name: the CDK's own, a bare digest, would take away the name
-        under which a script looks for its data, and the folder that files lie in together.
+        The keys are made of content and name. The CDK's own key, a bare digest, would lose the name by which a script
+        finds its data, and the folder that several files share.
         """
-        if len(staged.uploads) > _MOST_ASSETS:
+        if len(staged.uploads) > _MAX_ASSETS:
             raise SpecError(
-                f"the spec names {len(staged.uploads)} files, too many to be assets (at most {_MOST_ASSETS}): "
+                f"the spec names {len(staged.uploads)} files, too many to be assets (at most {_MAX_ASSETS}): "
                 "upload them, and give their s3:// URI"
             )
         uploads = {split_uri(upload.uri)[1]: upload.source for upload in staged.uploads}
@@ -153,7 +158,7 @@ class TuningJob(Construct):
         return {_ASSETS: places[0]}
 
     def _staged(self, sources: Iterable[bytes | Path]) -> str:
-        """Copy files into the app's output, under their numbers, and give their folder there."""
+        """Copy files into the app's output, named by their numbers, and return their folder there."""
         with tempfile.TemporaryDirectory() as folder:
             for number, source in enumerate(sources):
                 path = Path(folder, str(number))
@@ -165,21 +170,22 @@ class TuningJob(Construct):
         return str(staging.relative_staged_path(Stack.of(self)))
 
     def _place_of(self, key: str, file: str) -> str:
-        """Make a staged file an asset; the bucket and prefix that its key is below.
+        """Make a staged file an asset, and return the bucket and prefix of its key.
 
-        A synthesizer makes the key of what identifies the file and of the file's suffix, which a number has not.
+        A synthesizer makes the key of the given hash and of the file's suffix, which a number does not have.
         """
         try:
-            made = self._synthesizer.add_file_asset(source_hash=key, file_name=file, packaging=FileAssetPackaging.FILE)
-        except RuntimeError as error:  # of jsii, which cannot hand out a synthesizer that Python made
+            asset = self._synthesizer.add_file_asset(source_hash=key, file_name=file, packaging=FileAssetPackaging.FILE)
+        except RuntimeError as error:  # of jsii, which cannot return a synthesizer that Python created
+            reason = str(error).partition("\n")[0]
             raise SpecError(
-                f"{key!r} cannot be an asset in a stack with a synthesizer of its own ({_first_line(error)}): leave "
+                f"{key!r} cannot be an asset in a stack with a synthesizer of its own ({reason}): leave "
                 "the synthesizer to the app (a qualifier can be set by the context @aws-cdk/core:bootstrapQualifier), "
                 "or upload the files and give their s3:// URIs"
             ) from error
-        if not made.object_key.endswith(key):
-            raise SpecError(f"the stack's synthesizer names assets its own way ({made.object_key}): give s3:// URIs")
-        return f"{made.bucket_name}/{made.object_key.removesuffix(key)}".rstrip("/")
+        if not asset.object_key.endswith(key):
+            raise SpecError(f"the stack's synthesizer chooses its own keys ({asset.object_key}): give s3:// URIs")
+        return f"{asset.bucket_name}/{asset.object_key.removesuffix(key)}".rstrip("/")
 
     def _bucket(self, props: TuningJobProps) -> aws_s3.IBucket:
         return props.bucket or aws_s3.Bucket(
@@ -211,7 +217,7 @@ class TuningJob(Construct):
         return group
 
     def _machine(self, definition: Mapping[str, Any], statements: list[Statement]) -> sfn.StateMachine:
-        """The machine, with its role and a log of what went wrong. Inputs, which may be secret, are not logged."""
+        """Return the machine with its role and a log of errors. Inputs, which may be secret, are not logged."""
         account = {"StringEquals": {"aws:SourceAccount": self._place.account}}
         role = aws_iam.Role(
             self,
@@ -250,34 +256,20 @@ class TuningJob(Construct):
         )
 
 
-def _region(stack: Stack, props: TuningJobProps) -> str:
-    region = props.region or stack.region
-    if Token.is_unresolved(region):
-        raise SpecError(
-            "the region of the stack is open, but the training image depends on it: give the stack one "
-            '(env=Environment(region="us-east-1", ...)), or region= in TuningJobProps'
-        )
-    return str(region)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
 def _replaced(request: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """The same request, with what is known in place of what stood for it, also inside of strings."""
-    return {key: _value(item, known) for key, item in request.items()}
+    """Return a request in which known values replace their stand-ins, also within strings."""
 
+    def replace(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: replace(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [replace(item) for item in value]
+        if isinstance(value, str):
+            for stand_in, real in known.items():
+                value = value.replace(stand_in, real)
+        return value
 
-def _value(value: Any, known: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        return _replaced(value, known)
-    if isinstance(value, list | tuple):
-        return [_value(item, known) for item in value]
-    if isinstance(value, str):
-        for standing, real in known.items():
-            value = value.replace(standing, real)
-    return value
+    return {key: replace(item) for key, item in request.items()}
 
 
 def _document(statements: list[Statement]) -> aws_iam.PolicyDocument:

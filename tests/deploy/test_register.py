@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 import sm_tuning as smt
 from sm_tuning.deploy import Registration, package_request, register
-from sm_tuning.deploy._best import best_model, model_uri
-from sm_tuning.deploy._lineage import LEFT_OUT, clean, lineage
+from sm_tuning.deploy._model import LEFT_OUT, best_model, clean, lineage, model_uri
 from sm_tuning.request import violations
 
 

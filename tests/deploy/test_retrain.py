@@ -12,7 +12,7 @@ import pytest
 import sm_tuning as smt
 from sm_tuning import jobs
 from sm_tuning.deploy import Retraining, retrain, retrain_request
-from sm_tuning.deploy._best import describe_training
+from sm_tuning.deploy._model import describe_training
 
 
 def model_of(near: smt.Aws, uri: str) -> Any:

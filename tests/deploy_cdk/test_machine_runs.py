@@ -12,8 +12,7 @@ from botocore.exceptions import ClientError
 import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning.aws import Aws
-from sm_tuning.deploy._best import best_model
-from sm_tuning.deploy._lineage import lineage
+from sm_tuning.deploy._model import best_model, lineage
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
-from sm_tuning.deploy import _asl as asl
+from sm_tuning.deploy import _states as asl
 from sm_tuning.deploy._states import Gate, chosen, tune_state
 from sm_tuning.deploy._stepfunctions import base_of, machine_of, partition_of
 from sm_tuning.request import to_request, violations
@@ -157,7 +157,7 @@ def test_all_else_uses_the_integration_that_waits():
     request = every.request(
         warm_start=smt.WarmStart(parents=["p"]), random_seed=0, estimator=every.estimator(tags={"a": "b"})
     )
-    assert set(request) == asl.OPTIMISED
+    assert set(request) == asl._OPTIMISED
     assert chosen(request, "auto") == "sync"
     assert chosen(request, "sdk") == "sdk"
 

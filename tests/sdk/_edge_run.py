@@ -16,7 +16,7 @@ from sagemaker.mlops.workflow.pipeline import Pipeline  # noqa: E402
 
 import sm_tuning as smt  # noqa: E402
 from sm_tuning import deploy, jobs  # noqa: E402
-from sm_tuning.deploy._pipelines import step_arguments  # noqa: E402
+from sm_tuning.deploy._to_sdk import step_arguments  # noqa: E402
 from sm_tuning.request import resolved  # noqa: E402
 
 stem, *files = sys.argv[1:]

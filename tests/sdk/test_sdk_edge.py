@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 import sm_tuning as smt
-from sm_tuning.deploy._sdk_out import snaked
+from sm_tuning.deploy._to_sdk import snaked
 from sm_tuning.local import ServerInfo, start, stop
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
@@ -169,7 +169,7 @@ def test_what_a_spec_cannot_hold_is_named(objects) -> None:
         one.startswith("source_code.command: a tuned job runs no command") for one in objects["command"]["problems"]
     )
     (problem,) = objects["variable"]["problems"]
-    assert "MaxNumberOfTrainingJobs: a spec holds plain values and no ParameterInteger" in problem
+    assert "MaxNumberOfTrainingJobs: a spec holds plain values, not a ParameterInteger" in problem
 
 
 SPECS = sorted((ROOT / "estimators").glob("*.yaml"))

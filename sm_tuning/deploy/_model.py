@@ -1,0 +1,251 @@
+"""The best model of a tuning job, and what a registry, an endpoint or another training needs of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sm_tuning import jobs
+from sm_tuning._errors import JobError, SpecError
+from sm_tuning._masking import is_secret
+from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import is_reserved_hyperparameter
+from sm_tuning.aws import Aws
+from sm_tuning.jobs import Best
+from sm_tuning.request import inference_image, violations
+
+#: Key of the package's metadata by which a registered training job is found again.
+TRAINING_JOB = "sm-tuning:training-job"
+#: Key of the number of entries that are left out.
+LEFT_OUT = "sm-tuning:left-out"
+#: Replaces a value that looks like a secret; the registry does not accept asterisks.
+MASKED = "masked"
+
+#: CustomerMetadataProperties has at most 50 entries, with keys of 128 and values of 256 letters, digits, spaces and
+#: _.:/=+-@ [botocore model, CustomerMetadataMap].
+_MAX_ENTRIES, _MAX_KEY, _MAX_VALUE = 50, 128, 256
+
+#: Content types that the containers accept by default: the built-in XGBoost [Developer Guide, XGBoost], and the
+#: default handlers of AWS's inference toolkit (aws/sagemaker-inference-toolkit, decoder.py and encoder.py).
+_XGBOOST_TYPES = ("text/csv", "text/libsvm")
+_TOOLKIT_TYPES = ("application/json", "text/csv", "application/x-npy")
+
+
+class BestModel(NamedTuple):
+    """The best training job of a tuning job.
+
+    Attributes:
+        job: the response of DescribeHyperParameterTuningJob.
+        best: the best trial in it.
+        training: the response of DescribeTrainingJob.
+        spec_hash: digest of the request that created the tuning job, if it was launched under a name.
+    """
+
+    job: Mapping[str, Any]
+    best: Best
+    training: Mapping[str, Any]
+    spec_hash: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The S3 URI of the model.
+
+        Raises:
+            JobError: the training job saved none.
+        """
+        return model_uri(self.training)
+
+
+def best_model(aws: Aws, name: str, *, allow_running: bool = False, allow_stopped: bool = False) -> BestModel:
+    """Return the best model of a tuning job.
+
+    Args:
+        aws: the connection.
+        name: of the tuning job.
+        allow_running: accept a running job, and take its best model so far.
+        allow_stopped: accept a job that was stopped before it was done.
+
+    Raises:
+        SpecError: the job has not ended.
+        JobError: the job failed, was stopped, or has no model.
+        ServiceError: the service refused.
+    """
+    description = jobs.describe(aws, name)
+    name, status = description["HyperParameterTuningJobName"], jobs.status_of(description)
+    if not status.is_terminal:
+        if not allow_running:
+            raise SpecError(f"the tuning job {name!r} is {status}: wait for it first (sm-tuning wait {name})")
+    elif not (allow_stopped and status is TuningStatus.STOPPED):
+        jobs.outcome(description)
+    best = jobs.best_of(description)
+    if best is None:
+        raise JobError(
+            f"the tuning job {name!r} has no model to take: no trial has an objective (see `sm-tuning errors {name}`)",
+            job_name=name,
+            status=status.value,
+        )
+    training = describe_training(aws, best.training_job_name)
+    model_uri(training)
+    spec_hash = aws.tags(description["HyperParameterTuningJobArn"]).get(jobs.SPEC_HASH_TAG)
+    return BestModel(description, best, training, spec_hash)
+
+
+def describe_training(aws: Aws, name: str) -> dict[str, Any]:
+    """Return the response of DescribeTrainingJob, without botocore's data on the HTTP exchange.
+
+    Raises:
+        JobNotFoundError: the training job does not exist.
+    """
+    answer = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
+    return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
+
+
+def model_uri(training: Mapping[str, Any]) -> str:
+    """Return the S3 URI of a training job's model.
+
+    Raises:
+        JobError: the training job saved none.
+    """
+    uri = training.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    if uri:
+        return str(uri)
+    name, status = training["TrainingJobName"], training["TrainingJobStatus"]
+    raise JobError(f"the training job {name!r}, which is {status}, has saved no model", job_name=name, status=status)
+
+
+def model_data(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a container definition that name the model: one archive, or a prefix of files."""
+    uri = model_uri(training)
+    if training.get("OutputDataConfig", {}).get("CompressionType") != "NONE":
+        return {"ModelDataUrl": uri}
+    prefix = uri if uri.endswith("/") else f"{uri}/"
+    return {"ModelDataSource": {"S3DataSource": {"S3Uri": prefix, "S3DataType": "S3Prefix", "CompressionType": "None"}}}
+
+
+def serving_image(training: Mapping[str, Any], *, region: str, instance_type: str | None = None) -> str:
+    """Return the image that serves a training job's model.
+
+    Args:
+        training: the response of DescribeTrainingJob, or a training job definition.
+        region: of the endpoint.
+        instance_type: of the endpoint; the training's by default.
+
+    Raises:
+        SpecError: the image is unknown.
+    """
+    algorithm = training["AlgorithmSpecification"]
+    if not algorithm.get("TrainingImage"):
+        name = algorithm.get("AlgorithmName")
+        raise SpecError(f"the algorithm {name!r} does not say which image serves its models: give image_uri")
+    instance_type = instance_type or training.get("ResourceConfig", {}).get("InstanceType") or "ml.m5.large"
+    return inference_image(algorithm["TrainingImage"], region=region, instance_type=instance_type)
+
+
+def content_types(image: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the content types that a serving container accepts and returns by default."""
+    return _XGBOOST_TYPES if "xgboost" in image else _TOOLKIT_TYPES, ("text/csv", "application/json")
+
+
+def refuse_violations(operation: str, request: Mapping[str, Any]) -> None:
+    """Check a request against the service's model before it is sent.
+
+    Raises:
+        SpecError: names each member that breaks a rule; values of environment variables are not shown.
+    """
+    found = [
+        f"{rule.path}: {rule.constraint}"
+        + ("" if "nvironment" in rule.path or rule.value is None else f", but got {rule.value!r}")
+        for rule in violations(operation, request)
+    ]
+    if found:
+        raise SpecError(found)
+
+
+def final_metrics(training: Mapping[str, Any]) -> dict[str, float]:
+    """Return the last value of each metric of a training job, without the service's own copy of the objective."""
+    final = {metric["MetricName"]: float(metric["Value"]) for metric in training.get("FinalMetricDataList", ())}
+    final.pop("ObjectiveMetric", None)
+    return final
+
+
+def lineage(model: BestModel, own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a package's metadata: the user's entries, jobs, objective, hyperparameters, metrics and data.
+
+    Hyperparameters that look like secrets are masked. Characters that the registry does not accept become ``_``, and
+    long texts are cut. If there are too many entries, the last ones are left out, and one entry has their number.
+
+    Args:
+        model: the model.
+        own: the user's entries.
+
+    Raises:
+        SpecError: the registry does not accept one of the user's entries.
+    """
+    given = dict(own or {})
+    problems = list(_problems(given))
+    if problems:
+        raise SpecError(problems)
+    texts = {clean(key, _MAX_KEY): clean(str(value), _MAX_VALUE) for key, value in _entries(model)}
+    entries = given | {key: text for key, text in texts.items() if text and key not in given}
+    if len(entries) <= _MAX_ENTRIES:
+        return entries
+    kept = dict(list(entries.items())[: _MAX_ENTRIES - 1])
+    return {**kept, LEFT_OUT: str(len(entries) - len(kept))}
+
+
+def _problems(given: Mapping[str, str]) -> Iterator[str]:
+    if len(given) > _MAX_ENTRIES // 2:
+        yield f"metadata: at most {_MAX_ENTRIES // 2} entries, to leave room for the lineage, but got {len(given)}"
+    for key, value in given.items():
+        if key.startswith("sm-tuning:"):
+            yield f"metadata: keys that begin with sm-tuning: are set for you, but got {key!r}"
+        if not key or clean(key, _MAX_KEY) != key:
+            yield f"metadata: a key has 1 to {_MAX_KEY} letters, digits, spaces and _.:/=+-@, but got {key!r}"
+        if not value or clean(value, _MAX_VALUE) != value:
+            yield (
+                f"metadata: a value has 1 to {_MAX_VALUE} letters, digits, spaces and _.:/=+-@, but {key!r} has "
+                + (MASKED if is_secret(key, value) else repr(value))
+            )
+
+
+def _entries(model: BestModel) -> Iterator[tuple[str, Any]]:
+    """Yield the package's metadata, the most important entries first; some values may be empty."""
+    job, best, training = model.job, model.best, model.training
+    yield "sm-tuning:tuning-job", job["HyperParameterTuningJobArn"]
+    yield TRAINING_JOB, training["TrainingJobArn"]
+    if model.spec_hash:
+        yield "sm-tuning:spec-hash", model.spec_hash
+    objective = job["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
+    for definition in job.get("TrainingJobDefinitions", ()):
+        if definition.get("DefinitionName") == best.definition_name:
+            objective = definition.get("TuningObjective", objective)
+    yield "sm-tuning:objective", best.metric_name
+    yield "sm-tuning:objective-type", objective.get("Type", "")
+    yield "sm-tuning:objective-value", repr(best.objective_value)
+    yield "sm-tuning:strategy", job["HyperParameterTuningJobConfig"]["Strategy"]
+    if best.definition_name:
+        yield "sm-tuning:definition", best.definition_name
+    algorithm = training["AlgorithmSpecification"]
+    yield "sm-tuning:algorithm", algorithm.get("TrainingImage") or algorithm.get("AlgorithmName", "")
+    static = {
+        name: text.strip('"')
+        for name, text in training.get("HyperParameters", {}).items()
+        if name not in best.hyperparameters and not is_reserved_hyperparameter(name)
+    }
+    yield from _hyperparameters(best.hyperparameters)
+    yield from ((f"metric:{name}", repr(value)) for name, value in final_metrics(training).items())
+    for channel in training.get("InputDataConfig", ()):
+        yield f"data:{channel['ChannelName']}", channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
+    yield from _hyperparameters(static)
+
+
+def _hyperparameters(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        yield f"hyperparameter:{name}", MASKED if is_secret(name, value) else value
+
+
+def clean(text: str, size: int) -> str:
+    """Return the text as the registry accepts it: other characters replaced, and cut if it is too long."""
+    plain = re.sub(r"[^\w .:/=+\-@]", "_", text).strip()
+    return plain if len(plain) <= size else plain[: size - 3] + "..."
