@@ -299,7 +299,7 @@ def test_a_job_that_the_optimised_integration_cannot_make_polls_without_its_rule
 
 
 def test_a_stack_without_a_region_must_be_told_one(synth, source):
-    with pytest.raises(SpecError, match="region of the stack is open"):
+    with pytest.raises(SpecError, match="the stack has no region"):
         synth(script(source), env=None)
     made = synth(script(source), env=None, region="eu-west-1")
     training = made.definition()["States"]["Tune"]["Arguments"]["TrainingJobDefinition"]
@@ -359,7 +359,7 @@ def test_a_role_without_its_arn_is_refused(synth, source):
 
 
 def test_a_place_for_scripts_is_refused_since_they_become_assets(synth, source):
-    with pytest.raises(SpecError, match="code_location: scripts of a CDK app are uploaded as its assets"):
+    with pytest.raises(SpecError, match="code_location: remove it, since scripts of a CDK app are its assets"):
         synth(script(source, estimator={"code_location": "s3://mine/code"}))
 
 

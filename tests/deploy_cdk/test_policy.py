@@ -120,7 +120,7 @@ def test_interfaces_are_made_in_the_jobs_own_subnets():
         (smt.Input(uri="s3://b/m", s3_data_type="ManifestFile"), "ManifestFile names files that may lie anywhere"),
         (
             smt.FileSystemInput(file_system_id="fs-0123abcd", file_system_type="EFS", directory_path="/a"),
-            "no role is made for data outside S3",
+            "no role is created for data outside S3",
         ),
     ],
 )
