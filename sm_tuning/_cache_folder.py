@@ -1,4 +1,4 @@
-"""Where what was once read is kept on this machine."""
+"""The folder of the disk cache."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Names the folder; an empty value keeps nothing.
+#: Environment variable with the folder; an empty value disables the cache.
 CACHE_VARIABLE = "SM_TUNING_CACHE_DIR"
 
 
 def cache_folder(environ: Mapping[str, str], platform: str = sys.platform) -> Path | None:
-    """Where results are kept: ``SM_TUNING_CACHE_DIR``, else the user's cache folder; None for nowhere."""
+    """Return the cache folder: ``SM_TUNING_CACHE_DIR``, else in the user's cache folder; None without a cache."""
     if CACHE_VARIABLE in environ:
         named = environ[CACHE_VARIABLE]
         return Path(named).expanduser() if named else None

@@ -1,11 +1,11 @@
-"""Which values look like secrets, and how they are kept out of what is shown.
+"""Masking of values with secret-like names.
 
-A name says it: a word of it is key, token, password, secret or the like. Hyperparameters and environment variables
-of such a name are shown as ``****``, and so is their value wherever it comes up in a text, such as a log line. Words
-of machine learning (``max_tokens``, ``token_dropout``, ``key_dim``, ``pad_token``) name no secrets.
+A name is secret-like if it contains key, token, password, secret or a similar word. Hyperparameters and environment
+variables with such a name are shown as ``****``, and so is every occurrence of their values in texts such as log lines.
+Names from machine learning (``max_tokens``, ``token_dropout``, ``key_dim``, ``pad_token``) are not secret-like.
 
-Everything that shows values asks this module: findings, errors, frames of logs and failures, summaries, reports,
-exports. What a program needs stays as it is: the request, ``describe()``, ``spec()`` and its file.
+All output goes through this module: findings, errors, frames of logs and failures, summaries, reports, exports. Values
+that a program needs are not masked: the request, ``describe()``, ``spec()`` and its file.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import quote
 
 MASK = "****"
 
-#: What makes a name a secret's wherever it stands in it, whatever the value.
+#: Parts that make a name secret-like at any position and with any value.
 _ALWAYS = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential|(api|access|private|encryption|signing|ssh|account|license)_?key"
     r"|(auth|access|session|refresh|bearer|api|hf|hub|github|gitlab|security|sas)_?token"
 )
-#: Words that must stand alone in a name ("monkey" and "tokenizer" are none) and that other words may explain.
+#: Words that make a name secret-like only as whole words (not in "monkey" or "tokenizer"), unless another word of the
+#: name is in _EXPLAINED.
 _PERHAPS = frozenset({"key", "keys", "token", "tokens", "pwd", "pass", "jwt"})
-#: Words that explain them: sizes, rates, and the keys and tokens of models and of tables.
+#: Words that exclude a secret: sizes, rates, and the keys and tokens of models and of tables.
 _EXPLANATIONS = """
 max min num number n count counts total per limit budget length len size width dim dims depth capacity ratio rate
 fraction percent pct prob probability threshold penalty weight weights bias scale factor multiplier temperature
@@ -41,30 +42,30 @@ _EXPLAINED = frozenset(_EXPLANATIONS.split())
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?")
 
-#: A whole number of so many digits behind a name such as ``hub_key`` is rather a secret than a setting.
+#: A whole number with at least this number of digits, for a name such as ``hub_key``, is a secret and not a setting.
 _LONG_NUMBER = 8
 
-#: Texts that say that there is, or is not, a secret, and so hold none.
+#: Values that state whether there is a secret, and so are not secrets.
 _NOTHING = frozenset({"true", "false", "none", "null", "yes", "no"})
 
-#: A shorter secret is not looked for in texts, of which it would leave little.
+#: Shorter secrets are not searched in texts, because they occur in too many words.
 SHORTEST = 4
 
-#: So much of a secret at the start of a piece of text gives it away, even when the text was cut off after it. A
-#: shorter secret counts only where it is a word of its own.
+#: A text that was cut off after this number of a secret's characters is masked too. A shorter secret is masked only
+#: as a whole word.
 _ENOUGH = 6
 
-#: Where a text was cut short.
+#: The end of a text that was cut off.
 _CUT = re.compile(r"\.\.\.|…|\Z")
 
 
 def is_secret(name: str, value: object = "") -> bool:
-    """Whether a value of this name looks like a secret; ``max_tokens=512`` does not, nor does an ARN that names one."""
+    """Return whether a value is a secret, by its name; ``max_tokens=512`` and the ARN of a secret are not."""
     text = str(value).strip("\"' ")
     if isinstance(value, bool) or text.lower() in _NOTHING or text.startswith("arn:aws"):
         return False
     words = {word.lower() for word in _WORD.findall(name)}
-    if "kms" in words:  # names a key, and does not hold one
+    if "kms" in words:  # the identifier of a key, not the key
         return False
     number = _NUMBER.fullmatch(text)
     if number and words & _EXPLAINED:
@@ -77,12 +78,12 @@ def is_secret(name: str, value: object = "") -> bool:
 
 
 def masked(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with what looks like a secret replaced by ``****``."""
+    """Return a copy with secrets replaced by ``****``."""
     return {name: MASK if is_secret(name, value) else value for name, value in values.items()}
 
 
 def without_secrets(data: Any, name: str = "") -> Any:
-    """Plain data with what looks like a secret by its name, or by that of something around it, as ``****``."""
+    """Return a copy of nested data with secrets, by their own name or that of an enclosing member, as ``****``."""
     if isinstance(data, Mapping):
         return {key: without_secrets(value, name if is_secret(name) else str(key)) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -91,12 +92,12 @@ def without_secrets(data: Any, name: str = "") -> Any:
 
 
 def secrets_in(data: Any, name: str = "") -> Iterator[str]:
-    """Every value, at any depth of plain data, whose name or that of something around it looks like a secret's."""
+    """Yield every secret of nested data, by its own name or that of an enclosing member."""
     return (value for _, value in named_secrets(data, name))
 
 
 def named_secrets(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """The same with the names, such as for saying which they are."""
+    """Yield every secret of nested data with its name."""
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from named_secrets(value, name if is_secret(name) else str(key))
@@ -108,57 +109,56 @@ def named_secrets(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def secrets_of_job(description: Mapping[str, Any]) -> set[str]:
-    """Those of a tuning job's or a training job's description or request: hyperparameters and environments."""
+    """Return the secrets in a description or request of a job: hyperparameters and environment variables."""
     definitions = [
         description.get("TrainingJobDefinition") or {},
         *(description.get("TrainingJobDefinitions") or ()),
     ]
     members = ("StaticHyperParameters", "HyperParameters", "Environment")
-    parts = [one.get(member) or {} for one in (description, *definitions) for member in members]
+    parts = [part.get(member) or {} for part in (description, *definitions) for member in members]
     parts.append((description.get("BestTrainingJob") or {}).get("TunedHyperParameters", {}))
     ranges = [description.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges") or {}]
-    ranges += [one.get("HyperParameterRanges") or {} for one in definitions]
-    choices = [choice for one in ranges for choice in one.get("CategoricalParameterRanges") or ()]
+    ranges += [definition.get("HyperParameterRanges") or {} for definition in definitions]
+    choices = [choice for kinds in ranges for choice in kinds.get("CategoricalParameterRanges") or ()]
     parts += [{choice["Name"]: choice.get("Values", [])} for choice in choices]
-    found = {secret for part in parts for secret in secrets_in(part)}
-    return found | {bare for secret in found if (bare := secret.strip('"'))}  # framework images have them quoted
+    secrets = {secret for part in parts for secret in secrets_in(part)}
+    # Framework images get values as JSON, and scripts print them without the quotes.
+    return secrets | {bare for secret in secrets if (bare := secret.strip('"'))}
 
 
 class Redactor:
-    """Cuts secrets out of texts: as they are, as Python, JSON or a URL writes them, and where the text was cut short.
+    """Masks secrets in texts: verbatim, as written by Python, JSON or a URL, and where a text was cut off.
 
     Args:
         secrets: the values.
-        shortest: shorter ones are left.
+        shortest: length below which a secret is not masked.
     """
 
     def __init__(self, secrets: Iterable[str], *, shortest: int = SHORTEST) -> None:
-        found = {form for secret in secrets for form in _forms(secret) if len(form) >= shortest}
-        self._forms = sorted(found, key=len, reverse=True)
+        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= shortest}
+        self._forms = sorted(forms, key=len, reverse=True)
         starts = sorted({form[:_ENOUGH] for form in self._forms})
         self._hint = re.compile("|".join(map(re.escape, starts))) if starts else None
 
     def __call__(self, text: str) -> str:
-        """The text with each secret as ``****``."""
+        """Return the text with each secret as ``****``."""
         if self._hint is not None and self._hint.search(text):
             for form in self._forms:
                 text = _without(text, form)
         return text
 
     def each(self, texts: Sequence[Any]) -> list[Any]:
-        """Each text of these; what is none, such as a missing value, stays as it is."""
-        return list(texts) if self._hint is None else [self(one) if _is_text(one) else one for one in texts]
+        """Return the texts with secrets masked; values that are not strings are returned unchanged."""
+        if self._hint is None:
+            return list(texts)
+        return [self(text) if isinstance(text, str) else text for text in texts]
 
     def __bool__(self) -> bool:
         return self._hint is not None
 
 
-def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str)
-
-
 def redacted(text: str, secrets: Iterable[str], *, shortest: int = SHORTEST) -> str:
-    """The text with each secret replaced by ``****``; see ``Redactor``."""
+    """Return the text with each secret replaced by ``****``; see ``Redactor``."""
     return Redactor(secrets, shortest=shortest)(text)
 
 
@@ -169,13 +169,13 @@ def _forms(secret: str) -> Iterator[str]:
     yield escaped
     yield json.dumps(escaped)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield secret.replace("\t", "#011")  # as CloudWatch has it
+    yield secret.replace("\t", "#011")  # CloudWatch Logs shows tabs like this
     yield quote(secret, safe="", errors="replace")
     yield from (line for line in secret.splitlines() if len(line) >= _ENOUGH)
 
 
 def _without(text: str, secret: str) -> str:
-    """Cut a secret out. A short one counts only where it is a word of its own, not inside another word."""
+    """Mask one secret in a text; a short one only as a whole word."""
     if len(secret) < _ENOUGH:
         return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
     text = text.replace(secret, MASK)

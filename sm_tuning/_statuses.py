@@ -1,4 +1,4 @@
-"""The statuses of the API, in the one place that spells them."""
+"""The statuses of the API."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sm_tuning._errors import ServiceError
 class _Status(StrEnum):
     @classmethod
     def of(cls, text: str) -> Self:
-        """Read the API's word.
+        """Return the member for a status of the API.
 
         Raises:
-            ServiceError: the service has a status that this version does not know.
+            ServiceError: if this version does not support the status.
         """
         try:
             return cls(text)
         except ValueError as error:
             known = ", ".join(cls)
-            raise ServiceError(f"{text!r} is none of the statuses {known}: update sm-tuning") from error
+            raise ServiceError(f"{text!r} is not one of the statuses {known}: update sm-tuning") from error
 
 
 class TuningStatus(_Status):
@@ -67,7 +67,7 @@ class TrainingStatus(_Status):
 
 
 class ObjectiveStatus(_Status):
-    """``ObjectiveStatus``: whether a training job has given the tuning job a value to learn from."""
+    """``ObjectiveStatus``: whether a training job has an objective value that counts."""
 
     PENDING = "Pending"
     SUCCEEDED = "Succeeded"
@@ -75,7 +75,7 @@ class ObjectiveStatus(_Status):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the objective is settled."""
+        """Whether the objective status is final."""
         return self is not ObjectiveStatus.PENDING
 
     @property
@@ -85,9 +85,9 @@ class ObjectiveStatus(_Status):
 
 
 class SecondaryStatus(_Status):
-    """``SecondaryStatus``: what a training job does at the moment, or how it ended.
+    """``SecondaryStatus``: the current phase of a training job, or how it ended.
 
-    The local SageMaker gives these values; the API has more.
+    These are the values of the local SageMaker; the API has more.
     """
 
     STARTING = "Starting"
@@ -145,7 +145,7 @@ class EndpointStatus(_Status):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the endpoint stays in this status until somebody changes it."""
+        """Whether the status is stable until the next API call."""
         return self not in (
             EndpointStatus.CREATING,
             EndpointStatus.UPDATING,
@@ -155,7 +155,7 @@ class EndpointStatus(_Status):
 
     @property
     def is_success(self) -> bool:
-        """Whether the endpoint answers requests."""
+        """Whether the endpoint serves requests."""
         return self is EndpointStatus.IN_SERVICE
 
 
