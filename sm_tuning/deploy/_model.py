@@ -12,6 +12,7 @@ from sm_tuning._masking import is_secret
 from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of, training_of
 from sm_tuning.jobs import Best
 from sm_tuning.request import inference_image, violations
 
@@ -162,13 +163,6 @@ def refuse_violations(operation: str, request: Mapping[str, Any]) -> None:
         raise SpecError(found)
 
 
-def final_metrics(training: Mapping[str, Any]) -> dict[str, float]:
-    """Return the last value of each metric of a training job, without the service's own copy of the objective."""
-    final = {metric["MetricName"]: float(metric["Value"]) for metric in training.get("FinalMetricDataList", ())}
-    final.pop("ObjectiveMetric", None)
-    return final
-
-
 def lineage(model: BestModel, own: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a package's metadata: the user's entries, jobs, objective, hyperparameters, metrics and data.
 
@@ -211,38 +205,39 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
 
 def _entries(model: BestModel) -> Iterator[tuple[str, Any]]:
     """Yield the package's metadata, the most important entries first; some values may be empty."""
-    job, best, training = model.job, model.best, model.training
-    yield "sm-tuning:tuning-job", job["HyperParameterTuningJobArn"]
-    yield TRAINING_JOB, training["TrainingJobArn"]
+    job, best, training = job_of(model.job), model.best, training_of(model.training)
+    tuned = job.best.hyperparameters if job.best is not None else {}
+    static = {
+        name: text
+        for name, text in training.hyperparameters.items()
+        if name not in tuned and not is_reserved_hyperparameter(name)
+    }
+    yield "sm-tuning:tuning-job", job.arn
+    yield TRAINING_JOB, training.arn
     if model.spec_hash:
         yield "sm-tuning:spec-hash", model.spec_hash
-    objective = job["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
-    for definition in job.get("TrainingJobDefinitions", ()):
-        if definition.get("DefinitionName") == best.definition_name:
-            objective = definition.get("TuningObjective", objective)
     yield "sm-tuning:objective", best.metric_name
-    yield "sm-tuning:objective-type", objective.get("Type", "")
+    yield "sm-tuning:objective-type", job.definition(best.definition_name).direction
     yield "sm-tuning:objective-value", repr(best.objective_value)
-    yield "sm-tuning:strategy", job["HyperParameterTuningJobConfig"]["Strategy"]
+    yield "sm-tuning:strategy", job.strategy
     if best.definition_name:
         yield "sm-tuning:definition", best.definition_name
-    algorithm = training["AlgorithmSpecification"]
-    yield "sm-tuning:algorithm", algorithm.get("TrainingImage") or algorithm.get("AlgorithmName", "")
-    static = {
-        name: text.strip('"')
-        for name, text in training.get("HyperParameters", {}).items()
-        if name not in best.hyperparameters and not is_reserved_hyperparameter(name)
-    }
-    yield from _hyperparameters(best.hyperparameters)
-    yield from ((f"metric:{name}", repr(value)) for name, value in final_metrics(training).items())
-    for channel in training.get("InputDataConfig", ()):
+    yield "sm-tuning:algorithm", training.image
+    yield from map(_hyperparameter, tuned.items())
+    yield from ((f"metric:{name}", repr(value)) for name, value in training.final_metrics.items())
+    for channel in model.training.get("InputDataConfig", ()):
         yield f"data:{channel['ChannelName']}", channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
-    yield from _hyperparameters(static)
+    yield from map(_hyperparameter, static.items())
 
 
-def _hyperparameters(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        yield f"hyperparameter:{name}", MASKED if is_secret(name, value) else value
+def _hyperparameter(item: tuple[str, str]) -> tuple[str, str]:
+    """Return the entry of a hyperparameter: exactly the text that the trial got, without the quotes of a JSON string.
+
+    A number is not formatted again: 1.10 may be a version, and 1e3 must be found in the request.
+    """
+    name, text = item
+    shown = text.removeprefix('"').removesuffix('"')
+    return f"hyperparameter:{name}", MASKED if is_secret(name, shown) else shown
 
 
 def clean(text: str, size: int) -> str:

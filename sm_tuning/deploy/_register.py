@@ -23,13 +23,13 @@ from sm_tuning.deploy._model import (
     BestModel,
     best_model,
     content_types,
-    final_metrics,
     lineage,
     model_data,
     model_uri,
     refuse_violations,
     serving_image,
 )
+from sm_tuning.description import training_of
 from sm_tuning.request import Upload
 
 Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
@@ -210,7 +210,7 @@ def _statistics(model: BestModel, registration: Registration) -> tuple[str | Non
     if isinstance(metrics, str) and metrics.startswith("s3://"):
         return metrics, None
     if metrics is True:
-        values = {name: {"value": value} for name, value in sorted(final_metrics(model.training).items())}
+        values = {name: {"value": value} for name, value in sorted(training_of(model.training).final_metrics.items())}
         content = json.dumps({"final_metrics": values}, indent=2).encode()
     else:
         path = Path(metrics)

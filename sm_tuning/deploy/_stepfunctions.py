@@ -26,6 +26,7 @@ from sm_tuning.deploy._states import (
     machine,
     tune_state,
 )
+from sm_tuning.description import job_of
 from sm_tuning.jobs import OnProgress
 from sm_tuning.request import base_name
 from sm_tuning.spec import Tuning, as_tuning
@@ -225,12 +226,11 @@ def _deliver(aws: Aws, planned: jobs.Plan, *, upload: bool, on_progress: OnProgr
 def _gate(request: Mapping[str, Any], threshold: float | None) -> Gate | None:
     if threshold is None:
         return None
-    only = request["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective")
-    objectives = [only] if only else [definition["TuningObjective"] for definition in definitions_of(request)]
-    if len({objective["Type"] for objective in objectives}) > 1:
+    definitions = job_of(request).definitions
+    if len({definition.direction for definition in definitions}) > 1:
         raise SpecError("threshold: some of the estimators minimize and some maximize, so one number cannot judge them")
-    names = list(dict.fromkeys(objective["MetricName"] for objective in objectives))
-    return Gate(" or ".join(names), objectives[0]["Type"] == "Maximize", float(threshold))
+    names = dict.fromkeys(definition.objective for definition in definitions)
+    return Gate(" or ".join(names), definitions[0].maximize, float(threshold))
 
 
 def _package(request: Mapping[str, Any], options: MachineOptions, region: str) -> Package | None:
@@ -246,11 +246,9 @@ def _package(request: Mapping[str, Any], options: MachineOptions, region: str) -
 
 def _hidden(request: Mapping[str, Any]) -> Iterator[str]:
     """Yield the hyperparameters that look like secrets, static or categorical, by their names and values."""
-    for definition in definitions_of(request):
-        static = definition.get("StaticHyperParameters", {})
-        yield from (name for name, value in static.items() if is_secret(name, value.strip('"')))
-        ranges = definition.get("HyperParameterRanges") or request["HyperParameterTuningJobConfig"]["ParameterRanges"]
-        for category in ranges.get("CategoricalParameterRanges", ()):
-            name = category["Name"]
-            if any(is_secret(name, value.strip('"')) for value in category["Values"]):
+    for definition in job_of(request).definitions:
+        texts: dict[str, tuple[str, ...]] = {name: (text,) for name, text in definition.static.items()}
+        texts |= {entry.name: entry.texts for entry in definition.ranges if entry.kind == "Categorical"}
+        for name, candidates in texts.items():
+            if any(is_secret(name, text.strip('"')) for text in candidates):
                 yield name

@@ -29,6 +29,7 @@ from sm_tuning._wire import (
 )
 from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
 from sm_tuning.deploy._model import describe_training, refuse_violations
+from sm_tuning.description import OBJECTIVE_ALIAS, training_of
 from sm_tuning.jobs import SPEC_HASH_TAG
 from sm_tuning.request import stage_training, unique_name, write_channels
 from sm_tuning.spec import AnyInput, encode_json, encode_plain, is_builtin_image
@@ -55,9 +56,6 @@ _SETTINGS = (
 
 #: The channel by which an isolated container gets its script.
 _CODE = "code"
-
-#: The service's own metric definition, a copy of the objective's. No request may have it.
-_OBJECTIVE_ALIAS = "ObjectiveMetric"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +127,12 @@ class TrainingJob:
     @property
     def model_uri(self) -> str | None:
         """The S3 URI of the model; None as long as there is no model."""
-        return self.describe().get("ModelArtifacts", {}).get("S3ModelArtifacts") or None
+        return training_of(self.describe()).model_uri
 
     @property
     def metrics(self) -> dict[str, float]:
         """The last value of each metric."""
-        final = self.describe().get("FinalMetricDataList", ())
-        return {metric["MetricName"]: float(metric["Value"]) for metric in final}
+        return dict(training_of(self.describe()).metrics)
 
     def wait(self, *, timeout: float | None = None, poll: float | None = None) -> dict[str, Any]:
         """Wait until the job ends and return its last description.
@@ -332,7 +329,7 @@ def _algorithm(trial: Mapping[str, Any]) -> dict[str, Any]:
     is_built_in = PROGRAM_KEY not in trial.get("HyperParameters", {}) and is_builtin_image(
         str(algorithm.get("TrainingImage", ""))
     )
-    metrics = [metric for metric in algorithm.pop("MetricDefinitions", ()) if metric["Name"] != _OBJECTIVE_ALIAS]
+    metrics = [metric for metric in algorithm.pop("MetricDefinitions", ()) if metric["Name"] != OBJECTIVE_ALIAS]
     if metrics and not is_built_in and not algorithm.get("AlgorithmName"):
         algorithm["MetricDefinitions"] = metrics
     return algorithm

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sm_tuning as smt
+from sm_tuning import jobs
 from sm_tuning.deploy import Registration, package_request, register
 from sm_tuning.deploy._model import LEFT_OUT, best_model, clean, lineage, model_uri
 from sm_tuning.request import violations
@@ -56,6 +57,23 @@ def test_what_looks_like_a_secret_is_masked_and_what_the_registry_does_not_take_
     assert metadata["hyperparameter:api-key"] == "masked"
     assert "k-123456789" not in str(metadata)
     assert metadata["hyperparameter:note"] == "a __quoted__ _note_"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("1.10", "1.10"), ("1e3", "1e3"), ("0.10", "0.10"), ("true", "true"), ("16", "16"), ('"adam"', "adam")],
+)
+def test_hyperparameters_are_registered_as_the_trial_got_them(job, near, text: str, shown: str) -> None:
+    model = best_model(near, job.name)
+    best = {**model.job["BestTrainingJob"], "TunedHyperParameters": {"version": text}}
+    ranges = {"CategoricalParameterRanges": [{"Name": "version", "Values": [text, "other"]}]}
+    config = {**model.job["HyperParameterTuningJobConfig"], "ParameterRanges": ranges}
+    description = {**model.job, "BestTrainingJob": best, "HyperParameterTuningJobConfig": config}
+    hyperparameters = {**model.training["HyperParameters"], "version": text, "static": text}
+    training = {**model.training, "HyperParameters": hyperparameters}
+
+    entries = lineage(model._replace(job=description, best=jobs.best_of(description), training=training))
+    assert (entries["hyperparameter:version"], entries["hyperparameter:static"]) == (shown, shown)
 
 
 def test_registering_again_returns_the_first_package(job, near) -> None:
