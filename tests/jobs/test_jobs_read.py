@@ -38,7 +38,7 @@ def test_only_completed_is_a_success_and_only_moving_jobs_are_not_over() -> None
 
 
 def test_a_status_of_the_future_is_said() -> None:
-    with pytest.raises(ServiceError, match="'Dreaming' is none of the statuses InProgress"):
+    with pytest.raises(ServiceError, match="'Dreaming' is not one of the statuses InProgress"):
         TuningStatus.of("Dreaming")
 
 
