@@ -36,19 +36,20 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def job_environment(job: Mapping[str, Any], site: Site, region: str, child_env: Mapping[str, str]) -> dict[str, str]:
+def job_environment(
+    job: Mapping[str, Any], site: Site, region: str, parallel: int, child_env: Mapping[str, str]
+) -> dict[str, str]:
     """Return the environment that every training process of a host has, whatever trains.
 
     BLAS and OpenMP get an equal share of the cores, so that parallel trials and hosts do not fight for them; a
     job's own Environment wins over that.
     """
-    parallel = max(1, int(job.get("_MaxParallel", 1))) * len(site.cluster.hosts)
     name = job["TrainingJobName"]
     return {
         **inherited(os.environ),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(max(1, count_cpus() // parallel)),
+        "OMP_NUM_THREADS": str(max(1, count_cpus() // (parallel * len(site.cluster.hosts)))),
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "SAGEMAKER_REGION": region,

@@ -8,29 +8,25 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from sm_tuning.strategies._acquisition import Array, Search, maximise
-from sm_tuning.strategies._encoder import Encoder
-from sm_tuning.strategies._observations import Observations, inherit, inside, observe
-from sm_tuning.strategies._outputs import standardise
-from sm_tuning.strategies._parents import ParentTrials
-from sm_tuning.strategies._random import draw_new
+from sm_tuning.strategies._acquisition import Effort, Maximiser
+from sm_tuning.strategies._observations import Array, Encoder, Observations, standardise
+from sm_tuning.strategies._simple import draw_new
 from sm_tuning.strategies._space import Point, Space
-from sm_tuning.strategies._strategy import NeverStops, Trial, entropy
-from sm_tuning.strategies._surrogate import Evidence
-from sm_tuning.strategies._transfer import FEWEST, Transfer
+from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Trial, entropy
+from sm_tuning.strategies._surrogate import FEWEST, Evidence, Transfer
 
 _MOST_INHERITED = 200
 _PROBE_EVERY = 5
-_one_at_a_time = threading.Lock()  # threadpool_limits sets the whole process, and restores what it found
+#: threadpool_limits sets the whole process and restores what it found, so that only one suggestion may use it at once.
+_one_at_a_time = threading.Lock()
 
 
 class BayesianSearch(NeverStops):
-    """Suggests where the model expects the largest improvement.
+    """Suggests the point where the model expects the largest improvement.
 
-    The first points fill the space evenly, unless parents' trials do. Pending trials are imagined to end as the model
-    thinks they may, so that parallel suggestions stay apart. A trial that failed counts as one of the
-    worst: that it fails is knowledge, and forgetting it would suggest its neighbours again. A trial stopped
-    early counts with its last value.
+    The first points fill the space evenly, unless trials of parents do. Pending trials are imagined to end as the model
+    predicts, so that parallel suggestions stay apart. A failed trial counts as one of the worst, since otherwise its
+    neighbours would be suggested again. A trial that was stopped early counts with its last value.
     """
 
     def __init__(
@@ -40,49 +36,52 @@ class BayesianSearch(NeverStops):
         seed: int,
         maximize: bool,
         parents: Sequence[ParentTrials] = (),
-        search: Search | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self._space = space
         self._seed = seed
         self._sign = -1.0 if maximize else 1.0
         self._encoder = Encoder(space)
-        self._search = search or Search()
+        self._effort = effort or Effort()
+        self._initial = min(max(4, len(space.dimensions) + 1), 8)
         same = [t for parent in parents if not parent.transfer for t in parent.trials]
         self._known = {point for point in space.seen(t.hyperparameters for t in same) if self._encoder.holds(point)}
-        self._inherited = inherit(self._encoder, same, self._sign).thinned(_MOST_INHERITED)
-        others = [inherit(self._encoder, parent.trials, self._sign) for parent in parents if parent.transfer]
+        self._inherited = self._encoder.inherit(same, self._sign).thinned(_MOST_INHERITED)
+        others = [self._encoder.inherit(parent.trials, self._sign) for parent in parents if parent.transfer]
         self._transfer = Transfer(self._encoder, [other for other in others if len(other) >= FEWEST])
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
-        """The next point; repeats one only when a countable space is used up."""
+        """Return the next point; a point repeats only if a countable space is used up."""
         n = len(trials)
         seen = self._space.seen(trial.hyperparameters for trial in trials) | self._known
         size = self._space.size()
-        own = observe(self._encoder, trials, self._sign)
         if size is not None and len(seen) >= size:
             return self._space.answer(draw_new(self._space, seen, self._seed, n))
-        with _one_at_a_time, threadpool_limits(limits=1):  # small matrices: more threads only wait for one another
-            alone = self._evidence(own)
-            heard = self._transfer.evidence(own, alone if len(own) >= FEWEST else None) if self._transfer else None
-            if heard is None or self._probes(n):
-                point = self._cold(n, own, alone, seen)
-            else:
-                point = self._warm(n, own, heard, seen)
-        return self._space.answer(point)
+        with _one_at_a_time, threadpool_limits(limits=1):  # matrices are small: threads would wait for each other
+            return self._space.answer(self._suggest(n, self._encoder.observe(trials, self._sign), seen))
 
-    @property
-    def _initial(self) -> int:
-        return min(max(4, len(self._space.dimensions) + 1), 8)
-
-    def _probes(self, n: int) -> bool:
-        """Whether the n-th ask is not left to parents on other data.
-
-        A child that only went where they point would never learn that they are wrong.
-        """
-        return n % _PROBE_EVERY == _PROBE_EVERY - 1 and n < _PROBE_EVERY * self._initial and bool(self._transfer)
+    def _suggest(self, n: int, own: Observations, seen: set[Point]) -> Point:
+        # A child that only followed its parents would never learn that their data mislead: some asks ignore them.
+        probes = n % _PROBE_EVERY == _PROBE_EVERY - 1 and n < _PROBE_EVERY * self._initial and bool(self._transfer)
+        rows = np.concatenate([own.rows, self._inherited.rows])
+        costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
+        alone = Evidence(rows, costs, self._encoder.categorical, self._encoder.inside(rows))
+        joint = None
+        if self._transfer:
+            joint = self._transfer.evidence(own, alone if len(own) >= FEWEST else None)
+        if joint is not None and not probes:
+            openings = [self._encoder.decode(row) for row in self._transfer.openings()]
+            if n < len(openings) and openings[n] not in seen:
+                return openings[n]
+            return self._improving(n, joint, own, seen)
+        place = n // _PROBE_EVERY if probes else n
+        inherited = int(self._encoder.inside(self._inherited.rows).sum())
+        if place + inherited < self._initial or len(rows) < 2:
+            return self._filling(n, place, seen)
+        return self._improving(n, alone, own, seen)
 
     def _filling(self, n: int, place: int, seen: set[Point]) -> Point:
-        """The point at that place of a design that fills the space, or a random one where that point is taken."""
+        """Return a point of a design that fills the space, or a random one if that point was tried."""
         if place < self._initial:
             rng = np.random.default_rng(entropy(self._seed, 0, "design"))
             design = self._encoder.snap(latin_hypercube(self._initial, len(self._space.dimensions), rng))
@@ -91,38 +90,17 @@ class BayesianSearch(NeverStops):
                 return point
         return draw_new(self._space, seen, self._seed, n)
 
-    def _cold(self, n: int, own: Observations, alone: Evidence, seen: set[Point]) -> Point:
-        """The next point as far as this job and its parents on the same data tell."""
-        near = inside(self._encoder, self._inherited.rows)
-        place = n // _PROBE_EVERY if self._probes(n) else n
-        if place + int(near.sum()) < self._initial or len(own) + len(near) < 2:
-            return self._filling(n, place, seen)
-        return self._improving(n, alone, own, seen)
-
-    def _evidence(self, own: Observations) -> Evidence:
-        rows = np.concatenate([own.rows, self._inherited.rows])
-        costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
-        return Evidence(rows, costs, self._encoder.categorical, inside(self._encoder, rows))
-
-    def _warm(self, n: int, own: Observations, heard: Evidence, seen: set[Point]) -> Point:
-        """The next point with the parents on other data heard: first each one's best, then as the model says."""
-        openings = [self._encoder.decode(row) for row in self._transfer.openings()]
-        if n < len(openings) and openings[n] not in seen:
-            return openings[n]
-        return self._improving(n, heard, own, seen)
-
     def _improving(self, n: int, evidence: Evidence, own: Observations, seen: set[Point]) -> Point:
-        """The point of largest expected improvement; every second time, away from where most trials are.
-
-        Without that care a search that has found one local optimum polishes it for good: the improvement
-        left there is tiny, yet larger than what a confident model expects of the rest of the box.
-        """
+        """Return the point of largest expected improvement."""
         rng = np.random.default_rng(entropy(self._seed, n, "acquisition"))
-        belief = evidence.believe(own.pending, self._search.fantasies, rng)
+        belief = evidence.believe(own.pending, self._effort.fantasies, rng)
         rows, costs = evidence.rows[evidence.eligible], evidence.costs[evidence.eligible]
-        top = rows[np.argsort(costs, kind="stable")[: self._search.incumbents], : len(self._space.dimensions)]
-        asked = np.concatenate([own.rows, own.pending]) if n % 2 == 0 else None
-        for row in maximise(belief, self._encoder, top, asked, rng, self._search):
+        incumbents = rows[np.argsort(costs, kind="stable")[: self._effort.incumbents], : len(self._space.dimensions)]
+        # Every second ask leaves out the neighbourhoods with most trials. Otherwise a search that found a local optimum
+        # would refine it for good: the improvement left there is tiny, but larger than what a confident model expects
+        # elsewhere.
+        avoid = np.concatenate([own.rows, own.pending]) if n % 2 == 0 else None
+        for row in Maximiser(belief, self._encoder, rng, self._effort).run(incumbents, avoid):
             point = self._encoder.decode(row)
             if point not in seen:
                 return point
@@ -130,9 +108,9 @@ class BayesianSearch(NeverStops):
 
 
 def latin_hypercube(count: int, dimensions: int, rng: np.random.Generator, tries: int = 64) -> Array:
-    """``count`` rows on the unit box, one in each of ``count`` slices of each dimension, far from one another.
+    """Return ``count`` rows on the unit box, one in each of ``count`` slices of each dimension, far from each other.
 
-    The design of the largest smallest distance among so many tries.
+    Of ``tries`` random designs, the one with the largest smallest distance.
     """
     best: Array = np.empty((count, dimensions))
     widest = -1.0

@@ -1,44 +1,42 @@
-"""What a tuning job does next: a pure function of its rules, its trials and the time.
+"""The next actions of a tuning job: a pure function of its rules, its trials and the time.
 
-Everything is computed anew from the trials each time, so a restarted server decides as the first one would.
+Everything is computed anew from the trials each time, so that a restarted server decides as its predecessor would.
 Sources: Developer Guide, automatic-model-tuning-progress (completion criteria), and the API Reference of
-ResourceLimits, TuningJobCompletionCriteria and TuningJobCompletionDetails. What those leave open is decided
-here and said where it is.
+ResourceLimits, TuningJobCompletionCriteria and TuningJobCompletionDetails. Choices that those leave open are marked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import reaches
+from sm_tuning.strategies._simple import median_stop
 
-FAILURES_BEFORE_GIVING_UP = 5
-"""The service gives up when none of the first five succeeded; its FailureReason says so."""
-
-IMPROVEMENT = 0.01
-"""A trial improves on the best so far when it is better by more than 1 % of it (API Reference)."""
-
+#: The service gives up if none of the first five trials succeeded, as its FailureReason says.
+_FAILURES_BEFORE_GIVING_UP = 5
+#: A trial improves if it is better than the best so far by more than 1 % of it [API Reference].
+_IMPROVEMENT = 0.01
 _CONVERGENCE_TRIALS = 10
 _CONVERGENCE_TRIALS_A_DIMENSION = 3
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The limits and criteria of a tuning job.
+    """The limits and completion criteria of a tuning job.
 
     Attributes:
         metric: name of the objective, for messages.
         maximize: whether a higher objective is better.
-        max_jobs: training jobs in all.
-        max_parallel: training jobs at once.
+        max_jobs: largest number of training jobs.
+        max_parallel: largest number of training jobs at once.
         dimensions: number of tuned hyperparameters.
-        deadline: epoch seconds of MaxRuntimeInSeconds; None without one.
+        deadline: epoch seconds at which MaxRuntimeInSeconds is over; None without a limit.
         target: TargetObjectiveMetricValue.
         max_not_improving: MaxNumberOfTrainingJobsNotImproving.
-        complete_on_convergence: CompleteOnConvergence is Enabled.
+        complete_on_convergence: whether CompleteOnConvergence is Enabled.
     """
 
     metric: str
@@ -52,17 +50,14 @@ class Rules:
     complete_on_convergence: bool = False
 
 
-_ENDED = frozenset(status for status in TrainingStatus if status.is_terminal)
-
-
 @dataclass(frozen=True)
 class TrialState:
-    """One training job of the tuning job.
+    """A training job as the decisions see it.
 
     Attributes:
-        name: of the training job.
+        name: name of the training job.
         status: its TrainingJobStatus.
-        value: the final objective; None while it runs, and when it ended without one.
+        value: the final objective; None while it runs, or if it ended without one.
         curve: its objective values so far.
         ended_at: epoch seconds; None while it runs.
     """
@@ -75,18 +70,23 @@ class TrialState:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
-        return self.status in _ENDED
+        """Whether the training job has ended."""
+        return self.status.is_terminal
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the training job has ended with an objective."""
+        return self.ended and self.value is not None
 
     @property
     def failed(self) -> bool:
-        """Whether it ended by itself without an objective: it failed, or completed and never printed it."""
+        """Whether the training job ended without an objective: it failed, or completed and never printed one."""
         return self.ended and self.value is None and self.status is not TrainingStatus.STOPPED
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the tuning job ends."""
+    """The final status of a tuning job."""
 
     status: TuningStatus
     reason: str | None = None
@@ -94,17 +94,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now: start so many, stop these, or end. ``outcome`` comes only when nothing runs."""
+    """The actions to take now.
+
+    Attributes:
+        start: number of training jobs to start.
+        stop: names of training jobs to stop.
+        outcome: how the tuning job ends; only if no training job runs.
+    """
 
     start: int = 0
     stop: tuple[str, ...] = ()
     outcome: Outcome | None = None
-
-
-@dataclass(frozen=True)
-class _Ending:
-    outcome: Outcome
-    stop_running: bool
 
 
 def decide(
@@ -118,75 +118,47 @@ def decide(
     """Return the next actions.
 
     Args:
-        rules: of the tuning job.
-        trials: every training job so far.
+        rules: limits and criteria of the tuning job.
+        trials: all training jobs so far.
         now: epoch seconds.
-        stop_requested: StopHyperParameterTuningJob was called.
-        exhausted: the strategy has nothing left to suggest.
+        stop_requested: whether StopHyperParameterTuningJob was called.
+        exhausted: whether the strategy has no further suggestion.
     """
     running = [trial for trial in trials if not trial.ended]
-    ending = _ending(rules, trials, now, stop_requested=stop_requested, exhausted=exhausted)
-    if ending is None:
-        room = min(rules.max_parallel - len(running), rules.max_jobs - len(trials))
-        return Decision(start=max(0, room))
+    criterion_met = _criterion_met(rules, trials, now)
+    if not (stop_requested or criterion_met or exhausted or len(trials) >= rules.max_jobs or _gives_up(trials)):
+        return Decision(start=max(0, min(rules.max_parallel - len(running), rules.max_jobs - len(trials))))
     if not running:
-        return Decision(outcome=ending.outcome)
-    if not ending.stop_running:
-        return Decision()
-    return Decision(stop=tuple(t.name for t in running if t.status is TrainingStatus.IN_PROGRESS))
-
-
-def _ending(
-    rules: Rules, trials: Sequence[TrialState], now: float, *, stop_requested: bool, exhausted: bool
-) -> _Ending | None:
-    """Return how the job ends, or None while it goes on.
-
-    Running trials are stopped when a criterion is met (the guide says only that the tuning job is stopped), and
-    run to their end when nothing more is to be started, or when all so far have failed: the next may succeed.
-    """
-    if stop_requested:
-        return _Ending(Outcome(TuningStatus.STOPPED), stop_running=True)
-    if _criterion_met(rules, trials, now):
-        return _Ending(_settled(rules, trials), stop_running=True)
-    failures = sum(trial.failed for trial in trials)
-    if failures >= FAILURES_BEFORE_GIVING_UP and not _succeeded(trials):
-        return _Ending(_settled(rules, trials), stop_running=False)
-    if exhausted or len(trials) >= rules.max_jobs:
-        return _Ending(_settled(rules, trials), stop_running=False)
-    return None
+        return Decision(outcome=Outcome(TuningStatus.STOPPED) if stop_requested else _outcome(rules, trials))
+    # Choice: a criterion stops the running trials (the guide says only that the tuning job stops). If there is nothing
+    # left to start, or all trials so far have failed, running trials go on: the next one may succeed.
+    if stop_requested or criterion_met:
+        return Decision(stop=tuple(t.name for t in running if t.status is TrainingStatus.IN_PROGRESS))
+    return Decision()
 
 
 def _criterion_met(rules: Rules, trials: Sequence[TrialState], now: float) -> bool:
     if rules.deadline is not None and now >= rules.deadline:
         return True
-    if rules.target is not None and any(_reached(rules, trial.value) for trial in _succeeded(trials)):
+    values = [trial.value for trial in trials if trial.ended and trial.value is not None]
+    if rules.target is not None and any(reaches(v, rules.target, maximize=rules.maximize) for v in values):
         return True
-    if rules.max_not_improving is not None:
-        stale = not_improving(trials, maximize=rules.maximize)
-        if stale >= rules.max_not_improving:
-            return True
+    most = rules.max_not_improving
+    if most is not None and not_improving(trials, maximize=rules.maximize) >= most:
+        return True
     return rules.complete_on_convergence and converged(rules, trials)
 
 
-def _reached(rules: Rules, value: float | None) -> bool:
-    """Whether an objective is at the target or better, both in the service's single precision."""
-    if value is None or rules.target is None:
-        return False
-    return reaches(value, rules.target, maximize=rules.maximize)
+def _gives_up(trials: Sequence[TrialState]) -> bool:
+    failures = sum(trial.failed for trial in trials)
+    return failures >= _FAILURES_BEFORE_GIVING_UP and not any(trial.succeeded for trial in trials)
 
 
-def _succeeded(trials: Sequence[TrialState]) -> list[TrialState]:
-    return [trial for trial in trials if trial.ended and trial.value is not None]
-
-
-def _settled(rules: Rules, trials: Sequence[TrialState]) -> Outcome:
-    """Return how a job ends that nobody stopped.
-
-    Failed when trials failed and none succeeded, however few they were (documented for five). Completed
-    otherwise, also when a criterion ended it (the guide leaves the status open).
-    """
+def _outcome(rules: Rules, trials: Sequence[TrialState]) -> Outcome:
+    # Choice: Failed if trials failed and none succeeded, also with fewer than the documented five; otherwise Completed,
+    # also after a criterion, for which the guide names no status.
     failed = [trial for trial in trials if trial.failed]
-    if _succeeded(trials) or not failed:
+    if not failed or any(trial.succeeded for trial in trials):
         return Outcome(TuningStatus.COMPLETED)
     reason = (
         f"No training job succeeded after {len(failed)} attempts. For additional details, please take a look "
@@ -202,47 +174,41 @@ def _settled(rules: Rules, trials: Sequence[TrialState]) -> Outcome:
 
 
 def not_improving(trials: Sequence[TrialState], *, maximize: bool) -> int:
-    """Return how many trials ended since the last one that improved on the best so far by more than 1 %.
+    """Return the number of trials that ended since the last one that improved the best objective by more than 1 %.
 
-    In the order in which they ended; trials without an objective do not count, and one whose objective is not a
-    number improves on nothing. The best so far follows every
-    better value, so that many small steps do not add up to an improvement.
+    Trials count in the order in which they ended; trials without an objective do not count. A NaN objective never
+    counts as an improvement. The best objective follows every better value, so that many small steps do not add up to
+    an improvement.
     """
     best: float | None = None
     stale = 0
-    for trial in sorted(_succeeded(trials), key=lambda one: one.ended_at or 0.0):
-        value = _signed(trial.value, maximize=maximize)
+    for trial in sorted(trials, key=lambda trial: trial.ended_at or 0.0):
+        if not trial.ended or trial.value is None:
+            continue
+        value = trial.value if maximize else -trial.value
         if math.isnan(value):
             stale += 1
             continue
-        stale = 0 if best is None or value > best + IMPROVEMENT * abs(best) else stale + 1
+        stale = 0 if best is None or value > best + _IMPROVEMENT * abs(best) else stale + 1
         best = value if best is None else max(best, value)
     return stale
 
 
-def _signed(value: float | None, *, maximize: bool) -> float:
-    assert value is not None
-    return value if maximize else -value
-
-
 def converged(rules: Rules, trials: Sequence[TrialState]) -> bool:
-    """Whether the search has converged.
+    """Return whether the search has converged.
 
-    The service's own test is not documented beyond "none improves by more than 1 %". Here: the last ten
-    trials, or three for each tuned hyperparameter if that is more, brought no such improvement.
+    The service documents only "none improves by more than 1 %". Choice: the last ten trials, or three for each tuned
+    hyperparameter if that is more, brought no such improvement.
     """
     window = max(_CONVERGENCE_TRIALS, _CONVERGENCE_TRIALS_A_DIMENSION * rules.dimensions)
     return not_improving(trials, maximize=rules.maximize) >= window
 
 
-MedianRule = Callable[[Sequence[float], Sequence[Sequence[float]], bool], bool]
-
-
-def early_stops(trials: Sequence[TrialState], rule: MedianRule, *, maximize: bool) -> tuple[str, ...]:
-    """Return the running trials that early stopping (Auto) ends, judged against those that completed."""
+def early_stops(trials: Sequence[TrialState], *, maximize: bool) -> tuple[str, ...]:
+    """Return the running trials that early stopping (Auto) ends by the median rule, judged against completed ones."""
     completed = [trial.curve for trial in trials if trial.status is TrainingStatus.COMPLETED and trial.curve]
     return tuple(
         trial.name
         for trial in trials
-        if trial.status is TrainingStatus.IN_PROGRESS and rule(trial.curve, completed, maximize)
+        if trial.status is TrainingStatus.IN_PROGRESS and median_stop(trial.curve, completed, maximize)
     )

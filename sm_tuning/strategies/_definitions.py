@@ -1,32 +1,34 @@
-"""From a tuning job's document to its definitions, each with its search, and to its rules."""
+"""The training job definitions of a tuning job: the search of each, the rules of all, and whose turn it is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from random import Random
+from typing import Any, Self
 
 from sm_tuning.strategies._decide import Rules
-from sm_tuning.strategies._hyperband_config import hyperband_config
-from sm_tuning.strategies._make import make
-from sm_tuning.strategies._parents import ParentTrials
+from sm_tuning.strategies._simple import hyperband_config, make
 from sm_tuning.strategies._space import Space, space_of
-from sm_tuning.strategies._strategy import Strategy
+from sm_tuning.strategies._strategy import ParentTrials, Strategy
 
-DEFAULT_MAX_JOBS = 750
-"""Training jobs of a tuning job that names no number (Developer Guide, automatic-model-tuning-limits)."""
+#: Training jobs of a tuning job that sets no limit [Developer Guide, automatic-model-tuning-limits].
+_DEFAULT_MAX_JOBS = 750
+_TRIALS_IN_TURN = 3
+_SHARE_OF_THE_BEST = 0.75
 
 
 @dataclass(frozen=True)
-class Algorithm:
-    """One training job definition of a tuning job, with its search.
+class DefinitionSearch:
+    """A training job definition of a tuning job, with its search.
 
     Attributes:
         definition: the HyperParameterTrainingJobDefinition.
-        name: its DefinitionName; None in a tuning job of a single definition.
-        metric: its objective.
-        space: what is tuned.
-        strategy: how.
+        name: its DefinitionName; None in a tuning job with a single definition.
+        metric: name of its objective.
+        space: its search space.
+        strategy: its strategy.
     """
 
     definition: Mapping[str, Any]
@@ -36,53 +38,57 @@ class Algorithm:
     strategy: Strategy
 
 
-def algorithms_of(tuning: Mapping[str, Any], parents: Sequence[ParentTrials] = ()) -> list[Algorithm]:
-    """Return the definitions of a tuning job, each with a strategy of its own seed.
+def searches_of(
+    tuning: Mapping[str, Any], *, seed: int, parents: Sequence[ParentTrials] = ()
+) -> list[DefinitionSearch]:
+    """Return the definitions of a tuning job; each has a strategy with a seed of its own.
 
     Args:
-        tuning: the tuning job's document.
-        parents: what a warm start learns from.
+        tuning: the tuning job as CreateHyperParameterTuningJob or DescribeHyperParameterTuningJob has it.
+        seed: seed of the tuning job.
+        parents: the parents of a warm start.
 
     Raises:
-        ValueError: ranges or a strategy that cannot be.
+        ValueError: the ranges or the strategy are invalid.
     """
     config = tuning["HyperParameterTuningJobConfig"]
     single = tuning.get("TrainingJobDefinition")
-    definitions = [single] if single else tuning["TrainingJobDefinitions"]
-    algorithms = []
-    for position, definition in enumerate(definitions):
+    searches = []
+    for position, definition in enumerate([single] if single else tuning["TrainingJobDefinitions"]):
         objective = definition.get("TuningObjective") or config["HyperParameterTuningJobObjective"]
         space = space_of(definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {})
         hyperband = config["Strategy"] == "Hyperband"
         strategy = make(
             config["Strategy"],
             space,
-            seed=tuning["_Seed"] + position,
+            seed=seed + position,
             maximize=objective["Type"] == "Maximize",
             config=hyperband_config(config, definition.get("StaticHyperParameters") or {}) if hyperband else {},
             parents=parents,
         )
         name = None if single else definition["DefinitionName"]
-        algorithms.append(Algorithm(definition, name, objective["MetricName"], space, strategy))
-    return algorithms
+        searches.append(DefinitionSearch(definition, name, objective["MetricName"], space, strategy))
+    return searches
 
 
-def rules_of(tuning: Mapping[str, Any], algorithms: list[Algorithm]) -> Rules:
-    """Read limits and completion criteria."""
+def rules_of(tuning: Mapping[str, Any], searches: Sequence[DefinitionSearch]) -> Rules:
+    """Return the limits and completion criteria of a tuning job."""
     config = tuning["HyperParameterTuningJobConfig"]
     limits = config["ResourceLimits"]
     criteria = config.get("TuningJobCompletionCriteria") or {}
     seconds = limits.get("MaxRuntimeInSeconds")
-    sizes = [algorithm.space.size() for algorithm in algorithms]
+    sizes = [search.space.size() for search in searches]
     combinations = sum(size for size in sizes if size is not None) if None not in sizes else None
-    default = combinations if config["Strategy"] == "Grid" and combinations else DEFAULT_MAX_JOBS
+    default = combinations if config["Strategy"] == "Grid" and combinations else _DEFAULT_MAX_JOBS
     convergence = (criteria.get("ConvergenceDetected") or {}).get("CompleteOnConvergence")
+    # Several definitions have an objective each, of one type for all.
+    objective = config.get("HyperParameterTuningJobObjective") or searches[0].definition["TuningObjective"]
     return Rules(
-        metric=algorithms[0].metric,
-        maximize=objective_type(tuning) == "Maximize",
+        metric=searches[0].metric,
+        maximize=objective["Type"] == "Maximize",
         max_jobs=limits.get("MaxNumberOfTrainingJobs") or default,
         max_parallel=limits["MaxParallelTrainingJobs"],
-        dimensions=max(len(algorithm.space.names) for algorithm in algorithms),
+        dimensions=max(len(search.space.names) for search in searches),
         deadline=tuning["CreationTime"] + seconds if seconds else None,
         target=criteria.get("TargetObjectiveMetricValue"),
         max_not_improving=(criteria.get("BestObjectiveNotImproving") or {}).get("MaxNumberOfTrainingJobsNotImproving"),
@@ -90,8 +96,43 @@ def rules_of(tuning: Mapping[str, Any], algorithms: list[Algorithm]) -> Rules:
     )
 
 
-def objective_type(tuning: Mapping[str, Any]) -> str:
-    """Return Maximize or Minimize; with several definitions it is the same for all."""
-    config = tuning["HyperParameterTuningJobConfig"]
-    objective = config.get("HyperParameterTuningJobObjective")
-    return str((objective or tuning["TrainingJobDefinitions"][0]["TuningObjective"])["Type"])
+@dataclass(frozen=True)
+class DefinitionRecord:
+    """The results of one definition so far: its number of trials, and their best objective, if any."""
+
+    trials: int
+    best: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float | None], *, maximize: bool) -> Self:
+        """Return the record of trials with these objectives; None stands for a trial without one."""
+        known = [value for value in values if value is not None and not math.isnan(value)]
+        return cls(len(values), (max if maximize else min)(known, default=None))
+
+
+def turn_order(records: Mapping[str, DefinitionRecord], *, seed: int, maximize: bool, learns: bool) -> list[str]:
+    """Return the definitions in the order in which they are asked for the next trial.
+
+    Definitions share the budget; the guide does not say how [Developer Guide, multiple-algorithm-hpo]. Choice: Random,
+    Grid and Hyperband take turns, so that the trials depend on the seed alone. Bayesian takes turns until each
+    definition has had three trials; then three trials of four go to the definition with the best objective so far, and
+    the fourth to the one with the fewest trials.
+
+    Args:
+        records: record of each definition by its name, in the order of the request.
+        seed: seed of the tuning job.
+        maximize: whether a higher objective is better.
+        learns: whether the strategy uses results.
+    """
+    rarest = sorted(records, key=lambda name: records[name].trials)
+    trials = sum(record.trials for record in records.values())
+    if not learns or records[rarest[0]].trials < _TRIALS_IN_TURN:
+        return rarest
+    if Random(f"{seed}/{trials}/definition").random() >= _SHARE_OF_THE_BEST:  # noqa: S311 - a search, no secret
+        return rarest
+
+    def best_first(name: str) -> float:
+        best = records[name].best
+        return math.inf if best is None else (-best if maximize else best)
+
+    return sorted(rarest, key=best_first)

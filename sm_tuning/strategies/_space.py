@@ -1,24 +1,25 @@
 """The search space of a tuning job: typed dimensions over the wire strings of ``ParameterRanges``.
 
-A dimension maps between three forms of one value: the wire string that a training job receives, a
-position ``u`` in [0, 1] on the dimension's own scale (linear, logarithmic, reverse-logarithmic), and, where
-the dimension is discrete, the index of the value. Strategies think in positions and answer in wire strings.
+A dimension maps between three forms of one value: the wire string that a training job receives, a position ``u`` in
+[0, 1] on the scale of the dimension (linear, logarithmic, reverse-logarithmic), and, for discrete dimensions, the index
+of the value. Strategies work with positions and return wire strings.
 
-Scaling follows the Developer Guide, automatic-model-tuning-define-ranges: ``Auto`` starts out linear,
-``Logarithmic`` needs values above 0, ``ReverseLogarithmic`` needs values in [0, 1) and is for continuous
-ranges only.
+Scaling follows the Developer Guide, automatic-model-tuning-define-ranges: ``Auto`` starts out linear, ``Logarithmic``
+needs values above 0, ``ReverseLogarithmic`` needs values in [0, 1) and is for continuous ranges only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T", int, float)
 
 Point = tuple[str, ...]
-"""One value a dimension, as wire strings, in the order of ``Space.dimensions``."""
+"""One wire string for each dimension, in the order of ``Space.dimensions``."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,27 @@ class Continuous:
 
     @property
     def count(self) -> int | None:
-        """The number of values; ``None`` where they cannot be counted."""
+        """The number of values; None if they are uncountable."""
         return 1 if self.low == self.high else None
 
     def decode(self, u: float) -> str:
-        """The wire string at position ``u`` of [0, 1]: Python's shortest round-trip form of the double."""
+        """Return the wire string at a position: Python's shortest form of the double."""
         a, b = self._warp(self.low), self._warp(self.high)
         return repr(min(max(self._unwarp(a + u * (b - a)), self.low), self.high))
 
     def encode(self, value: str) -> float:
-        """The position of a wire string; outside [0, 1] when the value is outside the range."""
+        """Return the position of a wire string, outside [0, 1] for a value outside the range."""
         a, b = self._warp(self.low), self._warp(self.high)
         return (self._warp(float(value)) - a) / (b - a) if b > a else 0.0
 
     def value(self, index: int) -> str:
-        """The only value, for a range that has one."""
+        """Return the only value, for a range that has one."""
         if self.count is None or index:
             raise IndexError(f"{self.name} has no value of index {index}: the range is continuous")
         return repr(self.low)
 
     def draw(self, random: Random) -> str:
-        """A value, uniform on the dimension's scale."""
+        """Return a random value, uniform on the scale of the dimension."""
         return self.decode(random.random())
 
     def _warp(self, x: float) -> float:
@@ -99,28 +100,26 @@ class Integer:
         return self.high - self.low + 1
 
     def decode(self, u: float) -> str:
-        """The integer nearest to position ``u``, which runs from the lowest (0) to the highest (1)."""
+        """Return the integer nearest to a position."""
         a, b = self._warp(self.low), self._warp(self.high)
         t = a + u * (b - a)
         nearest = round(math.exp(t) if self.scaling == "Logarithmic" else t)
         return str(min(max(nearest, self.low), self.high))
 
     def encode(self, value: str) -> float:
-        """The position of a wire string; outside [0, 1] when the value is outside the range."""
+        """Return the position of a wire string, outside [0, 1] for a value outside the range."""
         a, b = self._warp(self.low), self._warp(self.high)
         return (self._warp(float(value)) - a) / (b - a) if b > a else 0.0
 
     def value(self, index: int) -> str:
-        """The integer of that index, counted from the lowest."""
+        """Return the integer with this index, counted from the lowest."""
         return str(self.low + index)
 
     def draw(self, random: Random) -> str:
-        """An integer: each equally likely, or, on the logarithmic scale, as likely as its share of that scale.
-
-        The share of ``k`` is the interval from ``k - 1/2`` to ``k + 1/2``, so that both ends keep a whole one.
-        """
+        """Return a random integer: all equally likely, or, on the logarithmic scale, by their share of that scale."""
         if self.scaling != "Logarithmic":
             return str(random.randint(self.low, self.high))
+        # The share of k is the interval from k - 1/2 to k + 1/2, so that both ends keep a whole one.
         a, b = math.log(self.low - 0.5), math.log(self.high + 0.5)
         drawn = round(math.exp(a + random.random() * (b - a)))
         return str(min(max(drawn, self.low), self.high))
@@ -146,19 +145,23 @@ class Categorical:
         return len(self.values)
 
     def decode(self, u: float) -> str:
-        """The value in whose equal share of [0, 1] the position lies."""
+        """Return the value whose equal share of [0, 1] contains a position."""
         return self.values[min(max(int(u * len(self.values)), 0), len(self.values) - 1)]
 
     def encode(self, value: str) -> float:
-        """The middle of the value's share of [0, 1]; raises ValueError for a string that is no choice."""
+        """Return the middle of the value's share of [0, 1].
+
+        Raises:
+            ValueError: the string is not a choice.
+        """
         return (self.values.index(value) + 0.5) / len(self.values)
 
     def value(self, index: int) -> str:
-        """The value of that index, in the order of the request."""
+        """Return the value with this index, in the order of the request."""
         return self.values[index]
 
     def draw(self, random: Random) -> str:
-        """A value, each equally likely."""
+        """Return a random value, all equally likely."""
         return random.choice(self.values)
 
 
@@ -167,7 +170,7 @@ Dimension = Continuous | Integer | Categorical
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a search, in the order in which the request names them."""
+    """The dimensions of a search, in the order of the request."""
 
     dimensions: tuple[Dimension, ...]
 
@@ -181,12 +184,12 @@ class Space:
         return tuple(dimension.name for dimension in self.dimensions)
 
     def size(self) -> int | None:
-        """The number of combinations; ``None`` when a continuous range makes them uncountable."""
+        """Return the number of combinations; None if a continuous range makes them uncountable."""
         counts = [dimension.count for dimension in self.dimensions]
         return None if None in counts else math.prod(count for count in counts if count is not None)
 
     def point_at(self, index: int) -> Point:
-        """The combination of that index in the order of ``itertools.product`` (last dimension fastest)."""
+        """Return the combination with this index in the order of ``itertools.product`` (last dimension fastest)."""
         size = self.size()
         if size is None or not 0 <= index < size:
             raise IndexError(f"no combination {index} in a space of {size or 'uncountably many'}")
@@ -197,62 +200,59 @@ class Space:
         return tuple(reversed(digits))
 
     def draw(self, random: Random) -> Point:
-        """A point, uniform on each dimension's own scale."""
+        """Return a random point, uniform on the scale of each dimension."""
         return tuple(dimension.draw(random) for dimension in self.dimensions)
 
     def point_of(self, hyperparameters: Mapping[str, str]) -> Point | None:
-        """The point that a trial ran; ``None`` when it lacks one of the dimensions."""
+        """Return the point of a trial; None if the trial lacks a dimension."""
         if any(name not in hyperparameters for name in self.names):
             return None
         return tuple(hyperparameters[name] for name in self.names)
 
     def seen(self, trials: Iterable[Mapping[str, str]]) -> set[Point]:
-        """The points that were asked for already."""
+        """Return the points of trials with these hyperparameters."""
         return {point for point in map(self.point_of, trials) if point is not None}
 
     def unseen(self, seen: set[Point], random: Random) -> Point | None:
-        """A combination that is not in ``seen``, from a random start; ``None`` when the space is used up.
+        """Return a combination that is not in ``seen``, from a random start; None if the space is used up.
 
-        Looks at no more than ``len(seen) + 1`` combinations. Only for a countable space.
+        At most ``len(seen) + 1`` combinations are examined. Only for a countable space.
         """
         size = self.size()
         if size is None:
             raise ValueError("an uncountable space has no list of combinations")
         start = random.randrange(size)
-        for step in range(min(size, len(seen) + 1)):
-            point = self.point_at((start + step) % size)
-            if point not in seen:
-                return point
-        return None
+        points = (self.point_at((start + step) % size) for step in range(min(size, len(seen) + 1)))
+        return next((point for point in points if point not in seen), None)
 
     def answer(self, point: Point) -> dict[str, str]:
-        """The point as hyperparameters."""
+        """Return a point as hyperparameters."""
         return dict(zip(self.names, point, strict=True))
 
 
 def space_of(parameter_ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Space:
-    """Read the request's ``ParameterRanges``.
+    """Return the space of the request's ``ParameterRanges``.
 
     Raises:
-        ValueError: a range that has no values, or breaks the rule of its scaling type.
+        ValueError: a range is empty, or breaks the rule of its scaling type.
     """
-    return Space(tuple(_dimensions(parameter_ranges)))
 
+    def end(kind: type[T], entry: Mapping[str, Any], name: str) -> T:
+        try:
+            return kind(entry[name])
+        except ValueError as e:
+            noun = "an integer" if kind is int else "a number"
+            raise ValueError(f"{entry['Name']}: {name} must be {noun}, got {entry[name]!r}") from e
 
-def _dimensions(ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Dimension]:
-    for one in ranges.get("IntegerParameterRanges") or ():
-        low, high = (_number(int, one, end) for end in ("MinValue", "MaxValue"))
-        yield Integer(one["Name"], int(low), int(high), one.get("ScalingType", "Auto"))
-    for one in ranges.get("ContinuousParameterRanges") or ():
-        low, high = (_number(float, one, end) for end in ("MinValue", "MaxValue"))
-        yield Continuous(one["Name"], float(low), float(high), one.get("ScalingType", "Auto"))
-    for one in ranges.get("CategoricalParameterRanges") or ():
-        yield Categorical(one["Name"], tuple(one["Values"]))
-
-
-def _number(kind: type[int | float], one: Mapping[str, Any], end: str) -> int | float:
-    try:
-        return kind(one[end])
-    except ValueError as e:
-        what = "an integer" if kind is int else "a number"
-        raise ValueError(f"{one['Name']}: {end} must be {what}, got {one[end]!r}") from e
+    integers: list[Dimension] = [
+        Integer(r["Name"], end(int, r, "MinValue"), end(int, r, "MaxValue"), r.get("ScalingType", "Auto"))
+        for r in parameter_ranges.get("IntegerParameterRanges") or ()
+    ]
+    doubles = [
+        Continuous(r["Name"], end(float, r, "MinValue"), end(float, r, "MaxValue"), r.get("ScalingType", "Auto"))
+        for r in parameter_ranges.get("ContinuousParameterRanges") or ()
+    ]
+    choices = [
+        Categorical(r["Name"], tuple(r["Values"])) for r in parameter_ranges.get("CategoricalParameterRanges") or ()
+    ]
+    return Space((*integers, *doubles, *choices))

@@ -14,10 +14,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from sm_tuning.strategies import Space, Trial, make, space_of
 from sm_tuning.strategies._acquisition import log_h
-from sm_tuning.strategies._encoder import Encoder
-from sm_tuning.strategies._gp import Data, Posterior, fit, negative_log_likelihood
-from sm_tuning.strategies._kernel import Hyperparameters, Kernel
-from sm_tuning.strategies._outputs import standardise
+from sm_tuning.strategies._gp import Data, Hyperparameters, Kernel, Posterior, fit, negative_log_likelihood
+from sm_tuning.strategies._observations import Encoder, standardise
 
 SQUARE = space_of(
     {

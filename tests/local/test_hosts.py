@@ -207,7 +207,7 @@ def test_a_restart_finishes_a_job_whose_hosts_had_ended(tmp_path):
     source = "import os; print('loss=' + os.environ['SM_CURRENT_HOST_RANK'])"
     name = bench.train(source, ResourceConfig=TWO)["TrainingJobName"]
     before = bench.store.emissions(name)
-    bench.store.update_training_job(name, TrainingJobStatus="InProgress", SecondaryStatus="Training")
+    bench.store.update_training_job(name, {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"})
     bench.close()
     with closing(Bench(tmp_path, settings)) as again:
         again.runner.recover()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_requests import NOW, XGBOOST, channel, describe, limits, numeric, ranges, refusal, request, without
 
-from sm_tuning.strategies._choose import TURNS_FIRST, Record, record_of, turn_order
+from sm_tuning.strategies import DefinitionRecord, turn_order
 
 LOSS = {"Type": "Minimize", "MetricName": "loss"}
 
@@ -162,7 +162,7 @@ def test_summaries_name_the_definition(service, store):
 
 records = st.dictionaries(
     st.sampled_from("abcdefghij"),
-    st.builds(Record, st.integers(0, 20), st.one_of(st.none(), st.floats(-1e6, 1e6))),
+    st.builds(DefinitionRecord, st.integers(0, 20), st.one_of(st.none(), st.floats(-1e6, 1e6))),
     min_size=1,
 )
 
@@ -176,7 +176,7 @@ def test_every_definition_is_somewhere_in_the_order(known, seed, maximize, learn
 
 @given(records, st.integers(0, 99), st.booleans())
 def test_without_learning_results_change_nothing(known, seed, maximize):
-    silent = {name: Record(record.trials, None) for name, record in known.items()}
+    silent = {name: DefinitionRecord(record.trials, None) for name, record in known.items()}
     order = turn_order(known, seed=seed, maximize=maximize, learns=False)
     assert order == turn_order(silent, seed=seed + 1, maximize=not maximize, learns=False)
     assert known[order[0]].trials == min(record.trials for record in known.values())
@@ -186,14 +186,14 @@ def played(values, trials, *, learns=True, maximize=False, seed=1):
     """Let definitions of fixed objectives take turns; how many trials each gets."""
     counts = dict.fromkeys(values, 0)
     for _ in range(trials):
-        known = {name: record_of([value] * counts[name], maximize=maximize) for name, value in values.items()}
+        known = {name: DefinitionRecord.of([value] * counts[name], maximize=maximize) for name, value in values.items()}
         counts[turn_order(known, seed=seed, maximize=maximize, learns=learns)[0]] += 1
     return counts
 
 
 def test_turns_come_first_and_then_the_better_one_gets_most():
     values = {"a": 3.0, "b": 1.0, "c": 2.0}
-    assert played(values, 3 * TURNS_FIRST) == dict.fromkeys(values, TURNS_FIRST)
+    assert played(values, 3 * 3) == dict.fromkeys(values, 3)
     counts = played(values, 109)
     assert 70 < counts["b"] < 90
     assert min(counts["a"], counts["c"]) > 8
@@ -202,7 +202,7 @@ def test_turns_come_first_and_then_the_better_one_gets_most():
 
 
 def test_a_definition_without_results_or_with_nan_is_never_the_better_one():
-    assert record_of([float("nan"), None, 2.0], maximize=False) == Record(3, 2.0)
-    assert record_of([float("nan")], maximize=True) == Record(1, None)
+    assert DefinitionRecord.of([float("nan"), None, 2.0], maximize=False) == DefinitionRecord(3, 2.0)
+    assert DefinitionRecord.of([float("nan")], maximize=True) == DefinitionRecord(1, None)
     counts = played({"a": None, "b": 5.0}, 106)
     assert counts["b"] > 60

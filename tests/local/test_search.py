@@ -143,7 +143,7 @@ def test_a_nested_filter_needs_one_item_that_satisfies_all(jobs):
 
 
 def test_records_are_whole_public_and_fit_the_model(jobs, store):
-    store.update_training_job("Job-1-001-a", _ObjectiveValue=0.1)
+    store.update_training_job("Job-1-001-a", {"_ObjectiveValue": 0.1})
     answer = jobs.call(
         "Search",
         {"Resource": "TrainingJob", "SearchExpression": {"Filters": [where("TrainingJobName", None, "Job-1-001-a")]}},
@@ -193,7 +193,7 @@ def test_a_page_is_ten_records_by_default(service, store):
 
 
 def test_the_training_jobs_of_a_deleted_tuning_job_are_still_found(jobs, store):
-    store.update_tuning_job("Job-1", HyperParameterTuningJobStatus="Completed")
+    store.update_tuning_job("Job-1", {"HyperParameterTuningJobStatus": "Completed"})
     jobs.call("DeleteHyperParameterTuningJob", {"HyperParameterTuningJobName": "Job-1"})
     assert find(jobs, where("TuningJobArn", "Equals", ARN)) == "cba"
 

@@ -247,7 +247,9 @@ def test_metrics_are_single_precision_on_the_wire(service, store):
 
 def test_the_run_time_goes_on_until_the_job_has_ended(service, store):
     create(service)
-    store.update_tuning_job("Job-1", HyperParameterTuningJobStatus="Completed", HyperParameterTuningEndTime=NOW + 61.5)
+    store.update_tuning_job(
+        "Job-1", {"HyperParameterTuningJobStatus": "Completed", "HyperParameterTuningEndTime": NOW + 61.5}
+    )
     assert describe(service)["ConsumedResources"] == {"RuntimeInSeconds": 61}
 
 
@@ -316,7 +318,7 @@ def test_stopping_goes_to_the_engine_once_and_not_when_the_job_has_ended(service
     stop = {"HyperParameterTuningJobName": "job-1"}
     assert service.call("StopHyperParameterTuningJob", stop) == {}
     assert hands.stopped == ["Job-1"]
-    store.update_tuning_job("Job-1", HyperParameterTuningJobStatus="Stopped")
+    store.update_tuning_job("Job-1", {"HyperParameterTuningJobStatus": "Stopped"})
     fault = refusal(service, "StopHyperParameterTuningJob", stop)
     assert (fault.code, "already" in fault.message) == ("ValidationException", True)
     assert hands.stopped == ["Job-1"]
@@ -336,7 +338,7 @@ def test_only_an_ended_tuning_job_can_be_deleted_and_its_training_jobs_stay(serv
     name = trial(store, 1)
     delete = {"HyperParameterTuningJobName": "Job-1"}
     assert "not in a terminal state" in refusal(service, "DeleteHyperParameterTuningJob", delete).message
-    store.update_tuning_job("Job-1", HyperParameterTuningJobStatus="Completed")
+    store.update_tuning_job("Job-1", {"HyperParameterTuningJobStatus": "Completed"})
     assert service.call("DeleteHyperParameterTuningJob", delete) == {}
     assert refusal(service, "DescribeHyperParameterTuningJob", delete).code == "ResourceNotFound"
     described = service.call("DescribeTrainingJob", {"TrainingJobName": name})

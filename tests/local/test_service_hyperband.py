@@ -96,5 +96,5 @@ def test_a_hundred_tuning_jobs_at_once(service, store):
         create(service, f"job-{number}")
     fault = refusal(service, "CreateHyperParameterTuningJob", request("one-more"))
     assert (fault.code, "current utilization of 100" in fault.message) == ("ResourceLimitExceeded", True)
-    store.update_tuning_job("job-7", HyperParameterTuningJobStatus="Stopped")
+    store.update_tuning_job("job-7", {"HyperParameterTuningJobStatus": "Stopped"})
     create(service, "one-more")

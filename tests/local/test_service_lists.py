@@ -13,7 +13,7 @@ def jobs(service, store):
     for index in range(5):
         create(service, f"alpha-{index}")
         now = NOW + 10 * index
-        store.update_tuning_job(f"alpha-{index}", CreationTime=now, LastModifiedTime=NOW + 100 - index)
+        store.update_tuning_job(f"alpha-{index}", {"CreationTime": now, "LastModifiedTime": NOW + 100 - index})
     for index, (status, value) in enumerate(zip(STATUSES, VALUES, strict=True)):
         name = f"Alpha-0-{index:03}-beef"
         doc = {
@@ -76,7 +76,7 @@ def test_a_name_contains_a_part_in_whatever_case(jobs, listed, part, count):
 
 
 def test_one_status_is_listed(jobs, store):
-    store.update_tuning_job("alpha-3", HyperParameterTuningJobStatus="Stopped")
+    store.update_tuning_job("alpha-3", {"HyperParameterTuningJobStatus": "Stopped"})
     assert tuning(jobs, StatusEquals="Stopped") == [3]
     assert training(jobs, StatusEquals="Completed") == [0, 2]
     assert trials(jobs, StatusEquals="Completed") == [0, 2]
@@ -105,7 +105,7 @@ def test_tuning_jobs_are_in_order(jobs, by, order):
 
 
 def test_tuning_jobs_are_in_the_order_of_their_status(jobs, store):
-    store.update_tuning_job("alpha-4", HyperParameterTuningJobStatus="Completed")
+    store.update_tuning_job("alpha-4", {"HyperParameterTuningJobStatus": "Completed"})
     assert tuning(jobs, SortBy="Status")[0] == 4
 
 

@@ -156,7 +156,7 @@ def test_only_an_ended_training_job_is_deleted_and_its_name_is_free_again(servic
     name = {"TrainingJobName": "alone-1"}
     fault = refusal(service, "DeleteTrainingJob", name)
     assert (fault.code, "is in status InProgress" in fault.message) == ("ResourceInUse", True)
-    store.update_training_job("Alone-1", TrainingJobStatus="Stopped")
+    store.update_training_job("Alone-1", {"TrainingJobStatus": "Stopped"})
     assert service.call("DeleteTrainingJob", name) == {}
     assert refusal(service, "DescribeTrainingJob", name).message == "Requested resource not found."
     assert refusal(service, "DeleteTrainingJob", name).code == "ResourceNotFound"
@@ -179,7 +179,7 @@ def test_a_training_job_of_a_running_tuning_job_is_in_use(service, store):
     store.create_training_job(doc, tuning_job="Job-1", index=1, tags=[])
     fault = refusal(service, "DeleteTrainingJob", {"TrainingJobName": "Job-1-001-a"})
     assert (fault.code, "tuning job, Job-1," in fault.message) == ("ResourceInUse", True)
-    store.update_tuning_job("Job-1", HyperParameterTuningJobStatus="Completed")
+    store.update_tuning_job("Job-1", {"HyperParameterTuningJobStatus": "Completed"})
     service.call("DeleteTrainingJob", {"TrainingJobName": "Job-1-001-a"})
     assert (
         service.call("DescribeHyperParameterTuningJob", {"HyperParameterTuningJobName": "Job-1"})[
@@ -193,7 +193,7 @@ def test_a_page_of_one_status_is_filtered_after_it_is_cut(service, store):
     for number in range(4):
         service.call("CreateTrainingJob", training(f"job-{number}"))
     for number in (1, 2):
-        store.update_training_job(f"job-{number}", TrainingJobStatus="Completed")
+        store.update_training_job(f"job-{number}", {"TrainingJobStatus": "Completed"})
 
     def listed(**asked):
         page = service.call("ListTrainingJobs", {"SortBy": "Name", **asked})

@@ -71,18 +71,18 @@ def test_a_name_is_taken_without_regard_to_case(store):
 
 def test_update_merges_removes_with_none_and_bumps_the_modified_time(store):
     store.create_tuning_job({**tuning(), "FailureReason": "x"}, [])
-    updated = store.update_tuning_job("job", HyperParameterTuningJobStatus="Stopping", FailureReason=None)
+    updated = store.update_tuning_job("job", {"HyperParameterTuningJobStatus": "Stopping", "FailureReason": None})
     assert updated == store.tuning_job("job")
     assert updated["LastModifiedTime"] == 2000.0
     assert "FailureReason" not in updated
     assert store.active_tuning_jobs() == ["job"]
-    store.update_tuning_job("job", HyperParameterTuningJobStatus="Stopped")
+    store.update_tuning_job("job", {"HyperParameterTuningJobStatus": "Stopped"})
     assert store.active_tuning_jobs() == []
 
 
 def test_updating_a_job_that_is_not_there_is_a_key_error(store):
     with pytest.raises(KeyError):
-        store.update_training_job("nope", TrainingJobStatus="Failed")
+        store.update_training_job("nope", {"TrainingJobStatus": "Failed"})
     with pytest.raises(KeyError):
         store.create_training_job(training("x"), tuning_job="nope", index=1, tags=[])
     assert store.training_job("x") is None
@@ -91,7 +91,7 @@ def test_updating_a_job_that_is_not_there_is_a_key_error(store):
 def test_a_failed_update_leaves_nothing_behind(store):
     store.create_tuning_job(tuning(), [])
     with pytest.raises(ValueError, match="NoSuchStatus"):
-        store.update_tuning_job("job", HyperParameterTuningJobStatus="NoSuchStatus")
+        store.update_tuning_job("job", {"HyperParameterTuningJobStatus": "NoSuchStatus"})
     assert store.tuning_job("job") == tuning()
 
 
@@ -239,7 +239,7 @@ def test_threads_may_write_at_the_same_time(store):
     def work(name):
         for step in range(25):
             store.add_emissions(name, [Emission("loss", step, 1.0, 1.0)])
-            store.update_training_job(name, SecondaryStatus="Training")
+            store.update_training_job(name, {"SecondaryStatus": "Training"})
 
     threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(4)]
     for thread in threads:

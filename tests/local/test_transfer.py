@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.strategies import ParentTrials, Trial, make, space_of
-from sm_tuning.strategies._encoder import Encoder
-from sm_tuning.strategies._observations import inherit, inside, observe
-from sm_tuning.strategies._transfer import misordered
+from sm_tuning.strategies._observations import Encoder
+from sm_tuning.strategies._surrogate import misordered
 
 SQUARE = {
     "ContinuousParameterRanges": [
@@ -121,29 +120,29 @@ class TestInheritance:
         return Trial(1, {"rate": "0.01", "depth": "5", "kind": "a", "static": "x", **h}, value, finished=True)
 
     def test_a_parents_static_value_fills_the_dimension_that_the_child_tunes(self):
-        assert len(inherit(self.encoder, [self.trial()], 1.0)) == 1
+        assert len(self.encoder.inherit([self.trial()], 1.0)) == 1
 
     @pytest.mark.parametrize(
         "h", [{"kind": "c"}, {"rate": "0"}, {"rate": "x"}, {"rate": "1e9"}, {"depth": "40"}, {"rate": "nan"}]
     )
     def test_what_has_no_place_near_the_childs_ranges_is_dropped(self, h):
-        assert len(inherit(self.encoder, [self.trial(**h)], 1.0)) == 0
+        assert len(self.encoder.inherit([self.trial(**h)], 1.0)) == 0
 
     def test_what_lies_just_beside_them_stays_there_and_counts_as_outside(self):
-        seen = inherit(self.encoder, [self.trial(depth="14"), self.trial(value=2.0)], 1.0)
-        assert inside(self.encoder, seen.rows).tolist() == [False, True]
+        seen = self.encoder.inherit([self.trial(depth="14"), self.trial(value=2.0)], 1.0)
+        assert self.encoder.inside(seen.rows).tolist() == [False, True]
 
     @pytest.mark.parametrize("value", [None, math.nan, math.inf])
     def test_trials_without_a_value_are_not_inherited(self, value):
-        assert len(inherit(self.encoder, [self.trial(value=value)], 1.0)) == 0
+        assert len(self.encoder.inherit([self.trial(value=value)], 1.0)) == 0
 
     def test_the_best_come_first_whichever_way_is_better(self):
         trials = [self.trial(1.0), self.trial(3.0, depth="6"), self.trial(2.0, depth="7")]
-        assert inherit(self.encoder, trials, 1.0).costs.tolist() == [1.0, 2.0, 3.0]
-        assert inherit(self.encoder, trials, -1.0).costs.tolist() == [-3.0, -2.0, -1.0]
+        assert self.encoder.inherit(trials, 1.0).costs.tolist() == [1.0, 2.0, 3.0]
+        assert self.encoder.inherit(trials, -1.0).costs.tolist() == [-3.0, -2.0, -1.0]
 
     def test_an_own_failure_costs_as_much_as_the_worst(self):
-        seen = observe(self.encoder, [self.trial(1.0), replace(self.trial(None), failed=True), self.trial(5.0)], 1.0)
+        seen = self.encoder.observe([self.trial(1.0), replace(self.trial(None), failed=True), self.trial(5.0)], 1.0)
         assert seen.costs.tolist() == [1.0, 5.0, 5.0]
 
     def test_misordered_counts_pairs(self):

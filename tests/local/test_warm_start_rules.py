@@ -16,7 +16,7 @@ def warm(*parents, kind="IdenticalDataAndAlgorithm"):
 
 
 def end(store, name, status="Completed"):
-    store.update_tuning_job(name, HyperParameterTuningJobStatus=status)
+    store.update_tuning_job(name, {"HyperParameterTuningJobStatus": status})
 
 
 def trial(store, tuning, index, value, status="Completed"):

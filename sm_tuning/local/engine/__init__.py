@@ -1,9 +1,9 @@
-"""The tuning loop: ask a strategy, start training jobs, watch them, stop, complete."""
+"""The tuning loop: asks a strategy, starts training jobs, watches and stops them, ends the tuning job."""
 
 from __future__ import annotations
 
+from sm_tuning.local.engine._documents import parent_names
 from sm_tuning.local.engine._engine import Engine
 from sm_tuning.local.engine._loop import TrainingRunner
-from sm_tuning.local.engine._parents import parent_names
 
 __all__ = ["Engine", "TrainingRunner", "parent_names"]

@@ -5,29 +5,29 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
-from sm_tuning.local._disk import is_full
+from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.local._identity import Identity
-from sm_tuning.local.engine._documents import training_job_doc
-from sm_tuning.local.engine._ledger import Ledger
-from sm_tuning.local.engine._parents import parents_of
-from sm_tuning.local.store import Store
+from sm_tuning.local._workers import is_full
+from sm_tuning.local.engine._documents import parents_of, training_job_doc
+from sm_tuning.local.store import Store, hidden
 from sm_tuning.strategies import (
-    Algorithm,
+    DefinitionRecord,
+    DefinitionSearch,
     Outcome,
     Rules,
+    Trial,
     TrialState,
-    algorithms_of,
     converged,
     decide,
     early_stops,
-    median_stop,
     not_improving,
     rules_of,
+    searches_of,
     turn_order,
 )
 
@@ -38,18 +38,18 @@ _LONGEST_SLEEP_SECONDS = 3600.0
 
 
 class TrainingRunner(Protocol):
-    """What runs training jobs."""
+    """Runs training jobs."""
 
     def start(self, training_job: str) -> None:
-        """Begin a training job that is in the store."""
+        """Start a training job that is in the store."""
 
     def stop(self, training_job: str) -> None:
-        """End a training job as Stopped."""
+        """Stop a training job."""
 
 
 @dataclass(frozen=True)
 class EngineContext:
-    """What every loop works with."""
+    """The services that all loops use; ``clock`` returns epoch seconds."""
 
     store: Store
     runner: TrainingRunner
@@ -58,21 +58,21 @@ class EngineContext:
 
 
 class TuningLoop:
-    """Carries one tuning job to its end; ``run`` is for a thread of its own, the rest for any thread."""
+    """Brings one tuning job to its end. ``run`` is for a thread of its own, the other methods for any thread."""
 
     def __init__(self, context: EngineContext, name: str) -> None:
         self._context = context
         self._name = name
         self._woken = threading.Event()
         self._closing = False
-        self._lock = threading.Lock()  # over the tuning job's status
+        self._lock = threading.Lock()  # guards the status of the tuning job
 
     def wake(self) -> None:
-        """Something happened: look again."""
+        """Look at the training jobs again."""
         self._woken.set()
 
     def close(self) -> None:
-        """Leave the job as it is."""
+        """Make ``run`` return, with the job as it is."""
         self._closing = True
         self._woken.set()
 
@@ -80,30 +80,37 @@ class TuningLoop:
         """Enter Stopping, if the job is InProgress."""
         with self._lock:
             if self._doc()["HyperParameterTuningJobStatus"] == TuningStatus.IN_PROGRESS:
-                status = str(TuningStatus.STOPPING)
-                self._update(HyperParameterTuningJobStatus=status, _StopRequested=True)
+                self._update({"HyperParameterTuningJobStatus": str(TuningStatus.STOPPING)})
         self._woken.set()
 
     def run(self) -> None:
-        """Drive the job until it has ended or the loop is closed; an error fails the job.
+        """Run the job until it has ended or the loop is closed; an error fails the job.
 
         Raises:
-            OSError, sqlite3.OperationalError: the disk is full, so that not even that can be written down.
+            OSError, sqlite3.OperationalError: the disk is full, so that not even the failure can be recorded.
         """
         try:
-            self._drive()
-        except Exception as e:  # whatever it was, the job ends and says so
+            self._run()
+        except Exception as e:
             if is_full(e):
                 raise
             _log.exception("tuning job %s", self._name)
-            self._give_up(f"InternalServerError: the tuning loop failed with {type(e).__name__}: {e}")
+            for job in self._context.store.training_jobs_of(self._name):
+                if job["TrainingJobStatus"] == TrainingStatus.IN_PROGRESS:
+                    self._context.runner.stop(job["TrainingJobName"])
+            reason = f"InternalServerError: the tuning loop failed with {type(e).__name__}: {e}"
+            with self._lock:
+                self._end(Outcome(TuningStatus.FAILED, reason), {})
 
-    def _drive(self) -> None:
-        doc = self._with_seed(self._doc())
-        algorithms = algorithms_of(doc, parents_of(self._context.store, doc))
-        rules = rules_of(doc, algorithms)
+    def _run(self) -> None:
+        doc = self._doc()
+        if "_Seed" not in doc:  # recorded once, so that a restart continues the same sequence
+            given = doc["HyperParameterTuningJobConfig"].get("RandomSeed")
+            doc = self._update({"_Seed": secrets.randbelow(2**31) if given is None else given})
+        searches = searches_of(doc, seed=hidden(doc)["_Seed"], parents=parents_of(self._context.store, doc))
+        rules = rules_of(doc, searches)
         auto = doc["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto"
-        ledger = Ledger(self._context.store, self._name)
+        ledger = _Ledger(self._context.store, self._name)
         exhausted = False
         while not self._closing:
             self._woken.clear()
@@ -116,107 +123,71 @@ class TuningLoop:
             decision = decide(rules, states, now, stop_requested=stopping, exhausted=exhausted)
             self._report(rules, states, now)
             if decision.outcome is not None:
-                self._end(decision.outcome, rules, states)
+                with self._lock:
+                    requested = self._doc()["HyperParameterTuningJobStatus"] == TuningStatus.STOPPING
+                    outcome = Outcome(TuningStatus.STOPPED) if requested else decision.outcome
+                    seconds = int(self._context.clock() - doc["CreationTime"])
+                    self._end(outcome, {"ConsumedResources": {"RuntimeInSeconds": seconds}})
                 return
-            for name in {*decision.stop, *self._early(rules, algorithms, ledger, states, auto=auto)}:
+            stops = set(decision.stop) | (set(early_stops(states, maximize=rules.maximize)) if auto else set())
+            for name in stops | ledger.stopped_by_strategy(searches):
                 self._context.runner.stop(name)
-            started = sum(self._start_one(doc, rules, algorithms, ledger) for _ in range(decision.start))
-            if started < decision.start:
-                exhausted = True
-            else:
-                self._sleep(rules, now)
+            started = sum(self._start_one(doc, rules, searches, ledger) for _ in range(decision.start))
+            exhausted = exhausted or started < decision.start
+            if started == decision.start:
+                left = _LONGEST_SLEEP_SECONDS if rules.deadline is None else max(0.0, rules.deadline - now)
+                # After the deadline the loop waits only for the trials, which wake it.
+                self._woken.wait(min(left or _LONGEST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS))
 
-    def _early(
-        self, rules: Rules, algorithms: list[Algorithm], ledger: Ledger, states: list[TrialState], *, auto: bool
-    ) -> set[str]:
-        """Return the running trials to end early, by the median rule (Auto) or by the strategy's own rule."""
-        names = set(early_stops(states, median_stop, maximize=rules.maximize)) if auto else set()
-        for algorithm in algorithms:
-            trials = ledger.trials(algorithm.name)
-            for name, trial in ledger.running_trials(algorithm.name):
-                if algorithm.strategy.should_stop(trial, trials):
-                    names.add(name)
-        return names
-
-    def _start_one(self, doc: dict[str, Any], rules: Rules, algorithms: list[Algorithm], ledger: Ledger) -> bool:
-        """Ask for hyperparameters and start a training job; False when every space is used up."""
+    def _start_one(
+        self, doc: Mapping[str, Any], rules: Rules, searches: Sequence[DefinitionSearch], ledger: _Ledger
+    ) -> bool:
+        """Ask for hyperparameters and start a training job; return False if all spaces are used up."""
         if self._closing:
             return True
-        named = {algorithm.name or "": algorithm for algorithm in algorithms}
+        by_name = {search.name or "": search for search in searches}
         order = turn_order(
-            {name: ledger.record(one.name, maximize=rules.maximize) for name, one in named.items()},
-            seed=doc["_Seed"],
+            {name: ledger.record(search.name, maximize=rules.maximize) for name, search in by_name.items()},
+            seed=hidden(doc)["_Seed"],
             maximize=rules.maximize,
             learns=doc["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian",
         )
-        for algorithm in (named[name] for name in order):
-            tuned = algorithm.strategy.ask(ledger.trials(algorithm.name))
+        context = self._context
+        for search in (by_name[name] for name in order):
+            tuned = search.strategy.ask(ledger.trials(search.name))
             if tuned is None:
                 continue
             index = ledger.next_index
-            now = self._context.clock()
-            job = training_job_doc(doc, algorithm, tuned, index, self._context.identity, now)
-            tags = self._context.store.tags(doc["HyperParameterTuningJobArn"])
-            self._context.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
+            job = training_job_doc(doc, search, tuned, index, context.identity, context.clock())
+            tags = context.store.tags(doc["HyperParameterTuningJobArn"])
+            context.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
             ledger.add(job)
-            self._context.runner.start(job["TrainingJobName"])
+            context.runner.start(job["TrainingJobName"])
             return True
         return False
 
-    def _sleep(self, rules: Rules, now: float) -> None:
-        left = _LONGEST_SLEEP_SECONDS if rules.deadline is None else max(0.0, rules.deadline - now)
-        # past the deadline there is nothing to wait for but the trials, which wake the loop
-        self._woken.wait(min(left or _LONGEST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS))
-
-    def _report(self, rules: Rules, states: list[TrialState], now: float) -> None:
-        """Keep TuningJobCompletionDetails and ConsumedResources, when a trial has ended since the last time."""
+    def _report(self, rules: Rules, states: Sequence[TrialState], now: float) -> None:
+        """Update TuningJobCompletionDetails and ConsumedResources if a trial has ended since the last time."""
         doc = self._doc()
         ended = sum(state.ended for state in states)
-        if doc.get("_Ended", 0) == ended:
+        if hidden(doc).get("_Ended", 0) == ended:
             return
         details = dict(doc.get("TuningJobCompletionDetails") or {})
         details["NumberOfTrainingJobsObjectiveNotImproving"] = not_improving(states, maximize=rules.maximize)
         if converged(rules, states):
             details.setdefault("ConvergenceDetectedTime", now)
+        resources = {"RuntimeInSeconds": int(now - doc["CreationTime"])}
+        self._update({"TuningJobCompletionDetails": details, "ConsumedResources": resources, "_Ended": ended})
+
+    def _end(self, outcome: Outcome, members: Mapping[str, Any]) -> None:
         self._update(
-            TuningJobCompletionDetails=details,
-            ConsumedResources={"RuntimeInSeconds": int(now - doc["CreationTime"])},
-            _Ended=ended,
+            {
+                "HyperParameterTuningJobStatus": str(outcome.status),
+                "HyperParameterTuningEndTime": self._context.clock(),
+                "FailureReason": outcome.reason[:_LONGEST_REASON] if outcome.reason else None,
+                **members,
+            }
         )
-
-    def _end(self, outcome: Outcome, rules: Rules, states: list[TrialState]) -> None:
-        now = self._context.clock()
-        self._report(rules, states, now)
-        with self._lock:
-            doc = self._doc()
-            stopped = doc["HyperParameterTuningJobStatus"] == TuningStatus.STOPPING
-            status = TuningStatus.STOPPED if stopped else outcome.status
-            self._update(
-                HyperParameterTuningJobStatus=str(status),
-                HyperParameterTuningEndTime=now,
-                FailureReason=None if stopped or not outcome.reason else outcome.reason[:_LONGEST_REASON],
-                ConsumedResources={"RuntimeInSeconds": int(now - doc["CreationTime"])},
-            )
-
-    def _give_up(self, reason: str) -> None:
-        """End as Failed, with the running trials stopped."""
-        for job in self._context.store.training_jobs_of(self._name):
-            if job["TrainingJobStatus"] == TrainingStatus.IN_PROGRESS:
-                self._context.runner.stop(job["TrainingJobName"])
-        now = self._context.clock()
-        with self._lock:
-            self._update(
-                HyperParameterTuningJobStatus=str(TuningStatus.FAILED),
-                HyperParameterTuningEndTime=now,
-                FailureReason=reason[:_LONGEST_REASON],
-            )
-
-    def _with_seed(self, doc: dict[str, Any]) -> dict[str, Any]:
-        """Settle the seed once, so that a restart goes on with the same sequence."""
-        if "_Seed" in doc:
-            return doc
-        given = doc["HyperParameterTuningJobConfig"].get("RandomSeed")
-        return self._update(_Seed=secrets.randbelow(2**31) if given is None else given)
 
     def _doc(self) -> dict[str, Any]:
         doc = self._context.store.tuning_job(self._name)
@@ -224,5 +195,75 @@ class TuningLoop:
             raise KeyError(self._name)
         return doc
 
-    def _update(self, **members: Any) -> dict[str, Any]:
-        return self._context.store.update_tuning_job(self._name, **members)
+    def _update(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        return self._context.store.update_tuning_job(self._name, members)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A training job: the name of its definition, and how decisions and strategies see it."""
+
+    definition: str | None
+    state: TrialState
+    trial: Trial
+
+
+class _Ledger:
+    """All training jobs of a tuning job; ended ones are read once."""
+
+    def __init__(self, store: Store, tuning_job: str) -> None:
+        self._store = store
+        self._entries = [self._entry(doc) for doc in store.training_jobs_of(tuning_job)]
+
+    def refresh(self) -> list[TrialState]:
+        """Read the running training jobs again and return the states of all by index."""
+        for position, entry in enumerate(self._entries):
+            if not entry.trial.finished:
+                doc = self._store.training_job(entry.state.name)
+                if doc is not None:
+                    self._entries[position] = self._entry(doc)
+        return [entry.state for entry in self._entries]
+
+    def add(self, doc: Mapping[str, Any]) -> None:
+        """Add a new training job."""
+        self._entries.append(self._entry(doc))
+
+    @property
+    def next_index(self) -> int:
+        """The index of the next training job."""
+        return max((entry.trial.index for entry in self._entries), default=0) + 1
+
+    def trials(self, definition: str | None) -> list[Trial]:
+        """Return the trials of a definition."""
+        return [entry.trial for entry in self._entries if entry.definition == definition]
+
+    def record(self, definition: str | None, *, maximize: bool) -> DefinitionRecord:
+        """Return the results of a definition so far."""
+        return DefinitionRecord.of([trial.value for trial in self.trials(definition)], maximize=maximize)
+
+    def stopped_by_strategy(self, searches: Sequence[DefinitionSearch]) -> set[str]:
+        """Return the running training jobs that their strategies end early."""
+        names = set()
+        for search in searches:
+            trials = self.trials(search.name)
+            for entry in self._entries:
+                running = entry.definition == search.name and entry.state.status is TrainingStatus.IN_PROGRESS
+                if running and search.strategy.should_stop(entry.trial, trials):
+                    names.add(entry.state.name)
+        return names
+
+    def _entry(self, doc: Mapping[str, Any]) -> _Entry:
+        private = hidden(doc)
+        status = TrainingStatus(doc["TrainingJobStatus"])
+        ended = status.is_terminal
+        value = private.get("_ObjectiveValue") if ended else None
+        # A job that was started again after the death of a server repeats its epochs. Its earlier values count only if
+        # it resumes from checkpoints.
+        since = 0.0 if "CheckpointConfig" in doc else private.get("_AttemptStartTime", 0.0)
+        emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY])
+        curve = tuple(emission.value for emission in emissions if emission.timestamp >= since)
+        ended_at = doc.get("TrainingEndTime", doc["LastModifiedTime"]) if ended else None
+        state = TrialState(doc["TrainingJobName"], status, value, curve, ended_at)
+        failed = ended and value is None
+        trial = Trial(private["_Index"], private["_TunedHyperParameters"], value, failed, curve, finished=ended)
+        return _Entry(private.get("_DefinitionName"), state, trial)

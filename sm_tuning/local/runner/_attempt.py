@@ -42,6 +42,7 @@ from sm_tuning.local.runner._context import RunnerContext
 from sm_tuning.local.runner._control import Control
 from sm_tuning.local.runner._publish import Publisher
 from sm_tuning.local.runner._record import JobRecord
+from sm_tuning.local.store import hidden
 
 _LONGEST_WAIT_SECONDS = 5.0
 _MERGE_SECONDS = 0.5  # lines of several hosts wait for each other
@@ -152,7 +153,8 @@ class Attempt:
 
     def _commands(self, script: Script | None, order: Order) -> list[Command]:
         region, child_env = self._context.identity.region, self._context.child_env
-        envs = [job_environment(self._job, site, region, child_env) for site in self._sites]
+        parallel = hidden(self._job).get("_MaxParallel", 1)
+        envs = [job_environment(self._job, site, region, parallel, child_env) for site in self._sites]
         if has_entrypoint(self._job):
             plain = [entrypoint_command(self._job, *one) for one in zip(self._sites, envs, strict=True)]
         elif script is None:

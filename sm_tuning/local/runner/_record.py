@@ -13,7 +13,7 @@ from typing import Any
 from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, to_float32
 from sm_tuning.executor._metrics import Emission
-from sm_tuning.local.store import Store
+from sm_tuning.local.store import Store, hidden
 
 MESSAGES: Mapping[SecondaryStatus, str] = {
     SecondaryStatus.STARTING: "Preparing the instances for training",
@@ -80,7 +80,7 @@ class JobRecord:
     @property
     def stop_reason(self) -> SecondaryStatus | None:
         """What the job is to end as, once it was told to stop: Stopped, MaxRuntimeExceeded, MaxWaitTimeExceeded."""
-        reason = self.doc.get("_StopReason")
+        reason = hidden(self.doc).get("_StopReason")
         return SecondaryStatus(reason) if reason else None
 
     def move(self, status: SecondaryStatus) -> None:
@@ -167,9 +167,7 @@ class JobRecord:
             entry["EndTime"] = now
         self._store.update_training_job(
             self.name,
-            SecondaryStatus=str(status),
-            SecondaryStatusTransitions=[*transitions, entry],
-            **members,
+            {"SecondaryStatus": str(status), "SecondaryStatusTransitions": [*transitions, entry], **members},
         )
 
 

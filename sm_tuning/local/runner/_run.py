@@ -17,7 +17,7 @@ from sm_tuning.executor._outputs import upload_outputs
 from sm_tuning.executor._process import Exit, kill_leftovers, wait_until_free
 from sm_tuning.executor._script import is_script_mode, script_of
 from sm_tuning.executor._utilization import Meter, recorded
-from sm_tuning.local._disk import is_full
+from sm_tuning.local._workers import is_full
 from sm_tuning.local.runner._attempt import Attempt, files_of, folder_of, host_failure, put_points
 from sm_tuning.local.runner._context import RunnerContext
 from sm_tuning.local.runner._control import Control
@@ -30,13 +30,21 @@ _SUPERVISOR_END_SECONDS = 15.0
 
 
 class TrainingRun:
-    """Runs one training job; ``run`` is for a thread of its own, the rest for any thread."""
+    """Runs one training job. ``run`` is for a thread of its own, the other methods for any thread.
 
-    def __init__(self, context: RunnerContext, name: str) -> None:
+    Args:
+        context: the services that all runs use.
+        name: the training job.
+        recovering: whether an earlier server had the job. If its processes have ended by themselves, only the steps
+            that follow are done; otherwise the job is run again from the start.
+    """
+
+    def __init__(self, context: RunnerContext, name: str, *, recovering: bool) -> None:
         self._context = context
         self._record = JobRecord(context.store, name, context.clock, context.on_event)
         self._name = str(self._record.doc["TrainingJobName"])  # the case in which it was created
         self._folder = context.jobs_dir / self._name
+        self._recovering = recovering
         self._control = Control(self._record, context.clock)
         self._hosts: tuple[Host, ...] = ()
 
@@ -48,16 +56,13 @@ class TrainingRun:
         """Let go of the job as it is: its processes are killed, its document stays InProgress."""
         self._control.close()
 
-    def run(self, *, recovering: bool) -> None:
-        """Run the job to its end.
-
-        Args:
-            recovering: an earlier server had it, or an earlier try. Its processes may have ended by themselves: then
-                only what comes after is done. Otherwise the job is run again from the start.
+    def run(self) -> None:
+        """Run the job to its end, from where an earlier server, or an earlier call, left off.
 
         Raises:
             OSError, sqlite3.OperationalError: the disk is full, so that not even that can be written down.
         """
+        recovering, self._recovering = self._recovering, True
         doc = self._record.doc
         if TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
             return

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Mapping
-from itertools import chain, repeat
 from pathlib import Path
 
 from sm_tuning._statuses import SecondaryStatus
@@ -13,14 +10,12 @@ from sm_tuning.executor._isolation import Namespaces
 from sm_tuning.executor._metrics import ScanProcesses
 from sm_tuning.executor._process import Supervisors
 from sm_tuning.executor._requirements import Environments
-from sm_tuning.local._disk import persist
 from sm_tuning.local._identity import Identity
+from sm_tuning.local._workers import Workers
 from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
 from sm_tuning.local.runner._record import JobRecord
 from sm_tuning.local.runner._run import TrainingRun
 from sm_tuning.local.store import Store
-
-_log = logging.getLogger(__name__)
 
 
 class Runner:
@@ -64,9 +59,7 @@ class Runner:
             supervisors=Supervisors(),
             scan_processes=ScanProcesses(),
         )
-        self._lock = threading.Lock()
-        self._runs: dict[str, tuple[TrainingRun, threading.Thread]] = {}
-        self._closing = threading.Event()
+        self._runs: Workers[TrainingRun] = Workers("training job")
 
     @property
     def container_problem(self) -> str | None:
@@ -74,63 +67,32 @@ class Runner:
         return self._context.container_problem
 
     def start(self, training_job: str) -> None:
-        """Begin a training job that is in the store; returns at once. Does nothing if it runs already."""
-        self._begin(training_job, recovering=False)
+        """Start a training job that is in the store; returns at once. Does nothing if it runs already."""
+        self._runs.start(training_job, TrainingRun(self._context, training_job, recovering=False))
 
     def stop(self, training_job: str) -> None:
-        """End a training job as Stopped: SIGTERM, the grace, SIGKILL. Does nothing if it has ended."""
-        with self._lock:
-            entry = self._runs.get(training_job.lower())
-        if entry is not None:
-            entry[0].stop()
-            return
-        record = JobRecord(self._context.store, training_job, self._context.clock, self._context.on_event)
-        if not record.request_stop(SecondaryStatus.STOPPED):
-            return
-        self._begin(training_job, recovering=True)
-        with self._lock:
-            entry = self._runs.get(training_job.lower())
-        if entry is not None:  # it may be a run that start() began in between
-            entry[0].stop()
+        """Stop a training job: SIGTERM, the grace, SIGKILL. Does nothing if it has ended."""
+        run = self._runs.get(training_job)
+        if run is None:
+            record = JobRecord(self._context.store, training_job, self._context.clock, self._context.on_event)
+            if not record.request_stop(SecondaryStatus.STOPPED):
+                return
+            self._runs.start(training_job, TrainingRun(self._context, training_job, recovering=True))
+            run = self._runs.get(training_job)  # may be a run that start() began in between
+        if run is not None:
+            run.stop()
 
     def recover(self) -> None:
-        """Carry on with every job that an earlier server left unfinished.
+        """Continue all jobs that an earlier server left unfinished.
 
-        A job whose process had ended by itself is finished; any other is run again under its name, with its
-        hyperparameters and, if it has them, its checkpoints. Its log goes on in the same stream.
+        A job whose process had ended is finished. Any other job is run again under its name, with its hyperparameters
+        and, if it has them, its checkpoints; its log continues in the same stream.
         """
         for name in self._context.store.active_training_jobs():
-            self._begin(name, recovering=True)
+            self._runs.start(name, TrainingRun(self._context, name, recovering=True))
 
     def close(self) -> None:
         """End all training processes and threads; the documents stay InProgress for ``recover``."""
-        with self._lock:
-            self._closing.set()
-            entries = list(self._runs.values())
-        for run, _ in entries:
-            run.close()
-        for _, thread in entries:
-            thread.join()
+        self._runs.close()
         self._context.supervisors.close()
         self._context.scan_processes.close()
-
-    def _begin(self, name: str, *, recovering: bool) -> None:
-        run = TrainingRun(self._context, name)
-        thread = threading.Thread(
-            target=self._work, args=(name, run), kwargs={"recovering": recovering}, name=name, daemon=True
-        )
-        with self._lock:
-            if self._closing.is_set() or name.lower() in self._runs:
-                return
-            self._runs[name.lower()] = (run, thread)
-            thread.start()
-
-    def _work(self, name: str, run: TrainingRun, *, recovering: bool) -> None:
-        recovery = chain([recovering], repeat(True))
-        try:
-            persist(lambda: run.run(recovering=next(recovery)), f"training job {name}", self._closing)
-        except Exception:  # noqa: BLE001 - a thread's last words; the document stays active for recover()
-            _log.exception("training job %s: its end could not be recorded", name)
-        finally:
-            with self._lock:
-                del self._runs[name.lower()]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sm_tuning.local.store._query import BadTokenError, ListQuery
-from sm_tuning.local.store._store import NameTaken, Store
+from sm_tuning.local.store._store import HiddenMembers, NameTaken, Store, hidden
 
-__all__ = ["BadTokenError", "ListQuery", "NameTaken", "Store"]
+__all__ = ["BadTokenError", "HiddenMembers", "ListQuery", "NameTaken", "Store", "hidden"]

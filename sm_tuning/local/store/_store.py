@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from sm_tuning._statuses import COUNTERS, ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.executor._metrics import Emission
@@ -19,6 +19,30 @@ from sm_tuning.local.store._query import ListQuery, open_database
 Doc = dict[str, Any]
 
 _ACTIVE = "('InProgress', 'Stopping')"
+
+
+class HiddenMembers(TypedDict, total=False):
+    """Members of stored documents for the server itself; responses leave out names with a leading underscore."""
+
+    # Of a tuning job: the seed, also without RandomSeed, and the number of ended trials at the last report.
+    _Seed: int
+    _Ended: int
+    # Of a training job of a tuning job.
+    _Index: int
+    _TuningJobName: str
+    _DefinitionName: str
+    _TunedHyperParameters: dict[str, str]
+    _MaxParallel: int
+    # Of any training job.
+    _ObjectiveStatus: str
+    _ObjectiveValue: float | None
+    _AttemptStartTime: float
+    _StopReason: str
+
+
+def hidden(doc: Mapping[str, Any]) -> HiddenMembers:
+    """Return a stored document as its hidden members, so that a misspelt name is a type error."""
+    return cast("HiddenMembers", doc)
 
 
 class NameTaken(KeyError):  # noqa: N818  (a state of affairs, turned into ResourceInUse by the service)
@@ -72,7 +96,7 @@ class Store:
         """Return a tuning job's document, or None."""
         return self._doc("SELECT doc FROM tuning_jobs WHERE key = ?", name.lower())
 
-    def update_tuning_job(self, name: str, /, **members: Any) -> Doc:
+    def update_tuning_job(self, name: str, members: Mapping[str, Any]) -> Doc:
         """Set members of a tuning job (None removes one), bump its LastModifiedTime and return it.
 
         Raises:
@@ -141,7 +165,7 @@ class Store:
         """Return a training job's document, or None."""
         return self._doc("SELECT doc FROM training_jobs WHERE key = ?", name.lower())
 
-    def update_training_job(self, name: str, /, **members: Any) -> Doc:
+    def update_training_job(self, name: str, members: Mapping[str, Any]) -> Doc:
         """Set members of a training job (None removes one), bump its LastModifiedTime and return it.
 
         Raises:

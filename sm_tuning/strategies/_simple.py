@@ -1,0 +1,244 @@
+"""Strategies without a model: random, grid and Hyperband; the median rule of early stopping; ``make``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from random import Random
+from statistics import fmean, median
+from types import MappingProxyType
+from typing import Any
+
+from sm_tuning.strategies._space import Categorical, Point, Space
+from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Strategy, Trial, entropy
+
+STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
+
+_REDRAWS = 64
+_REDUCTION_FACTOR = 3
+_DEFAULT_MIN_RESOURCE = 1
+#: Trials that always pass a rung, however few have reached it: the best of two or three says little.
+_ALWAYS_PASS = 2
+_EPOCH_KEYS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
+_LARGEST_RESOURCE = 20_000
+_GRACE_EPOCHS = 1
+_GRACE_TRIALS = 5
+_NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
+
+
+class RandomSearch(NeverStops):
+    """Independent draws, uniform on the scale of each dimension, without repetition where that is possible.
+
+    Points that a parent with the same data and algorithm has tried are not tried again. The values of parents have no
+    influence.
+    """
+
+    def __init__(self, space: Space, *, seed: int, parents: Sequence[ParentTrials] = ()) -> None:
+        self._space = space
+        self._seed = seed
+        self._known = space.seen(t.hyperparameters for parent in parents if not parent.transfer for t in parent.trials)
+
+    def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
+        """Return draw number ``len(trials)``; a point repeats only if a countable space is used up."""
+        seen = self._space.seen(trial.hyperparameters for trial in trials)
+        return self._space.answer(draw_new(self._space, seen | self._known, self._seed, len(trials)))
+
+
+def draw_new(space: Space, seen: set[Point], seed: int, n: int) -> Point:
+    """Return a random point that is not in ``seen``, or any point if all are."""
+    random = Random(entropy(seed, n, "draw"))  # noqa: S311 - a search, no secret
+    point = space.draw(random)
+    for _ in range(_REDRAWS):
+        if point not in seen:
+            return point
+        point = space.draw(random)
+    other = space.unseen(seen, random) if space.size() is not None else None
+    return point if other is None else other
+
+
+class GridSearch(NeverStops):
+    """All combinations, each once, in the order in which the request lists the values.
+
+    The service accepts only categorical ranges for a grid and leaves the order open [Developer Guide,
+    automatic-model-tuning-how-it-works].
+    """
+
+    def __init__(self, space: Space) -> None:
+        others = [d.name for d in space.dimensions if not isinstance(d, Categorical)]
+        if others:
+            raise ValueError(f"the Grid strategy takes categorical ranges only, but {others} are numeric")
+        self._space = space
+
+    def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
+        """Return the first combination without a trial; None if all combinations have one."""
+        seen = self._space.seen(trial.hyperparameters for trial in trials)
+        points = map(self._space.point_at, range(self._space.size() or 0))
+        return next((self._space.answer(point) for point in points if point not in seen), None)
+
+
+class HyperbandSearch(RandomSearch):
+    """Random configurations; a trial that is not in the best third at a rung is stopped.
+
+    Asynchronous successive halving [Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020], in
+    the form that stops trials and pauses none, as the service does. The resource is the number of values of the
+    objective. A trial is judged at ``min_resource`` times 1, 3, 9, ... and ends at ``max_resource``
+    [HyperbandStrategyConfig of the API]. The service documents neither the reduction factor nor the brackets nor the
+    rule for rungs that few trials have reached; those are choices made here.
+
+    The configurations are those of ``RandomSearch`` with the same seed. Which of them are stopped depends on the order
+    in which values arrive, since a trial is compared with those that have reached its rung by then.
+    """
+
+    def __init__(self, space: Space, *, seed: int, maximize: bool, max_resource: int, min_resource: int) -> None:
+        super().__init__(space, seed=seed)
+        if not 1 <= min_resource <= max_resource:
+            raise ValueError(
+                f"Hyperband needs 1 <= MinResource <= MaxResource, got MinResource {min_resource} and "
+                f"MaxResource {max_resource}"
+            )
+        self._sign = -1.0 if maximize else 1.0
+        self._max_resource = max_resource
+        rungs = []
+        while min_resource < max_resource:
+            rungs.append(min_resource)
+            min_resource *= _REDUCTION_FACTOR
+        #: The numbers of values after which a trial is judged, ascending.
+        self.rungs = tuple(rungs)
+
+    def should_stop(self, trial: Trial, trials: Sequence[Trial]) -> bool:
+        """Return whether a running trial has used its resource, or is not among the best at its last rung.
+
+        The best third at a rung passes, rounded up, and the best two in any case. A trial with the same value as the
+        last that passes also passes; NaN never does.
+
+        Args:
+            trial: the running trial.
+            trials: all trials of the tuning job, ended ones too; ``trial`` may be among them.
+        """
+        reached = len(trial.curve)
+        if reached >= self._max_resource:
+            return True
+        # The last rung stays in force until the next one. An early trial that passed without company is stopped when
+        # enough others do better there, and a rung that a restart or a burst of values skipped is still judged.
+        rung = max((rung for rung in self.rungs if rung <= reached), default=None)
+        if rung is None:
+            return False
+        own = self._sign * trial.curve[rung - 1]
+        if math.isnan(own):
+            return True
+        others = [self._sign * t.curve[rung - 1] for t in trials if t.index != trial.index and len(t.curve) >= rung]
+        better = sum(other < own for other in others)
+        return better >= max(_ALWAYS_PASS, math.ceil((len(others) + 1) / _REDUCTION_FACTOR))
+
+
+def hyperband_config(config: Mapping[str, Any], static: Mapping[str, str]) -> dict[str, int]:
+    """Return the settings of the Hyperband strategy of a tuning job.
+
+    Without MaxResource, a static hyperparameter that names a number of epochs takes its place [API Reference,
+    HyperbandStrategyConfig].
+
+    Args:
+        config: the HyperParameterTuningJobConfig.
+        static: the static hyperparameters of the definition.
+
+    Raises:
+        ValueError: the resources are missing or invalid. The message is meant for callers of the API.
+    """
+    given = (config.get("StrategyConfig") or {}).get("HyperbandStrategyConfig") or {}
+    low, high, source = given.get("MinResource"), given.get("MaxResource"), "MaxResource"
+    if high is None:
+        # SDK v2 sends static hyperparameters with JSON quotes.
+        texts = {key: static.get(key, "").strip('" ') for key in _EPOCH_KEYS}
+        epochs = [(key, int(text)) for key, text in texts.items() if text.isascii() and text.isdigit() and int(text)]
+        if not epochs:
+            raise ValueError(
+                "MaxResource parameter is not provided and could not be inferred from provided static hyperparameters "
+                "of TrainingJobDefinition."
+            )
+        source, high = epochs[0]
+    if high > _LARGEST_RESOURCE:
+        raise ValueError(f"{source} must not exceed {_LARGEST_RESOURCE} with Strategy Hyperband, but it is {high}.")
+    if low is not None and low > high:
+        raise ValueError(f"MinResource must not exceed {source}, but they are {low} and {high}.")
+    return {"max_resource": high} if low is None else {"min_resource": low, "max_resource": high}
+
+
+def median_stop(curve: Sequence[float], completed_curves: Sequence[Sequence[float]], maximize: bool) -> bool:
+    """Return whether the median rule (``TrainingJobEarlyStoppingType`` Auto) stops a running trial now.
+
+    A trial is stopped if its objective is worse than the median of the running averages, up to the same epoch, of the
+    trials that completed [Developer Guide, automatic-model-tuning-early-stopping]. The guide does not say how many
+    trials must have completed, nor from which epoch a trial is judged; the numbers here are those that authors of the
+    service published [Syne Tune, MedianStoppingRule: grace_time 1, grace_population 5].
+
+    Args:
+        curve: the objective of the running trial, one value an epoch, the newest last.
+        completed_curves: the same of each trial that completed.
+        maximize: whether a higher objective is better.
+
+    Returns:
+        False in the first epoch, or if fewer than five completed trials have reached this epoch. NaN is worse than any
+        median.
+    """
+    epoch = len(curve)
+    if epoch <= _GRACE_EPOCHS:
+        return False
+    averages = [fmean(peer[:epoch]) for peer in completed_curves if len(peer) >= epoch]
+    averages = [average for average in averages if not math.isnan(average)]
+    if len(averages) < _GRACE_TRIALS:
+        return False
+    value, bar = curve[-1], median(averages)
+    if math.isnan(value):
+        return True
+    return value < bar if maximize else value > bar
+
+
+def make(
+    strategy: str,
+    space: Space,
+    *,
+    seed: int,
+    maximize: bool,
+    config: Mapping[str, Any] = _NO_CONFIG,
+    parents: Sequence[ParentTrials] = (),
+) -> Strategy:
+    """Return the strategy with this name of the API.
+
+    Args:
+        strategy: ``Bayesian``, ``Random``, ``Grid`` or ``Hyperband``.
+        space: the search space.
+        seed: seed of the tuning job; equal seeds and equal trials give equal suggestions.
+        maximize: whether a higher objective is better.
+        config: ``max_resource`` and optionally ``min_resource`` for Hyperband; empty for the others.
+        parents: the parents of a warm start, for Bayesian and Random.
+
+    Raises:
+        ValueError: the strategy is unknown, or its settings or parents are invalid.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}; use one of {', '.join(STRATEGIES)}")
+    if config and strategy != "Hyperband":
+        raise ValueError(f"the {strategy} strategy takes no StrategyConfig, got {dict(config)}")
+    if parents and strategy in ("Grid", "Hyperband"):
+        raise ValueError(f"the {strategy} strategy takes no warm start; use Bayesian or Random")
+    if strategy == "Random":
+        return RandomSearch(space, seed=seed, parents=parents)
+    if strategy == "Grid":
+        return GridSearch(space)
+    if strategy == "Bayesian":
+        from sm_tuning.strategies._bayesian import BayesianSearch  # noqa: PLC0415 - loads NumPy and SciPy
+
+        return BayesianSearch(space, seed=seed, maximize=maximize, parents=parents)
+    unknown = sorted(set(config) - {"min_resource", "max_resource"})
+    if unknown:
+        raise ValueError(f"Hyperband takes min_resource and max_resource, got {unknown}")
+    if config.get("max_resource") is None:
+        raise ValueError("Hyperband needs max_resource, the largest number of values of the objective for a trial")
+    low = config.get("min_resource")
+    return HyperbandSearch(
+        space,
+        seed=seed,
+        maximize=maximize,
+        max_resource=int(config["max_resource"]),
+        min_resource=_DEFAULT_MIN_RESOURCE if low is None else int(low),
+    )
