@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,6 +74,11 @@ class Trial:
     def evaluated(self) -> bool:
         """Whether the tuning job counts its objective."""
         return self.objective_status == ObjectiveStatus.SUCCEEDED and self.value is not None
+
+    @property
+    def objective(self) -> float | None:
+        """The final objective value if the tuning job counts it and it is finite, else None."""
+        return self.value if self.evaluated and self.value is not None and math.isfinite(self.value) else None
 
 
 def trial_of(summary: Mapping[str, Any]) -> Trial:

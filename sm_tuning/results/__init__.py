@@ -1,7 +1,9 @@
 """Tuning jobs as DataFrames: their trials, metrics' curves, logs, errors, utilization and cost.
 
-Every frame has the columns and dtypes that ``_schema`` declares, with rows or without. What finished trials have is
-kept on disk; what AWS withholds is said in a warning (``ResultsWarning``) and in the frame's ``attrs``.
+Every frame has the columns and dtypes that ``_schema`` declares, with rows or without. Results of finished trials are
+cached on disk. A warning (``ResultsWarning``) and the frame's ``attrs`` describe what AWS withheld.
+
+Every name is imported on first use, so that pandas loads only when a frame is made.
 """
 
 from __future__ import annotations
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
     from sm_tuning.results._cost import cost
     from sm_tuning.results._curves import curves
     from sm_tuning.results._failures import errors
-    from sm_tuning.results._follow import LogLine, follow_logs
-    from sm_tuning.results._live import LiveTrial, LiveTrials, Seen
+    from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, Seen, follow_logs
     from sm_tuning.results._logs import logs
-    from sm_tuning.results._progress import Step
-    from sm_tuning.results._reader import Reading, ResultsWarning
+    from sm_tuning.results._reader import Reading, ResultsWarning, Step
     from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
     from sm_tuning.results._trials import shown, trials
     from sm_tuning.results._utilization import utilization, utilization_summary
@@ -35,11 +35,9 @@ else:
         "._cost": ("cost",),
         "._curves": ("curves",),
         "._failures": ("errors",),
-        "._follow": ("LogLine", "follow_logs"),
-        "._live": ("LiveTrial", "LiveTrials", "Seen"),
+        "._live": ("LiveTrial", "LiveTrials", "LogLine", "Seen", "follow_logs"),
         "._logs": ("logs",),
-        "._progress": ("Step",),
-        "._reader": ("Reading", "ResultsWarning"),
+        "._reader": ("Reading", "ResultsWarning", "Step"),
         "._schema": ("COST", "CURVES", "ERRORS", "LOGS", "TRIALS", "UTILIZATION", "UTILIZATION_SUMMARY"),
         "._trials": ("shown", "trials"),
         "._utilization": ("utilization", "utilization_summary"),

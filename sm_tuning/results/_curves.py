@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Definition, Job, Metric, Trial, select
-from sm_tuning.results import _cloudwatch
-from sm_tuning.results._events import Want, read_lines, window_of
+from sm_tuning.results._cloudwatch import read_averages, wanted
 from sm_tuning.results._fetch import read_jobs
-from sm_tuning.results._kept import by_trial_kept
-from sm_tuning.results._literals import server_pattern
-from sm_tuning.results._parse import Emission, emissions, unreadable
-from sm_tuning.results._reader import Reader, Reading, reading_with
+from sm_tuning.results._logs import TrialFilter, Want, read_lines, window_of
+from sm_tuning.results._patterns import Emission, emissions, server_pattern, unreadable
+from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
 from sm_tuning.results._schema import CURVES, frame, join, microseconds
 
 
-class Point(NamedTuple):
-    """A value of a trial's metric, and where it was read."""
+class _Point(NamedTuple):
+    """A value of a trial's metric, and its source."""
 
     trial: Trial
     emission: Emission
     source: str
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds since the start of training, exact in microseconds; None if that is unknown."""
+        started = self.trial.started
+        return None if started is None else (self.emission.milliseconds * 1000 - microseconds(started)) / 1e6
 
 
 def curves(
@@ -33,28 +37,28 @@ def curves(
     names: str | Sequence[str],
     *,
     metrics: str | Sequence[str] | None = None,
-    trials: str | int | Sequence[str | int] | None = None,
+    trials: TrialFilter = None,
     reading: Reading | None = None,
 ) -> pd.DataFrame:
-    """Every value of every metric that the trials of tuning jobs wrote.
+    """Return every value of every metric that the trials of tuning jobs wrote.
 
-    They are read from the logs by the jobs' own metric definitions, which loses nothing (``Source`` is ``logs``). For
-    a trial that has ended and has no such lines any more, CloudWatch's averages stand in (``cloudwatch``): there, a
-    step is a period with data, and ``Timestamp`` its beginning.
+    Values are read from the logs by the jobs' own metric definitions, which loses nothing (``Source`` is ``logs``).
+    For a trial that has ended and whose log lines are gone, CloudWatch's averages are returned (``cloudwatch``): a
+    step is then a period with data, and ``Timestamp`` its beginning.
 
     Args:
         aws: the connection.
         names: tuning jobs.
-        metrics: only these.
-        trials: only of these training jobs, by name or by number.
+        metrics: only these metrics.
+        trials: only these training jobs, by name or by number.
         reading: how to read.
 
     Returns:
         ``TrainingJobName, MetricName, Step, Timestamp, ElapsedSeconds, Value, Source``, ordered by trial (job by job,
-        as they were created), metric (as defined) and step. ``Step`` counts from 0 for each trial and metric;
-        ``ElapsedSeconds`` counts from the start of training, nan when that is unknown; ``Value`` is the float64 of
-        the printed number, nan and the infinities included. ``attrs["unreadable_metrics"]`` names metrics whose
-        definition cannot be read, with the reason. When AWS withholds a part, ``attrs["incomplete"]`` says which.
+        in order of creation), metric (as defined) and step. ``Step`` counts from 0 for each trial and metric;
+        ``ElapsedSeconds`` counts from the start of training, nan if that is unknown; ``Value`` is the float64 of the
+        printed number, nan and the infinities included. ``attrs["unreadable_metrics"]`` has the metrics whose
+        definition cannot be read, with the reason. If AWS withholds a part, ``attrs["incomplete"]`` describes it.
 
     Raises:
         SpecError: there is no such trial or metric.
@@ -63,34 +67,32 @@ def curves(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         chosen = select(per_job, trials)
-        per_definition = _definitions(per_job, metrics)
+        defined = _chosen_metrics(per_job, metrics)
         parts: list[pd.DataFrame] = []
-        for job, some in chosen.items():
+        for job, wanted_trials in chosen.items():
 
-            def read(reader: Reader, of: Sequence[Trial], job: Job = job) -> pd.DataFrame:
-                defined = [(trial, per_definition[job.definition(trial)]) for trial in of]
-                return curves_frame(_points(reader, job, per_job[job], defined))
+            def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
+                return _frame(
+                    _points(reader, job, per_job[job], {one: defined[job.definition(one)] for one in missing})
+                )
 
-            question = ("curves", {"metrics": [_texts(per_definition[one]) for one in job.definitions]})
-            parts.append(by_trial_kept(reader, job, question, CURVES, some, read))
-        table = join(CURVES, parts, [one.name for some in chosen.values() for one in some])
+            # The expressions belong to the cache's key: another metric= gives other rows of the same trials.
+            asked = [[tuple(metric) for metric in defined[definition]] for definition in job.definitions]
+            parts.append(by_trial_cached(reader, job, ("curves", {"metrics": asked}), CURVES, wanted_trials, read))
+        table = join(CURVES, parts, [trial.name for trials in chosen.values() for trial in trials])
         table.attrs["unreadable_metrics"] = {
             metric.name: problem
-            for defined in per_definition.values()
-            for metric in defined
+            for metrics in defined.values()
+            for metric in metrics
             if (problem := unreadable(metric.regex))
         }
         return reader.finish(table)
 
 
-def _texts(metrics: Sequence[Metric]) -> list[tuple[str, str]]:
-    return [(metric.name, metric.regex) for metric in metrics]
-
-
-def _definitions(
+def _chosen_metrics(
     per_job: Mapping[Job, Sequence[Trial]], wanted: str | Sequence[str] | None
 ) -> dict[Definition, tuple[Metric, ...]]:
-    """The metrics to look for, by training job definition."""
+    """Return the metrics to look for, by training job definition."""
     defined = {definition: definition.metrics for job in per_job for definition in job.definitions}
     if wanted is None:
         return defined
@@ -108,39 +110,34 @@ def _definitions(
 
 
 def _points(
-    reader: Reader, job: Job, trials: Sequence[Trial], defined: Sequence[tuple[Trial, tuple[Metric, ...]]]
-) -> list[Point]:
-    """The values of these trials, from their lines or else from CloudWatch."""
-    patterns = dict.fromkeys(metric.regex for _, metrics in defined for metric in metrics)
+    reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Trial, Sequence[Metric]]
+) -> list[_Point]:
+    """Return the values of some trials, from their lines or else from CloudWatch."""
+    patterns = dict.fromkeys(metric.regex for metrics in defined.values() for metric in metrics)
     if not patterns:
         return []
-    of = [trial for trial, _ in defined]
-    lines = read_lines(reader, Want(job, trials, of, window_of(of), server_pattern(list(patterns))))
+    chosen = list(defined)
+    lines = read_lines(reader, Want(job, trials, chosen, window_of(chosen), server_pattern(list(patterns))))
     places = dict(lines.by_trial())
-    withheld = reader.lacking()
-    gone = [
-        pair for pair in defined if pair[0].terminal and pair[0].name not in places and pair[0].name not in withheld
-    ]
-    averages = _averages(reader, gone)
+    # Averages replace lines that are gone for good, not lines that a failed call withheld or that may still come.
+    without = reader.lacking() | set(places)
+    averages = _averages(reader, {one: defined[one] for one in chosen if one.terminal and one.name not in without})
     points = []
-    for trial, metrics in defined:
+    for trial, metrics in defined.items():
         place = places.get(trial.name, slice(0))
-        ordered = sorted(zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True), key=_time)
-        points += [Point(trial, emission, "logs") for emission in emissions(ordered, metrics)]
-        points += [Point(trial, emission, "cloudwatch") for emission in averages.get(trial.name, ())]
+        pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)
+        ordered = sorted(pairs, key=lambda pair: pair[0])
+        points += [_Point(trial, emission, "logs") for emission in emissions(ordered, metrics)]
+        points += [_Point(trial, emission, "cloudwatch") for emission in averages.get(trial.name, ())]
     return points
 
 
-def _time(line: tuple[int, str]) -> int:
-    return line[0]
-
-
-def _averages(reader: Reader, gone: Sequence[tuple[Trial, tuple[Metric, ...]]]) -> dict[str, list[Emission]]:
-    """CloudWatch's averages of these trials as emissions, metric by metric."""
+def _averages(reader: Reader, defined: Mapping[Trial, Sequence[Metric]]) -> dict[str, list[Emission]]:
+    """Return CloudWatch's averages of some trials as emissions, metric by metric."""
     now = reader.clock.now()
-    pairs = [(trial, name) for trial, metrics in gone for name in dict.fromkeys(metric.name for metric in metrics)]
-    queries = [query for trial, name in pairs if (query := _cloudwatch.wanted(trial, name, now)) is not None]
-    found = _cloudwatch.read_averages(reader, queries)
+    pairs = [(trial, name) for trial, metrics in defined.items() for name in dict.fromkeys(m.name for m in metrics)]
+    queries = [query for trial, name in pairs if (query := wanted(trial, name, now)) is not None]
+    found = read_averages(reader, queries)
     emitted: dict[str, list[Emission]] = {}
     for trial, name in pairs:
         for step, (milliseconds, value) in enumerate(found.get((trial.name, name, None), ())):
@@ -148,21 +145,16 @@ def _averages(reader: Reader, gone: Sequence[tuple[Trial, tuple[Metric, ...]]]) 
     return emitted
 
 
-def curves_frame(points: Sequence[Point]) -> pd.DataFrame:
-    """The frame of these values, in their order."""
-    columns: dict[str, list[Any]] = {
-        "TrainingJobName": [point.trial.name for point in points],
-        "MetricName": [point.emission.metric for point in points],
-        "Step": [point.emission.step for point in points],
-        "Timestamp": [point.emission.milliseconds * 1000 for point in points],
-        "ElapsedSeconds": [_elapsed(point) for point in points],
-        "Value": [point.emission.value for point in points],
-        "Source": [point.source for point in points],
-    }
-    return frame(CURVES, columns)
-
-
-def _elapsed(point: Point) -> float | None:
-    """Seconds since the start of training; exact in microseconds."""
-    started = point.trial.started
-    return None if started is None else (point.emission.milliseconds * 1000 - microseconds(started)) / 1e6
+def _frame(points: Sequence[_Point]) -> pd.DataFrame:
+    return frame(
+        CURVES,
+        {
+            "TrainingJobName": [point.trial.name for point in points],
+            "MetricName": [point.emission.metric for point in points],
+            "Step": [point.emission.step for point in points],
+            "Timestamp": [point.emission.milliseconds * 1000 for point in points],
+            "ElapsedSeconds": [point.elapsed for point in points],
+            "Value": [point.emission.value for point in points],
+            "Source": [point.source for point in points],
+        },
+    )

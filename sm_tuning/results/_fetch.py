@@ -1,77 +1,95 @@
-"""The calls that find a tuning job and its trials."""
+"""The calls that read tuning jobs, their trials, and what only a training job's full description has.
+
+``Search`` gives a hundred full descriptions a call, ``DescribeTrainingJob`` one. Search may be denied, may not exist
+at an endpoint, and its index lags behind; what it does not return is described job by job, a few at a time.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sm_tuning._errors import JobNotFoundError
-from sm_tuning._masking import Redactor
+from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError, ServiceError
 from sm_tuning._wire import LARGEST_PAGE
-from sm_tuning.description import Job, Trial, job_of, trial_of
-from sm_tuning.results._reader import Reader, warn
+from sm_tuning.aws import is_transient
+from sm_tuning.description import Job, Machines, Trial, job_of, training_of, trial_of
+from sm_tuning.results._reader import Gap, Reader, warn
 from sm_tuning.results._schema import TEXTS, frame
+
+_AT_ONCE = 8  # calls, of the 32 connections of a client's pool
+_TIMES = ("created", "started", "ended")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What only a training job's full description has.
+
+    Attributes:
+        billable: billed seconds of each instance; None while unknown.
+        training: seconds that it took, on each instance; more than ``billable`` on spot instances.
+        spot: whether it ran on spot instances.
+        machines: its instances; empty if unknown.
+        metrics: final values by name.
+    """
+
+    billable: int | None = None
+    training: int | None = None
+    spot: bool = False
+    machines: tuple[Machines, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_job(reader: Reader, name: str) -> Job:
+    """Read one tuning job, with one call."""
+    return job_of(reader.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name))
 
 
 def read_jobs(reader: Reader, names: str | Sequence[str], *, include_parents: bool = False) -> dict[Job, list[Trial]]:
-    """Tuning jobs in the order asked for, each once, with their trials in order of creation.
+    """Read tuning jobs in the given order, each once, with their trials in order of creation.
 
     Args:
         reader: the connection.
         names: tuning jobs.
-        include_parents: also those that they were warm-started from, and these in turn; each before its children. One
-            that is not there any more is left out with a warning.
+        include_parents: also read the jobs that they were warm-started from, and the parents of these; each comes
+            before its children. A parent that has been deleted is left out with a warning.
 
     Raises:
-        JobNotFoundError: when one that was asked for does not exist.
+        JobNotFoundError: one of the named jobs does not exist.
     """
     jobs: list[Job] = []
     seen: set[str] = set()
+
+    def add(job: Job) -> None:
+        if job.name in seen:
+            return
+        seen.add(job.name)
+        for name in job.parents if include_parents else ():
+            if name in seen:
+                continue
+            try:
+                parent = read_job(reader, name)
+            except JobNotFoundError:
+                warn(f"{name!r}, a parent of {job.name!r}, does not exist any more: its trials are left out")
+                seen.add(name)
+            else:
+                add(parent)
+        jobs.append(job)
+
     for name in dict.fromkeys([names] if isinstance(names, str) else names):
-        _collect(reader, read_job(reader, name), jobs, seen, include_parents=include_parents)
+        add(read_job(reader, name))
     return {job: read_trials(reader, job) for job in jobs}
 
 
-def _collect(reader: Reader, job: Job, jobs: list[Job], seen: set[str], *, include_parents: bool) -> None:
-    """Add a job to those found, its ancestors before it, unless it is there already."""
-    if job.name in seen:
-        return
-    seen.add(job.name)
-    for name in job.parents if include_parents else ():
-        if name in seen:
-            continue
-        try:
-            parent = read_job(reader, name)
-        except JobNotFoundError:
-            warn(f"{name!r}, a parent of {job.name!r}, does not exist any more: its trials are left out")
-            seen.add(name)
-        else:
-            _collect(reader, parent, jobs, seen, include_parents=True)
-    jobs.append(job)
-
-
-def read_job(reader: Reader, name: str) -> Job:
-    """One tuning job: one call."""
-    return job_of(reader.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name))
-
-
 def read_trials(reader: Reader, job: Job) -> list[Trial]:
-    """Every trial of a job: one call a hundred; none when the job has ended and they are kept."""
-    kept = reader.load(job, "trials", TEXTS) if job.ended else None
-    if kept is not None:
-        return [_from_text(text) for text in kept.frame["Text"]]
-    trials = _listed(reader, job)
-    if job.ended and all(trial.terminal and reader.settled(trial.ended or trial.created) for trial in trials):
-        names = [trial.name for trial in trials]
-        reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": [_to_text(trial) for trial in trials]}), names)
-    return trials
-
-
-def _listed(reader: Reader, job: Job) -> list[Trial]:
-    listing = reader.pages(
+    """Read every trial of a job, a hundred a call; of a job that has ended they may be in the cache."""
+    entry = reader.load(job, "trials", TEXTS) if job.ended else None
+    if entry is not None:
+        return [_trial_from(text) for text in entry.frame["Text"]]
+    pages = reader.pages(
         "sagemaker",
         "list_training_jobs_for_hyper_parameter_tuning_job",
         HyperParameterTuningJobName=job.name,
@@ -79,30 +97,125 @@ def _listed(reader: Reader, job: Job) -> list[Trial]:
         SortBy="CreationTime",
         SortOrder="Ascending",
     )
-    trials: dict[str, Trial] = {}
-    clear = job.redactor
-    for page in listing:
-        summaries = page["TrainingJobSummaries"]
-        reader.count("trials", len(summaries))
-        trials |= {summary["TrainingJobName"]: _clear(trial_of(summary), clear) for summary in summaries}
-    return sorted(trials.values(), key=lambda trial: (trial.created, trial.name))
+    found: dict[str, Trial] = {}  # by name: a trial that is created between two pages may be listed twice
+    redact = job.redactor
+    for page in pages:
+        reader.count("trials", len(page["TrainingJobSummaries"]))
+        for trial in map(trial_of, page["TrainingJobSummaries"]):
+            # A container's reason often is its command line, with all hyperparameters in it.
+            found[trial.name] = replace(trial, failure=redact(trial.failure)) if trial.failure and redact else trial
+    trials = sorted(found.values(), key=lambda trial: (trial.created, trial.name))
+    if job.ended and all(reader.is_settled(trial) for trial in trials):
+        names = [trial.name for trial in trials]
+        reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": [_trial_to(trial) for trial in trials]}), names)
+    return trials
 
 
-def _clear(trial: Trial, clear: Redactor) -> Trial:
-    """A trial whose reason shows no secret: a container's reason often is the command with all hyperparameters."""
-    return replace(trial, failure=clear(trial.failure)) if trial.failure and clear else trial
-
-
-_TIMES = ("created", "started", "ended")
-
-
-def _to_text(trial: Trial) -> str:
+def _trial_to(trial: Trial) -> str:
     facts = vars(trial)
     times = {name: None if facts[name] is None else facts[name].isoformat() for name in _TIMES}
     return json.dumps({**facts, **times})
 
 
-def _from_text(text: str) -> Trial:
+def _trial_from(text: str) -> Trial:
     facts: Mapping[str, Any] = json.loads(text)
     times = {name: None if facts[name] is None else datetime.fromisoformat(facts[name]) for name in _TIMES}
     return Trial(**{**facts, **times})
+
+
+def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, Detail], str | None]:
+    """Read the details of every trial that has ended.
+
+    Returns:
+        The details by trial name, and their source: ``Search``, ``DescribeTrainingJob``, both joined by ``and``, or
+        None if no trial has ended.
+    """
+    details: dict[str, Detail] = {}
+    sources: set[str] = set()
+    for job, trials in per_job.items():
+        ended = {trial.name: trial for trial in trials if trial.terminal}
+        cached, job_sources = _cached_details(reader, job) if ended else ({}, [])
+        missing = {name: trial for name, trial in ended.items() if name not in cached}
+        found = _search(reader, job, missing) if missing else {}
+        rest = [name for name in missing if name not in found]
+        job_sources += [*(["Search"] if found else []), *(["DescribeTrainingJob"] if rest else [])]
+        found |= _describe_all(reader, rest)
+        complete = {name: detail for name, detail in found.items() if reader.is_settled(missing[name])}
+        if complete:
+            _cache_details(reader, job, cached | complete, job_sources)
+        details |= {name: detail for name, detail in (cached | found).items() if name in ended}
+        sources |= set(job_sources)
+    return details, " and ".join(name for name in ("Search", "DescribeTrainingJob") if name in sources) or None
+
+
+def _cached_details(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[str]]:
+    """Return a job's cached details, and their sources."""
+    entry = reader.load(job, "details", TEXTS)
+    if entry is None:
+        return {}, []
+    texts = dict(zip(entry.frame["Name"], entry.frame["Text"], strict=True))
+    sources: list[str] = json.loads(texts.pop(""))
+    found = {name: json.loads(text) for name, text in texts.items()}
+    for facts in found.values():
+        facts["machines"] = tuple(Machines(**entry) for entry in facts["machines"])
+    return {name: Detail(**facts) for name, facts in found.items()}, sources
+
+
+def _cache_details(reader: Reader, job: Job, details: Mapping[str, Detail], sources: Sequence[str]) -> None:
+    texts = {"": json.dumps(list(dict.fromkeys(sources)))}  # no trial has an empty name
+    for name, detail in details.items():
+        texts[name] = json.dumps({**vars(detail), "machines": [vars(machines) for machines in detail.machines]})
+    reader.save(job, "details", frame(TEXTS, {"Name": list(texts), "Text": list(texts.values())}), list(details))
+
+
+def _search(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, Detail]:
+    """Return the details of the ended trials that Search has; it may refuse, and may have an older state."""
+    found: dict[str, Detail] = {}
+    pages = reader.pages(
+        "sagemaker",
+        "search",
+        Resource="TrainingJob",
+        SearchExpression={"Filters": [{"Name": "TuningJobArn", "Operator": "Equals", "Value": job.arn}]},
+        MaxResults=LARGEST_PAGE,
+    )
+    try:
+        for page in pages:
+            reader.count("training jobs", len(page["Results"]))
+            for record in (result["TrainingJob"] for result in page["Results"] if "TrainingJob" in result):
+                name = record["TrainingJobName"]
+                if name in ended and record["TrainingJobStatus"] == ended[name].status:
+                    found[name] = _detail_of(record)
+    except (CredentialsError, EndpointError):
+        raise  # describing the training jobs would fail the same way
+    except ServiceError:
+        return found
+    return found
+
+
+def _describe_all(reader: Reader, names: Sequence[str]) -> dict[str, Detail]:
+    """Describe training jobs one by one, several at once; those that AWS withholds are a gap."""
+
+    def describe(name: str) -> Detail | ServiceError:
+        try:
+            return _detail_of(reader.call("sagemaker", "describe_training_job", TrainingJobName=name))
+        except JobNotFoundError:
+            return Detail()  # the training job was deleted
+        except ServiceError as error:
+            if not is_transient(error):
+                raise
+            return error
+        finally:
+            reader.count("training jobs one by one", 1, len(names))
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        found = dict(zip(names, pool.map(describe, names), strict=True))
+    failed = {name: result for name, result in found.items() if isinstance(result, ServiceError)}
+    if failed:
+        reason = str(next(iter(failed.values())))
+        reader.gaps.append(Gap("billable seconds and metrics", reason, tuple(failed), None, "ask again"))
+    return {name: result for name, result in found.items() if isinstance(result, Detail)}
+
+
+def _detail_of(description: Mapping[str, Any]) -> Detail:
+    training = training_of(description)
+    return Detail(training.billable, training.training, training.spot, training.machines, dict(training.metrics))

@@ -1,4 +1,4 @@
-"""The connection as results read by it: paced, patient, shown, and honest about what it could not get."""
+"""The connection for reading results: it keeps quotas, retries, shows progress, and records what it could not read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import inspect
 import itertools
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,19 +18,74 @@ import pandas as pd
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws, Clock, PriceList, Retry, find_prices
-from sm_tuning.description import Job
+from sm_tuning.description import Job, Trial
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
-from sm_tuning.results._pace import Pace, Quota
-from sm_tuning.results._progress import Show, Step, shown
+from sm_tuning.results._schema import frame, join
 
-_TRIES = 6  # of a call, each with botocore's own retries inside
-_FIRST_PAUSE = {True: 0.2, False: 1.0}  # seconds, doubled from try to try: near and far
-_SMALL = ("trials", "details")  # what is kept in memory
-_SETTLING = timedelta(minutes=10)  # after its end, a trial's last lines and metrics may still arrive
+_ATTEMPTS = 6  # of a call, each with botocore's own retries inside
+_SHORT = ("trials", "details")  # kinds of entries that are kept in memory as well
+_SETTLING = timedelta(minutes=10)  # after its end, a trial's last log lines and metrics may still arrive
+_QUIET = 1.0  # seconds in which no progress is shown: most readings take less
 
 
 class ResultsWarning(UserWarning):
-    """A frame lacks something, or has an estimate where a number was wanted; the message says what to do."""
+    """A frame lacks something, or has an estimate where a number was expected; the message says what to do."""
+
+
+class Step(NamedTuple):
+    """The progress of one kind of reading.
+
+    Attributes:
+        what: the things that are read, for example ``log lines``.
+        done: their number so far.
+        total: their final number; None while it is unknown.
+    """
+
+    what: str
+    done: int
+    total: int | None = None
+
+
+Show = Callable[[Step], object]
+
+
+class Quota(NamedTuple):
+    """A limit of an AWS service: an amount a second.
+
+    Quotas hold for an account and region and are shared with other programs. So throttling happens and is retried
+    even where this program keeps them. A server on this machine has none.
+    """
+
+    name: str
+    per_second: float
+
+
+#: CloudWatch Logs quotas, FilterLogEvents: 5 requests a second in most regions, more in some.
+LOG_PAGES = Quota("FilterLogEvents", 5)
+#: CloudWatch quotas, GetMetricData: 50 requests a second.
+METRIC_PAGES = Quota("GetMetricData", 50)
+#: CloudWatch quotas, GetMetricData: data points a second if a call begins in the last three hours, and if earlier.
+RECENT_POINTS = Quota("GetMetricData points", 180_000)
+OLDER_POINTS = Quota("GetMetricData older points", 396_000)
+
+
+class Pace:
+    """Delays callers until their share of a quota is free. Threads may share it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def wait(self, quota: Quota, amount: float = 1.0) -> None:
+        """Take an amount of a quota, after the amounts that were taken before have been used up."""
+        with self._lock:
+            now = self._clock.monotonic()
+            start = max(self._next.get(quota.name, now), now)
+            self._next[quota.name] = start + amount / quota.per_second
+        # Sleeping outside the lock: each thread has its own place in the queue already.
+        if start > now:
+            self._clock.sleep(start - now)
 
 
 class Gap(NamedTuple):
@@ -39,8 +94,8 @@ class Gap(NamedTuple):
     Attributes:
         what: the kind of thing.
         reason: the last error.
-        trials: the training jobs that it lacks something of.
-        since: the time from which log lines are missing, as ISO 8601; None when it is not a matter of time.
+        trials: the affected training jobs.
+        since: the time from which log lines are missing, as ISO 8601; None if the gap does not begin at a time.
         advice: how to read the rest.
     """
 
@@ -56,12 +111,12 @@ class Reading:
     """How to read results.
 
     Attributes:
-        refresh: ask for everything again, also for what is kept on disk (and replace that).
-        progress: shows what is read on stderr when it takes longer than a second; False is silent; a function is
+        refresh: read everything again, also what is in the disk cache (and replace that).
+        progress: show what is read on stderr if it takes longer than a second; False shows nothing; a function is
             called with each ``Step``.
-        keep: whether finished trials' results are kept on disk, and taken from there.
-        memory: where trials and their descriptions are kept besides, for as long as the caller has it.
-        clock: time; tests bring their own.
+        keep: whether finished trials' results are written to the disk cache and taken from it.
+        memory: also keeps trials and their details, as long as the caller keeps the dict.
+        clock: the clock; tests pass their own.
     """
 
     refresh: bool = False
@@ -72,52 +127,44 @@ class Reading:
 
 
 class Reader:
-    """One reading: the connection with what goes with it. Made by ``reading_with``."""
+    """One reading: the connection with its quotas, cache, progress and gaps. Made by ``reading_with``."""
 
     def __init__(self, aws: Aws, reading: Reading, show: Show) -> None:
         self.aws = aws
         self.clock = reading.clock
+        self.refresh = reading.refresh
         self.gaps: list[Gap] = []
         self._show = show
         self._counts: dict[str, int] = {}
         self._pace = Pace(reading.clock)
-        self.refresh = reading.refresh
         self._memory = reading.memory
         self._cache: Cache | None = open_cache(aws.environ) if reading.keep else None
-        self._answered = threading.Event()
+        self._has_answered = threading.Event()
 
     def call(self, service: str, method: str, /, *, costs: Sequence[tuple[Quota, float]] = (), **params: Any) -> Any:
-        """Make a call, when the quotas allow, and again after what passes.
+        """Make a call when the quotas allow it, and repeat it after transient errors.
 
         Raises:
-            SmTuningError: as ``Aws.call``; a passing error only after several tries. An endpoint that has never
-                answered is not tried again.
+            SmTuningError: as ``Aws.call``; a transient error only after several attempts.
         """
-        retry = Retry(attempts=_TRIES, first=_FIRST_PAUSE[self.aws.is_local])
+        retry = Retry(attempts=_ATTEMPTS, first=0.2 if self.aws.is_local else 1.0)
         for failures in itertools.count(1):
             if not self.aws.is_local:
                 for quota, amount in costs:
                     self._pace.wait(quota, amount)
             try:
-                answer = self.aws.call(service, method, **params)
+                response = self.aws.call(service, method, **params)
             except ServiceError as error:
-                unknown = isinstance(error, EndpointError) and not self._answered.is_set()
+                # An endpoint that has never answered is probably a wrong address, so waiting would not help.
+                is_unknown = isinstance(error, EndpointError) and not self._has_answered.is_set()
                 pause = retry.pause(error, failures)
-                if pause is None or unknown:
+                if pause is None or is_unknown:
                     raise
                 self.clock.sleep(pause)
             else:
-                self._answered.set()
-                return answer
-        raise AssertionError("the last try returns or raises")
-
-    def prices(self, given: Prices) -> PriceList:
-        """What an hour of each instance type costs, asked for as patiently as everything else.
-
-        Raises:
-            SpecError: the given prices cannot be read.
-        """
-        return find_prices(self.aws, given, refresh=self.refresh, now=self.clock.now(), on=self.on)
+                self._has_answered.set()
+                return response
+        raise AssertionError("the last attempt returns or raises")
 
     def pages(
         self,
@@ -129,33 +176,45 @@ class Reader:
         costs: Sequence[tuple[Quota, float]] = (),
         **params: Any,
     ) -> Iterator[dict[str, Any]]:
-        """Make a call again and again, as long as its answer has a token; each page as patiently as ``call``.
+        """Give all pages of a paged call; each page is read as ``call`` does.
 
         Raises:
-            ServiceError: a token came twice, or there was no end; nothing is cut off in silence.
+            ServiceError: a page token came twice, or there was no last page; nothing is cut off without an error.
         """
         return self.aws.pages(service, method, token=token, call=partial(self.call, costs=costs), **params)
 
-    def on(self, aws: Aws) -> Reader:
-        """This reader's patience on another connection."""
-        return Reader(aws, Reading(clock=self.clock, keep=False), self._show)
+    def prices(self, given: Prices) -> PriceList:
+        """Return the dollars an hour of each instance type, read with this reader's retries.
+
+        Raises:
+            SpecError: the given prices cannot be read.
+        """
+
+        # The Price List is in another region than the job, so its connection needs a reader of its own.
+        def on(aws: Aws) -> Reader:
+            return Reader(aws, Reading(clock=self.clock, keep=False), self._show)
+
+        return find_prices(self.aws, given, refresh=self.refresh, now=self.clock.now(), on=on)
 
     def count(self, what: str, more: int, total: int | None = None) -> None:
-        """Show that so many more have been read."""
+        """Show that a number of further things has been read."""
         self._counts[what] = self._counts.get(what, 0) + more
         self._show(Step(what, self._counts[what], total))
 
-    def settled(self, ended: datetime | None) -> bool:
-        """Whether nothing more can come from what ended then; a server on this machine has written all by the end."""
-        return ended is not None and (self.aws.is_local or self.clock.now() - ended > _SETTLING)
+    def is_settled(self, trial: Trial) -> bool:
+        """Return whether a trial has ended and nothing more of it can arrive, so that its results may be cached.
+
+        A server on this machine has written everything when a trial ends; CloudWatch takes some minutes.
+        """
+        return trial.terminal and (self.aws.is_local or self.clock.now() - (trial.ended or trial.created) > _SETTLING)
 
     def load(
         self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None
     ) -> Entry | None:
-        """What is kept about a job."""
+        """Return the cached entry of a kind about a job, or None."""
         if self.refresh or (self._cache is None and self._memory is None):
             return None
-        key = self._key(job, kind, query)
+        key = key_of(job, kind, query or {})
         if self._memory and key in self._memory:
             return self._memory[key]
         return self._cache.load(key, dtypes) if self._cache else None
@@ -163,40 +222,115 @@ class Reader:
     def save(
         self, job: Job, kind: str, frame: pd.DataFrame, trials: Sequence[str], query: Mapping[str, Any] | None = None
     ) -> None:
-        """Keep what will not change any more about a job."""
-        key = self._key(job, kind, query)
-        if self._memory is not None and kind in _SMALL:
+        """Cache an entry that will not change any more."""
+        key = key_of(job, kind, query or {})
+        if self._memory is not None and kind in _SHORT:
             self._memory[key] = Entry(frame, frozenset(trials))
         if self._cache is not None:
             self._cache.save(key, frame, trials)
 
-    def _key(self, job: Job, kind: str, query: Mapping[str, Any] | None) -> str:
-        return key_of(job, kind, query or {})
-
     def lacking(self) -> frozenset[str]:
-        """Trials of which something could not be read."""
+        """Return the trials that are in a gap."""
         return frozenset(name for gap in self.gaps for name in gap.trials)
 
     def finish(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Say in a frame's ``attrs["incomplete"]``, and in a warning, what it lacks."""
+        """Return the frame with its gaps in ``attrs["incomplete"]``, and warn of each gap."""
         if self.gaps:
             frame.attrs["incomplete"] = [{**gap._asdict(), "trials": list(gap.trials)} for gap in self.gaps]
         for gap in self.gaps:
-            of = f" of {len(gap.trials)} trials" if gap.trials else ""
-            warn(f"{gap.what}{of} could not be read ({gap.reason}); to read the rest: {gap.advice}")
+            trials = f" of {len(gap.trials)} trials" if gap.trials else ""
+            warn(f"{gap.what}{trials} could not be read ({gap.reason}); to read the rest: {gap.advice}")
         return frame
+
+
+def by_trial_cached(
+    reader: Reader,
+    job: Job,
+    question: tuple[str, Mapping[str, Any]],
+    dtypes: Mapping[str, str],
+    trials: Sequence[Trial],
+    read: Callable[[Reader, Sequence[Trial]], pd.DataFrame],
+) -> pd.DataFrame:
+    """Return the rows of some trials of a job: those of the cache, and the others read.
+
+    Args:
+        reader: the connection.
+        job: the tuning job.
+        question: the kind of frame, and the arguments that its rows depend on besides the trials.
+        dtypes: columns, of which ``TrainingJobName`` is one.
+        trials: the trials whose rows to return.
+        read: reads the rows of some trials; what it cannot read becomes a gap of the reader.
+    """
+    kind, query = question
+    names = [trial.name for trial in trials]
+    entry = reader.load(job, kind, dtypes, query) if trials else None
+    cached = entry.trials if entry else frozenset()
+    parts = [entry.frame] if entry else []
+    missing = [trial for trial in trials if trial.name not in cached]
+    if missing:
+        parts.append(read(reader, missing))
+        lacking = reader.lacking()
+        complete = [trial.name for trial in missing if reader.is_settled(trial) and trial.name not in lacking]
+        if complete:
+            known = [*sorted(cached), *complete]
+            reader.save(job, kind, join(dtypes, parts, known), known, query)
+    return join(dtypes, parts, names) if parts else frame(dtypes, {name: [] for name in dtypes})
 
 
 @contextmanager
 def reading_with(aws: Aws, reading: Reading | None) -> Iterator[Reader]:
-    """A reader for the time of one reading."""
+    """Give a reader for one reading, with its progress display."""
     chosen = reading or Reading()
-    with shown(chosen.progress, chosen.clock) as show:
-        yield Reader(aws, chosen, show)
+    if callable(chosen.progress):
+        yield Reader(aws, chosen, chosen.progress)
+        return
+    bars = _Bars(chosen.clock) if chosen.progress else None
+    try:
+        yield Reader(aws, chosen, bars.show if bars else lambda _: None)
+    finally:
+        if bars:
+            bars.close()
+
+
+class _Bars:
+    """A line for each kind of thing that is read. It appears when a reading takes long, and goes at the end.
+
+    Nothing is drawn when stderr is neither a terminal nor a notebook's cell.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._progress: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def show(self, step: Step) -> None:
+        if self._progress is None:
+            if self._clock.monotonic() - self._began < _QUIET:
+                return
+            self._progress = self._start()
+        if step.what not in self._tasks:
+            self._tasks[step.what] = self._progress.add_task(f"reading {step.what}", total=step.total)
+        self._progress.update(self._tasks[step.what], completed=step.done, total=step.total)
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _start(self) -> Any:
+        from rich.console import Console  # noqa: PLC0415  (rich loads when something is drawn)
+        from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        console = Console(stderr=True)
+        can_draw = console.is_terminal or console.is_jupyter
+        columns = SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn()
+        progress = Progress(*columns, console=console, transient=True, disable=not can_draw)
+        progress.start()
+        return progress
 
 
 def warn(message: str) -> None:
-    """Warn whoever called the package: the line outside of it is the one that is shown."""
+    """Warn the caller of the package: the warning names the first line outside of it."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "sm_tuning":
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""The columns and dtypes of the frames, declared once, and how columns of plain values become a frame.
+"""The columns and dtypes of all frames, and the functions that make frames of plain values.
 
 Text is pandas' ``string`` (missing: ``pd.NA``) and not the default text dtype, because the default differs between
 pandas 2 (``object``) and 3 (``str``). Times are microseconds in UTC for the same reason: pandas 2 would make
@@ -7,7 +7,7 @@ nanoseconds of them. Integers that may be missing are ``Int64``; floats are ``fl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,33 +80,115 @@ ERRORS: Mapping[str, str] = {
     "FailureReason": "string",
     "Source": "string",
 }
-#: Facts as they are kept on disk: JSON by name.
+IMPORTANCE: Mapping[str, str] = {
+    "TrainingJobDefinitionName": "string",
+    "Hyperparameter": "string",
+    "Importance": "float64",
+    "ImportanceLow": "float64",
+    "ImportanceHigh": "float64",
+    "ForestImportance": "float64",
+    "ForestImportanceLow": "float64",
+    "ForestImportanceHigh": "float64",
+    "Correlation": "float64",
+    "CorrelationKind": "string",
+    "Trials": "int64",
+}
+CORRELATION: Mapping[str, str] = {
+    "TrainingJobDefinitionName": "string",
+    "First": "string",
+    "Second": "string",
+    "Correlation": "float64",
+    "Trials": "int64",
+}
+DIAGNOSIS: Mapping[str, str] = {
+    "TrainingJobName": "string",
+    "Diagnosis": "string",
+    "MetricName": "string",
+    "TrainMetricName": "string",
+    "Steps": "int64",
+    "BestStep": "Int64",
+    "Start": "float64",
+    "Best": "float64",
+    "End": "float64",
+    "TrainEnd": "float64",
+    "Noise": "float64",
+    "Evidence": "string",
+}
+SHAPES: Mapping[str, str] = {
+    "TrainingJobDefinitionName": "string",
+    "Hyperparameter": "string",
+    "Shape": "string",
+    "Optimum": "float64",
+    "Strength": "float64",
+    "Trials": "int64",
+    "Evidence": "string",
+}
+ADVICE: Mapping[str, str] = {
+    "Code": "string",
+    "Severity": "string",
+    "TrainingJobDefinitionName": "string",
+    "Hyperparameter": "string",
+    "Message": "string",
+    "Evidence": "string",
+    "Change": "string",
+}
+#: Facts in the cache: JSON by name.
 TEXTS: Mapping[str, str] = {"Name": "string", "Text": "string"}
 
-Array = pd.api.extensions.ExtensionArray
+_Array = pd.api.extensions.ExtensionArray
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TIME = np.iinfo(np.int64).min  # NumPy's NaT
 
 
 def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 of an aware time, exact."""
+    """Return the microseconds since 1970 of a timezone-aware time, exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def frame(dtypes: Mapping[str, str], columns: Mapping[str, Sequence[Any] | Array | npt.NDArray[Any]]) -> pd.DataFrame:
-    """A frame with these columns in this order and of these dtypes, whatever the number of rows.
+def from_milliseconds(milliseconds: int) -> datetime:
+    """Return the time in UTC of milliseconds since 1970, exactly."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def frame(dtypes: Mapping[str, str], columns: Mapping[str, Sequence[Any] | _Array | npt.NDArray[Any]]) -> pd.DataFrame:
+    """Return a frame with these columns in this order and of these dtypes, with rows or without.
 
     Args:
         dtypes: column -> dtype.
-        columns: column -> values, one a row; ``None`` where there is none. Times are microseconds since 1970.
-            Arrays are taken as they are.
+        columns: column -> values, one a row; ``None`` where a value is missing. Times are microseconds since 1970.
+            Arrays of pandas are not converted.
     """
-    return pd.DataFrame({name: _series(columns[name], dtype) for name, dtype in dtypes.items()})
+
+    def series(values: Sequence[Any] | _Array | npt.NDArray[Any], dtype: str) -> pd.Series[Any]:
+        if isinstance(values, _Array):
+            return pd.Series(values)
+        is_array = isinstance(values, np.ndarray)
+        if dtype == TIME:
+            if not is_array:
+                moments = [microseconds(value) if isinstance(value, datetime) else value for value in values]
+                values = [_NO_TIME if moment is None else moment for moment in moments]
+            numbers = np.array(values, dtype=np.int64)
+            # A view and not a conversion: pandas 2 would read the integers as nanoseconds.
+            return pd.Series(numbers.view("datetime64[us]")).dt.tz_localize("UTC")
+        if dtype == "float64":
+            return pd.Series(
+                values if is_array else [np.nan if value is None else value for value in values], dtype=dtype
+            )
+        return pd.Series(list(values), dtype=dtype)
+
+    return pd.DataFrame({name: series(columns[name], dtype) for name, dtype in dtypes.items()})
+
+
+def table(dtypes: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+    """Return a frame of rows, each with a value for each column in the declared order."""
+    listed = [tuple(row) for row in rows]
+    columns = dict(zip(dtypes, zip(*listed, strict=True), strict=True)) if listed else dict.fromkeys(dtypes, ())
+    return frame(dtypes, columns)
 
 
 def join(dtypes: Mapping[str, str], parts: Sequence[pd.DataFrame], trials: Sequence[str]) -> pd.DataFrame:
-    """Frames of different trials as one, in the order of these trials and without the rows of others."""
+    """Return frames of different trials as one, in the order of these trials and without rows of other trials."""
     filled = [part for part in parts if len(part)]
     if not filled:
         return frame(dtypes, {name: [] for name in dtypes})
@@ -114,17 +196,3 @@ def join(dtypes: Mapping[str, str], parts: Sequence[pd.DataFrame], trials: Seque
     place = pd.Index(trials).get_indexer(pd.Index(whole["TrainingJobName"].astype(object)))
     order = np.argsort(place, kind="stable")
     return whole.take(order[place[order] >= 0]).reset_index(drop=True)
-
-
-def _series(values: Sequence[Any] | Array | npt.NDArray[Any], dtype: str) -> pd.Series[Any]:
-    if isinstance(values, Array):
-        return pd.Series(values)
-    if dtype == TIME:
-        if not isinstance(values, np.ndarray):
-            values = [_NO_TIME if value is None else value for value in values]
-        numbers = np.array(values, dtype=np.int64)
-        return pd.Series(numbers.view("datetime64[us]")).dt.tz_localize("UTC")
-    if dtype == "float64":
-        plain = values if isinstance(values, np.ndarray) else [np.nan if value is None else value for value in values]
-        return pd.Series(plain, dtype="float64")
-    return pd.Series(list(values), dtype=dtype)

@@ -1,27 +1,28 @@
-"""The frame of how busy the instances were, and its summary.
+"""The frame of how busy the instances were, its summary, and advice on the instance type.
 
-SageMaker writes these every minute to CloudWatch, by host (Developer Guide, monitoring-cloudwatch): CPU as the sum
-over the virtual CPUs and GPU and GPU memory as the sum over the GPUs, memory and disk as percent of the machine.
+SageMaker writes these metrics every minute to CloudWatch, by host (Developer Guide, monitoring-cloudwatch): CPU as the
+sum over the virtual CPUs and GPU and GPU memory as the sum over the GPUs, memory and disk as percent of the machine.
+
+Half a machine needs twice the percentage for the same work, so it suffices if at most 45 percent were used: that
+leaves a tenth of the smaller machine free.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.aws import Aws
-from sm_tuning.description import Job, Machines, Trial, select
-from sm_tuning.results import _cloudwatch
-from sm_tuning.results._details import read_details
-from sm_tuning.results._fetch import read_jobs
-from sm_tuning.results._kept import by_trial_kept
-from sm_tuning.results._reader import Reader, Reading, reading_with, warn
-from sm_tuning.results._schema import UTILIZATION, UTILIZATION_SUMMARY, frame, join
-from sm_tuning.results._sizing import hints
+from sm_tuning.description import Machines, Trial, select
+from sm_tuning.results._cloudwatch import read_averages, wanted
+from sm_tuning.results._fetch import read_details, read_jobs
+from sm_tuning.results._logs import TrialFilter
+from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with, warn
+from sm_tuning.results._schema import UTILIZATION, UTILIZATION_SUMMARY, frame, join, table
 
 METRICS = (
     "CPUUtilization",
@@ -31,26 +32,29 @@ METRICS = (
     "GPUMemoryUtilization",
 )
 
-TrialFilter = str | int | Sequence[str | int] | None
+_HALVES = 45.0  # percent
+_FULL = 90.0
+_IDLE = 10.0
+_FEWEST = 5  # minutes of measurement that advice needs
 
 
 def utilization(
     aws: Aws, names: str | Sequence[str], *, trials: TrialFilter = None, reading: Reading | None = None
 ) -> pd.DataFrame:
-    """How busy every instance of every trial was, in percent of the whole machine.
+    """Return how busy every instance of every trial was, in percent of the whole machine.
 
     Args:
         aws: the connection.
         names: tuning jobs.
-        trials: only of these training jobs, by name or by number.
+        trials: only these training jobs, by name or by number.
         reading: how to read.
 
     Returns:
         ``TrainingJobName, Host, MetricName, Timestamp, Value``, ordered by trial, host, metric (``METRICS``) and time:
-        the average over a minute, over five minutes for trials of more than 15 days ago, over an hour after 63.
-        ``Value`` is nan, with a warning, where the number of CPUs or GPUs of the instance type is not known. Shorter
-        trials than a minute may have no rows. ``attrs["machines"]`` has instance types and counts by trial, those of
-        most trials under an empty name. When AWS withholds a part, ``attrs["incomplete"]`` says which.
+        the average over a minute; over five minutes for trials of more than 15 days ago; over an hour after 63 days.
+        ``Value`` is nan, with a warning, if the number of CPUs or GPUs of the instance type is unknown. Trials shorter
+        than a minute may have no rows. ``attrs["machines"]`` has instance types and counts by trial, those of most
+        trials under an empty name. If AWS withholds a part, ``attrs["incomplete"]`` describes it.
 
     Raises:
         SpecError: there is no such trial.
@@ -59,72 +63,64 @@ def utilization(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         chosen = select(per_job, trials)
-        machines = {
-            name: found for job, some in chosen.items() for name, found in machines_of_trials(reader, job, some).items()
-        }
+        machines = {trial.name: job.definition(trial).machines for job, some in chosen.items() for trial in some}
+        # Where a definition leaves the instance type open, the description of each training job has it.
+        unknown = {job: [trial for trial in some if not machines[trial.name]] for job, some in chosen.items()}
+        if any(unknown.values()):
+            details, _ = read_details(reader, {job: some for job, some in unknown.items() if some})
+            machines |= {name: detail.machines for name, detail in details.items()}
+
+        def read(reader: Reader, missing: Sequence[Trial]) -> pd.DataFrame:
+            return _read(reader, missing, machines)
+
         parts = [
-            by_trial_kept(reader, job, ("utilization", {}), UTILIZATION, some, _reading_of(machines))
-            for job, some in chosen.items()
+            by_trial_cached(reader, job, ("utilization", {}), UTILIZATION, some, read) for job, some in chosen.items()
         ]
-        table = join(UTILIZATION, parts, [one.name for some in chosen.values() for one in some])
-        _warn_of_unknown(table, machines)
-        table.attrs["machines"] = _in_attrs(machines)
-        return reader.finish(table)
+        found = join(UTILIZATION, parts, [trial.name for some in chosen.values() for trial in some])
+        _warn_of_unknown(found, machines)
+        # pandas copies attrs at every step, so that those of a thousand equal trials are kept once.
+        usual = Counter(machines.values()).most_common(1)[0][0] if machines else ()
+        listed = {"": usual} | {name: groups for name, groups in machines.items() if groups != usual}
+        found.attrs["machines"] = {
+            name: [{"InstanceType": group.type, "InstanceCount": group.count} for group in groups]
+            for name, groups in listed.items()
+        }
+        return reader.finish(found)
 
 
-def _in_attrs(machines: Mapping[str, tuple[Machines, ...]]) -> dict[str, list[dict[str, Any]]]:
-    """Instances by trial, those that most have under an empty name: pandas copies attrs at every turn."""
-    usual = Counter(machines.values()).most_common(1)[0][0] if machines else ()
-    told = {"": usual} | {name: found for name, found in machines.items() if found != usual}
-    return {
-        name: [{"InstanceType": one.type, "InstanceCount": one.count} for one in found] for name, found in told.items()
-    }
+def _read(reader: Reader, trials: Sequence[Trial], machines: Mapping[str, tuple[Machines, ...]]) -> pd.DataFrame:
+    """Read the rows of some trials."""
+    now = reader.clock.now()
+    queries = [
+        (query, metric, host, scale)
+        for trial in trials
+        for host, instance_type in _hosts(machines[trial.name])
+        for metric, scale in _metrics(instance_type)
+        if (query := wanted(trial, metric, now, host)) is not None
+    ]
+    found = read_averages(reader, [query for query, *_ in queries])
+    return table(
+        UTILIZATION,
+        (
+            (query.trial, host, metric, milliseconds * 1000, value / scale)
+            for query, metric, host, scale in queries
+            for milliseconds, value in found.get((query.trial, metric, host), ())
+        ),
+    )
 
 
-def machines_of_trials(reader: Reader, job: Job, trials: Sequence[Trial]) -> dict[str, tuple[Machines, ...]]:
-    """The instances of each trial: as its definition says, else as its own description does."""
-    found = {trial.name: job.definition(trial).machines for trial in trials}
-    open_ones = [trial for trial in trials if not found[trial.name]]
-    if open_ones:
-        details, _ = read_details(reader, {job: open_ones})
-        found |= {name: detail.machines for name, detail in details.items()}
-    return found
-
-
-def _reading_of(machines: Mapping[str, tuple[Machines, ...]]) -> Any:
-    def read(reader: Reader, of: Sequence[Trial]) -> pd.DataFrame:
-        now = reader.clock.now()
-        asked = [
-            (trial.name, host, number, metric, scale, query)
-            for trial in of
-            for host, number, machine in _hosts(machines[trial.name])
-            for metric, scale in _metrics(machine)
-            if (query := _cloudwatch.wanted(trial, metric, now, host)) is not None
-        ]
-        found = _cloudwatch.read_averages(reader, [query for *_, query in asked])
-        rows = [
-            (name, host, metric, milliseconds * 1000, value / scale)
-            for name, host, _, metric, scale, _ in asked
-            for milliseconds, value in found.get((name, metric, host), ())
-        ]
-        columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in UTILIZATION]
-        return frame(UTILIZATION, dict(zip(UTILIZATION, columns, strict=True)))
-
-    return read
-
-
-def _hosts(machines: tuple[Machines, ...]) -> Iterator[tuple[str, int, str | None]]:
-    """The hosts ``algo-1``, … of a trial and the type of each; which host has which is unknown in mixed clusters."""
-    types = {machine.type for machine in machines}
+def _hosts(machines: tuple[Machines, ...]) -> Iterator[tuple[str, str | None]]:
+    """Give the hosts ``algo-1``, … of a trial with their types; in mixed clusters a host's type is unknown."""
+    types = {group.type for group in machines}
     only = types.pop() if len(types) == 1 else None
-    for number in range(1, max(sum(machine.count for machine in machines), 1) + 1):
-        yield f"algo-{number}", number, only
+    for number in range(1, max(sum(group.count for group in machines), 1) + 1):
+        yield f"algo-{number}", only
 
 
-def _metrics(machine: str | None) -> Iterator[tuple[str, float]]:
-    """The metrics that such a machine can have, with what CloudWatch's number is to be divided by."""
-    cpus = cpus_of(machine) if machine else None
-    gpus = gpus_of(machine) if machine else None
+def _metrics(instance_type: str | None) -> Iterator[tuple[str, float]]:
+    """Give the metrics that a machine can have, with the divisor of CloudWatch's number."""
+    cpus = cpus_of(instance_type) if instance_type else None
+    gpus = gpus_of(instance_type) if instance_type else None
     for metric in METRICS:
         if metric.startswith("GPU"):
             if gpus != 0:
@@ -133,9 +129,9 @@ def _metrics(machine: str | None) -> Iterator[tuple[str, float]]:
             yield metric, (cpus or float("nan")) if metric == "CPUUtilization" else 1.0
 
 
-def _warn_of_unknown(table: pd.DataFrame, machines: Mapping[str, tuple[Machines, ...]]) -> None:
-    unknown = table.loc[table["Value"].isna(), "TrainingJobName"].unique()
-    types = sorted({machine.type for name in unknown for machine in machines[name]}) or ["an unknown type"]
+def _warn_of_unknown(found: pd.DataFrame, machines: Mapping[str, tuple[Machines, ...]]) -> None:
+    unknown = found.loc[found["Value"].isna(), "TrainingJobName"].unique()
+    types = sorted({group.type for name in unknown for group in machines[name]}) or ["an unknown type"]
     if len(unknown):
         warn(
             f"the numbers of CPUs and GPUs of {', '.join(types)} are not known, so that their share of the machine is "
@@ -143,31 +139,96 @@ def _warn_of_unknown(table: pd.DataFrame, machines: Mapping[str, tuple[Machines,
         )
 
 
-def utilization_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, 95th percentile and maximum of each metric of each trial, over all its hosts.
+def utilization_summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, 95th percentile and maximum of each metric of each trial, over all its hosts.
 
     Args:
-        table: what ``utilization`` gave.
+        measured: the frame of ``utilization``.
 
     Returns:
         ``TrainingJobName, InstanceType, InstanceCount, MetricName, Mean, P95, Max``, in percent of the machine, in the
-        order of the table. ``attrs["hints"]`` says for each instance type whether another size would do, with the
-        measurement that says so.
+        order of the table. ``attrs["hints"]`` says for each instance type whether another size would suffice, with the
+        measurement behind it.
     """
-    groups = table.groupby(["TrainingJobName", "MetricName"], sort=False, observed=True)["Value"]
+    groups = measured.groupby(["TrainingJobName", "MetricName"], sort=False, observed=True)["Value"]
     found = pd.DataFrame({"Mean": groups.mean(), "P95": groups.quantile(0.95), "Max": groups.max()}).reset_index()
-    told = table.attrs.get("machines", {})
-    machines = {name: told.get(name, told.get("", [])) for name in table["TrainingJobName"].unique()}
-    of = [machines[name] for name in found["TrainingJobName"]]
+    listed = measured.attrs.get("machines", {})
+    machines = {name: listed.get(name, listed.get("", [])) for name in measured["TrainingJobName"].unique()}
+    per_row = [machines[name] for name in found["TrainingJobName"]]
     summary = frame(
         UTILIZATION_SUMMARY,
         {
             "TrainingJobName": found["TrainingJobName"].tolist(),
-            "InstanceType": [" + ".join(entry["InstanceType"] for entry in some) or None for some in of],
-            "InstanceCount": [sum(entry["InstanceCount"] for entry in some) or None for some in of],
+            "InstanceType": [" + ".join(group["InstanceType"] for group in cluster) or None for cluster in per_row],
+            "InstanceCount": [sum(group["InstanceCount"] for group in cluster) or None for cluster in per_row],
             "MetricName": found["MetricName"].tolist(),
             **{name: found[name].tolist() for name in ("Mean", "P95", "Max")},
         },
     )
-    summary.attrs["hints"] = hints(table, machines)
+    summary.attrs["hints"] = _hints(measured, machines)
     return summary
+
+
+class Load(NamedTuple):
+    """How busy all instances of a type were, in percent; None for what was not measured."""
+
+    cpu: float | None
+    memory: float | None
+    disk: float | None
+    gpu: float | None
+    gpu_memory: float | None
+
+
+def _hints(measured: pd.DataFrame, machines: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return a sentence for each finding about an instance type.
+
+    Args:
+        measured: the frame of ``utilization``.
+        machines: instance types and counts by trial.
+    """
+    types = {name: groups[0]["InstanceType"] for name, groups in machines.items() if len(groups) == 1}
+    found: list[str] = []
+    for instance_type, rows in measured.groupby(measured["TrainingJobName"].map(types), sort=True):
+        values = rows.dropna(subset="Value").groupby("MetricName", observed=True)["Value"]
+        if values.size().get("CPUUtilization", 0) < _FEWEST:
+            continue
+        p95, most = values.quantile(0.95).to_dict(), values.max().to_dict()
+        # Short peaks of a processor cost time only, so its 95 % count; full memory or disks end a trial.
+        load = Load(
+            cpu=p95.get("CPUUtilization"),
+            memory=most.get("MemoryUtilization"),
+            disk=most.get("DiskUtilization"),
+            gpu=p95.get("GPUUtilization"),
+            gpu_memory=most.get("GPUMemoryUtilization"),
+        )
+        found += [f"{instance_type}: {sentence}" for sentence in sentences(str(instance_type), load)]
+    return found
+
+
+def sentences(instance_type: str, load: Load) -> Iterator[str]:
+    """Give the findings about the size of an instance type."""
+    cpus, gpus = cpus_of(instance_type), gpus_of(instance_type)
+    if load.memory is not None and load.memory > _FULL:
+        yield f"memory was {load.memory:.0f} % full at most: take a type with more, before a trial dies of it"
+    if load.disk is not None and load.disk > _FULL:
+        yield f"the disk was {load.disk:.0f} % full at most: raise volume_size"
+    if load.gpu_memory is not None and load.gpu_memory > _FULL:
+        yield f"GPU memory was {load.gpu_memory:.0f} % full at most: a larger batch will not fit"
+    if gpus and load.gpu is not None:
+        yield from _gpu_sentences(load.gpu, load, gpus)
+    elif gpus == 0 and cpus and load.cpu is not None and load.memory is not None:
+        if cpus <= 2 or max(load.cpu, load.memory) > _HALVES:
+            return
+        yield (
+            f"CPU was at most {load.cpu:.0f} % busy 95 % of the time, memory {load.memory:.0f} % full at most: "
+            f"a type of the same family with {cpus // 2} instead of {cpus} CPUs would do"
+        )
+
+
+def _gpu_sentences(gpu: float, load: Load, gpus: int) -> Iterator[str]:
+    if gpu < _IDLE:
+        yield f"GPUs were at most {gpu:.0f} % busy 95 % of the time: a type without GPU would do, or the code uses none"
+    elif load.cpu is not None and load.cpu > _FULL and gpu < _HALVES:
+        yield f"CPU was {load.cpu:.0f} % busy and GPUs {gpu:.0f} %: they wait for data; take more CPUs for each GPU"
+    elif gpus > 1 and max(gpu, load.gpu_memory or 0.0) <= _HALVES:
+        yield f"GPUs were at most {gpu:.0f} % busy 95 % of the time: {gpus // 2} instead of {gpus} would do"

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, definition, in_pages, log_event, training_job
 
 from sm_tuning._errors import SpecError
+from sm_tuning._wire import TRAINING_JOBS as NAMESPACE
 from sm_tuning.aws import Aws
 from sm_tuning.description import Metric
 from sm_tuning.results import CURVES, curves
-from sm_tuning.results._cloudwatch import NAMESPACE, Wanted, chunks, period_at
-from sm_tuning.results._parse import emissions
+from sm_tuning.results._cloudwatch import Wanted, chunks, period_at
+from sm_tuning.results._patterns import emissions
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"

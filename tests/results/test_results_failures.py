@@ -14,7 +14,7 @@ from results_fakes import T0, FakeSageMaker, RefusalError, in_pages, log_event, 
 from sm_tuning._errors import JobNotFoundError, ServiceError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.results import ERRORS, Clock, Reading, ResultsWarning, errors, follow_logs, trials
-from sm_tuning.results._tracebacks import last_traceback
+from sm_tuning.results._failures import last_traceback
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 START = "Traceback (most recent call last):"

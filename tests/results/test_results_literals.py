@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.results._literals import required, server_pattern
+from sm_tuning.results._patterns import required, server_pattern
 
 REGEXES = [
     r".*\[[0-9]+\].*#011validation-rmse:([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?).*",

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, in_pages, log_event, training_job, tuning_job
 
 from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._wire import TRAINING_JOBS as GROUP
 from sm_tuning.aws import Aws
 from sm_tuning.results import LOGS, logs
-from sm_tuning.results._events import GROUP
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 

@@ -19,6 +19,7 @@ from results_fakes import REGION, T0, FakeSageMaker, definition, price_of, train
 
 from sm_tuning._errors import SpecError
 from sm_tuning._machines import cpus_of, gpus_of
+from sm_tuning._wire import TRAINING_JOBS as NAMESPACE
 from sm_tuning.aws import Aws
 from sm_tuning.results import (
     COST,
@@ -31,8 +32,7 @@ from sm_tuning.results import (
     utilization,
     utilization_summary,
 )
-from sm_tuning.results._cloudwatch import NAMESPACE
-from sm_tuning.results._sizing import Load, sentences
+from sm_tuning.results._utilization import Load, sentences
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 
@@ -297,7 +297,7 @@ def test_a_server_on_this_machine_has_no_prices_and_nobody_is_asked(sagemaker: F
 def test_a_trial_that_never_started_costs_nothing_and_unbilled_time_is_nan(sagemaker: FakeSageMaker, aws: Aws) -> None:
     never = {"TrainingStartTime": None, "TrainingEndTime": None, "BillableTimeInSeconds": None}
     sagemaker.put("job", [with_machine(1, None, **never), with_machine(2, None, BillableTimeInSeconds=None)])
-    with pytest.warns(ResultsWarning, match="does not say the billable seconds of 1 trials"):
+    with pytest.warns(ResultsWarning, match="does not report the billable seconds of 1 trials"):
         table = cost(aws, "job", prices=PRICES)
     assert table["Cost"].iloc[0] == 0
     assert math.isnan(table["Cost"].iloc[1])

@@ -39,7 +39,7 @@ from sm_tuning.results import (
     trials,
 )
 from sm_tuning.results._cache import Cache
-from sm_tuning.results._pace import Pace, Quota
+from sm_tuning.results._reader import Pace, Quota
 
 
 class FakeTime:

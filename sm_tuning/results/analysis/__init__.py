@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from sm_tuning.results._schema import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
     from sm_tuning.results.analysis._advice import advice
     from sm_tuning.results.analysis._diagnosis import diagnosis
     from sm_tuning.results.analysis._facts import Algorithm, Facts, facts_of
-    from sm_tuning.results.analysis._frames import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
     from sm_tuning.results.analysis._importance import correlation, importance
     from sm_tuning.results.analysis._next import next_tuning
     from sm_tuning.results.analysis._replay import Replay, replay
@@ -24,7 +24,7 @@ else:
         "._advice": ("advice",),
         "._diagnosis": ("diagnosis",),
         "._facts": ("Algorithm", "Facts", "facts_of"),
-        "._frames": ("ADVICE", "CORRELATION", "DIAGNOSIS", "IMPORTANCE", "SHAPES"),
+        "sm_tuning.results._schema": ("ADVICE", "CORRELATION", "DIAGNOSIS", "IMPORTANCE", "SHAPES"),
         "._importance": ("correlation", "importance"),
         "._next": ("next_tuning",),
         "._replay": ("Replay", "replay"),

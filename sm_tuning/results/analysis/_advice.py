@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._errors import MissingExtraError
+from sm_tuning.results._schema import ADVICE, table
 from sm_tuning.results.analysis._budget import budget_notes
 from sm_tuning.results.analysis._diagnosis import diagnosis
 from sm_tuning.results.analysis._facts import Facts
-from sm_tuning.results.analysis._frames import ADVICE, table
 from sm_tuning.results.analysis._health import health_notes
 from sm_tuning.results.analysis._importance import shares_of, too_few
 from sm_tuning.results.analysis._notes import Note

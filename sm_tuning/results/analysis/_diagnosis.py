@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
+from sm_tuning.results._schema import DIAGNOSIS, table
 from sm_tuning.results.analysis._curve import SURE, Curve, curve_of, slope_of
 from sm_tuning.results.analysis._facts import Facts
-from sm_tuning.results.analysis._frames import DIAGNOSIS, table
 from sm_tuning.results.analysis._pairs import Pair, pair_of
 from sm_tuning.results.analysis._scale import Floats
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._errors import SpecError
+from sm_tuning.results._schema import CORRELATION, IMPORTANCE, table
 from sm_tuning.results.analysis._facts import Algorithm, Facts
 from sm_tuning.results.analysis._forest import importances
-from sm_tuning.results.analysis._frames import CORRELATION, IMPORTANCE, table
 from sm_tuning.results.analysis._sample import Sample, column_of, numbers, pearson, ranks, sample_of, without_outliers
 from sm_tuning.results.analysis._scale import Floats
 from sm_tuning.spec import CategoricalParameter

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sm_tuning.results._schema import SHAPES, table
 from sm_tuning.results.analysis._facts import Facts
-from sm_tuning.results.analysis._frames import SHAPES, table
 from sm_tuning.results.analysis._sample import Sample, ranks, sample_of
 from sm_tuning.results.analysis._scale import Floats, value_at
 from sm_tuning.spec import CategoricalParameter
