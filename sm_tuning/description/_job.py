@@ -93,6 +93,7 @@ class Definition:
         as_json: whether the image's toolkit parses hyperparameters as JSON (script mode).
         spot: whether trials run on spot instances.
         max_run: seconds after which a trial is stopped; None without such a limit.
+        inputs: the S3 URI, or the ID of the file system, of each input channel.
     """
 
     name: str | None
@@ -108,6 +109,7 @@ class Definition:
     as_json: bool = False
     spot: bool = False
     max_run: int | None = None
+    inputs: Mapping[str, str] = field(default=FrozenDict({}), hash=False)
 
     @property
     def maximize(self) -> bool:
@@ -194,6 +196,8 @@ class Job:
         status: HyperParameterTuningJobStatus as text: a later service may have statuses that this version lacks.
         created: creation time; 1970 in a request, which has none.
         ended_at: when it ended; None before.
+        modified: last change; None in a request.
+        random_seed: of the search; None if the service chooses one.
         failure: why it failed, without secrets; empty if the service gives no reason.
         strategy: Bayesian, Random, Grid or Hyperband.
         early_stopping: whether the service stops trials that fall behind.
@@ -227,6 +231,8 @@ class Job:
     has_converged: bool = False
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    modified: datetime | None = None
+    random_seed: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -287,6 +293,8 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
         has_converged=details.get("ConvergenceDetectedTime") is not None,
         tags=FrozenDict(tags or {}),
         secrets=secrets,
+        modified=description.get("LastModifiedTime"),
+        random_seed=config.get("RandomSeed"),
     )
 
 
@@ -348,7 +356,16 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
         as_json=as_json,
         spot=bool(definition.get("EnableManagedSpotTraining")),
         max_run=(definition.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds"),
+        inputs=FrozenDict(
+            {channel["ChannelName"]: _input_of(channel) for channel in definition.get("InputDataConfig") or ()}
+        ),
     )
+
+
+def _input_of(channel: Mapping[str, Any]) -> str:
+    source = channel.get("DataSource") or {}
+    files, system = source.get("S3DataSource") or {}, source.get("FileSystemDataSource") or {}
+    return str(files.get("S3Uri") or system.get("FileSystemId") or "")
 
 
 def _range_of(entry: Mapping[str, Any], kind: Kind, *, as_json: bool) -> Range:

@@ -11,15 +11,11 @@ from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.gate._facts import Facts, facts
-    from sm_tuning.gate._judge import Check, Tolerance, Verdict, judge
-    from sm_tuning.gate._markdown import markdown
-    from sm_tuning.gate._require import Requirement
+    from sm_tuning.gate._judge import Check, Requirement, Tolerance, Verdict, judge, markdown
 else:
     _HOMES = {
         "._facts": ("Facts", "facts"),
-        "._judge": ("Check", "Tolerance", "Verdict", "judge"),
-        "._markdown": ("markdown",),
-        "._require": ("Requirement",),
+        "._judge": ("Check", "Requirement", "Tolerance", "Verdict", "judge", "markdown"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 

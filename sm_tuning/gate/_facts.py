@@ -1,4 +1,4 @@
-"""What a gate looks at: a finished tuning job in named numbers."""
+"""A finished tuning job as named numbers, which requirements refer to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sm_tuning import jobs
+from sm_tuning import jobs, results
 from sm_tuning._errors import SpecError
-from sm_tuning._masking import masked, redacted, secrets_of_job
+from sm_tuning._masking import masked
 from sm_tuning._prices import Prices, read_prices
+from sm_tuning._statuses import TuningStatus
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of, training_of
 
-#: Values of the job as a whole, beside the metrics of its best trial.
+#: Values of the job as a whole, besides the metrics of its best trial.
 OWN = (
     "objective",
     "cost",
@@ -29,15 +31,15 @@ class Facts(NamedTuple):
 
     Attributes:
         name: its name.
-        status: how it ended.
+        status: HyperParameterTuningJobStatus.
         reason: why it failed, or an empty string.
-        metric: the objective of its best trial; None when no trial has one.
-        maximize: whether more of it is better.
-        trial: the best trial; None when there is none.
-        hyperparameters: the tuned ones of the best trial, with what looks like a secret masked.
-        metrics: the final value of each metric of the best trial.
-        own: the values of ``OWN`` that were asked for; nan where it cannot be known.
-        note: why one of them cannot be known.
+        metric: the objective of its best trial; None if no trial has one.
+        maximize: whether a greater objective is better.
+        trial: the best trial; None if no trial has an objective.
+        hyperparameters: tuned hyperparameters of the best trial, with secrets masked.
+        metrics: final value of each metric of the best trial.
+        own: values of the job, by the names in ``OWN``; NaN if unknown.
+        note: why one of them is unknown.
     """
 
     name: str
@@ -62,69 +64,56 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
 
     Args:
         aws: the connection.
-        name: of the job.
-        wanted: names that will be asked for; what the job cost, and how long, is only looked up when it is among them.
+        name: the tuning job.
+        wanted: names of the values that requirements use; cost and billed time are read only if they are among them.
         prices: dollars an hour by instance type, or a file of them; see ``sm_tuning.results.cost``.
 
     Raises:
         SpecError: the job has not ended, or the prices cannot be read.
-        ServiceError: the service refused, or there is no such job.
+        ServiceError: the service refused a call, or the job does not exist.
     """
-    description = jobs.describe(aws, name)
-    status = jobs.status_of(description)
-    if not status.is_terminal:
-        raise SpecError(f"the tuning job {name!r} is {status}: wait for it first (sm-tuning wait {name})")
-    best, counts = jobs.best_of(description), jobs.counts_of(description)
+    job = job_of(jobs.describe(aws, name))
+    if not TuningStatus.of(job.status).is_terminal:
+        raise SpecError(f"the tuning job {name!r} is {job.status}: wait for it first (sm-tuning wait {name})")
+    best = job.best if job.best is not None and job.best.value is not None else None
     own: dict[str, float] = {
-        "trials": counts.launched,
-        "completed_trials": counts.completed,
-        "failed_trials": counts.errors,
-        "stopped_trials": counts.stopped,
+        "trials": job.counts.launched,
+        "completed_trials": job.counts.completed,
+        "failed_trials": job.counts.errors,
+        "stopped_trials": job.counts.stopped,
     }
     metrics: dict[str, float] = {}
-    if best is not None:
-        own["objective"] = best.objective_value
-        trial = aws.call("sagemaker", "describe_training_job", TrainingJobName=best.training_job_name)
-        metrics = {one["MetricName"]: float(one["Value"]) for one in trial.get("FinalMetricDataList", ())}
-        metrics.pop("ObjectiveMetric", None)  # the service's own copy of a built-in algorithm's objective
-        metrics[best.metric_name] = best.objective_value
-    spent, note = _spent(aws, name, set(wanted), prices)
+    metric = None if best is None else best.metric or job.definition(best).objective
+    if best is not None and best.value is not None and metric is not None:
+        own["objective"] = best.value
+        training = training_of(aws.call("sagemaker", "describe_training_job", TrainingJobName=best.name))
+        metrics = {**training.final_metrics, metric: best.value}
+    spent, note = _spent(aws, name, prices) if {"cost", "billable_seconds"} & set(wanted) else ({}, "")
     return Facts(
-        name=str(description["HyperParameterTuningJobName"]),
-        status=str(status),
-        reason=redacted(str(description.get("FailureReason", "")), secrets_of_job(description)),
-        metric=best.metric_name if best else None,
-        maximize=_maximize(description, best.definition_name if best else None),
-        trial=best.training_job_name if best else None,
-        hyperparameters=masked(best.hyperparameters) if best else {},
+        name=job.name,
+        status=job.status,
+        reason=job.failure,
+        metric=metric,
+        maximize=job.definition(best).maximize,
+        trial=best.name if best else None,
+        hyperparameters=masked(job.values(best)) if best else {},
         metrics=metrics,
         own={**{key: float(value) for key, value in own.items()}, **spent},
         note=note,
     )
 
 
-def _spent(aws: Aws, name: str, wanted: set[str], prices: Prices) -> tuple[dict[str, float], str]:
-    """Cost and billed time, where somebody wants to know; what cannot be known is nan, and the note says why."""
-    if not wanted & {"cost", "billable_seconds"}:
-        return {}, ""
-    from sm_tuning import results  # noqa: PLC0415  (pandas loads when a frame is asked for)
-
+def _spent(aws: Aws, name: str, prices: Prices) -> tuple[dict[str, float], str]:
+    """Return cost and billed time, NaN if unknown, and the reason."""
     given = read_prices(prices, environ=aws.environ) or None
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bill = results.cost(aws, [name], prices=given)
+    # A trial has a row for each instance group, all with the same billed time.
     seconds = bill.drop_duplicates("TrainingJobName")["BillableTimeInSeconds"]
-    cost = bill["Cost"]
+    unknown = bool(bill["Cost"].isna().any())
     spent = {
-        "cost": float("nan") if cost.isna().any() else float(cost.sum()),
+        "cost": float("nan") if unknown else float(bill["Cost"].sum()),
         "billable_seconds": float(seconds.fillna(0).sum()),
     }
-    return spent, "; ".join(str(one.message) for one in said) if cost.isna().any() else ""
-
-
-def _maximize(description: Mapping[str, Any], definition: str | None) -> bool:
-    objective = description["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective", {})
-    for one in description.get("TrainingJobDefinitions", ()):
-        if one.get("DefinitionName") == definition:
-            objective = one.get("TuningObjective", objective)
-    return bool(objective.get("Type") == "Maximize")
+    return spent, "; ".join(str(warning.message) for warning in caught) if unknown else ""

@@ -1,20 +1,81 @@
-"""Whether requirements hold, and whether a job is no worse than another one."""
+"""Requirements on a finished job, their judgement, the comparison with a baseline, and the summary in Markdown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import operator
+import re
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 from sm_tuning._errors import SpecError, did_you_mean
 from sm_tuning._statuses import TuningStatus
-from sm_tuning._wire import reaches
+from sm_tuning._wire import reaches, to_float32
 from sm_tuning.gate._facts import OWN, Facts
-from sm_tuning.gate._require import Requirement
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_FORM = re.compile(r"\s*(?P<name>.*?[^\s<>=!])\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<limit>[^\s<>=!]+)\s*")
+
+
+class Requirement(NamedTuple):
+    """A condition on a finished job, for example ``validation:accuracy>=0.95`` or ``cost<=20``.
+
+    Attributes:
+        name: a metric of the best trial, or a value of the job.
+        sign: the comparison operator.
+        limit: the number to compare with.
+    """
+
+    name: str
+    sign: str
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a requirement.
+
+        Raises:
+            SpecError: the text is not a requirement.
+        """
+        match = _FORM.fullmatch(text)
+        try:
+            limit = float(match["limit"]) if match else math.nan
+        except ValueError:
+            limit = math.nan
+        if match is None or math.isnan(limit):
+            raise SpecError(
+                f"a requirement has the form NAME>=NUMBER (or <=, >, <, ==, !=), such as cost<=20, but got {text!r}"
+            )
+        return cls(match["name"], match["sign"], limit)
+
+    def holds(self, value: float, *, single: bool) -> bool:
+        """Return whether a value meets the requirement.
+
+        Args:
+            value: the job's value; NaN meets no requirement.
+            single: whether the value is a metric. The service stores metrics as 32-bit floats, so 0.95 comes back as
+                0.94999999; the comparison rounds the limit in the same way.
+        """
+        if math.isnan(value):
+            return False
+        if single and self.sign in (">=", "<="):
+            # The same comparison decides in `wait` whether a job reached its target.
+            return reaches(value, self.limit, maximize=self.sign == ">=")
+        return _OPERATORS[self.sign](value, to_float32(self.limit) if single else self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.sign} {self.limit:g}"
 
 
 class Check(NamedTuple):
-    """One requirement, what the job has, and whether that is enough; ``note`` says what else there is to say."""
+    """A requirement, the job's value, and whether it passed; ``note`` explains more."""
 
     requirement: str
     value: str
@@ -30,12 +91,12 @@ class Verdict(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether every one holds."""
+        """Whether all checks passed."""
         return all(check.passed for check in self.checks)
 
 
 class Tolerance(NamedTuple):
-    """By how much the objective may be worse than the baseline's: absolute, or a share of the baseline's."""
+    """How much worse than the baseline the objective may be: absolute, or a share of the baseline's objective."""
 
     amount: float = 0.0
     is_share: bool = False
@@ -45,7 +106,7 @@ class Tolerance(NamedTuple):
         """Read ``0.01`` or ``2%``.
 
         Raises:
-            SpecError: it is neither, or less than zero.
+            SpecError: the text is not a tolerance, or negative.
         """
         is_share = text.endswith("%")
         try:
@@ -57,7 +118,7 @@ class Tolerance(NamedTuple):
         return cls(amount, is_share)
 
     def of(self, value: float) -> float:
-        """The tolerance around a baseline's value."""
+        """Return the tolerance around a baseline's value."""
         return self.amount * abs(value) if self.is_share else self.amount
 
     def __str__(self) -> str:
@@ -76,29 +137,30 @@ def judge(
 
     Args:
         found: the job.
-        requirements: what must hold.
+        requirements: what it must meet.
         baseline: a job that it must not be worse than.
-        tolerance: by how much it may be.
-        allow_stopped: takes a job that was stopped before it was done.
+        tolerance: how much worse it may be.
+        allow_stopped: accept a job that was stopped before it was complete.
 
     Raises:
-        SpecError: a requirement names nothing that the job has, or the two jobs cannot be compared.
+        SpecError: the job has no value of a requirement's name, or the two jobs cannot be compared.
     """
-    checks = [_ended_well(found, allow_stopped=allow_stopped)]
-    checks += [_check(found, requirement) for requirement in requirements]
+    allowed = [TuningStatus.COMPLETED, *([TuningStatus.STOPPED] if allow_stopped else [])]
+    ended = Check(f"status {' or '.join(allowed)}", found.status, passed=found.status in allowed, note=found.reason)
+    if ended.passed and found.trial is None:
+        ended = Check("a trial with an objective", "none", passed=False, note="no model can be chosen")
+    checks = [ended, *(_check(found, requirement) for requirement in requirements)]
     if baseline is not None:
         checks.append(_compare(found, baseline, tolerance))
     return Verdict(found, tuple(checks))
 
 
-def _ended_well(found: Facts, *, allow_stopped: bool) -> Check:
-    good = (TuningStatus.COMPLETED, TuningStatus.STOPPED) if allow_stopped else (TuningStatus.COMPLETED,)
-    if found.status in good and found.trial is None:
-        return Check("a trial with an objective", "none", passed=False, note="no model can be chosen")
-    return Check(f"status {' or '.join(good)}", found.status, passed=found.status in good, note=found.reason)
-
-
 def _check(found: Facts, requirement: Requirement) -> Check:
+    """Check one requirement.
+
+    Raises:
+        SpecError: the job has no value of that name.
+    """
     name = requirement.name
     if name in found.metrics:
         value = found.metrics[name]
@@ -114,14 +176,22 @@ def _check(found: Facts, requirement: Requirement) -> Check:
 
 
 def _compare(found: Facts, baseline: Facts, tolerance: Tolerance) -> Check:
-    problem = next(_incomparable(found, baseline), None)
-    if problem is not None:
-        raise SpecError(problem)
-    before = baseline.objective or 0.0
-    sign = ">=" if found.maximize else "<="
+    """Check that a job is not worse than a baseline.
+
+    Raises:
+        SpecError: the two cannot be compared.
+    """
+    before = baseline.objective
+    if before is None:
+        raise SpecError(f"the baseline {baseline.name!r} has no trial with an objective to compare with")
+    if found.metric is not None and (found.metric, found.maximize) != (baseline.metric, baseline.maximize):
+        first, second = (f"{'Maximize' if job.maximize else 'Minimize'} {job.metric}" for job in (baseline, found))
+        raise SpecError(
+            f"the baseline {baseline.name!r} optimises another objective ({first}) than {found.name!r} ({second})"
+        )
     slack = tolerance.of(before)
     limit = before - slack if found.maximize else before + slack
-    text = f"{found.metric or baseline.metric} {sign} {limit:.6g}"
+    text = f"{found.metric or baseline.metric} {'>=' if found.maximize else '<='} {limit:.6g}"
     note = f"{baseline.name} has {before:.6g}, tolerance {tolerance}"
     if found.objective is None:
         return Check(text, "none", passed=False, note=note)
@@ -129,15 +199,34 @@ def _compare(found: Facts, baseline: Facts, tolerance: Tolerance) -> Check:
     return Check(text, f"{found.objective:.6g}", passed, note)
 
 
-def _incomparable(found: Facts, baseline: Facts) -> Iterator[str]:
-    if baseline.objective is None:
-        yield f"the baseline {baseline.name!r} has no trial with an objective to compare with"
-    elif found.metric is not None and (found.metric, found.maximize) != (baseline.metric, baseline.maximize):
-        yield (
-            f"the baseline {baseline.name!r} optimises another objective ({_said(baseline)}) than {found.name!r} "
-            f"({_said(found)})"
-        )
+def markdown(verdict: Verdict) -> str:
+    """Return a summary for the page of a pipeline: a table of the requirements, and the best trial; secrets masked."""
+    found = verdict.facts
+    counts = ("trials", "completed_trials", "failed_trials", "stopped_trials")
+    lines = [
+        f"### Gate {'passed' if verdict.passed else 'failed'}: `{found.name}`",
+        "",
+        "| requirement | value | result | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for check in verdict.checks:
+        cells = (check.requirement, check.value, "pass" if check.passed else "**fail**", check.note)
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    lines += [
+        "",
+        "Trials: " + ", ".join(f"{found.own[name]:g} {name.removesuffix('_trials')}" for name in counts) + ".",
+    ]
+    if found.trial is not None:
+        lines += [
+            "",
+            f"Best trial: `{found.trial}`, {_cell(str(found.metric))} = {found.objective:.6g}",
+            "",
+            "| hyperparameter | value |",
+            "| --- | --- |",
+            *(f"| {_cell(name)} | {_cell(str(value))} |" for name, value in found.hyperparameters.items()),
+        ]
+    return "\n".join(lines) + "\n"
 
 
-def _said(one: Facts) -> str:
-    return f"{'Maximize' if one.maximize else 'Minimize'} {one.metric}"
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\r", "").replace("\n", "<br>")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from sm_tuning.views._axis import Range
     from sm_tuning.views._figure import Figure, Theme, save
     from sm_tuning.views._history import HistoryInfo, history_info
     from sm_tuning.views._plots import (
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from sm_tuning.views._watch import watch
 else:
     _HOMES = {
-        "._axis": ("Range",),
         "._figure": ("Figure", "Theme", "save"),
         "._history": ("HistoryInfo", "history_info"),
         "._plots": (
@@ -69,7 +67,6 @@ __all__ = [
     "About",
     "Figure",
     "HistoryInfo",
-    "Range",
     "Theme",
     "about",
     "compare",

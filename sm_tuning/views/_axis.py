@@ -14,6 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sm_tuning._masking import MASK, is_secret
+from sm_tuning.description import Range
+from sm_tuning.spec import encode_plain
+
 Array = npt.NDArray[np.float64]
 Kind = Literal["linear", "log", "reverselog", "category"]
 
@@ -22,16 +26,6 @@ LOG_RATIO = 100.0
 
 #: Distance of the position of missing values below an axis, as a share of its length.
 MISSING_GAP = 0.12
-
-
-class Range(NamedTuple):
-    """A tuned range: Integer or Continuous with its ends and scaling type, or Categorical with its values."""
-
-    kind: str
-    low: float | None = None
-    high: float | None = None
-    scaling: str = "Auto"
-    values: tuple[str, ...] = ()
 
 
 class Tick(NamedTuple):
@@ -129,16 +123,24 @@ def axis_of(name: str, values: pd.Series, declared: Range | None = None) -> Axis
 
 def _category_axis(name: str, values: pd.Series, declared: Range | None) -> Axis:
     """Return an axis with the categories of the range, then those that only trials have, numbers before words."""
+    is_text = not pd.api.types.is_numeric_dtype(values)
 
-    def natural(label: str) -> tuple[bool, float, str]:
+    def text(value: Any) -> str:
+        if is_secret(name, value):
+            return MASK
+        return encode_plain(value) if isinstance(value, str | bool | int | float) else str(value)
+
+    def natural(item: tuple[Any, str]) -> tuple[bool, float, str]:
         try:
-            return (False, float(label), label)
+            return (False, float(item[1]), item[1])
         except ValueError:
-            return (True, 0.0, label)
+            return (True, 0.0, item[1])
 
-    labels: dict[Any, str] = {value: value for value in (declared.values if declared is not None else ())}
-    tried = {value: str(value) for value in values.dropna().unique() if value not in labels}
-    labels |= dict(sorted(tried.items(), key=lambda item: natural(item[1])))
+    listed = declared.values if declared is not None else ()
+    # A column of text has the text of each value. Numbers are found by equality: a range's 1 is a column's 1.0.
+    labels = {encode_plain(value) if is_text else value: text(value) for value in listed}
+    tried = {value: text(value) for value in values.dropna().unique().tolist() if value not in labels}
+    labels |= dict(sorted(tried.items(), key=natural))
     ticks = tuple(Tick(float(position), label) for position, label in enumerate(dict.fromkeys(labels.values())))
     return Axis(name, "category", -0.5, max(len(ticks), 1) - 0.5, ticks, labels)
 

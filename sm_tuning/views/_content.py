@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from platform import python_version
@@ -19,10 +19,11 @@ import yaml
 
 from sm_tuning import jobs, results
 from sm_tuning._errors import MissingExtraError, ServiceError, SpecError
-from sm_tuning._masking import Redactor, redacted, secrets_of_job, without_secrets
+from sm_tuning._masking import Redactor, redacted, without_secrets
 from sm_tuning._prices import Prices
 from sm_tuning._wire import SUBMIT_DIRECTORY_KEY
 from sm_tuning.aws import Aws
+from sm_tuning.description import Job, decode, job_of
 from sm_tuning.request import from_description
 from sm_tuning.results import analysis
 from sm_tuning.spec import to_data
@@ -55,6 +56,7 @@ class Gathered(NamedTuple):
 
     Attributes:
         names: the jobs of the report.
+        jobs: parsed from the descriptions.
         chain: jobs that were warm-started one from another, the oldest first; empty if there are none.
         descriptions: answers of DescribeHyperParameterTuningJob by name, ancestors included.
         tags: of the jobs of the report, by name.
@@ -70,6 +72,7 @@ class Gathered(NamedTuple):
     """
 
     names: tuple[str, ...]
+    jobs: Mapping[str, Job]
     chain: tuple[str, ...]
     descriptions: Mapping[str, Mapping[str, Any]]
     tags: Mapping[str, Mapping[str, str]]
@@ -107,7 +110,8 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
             return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})
 
     descriptions = {name: jobs.describe(aws, name) for name in names}
-    known = about(*descriptions.values())
+    found = {name: job_of(description) for name, description in descriptions.items()}
+    known = about(*found.values())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trials = results.trials(aws, names, include_parents=True)  # a report without trials would have nothing to show
@@ -117,21 +121,23 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         errors = frame(results.ERRORS, lambda: results.errors(aws, names))
         ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
         descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
+        found |= {name: job_of(descriptions[name]) for name in ancestors}
         tags, importance, advice = {}, {}, {}
         for name in names:
-            own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(descriptions[name])
+            own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(found[name])
             measured = frame(analysis.IMPORTANCE, lambda own=own, facts=facts: analysis.importance(own, facts))  # type: ignore[misc]
             importance[name] = measured
             advice[name] = analysis.advice(own, curves, facts, importance=measured)
             try:
-                tags[name] = aws.tags(descriptions[name]["HyperParameterTuningJobArn"])
+                tags[name] = aws.tags(found[name].arn)
             except ServiceError as error:
                 notes.append(str(error))
                 tags[name] = {}
     notes += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
     return Gathered(
         names=names,
-        chain=chain_of(descriptions),
+        jobs=found,
+        chain=chain_of(found.values()),
         descriptions=descriptions,
         tags=tags,
         known=known,
@@ -146,32 +152,26 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
     )
 
 
-def chain_of(descriptions: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the jobs in an order in which parents come before their children; empty if no job has a parent here."""
-    created = {name: str(found.get("CreationTime", "")) for name, found in descriptions.items()}
+def chain_of(tuning_jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Return the names of jobs, parents before their children; empty if no job has a parent among them."""
+    ordered = {job.name: job for job in sorted(tuning_jobs, key=lambda job: job.created)}
     parents = {
-        name: sorted((parent for parent in parents_of(found) if parent in descriptions), key=lambda job: created[job])
-        for name, found in descriptions.items()
+        name: [parent for parent in ordered if parent in job.parents and parent != name]
+        for name, job in ordered.items()
     }
     order: list[str] = []
 
-    # Creation times alone do not give the order: a clock may be wrong, and a job may be warm-started from a later one.
-    def visit(name: str, above: frozenset[str]) -> None:
+    # Creation times alone do not give the order: a clock may be wrong.
+    def visit(name: str, below: frozenset[str]) -> None:
         for parent in parents[name]:
-            if parent not in above:
-                visit(parent, above | {name})
+            if parent not in below:
+                visit(parent, below | {name})
         if name not in order:
             order.append(name)
 
-    for name in sorted(descriptions, key=lambda job: created[job]):
+    for name in ordered:
         visit(name, frozenset())
     return tuple(order) if any(parents.values()) else ()
-
-
-def parents_of(description: Mapping[str, Any]) -> list[str]:
-    """Return the names of the jobs that a job was warm-started from."""
-    listed = description.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
-    return [str(one["HyperParameterTuningJobName"]) for one in listed]
 
 
 class Headline(NamedTuple):
@@ -200,15 +200,14 @@ class Headline(NamedTuple):
 
 def headline(found: Gathered, name: str) -> Headline:
     """Return the summary of one of the jobs."""
-    description = found.descriptions[name]
+    job = found.jobs[name]
     trials = found.trials[found.trials["TuningJobName"] == name]
     best = trials[trials["IsBest"]]
     value = float(best["FinalObjectiveValue"].iloc[0]) if len(best) else np.nan
     rows = rows_of(trials)
     shown = [(column, best[column].iloc[0]) for column in rows.hyperparameters] if len(best) else []
     counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
-    end = description.get("HyperParameterTuningEndTime") or description.get("LastModifiedTime")
-    start = description.get("CreationTime")
+    end = job.ended_at or job.modified
     billable = float(trials["BillableTimeInSeconds"].sum())
     costs = found.cost[found.cost["TrainingJobName"].isin(trials["TrainingJobName"])]["Cost"]
     facts = [
@@ -218,22 +217,22 @@ def headline(found: Gathered, name: str) -> Headline:
         ("failed", str(counts.get("failed", "none"))),
         ("without objective", str(counts.get("no objective", ""))),
         ("running", str(counts.get("running", ""))),
-        ("time", duration((end - start).total_seconds()) if start and end else ""),
+        ("time", duration((end - job.created).total_seconds()) if end else ""),
         ("training time", duration(float(trials["TrainingElapsedTimeSeconds"].sum()))),
         ("billable time", duration(billable) if billable else ""),
         ("cost", _money(costs)),
-        ("strategy", str(description.get("HyperParameterTuningJobConfig", {}).get("Strategy", ""))),
-        ("started from", ", ".join(parents_of(description))),
+        ("strategy", job.strategy),
+        ("started from", ", ".join(job.parents)),
     ]
     return Headline(
         job=name,
-        status=str(description["HyperParameterTuningJobStatus"]),
+        status=job.status,
         value=label(value) if np.isfinite(value) else "none",
         objective=found.known.goal,
         best=str(best["TrainingJobName"].iloc[0]) if len(best) else "",
         hyperparameters=[(column, cell(entry)) for column, entry in shown if not pd.isna(entry)],
         facts=[(key, text) for key, text in facts if text],
-        reason=redacted(str(description.get("FailureReason") or ""), secrets_of_job(description)),
+        reason=job.failure,
     )
 
 
@@ -315,7 +314,7 @@ def failures(found: Gathered) -> list[Failure]:
     """Return the failed trials in order, with the reasons of the service and of their logs, without secrets."""
     rows = rows_of(found.trials)
     logged = found.errors.drop_duplicates("TrainingJobName").set_index("TrainingJobName")
-    clear = Redactor(text for description in found.descriptions.values() for text in secrets_of_job(description))
+    clear = Redactor(text for job in found.jobs.values() for text in job.secrets)
     failed = []
     for row, state in enumerate(rows.states):
         if state == "failed":
@@ -329,55 +328,47 @@ def failures(found: Gathered) -> list[Failure]:
 
 def spec_text(found: Gathered, name: str) -> str:
     """Return the job's spec as YAML, with secrets masked; a comment with the reason if no spec can express it."""
-    description = found.descriptions[name]
     tags = {key: value for key, value in found.tags.get(name, {}).items() if key != jobs.SPEC_HASH_TAG}
     try:
-        spec = from_description(description, tags=tags)
+        spec = from_description(found.descriptions[name], tags=tags)
     except SpecError as error:
         return "".join(f"# {line}\n" for line in f"A spec cannot express this job:\n{error}".splitlines())
     text = yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)
-    return redacted(text, secrets_of_job(description))
+    return redacted(text, found.jobs[name].secrets)
 
 
 def description_text(found: Gathered, name: str) -> str:
     """Return the answer of DescribeHyperParameterTuningJob as JSON, with secrets masked."""
     shown = {key: value for key, value in found.descriptions[name].items() if key != "ResponseMetadata"}
     text = json.dumps(without_secrets(shown), indent=2, ensure_ascii=False, default=str)
-    return redacted(text, secrets_of_job(shown))
+    return redacted(text, found.jobs[name].secrets)
 
 
 def reproducibility(found: Gathered, name: str) -> Pairs:
     """Return the facts that are needed to run the job again: images, instances, inputs, seed and versions."""
-    description = found.descriptions[name]
-    config = description.get("HyperParameterTuningJobConfig", {})
-    definitions = description.get("TrainingJobDefinitions") or [description.get("TrainingJobDefinition", {})]
+    job = found.jobs[name]
     facts = [
-        ("ARN", description.get("HyperParameterTuningJobArn")),
-        ("created", cell(description.get("CreationTime"))),
-        ("ended", cell(description.get("HyperParameterTuningEndTime"))),
-        ("strategy", config.get("Strategy")),
-        ("random seed", config.get("RandomSeed", "none was given")),
-        *[fact for definition in definitions for fact in _definition_facts(definition, several=len(definitions) > 1)],
-        *[(package, _version(package)) for package in _PACKAGES],
+        ("ARN", job.arn),
+        ("created", cell(job.created)),
+        ("ended", cell(job.ended_at)),
+        ("strategy", job.strategy),
+        ("random seed", "none was given" if job.random_seed is None else str(job.random_seed)),
+    ]
+    for definition in job.definitions:
+        owner = f" of {definition.name}" if job.several else ""
+        code = decode(definition.static.get(SUBMIT_DIRECTORY_KEY, ""), as_json=definition.as_json)
+        facts += [
+            (f"image{owner}", definition.image),
+            *((f"instances{owner}", f"{group.count} of {group.type}") for group in definition.machines),
+            (f"code{owner}", str(code)),
+            *((f"input {channel}{owner}", uri) for channel, uri in definition.inputs.items()),
+        ]
+    facts += [
+        *((package, _version(package)) for package in _PACKAGES),
         ("Python", python_version()),
         ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"),
     ]
-    return [(key, str(value)) for key, value in facts if value not in (None, "")]
-
-
-def _definition_facts(definition: Mapping[str, Any], *, several: bool) -> Iterator[tuple[str, Any]]:
-    of = f" of {definition.get('DefinitionName')}" if several else ""
-    algorithm = definition.get("AlgorithmSpecification", {})
-    resources = definition.get("ResourceConfig") or {}
-    static = definition.get("StaticHyperParameters", {})
-    yield f"image{of}", algorithm.get("TrainingImage") or algorithm.get("AlgorithmName")
-    if resources.get("InstanceType"):
-        yield f"instances{of}", f"{resources.get('InstanceCount', 1)} of {resources['InstanceType']}"
-    yield f"code{of}", static.get(SUBMIT_DIRECTORY_KEY)
-    for channel in definition.get("InputDataConfig", ()):
-        source = channel.get("DataSource", {})
-        files, system = source.get("S3DataSource", {}), source.get("FileSystemDataSource", {})
-        yield f"input {channel['ChannelName']}{of}", files.get("S3Uri") or system.get("FileSystemId")
+    return [(key, text) for key, text in facts if text]
 
 
 def _version(package: str) -> str:

@@ -14,8 +14,9 @@ from sm_tuning import jobs, results
 from sm_tuning._errors import ServiceError, SpecError
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws
+from sm_tuning.description import Job, job_of
 from sm_tuning.results import analysis
-from sm_tuning.views._content import chain_of, parents_of
+from sm_tuning.views._content import chain_of
 from sm_tuning.views._curves import (
     By,
     curves_info,
@@ -213,19 +214,18 @@ def plot(  # noqa: PLR0913  (keyword-only options, the same as of the handle's m
     wrong = [name for name in options if name not in allowed]
     if wrong:
         raise SpecError(f"plot {kind!r} takes {', '.join(allowed)}, and not {', '.join(wrong)}")
-    descriptions = {name: jobs.describe(aws, name) for name in names}
-    known = about(*descriptions.values())
+    found = [job_of(jobs.describe(aws, name)) for name in dict.fromkeys(names)]
+    known = about(*found)
     trials = results.trials(aws, names, include_parents=kind == "history")
     frames = [results.shown(trials)]
     if kind in _OF_TWO:
         frames.append(_OF_TWO[kind][1](aws, names))
     elif kind == "history":
         parents = set(trials["TuningJobName"]) - set(names)
-        options["chain"] = chain_of(descriptions | {name: jobs.describe(aws, name) for name in parents})
-    elif kind == "importance" and len(descriptions) == 1:
+        options["chain"] = chain_of([*found, *(job_of(jobs.describe(aws, name)) for name in parents)])
+    elif kind == "importance" and len(found) == 1:
         # The importance of several jobs would need one search space; without a frame, correlation is drawn.
-        (description,) = descriptions.values()
-        options["frame"] = analysis.importance(trials, analysis.facts_of(description))
+        options["frame"] = analysis.importance(trials, analysis.facts_of(found[0]))
     return function(*frames, known, **options)
 
 
@@ -274,22 +274,23 @@ def compare(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> pd.Data
     except ServiceError as error:
         warnings.warn(f"costs are unknown: {error}", results.ResultsWarning, stacklevel=2)
         costs = {}
-    rows = [_comparison(jobs.describe(aws, name), trials[trials["TuningJobName"] == name], costs) for name in names]
+    found = [job_of(jobs.describe(aws, name)) for name in names]
+    rows = [_comparison(job, trials[trials["TuningJobName"] == job.name], costs) for job in found]
     return pd.DataFrame(
         {name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in _COMPARISON.items()}
     )
 
 
-def _comparison(description: Mapping[str, Any], trials: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, Any]:
+def _comparison(job: Job, trials: pd.DataFrame, costs: Mapping[str, float]) -> dict[str, Any]:
     """Return the row of one job."""
     rows = rows_of(trials)
-    known = about(description)
+    known = about(job)
     best = [row for row, is_best in enumerate(rows.is_best) if is_best]
     billable = trials["BillableTimeInSeconds"].dropna()
     return {
-        "TuningJobName": description["HyperParameterTuningJobName"],
-        "TuningJobStatus": description["HyperParameterTuningJobStatus"],
-        "Strategy": description.get("HyperParameterTuningJobConfig", {}).get("Strategy"),
+        "TuningJobName": job.name,
+        "TuningJobStatus": job.status,
+        "Strategy": job.strategy or None,
         "Objective": known.objective,
         "ObjectiveType": None if known.maximize is None else "Maximize" if known.maximize else "Minimize",
         "BestObjectiveValue": rows.values[best[0]] if best else np.nan,
@@ -302,5 +303,5 @@ def _comparison(description: Mapping[str, Any], trials: pd.DataFrame, costs: Map
         "TrainingElapsedTimeSeconds": float(trials["TrainingElapsedTimeSeconds"].sum()),
         "BillableTimeInSeconds": int(billable.sum()) if len(billable) else None,
         "Cost": sum(costs.get(name, np.nan) for name in rows.names) if rows.names else np.nan,
-        "Parents": ", ".join(parents_of(description)) or None,
+        "Parents": ", ".join(job.parents) or None,
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 
 from sm_tuning._errors import SpecError
 from sm_tuning._statuses import TrainingStatus
-from sm_tuning.views._axis import Array, Axis, Range, axis_of
+from sm_tuning.description import Job, Range, job_of
+from sm_tuning.views._axis import Array, Axis, axis_of
 
 #: The counter in the name of a training job, which the service gives: JOB-007-0123abcd.
 _NUMBER = re.compile(r"-(\d{3,})-[0-9a-f]{8}$")
@@ -19,8 +21,6 @@ _NUMBER = re.compile(r"-(\d{3,})-[0-9a-f]{8}$")
 #: States in the order of legends: with an objective, stopped early or by the user, failed, ended without an objective,
 #: not yet ended.
 STATES = ("completed", "stopped", "failed", "no objective", "running")
-
-_RANGE_LISTS = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 
 
 class About(NamedTuple):
@@ -57,74 +57,40 @@ class About(NamedTuple):
         return -1.0 if self.maximize else 1.0
 
 
-def about(*descriptions: Mapping[str, Any]) -> About:
+def about(*sources: Mapping[str, Any] | Job) -> About:
     """Return the facts of one or several jobs; a hyperparameter that several jobs tune gets the widest range.
 
     Args:
-        *descriptions: answers of DescribeHyperParameterTuningJob.
+        *sources: answers of DescribeHyperParameterTuningJob, such as ``job.describe()``.
 
     Raises:
         SpecError: the jobs have opposite directions, so they cannot share a plot.
     """
-    definitions = [definition for description in descriptions for definition in _definitions(description)]
-    names = dict.fromkeys(objective.get("MetricName", "objective") for objective, _ in definitions)
-    directions = {objective.get("Type") for objective, _ in definitions} - {None}
+    jobs = [source if isinstance(source, Job) else job_of(source) for source in sources]
+    definitions = [definition for job in jobs for definition in job.definitions]
+    names = dict.fromkeys(definition.objective or "objective" for definition in definitions)
+    directions = {definition.direction for definition in definitions} - {""}
     if len(directions) > 1:
-        jobs = ", ".join(str(description["HyperParameterTuningJobName"]) for description in descriptions)
-        raise SpecError(f"{jobs}: some maximize and some minimize their objective; look at them one by one")
+        raise SpecError(
+            f"{', '.join(job.name for job in jobs)}: some maximize and some minimize their objective, so they have no "
+            "plot in common: draw each one separately"
+        )
     ranges: dict[str, Range] = {}
-    for _, found in definitions:
-        for name, entry in found.items():
-            ranges[name] = _widest(ranges[name], entry) if name in ranges else entry
+    for entry in (entry for definition in definitions for entry in definition.ranges):
+        ranges[entry.name] = _widest(ranges[entry.name], entry) if entry.name in ranges else entry
     maximize = None if not directions else directions == {"Maximize"}
     return About(" / ".join(names) or "objective", maximize, ranges)
 
 
-def _definitions(description: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], dict[str, Range]]]:
-    """Objective and ranges of each training job definition; those of the job where a definition has none."""
-    config = description.get("HyperParameterTuningJobConfig", {})
-    several: Sequence[Mapping[str, Any]] = description.get("TrainingJobDefinitions") or [
-        description.get("TrainingJobDefinition") or {}
-    ]
-    return [
-        (
-            one.get("TuningObjective") or config.get("HyperParameterTuningJobObjective") or {},
-            _ranges(one.get("HyperParameterRanges") or config.get("ParameterRanges") or {}),
-        )
-        for one in several
-    ]
-
-
-def _ranges(lists: Mapping[str, Any]) -> dict[str, Range]:
-    return {
-        entry["Name"]: _range(key.removesuffix("ParameterRanges"), entry)
-        for key in _RANGE_LISTS
-        for entry in lists.get(key) or ()
-    }
-
-
-def _range(kind: str, entry: Mapping[str, Any]) -> Range:
-    if kind == "Categorical":
-        return Range(kind, values=tuple(_unquoted(value) for value in entry["Values"]))
-    ends = float(entry["MinValue"]), float(entry["MaxValue"])
-    return Range(kind, *ends, scaling=entry.get("ScalingType", "Auto"))
-
-
-def _unquoted(value: str) -> str:
-    """A categorical value as the frame of trials has it: script mode's JSON quotes stripped."""
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-
-
-def _widest(one: Range, other: Range) -> Range:
-    if "Categorical" in (one.kind, other.kind):
-        return Range("Categorical", values=tuple(dict.fromkeys((*one.values, *other.values))))
-    lows, highs = [one.low, other.low], [one.high, other.high]
-    scaling = one.scaling if one.scaling == other.scaling else "Auto"
-    return Range(
-        one.kind,
-        min(low for low in lows if low is not None),
-        max(high for high in highs if high is not None),
-        scaling,
+def _widest(first: Range, second: Range) -> Range:
+    """Return a range that holds both; it is categorical if one of them is."""
+    if "Categorical" in (first.kind, second.kind):
+        return replace(first, kind="Categorical", values=(*first.values, *second.values), low=None, high=None)
+    return replace(
+        first,
+        low=min((end for end in (first.low, second.low) if end is not None), default=None),
+        high=max((end for end in (first.high, second.high) if end is not None), default=None),
+        scaling=first.scaling if first.scaling == second.scaling else "Auto",
     )
 
 

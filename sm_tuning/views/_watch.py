@@ -23,8 +23,10 @@ from rich.text import Text
 from sm_tuning import jobs
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of
 from sm_tuning.jobs import OnUpdate, Progress
 from sm_tuning.results import Clock, LiveTrial, LiveTrials, Seen
+from sm_tuning.views._trials import about
 
 _ROWS = 12  # running trials that are shown; further ones are counted
 _WIDTH = 24  # characters of a sparkline
@@ -124,21 +126,18 @@ def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> Wat
     progress = jobs.progress_of(description, (), now)
     over = progress.status.is_terminal
     running = [trial for trial in seen.trials if not trial.terminal and not over]
-    config = description.get("HyperParameterTuningJobConfig", {})
-    limits, objective = config.get("ResourceLimits", {}), config.get("HyperParameterTuningJobObjective", {})
+    job = job_of(description)
+    known, limits = about(job), job.limits
     # Trials that are to come; None if only a time limit or the service ends the job.
     to_come = None if progress.max_jobs is None else max(progress.max_jobs - len(seen.trials), 0)
-    left = None if over else _left(seen.trials, to_come, limits.get("MaxParallelTrainingJobs", 1), now)
-    if not over and limits.get("MaxRuntimeInSeconds") is not None:
-        allowed = max(timedelta(seconds=limits["MaxRuntimeInSeconds"]) - progress.elapsed, timedelta(0))
+    left = None if over else _left(seen.trials, to_come, limits.max_parallel_jobs, now)
+    if not over and limits.max_runtime is not None:
+        allowed = max(timedelta(seconds=limits.max_runtime) - progress.elapsed, timedelta(0))
         left = allowed if left is None else min(left, allowed)
     cost, cost_left = _costs(seen.trials, to_come, over=over, now=now)
-    direction = {"Maximize": "higher is better", "Minimize": "lower is better"}.get(objective.get("Type", ""))
     return WatchInfo(
         progress=progress,
-        objective=f"{objective['MetricName']} ({direction})"
-        if objective.get("MetricName") and direction
-        else "objective",
+        objective=known.goal,
         running=tuple(
             WatchTrial(
                 trial.name,

@@ -10,10 +10,11 @@ import pytest
 from exports_script import SCRIPT, SECRET
 
 import sm_tuning as smt
+from sm_tuning.description import job_of
 from sm_tuning.local import ServerInfo, start, stop
 from sm_tuning.results import CACHE_VARIABLE
+from sm_tuning.views.exports._export import read_info
 from sm_tuning.views.exports._info import JobInfo
-from sm_tuning.views.exports._read import read_info
 
 
 @pytest.fixture(scope="session")
@@ -81,4 +82,4 @@ def job(world: smt.Aws, tmp_path_factory: pytest.TempPathFactory) -> smt.TuningJ
 
 @pytest.fixture(scope="session")
 def info(job: smt.TuningJob) -> JobInfo:
-    return read_info(job.aws, job.describe())
+    return read_info(job.aws, job_of(job.describe()))

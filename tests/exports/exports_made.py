@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sm_tuning.description import job_of
 from sm_tuning.results import CURVES, TRIALS
 from sm_tuning.views.exports._info import JobInfo, job_info
 
@@ -87,4 +88,4 @@ def made(
     points: Sequence[tuple[str, str, int, float]] = (),
     **described_as: Any,
 ) -> JobInfo:
-    return job_info(described(**described_as), trials_frame(columns, rows), curves_frame(points))
+    return job_info(job_of(described(**described_as)), trials_frame(columns, rows), curves_frame(points))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -22,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning._errors import SpecError
+from sm_tuning.description import job_of
 from sm_tuning.results import ResultsWarning
 from sm_tuning.views.exports._info import JobInfo, job_info
 from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
 from sm_tuning.views.exports._optuna import Optuna
-from sm_tuning.views.exports._places import new_file, new_folder
-from sm_tuning.views.exports._target import OBJECTIVE
+from sm_tuning.views.exports._target import OBJECTIVE, new_file, new_folder
 from sm_tuning.views.exports._tensorboard import TensorBoard
 from sm_tuning.views.exports._wandb import Wandb
 
@@ -101,7 +100,7 @@ def several() -> JobInfo:
         },
         {
             "DefinitionName": "network",
-            "StaticHyperParameters": {"epochs": "5"},
+            "StaticHyperParameters": {"epochs": "5", "sagemaker_program": '"train.py"'},  # script mode
             "TuningObjective": {"Type": "Maximize", "MetricName": "score"},
             "HyperParameterRanges": {
                 "ContinuousParameterRanges": [number("lr", 0.5, 1, "Linear")],
@@ -225,7 +224,7 @@ def test_mlflow_s_limits_are_kept_and_said(store: Path) -> None:
     long = "x" * 7000
     metric = "f1@10%"
     definition = {
-        "StaticHyperParameters": {"text": json.dumps(long), **{f"s{index}": str(index) for index in range(150)}},
+        "StaticHyperParameters": {"text": long, **{f"s{index}": str(index) for index in range(150)}},
         "TuningObjective": {"Type": "Maximize", "MetricName": metric},
     }
     row = {"FinalObjectiveValue": 0.5, "IsBest": True}
@@ -336,7 +335,7 @@ def test_what_a_running_trial_has_is_exported() -> None:
 
 def test_a_bare_frame_is_refused() -> None:
     with pytest.raises(SpecError, match="this is not a frame of trials"):
-        job_info(described(), pd.DataFrame({"lr": [0.1]}), pd.DataFrame())
+        job_info(job_of(described()), pd.DataFrame({"lr": [0.1]}), pd.DataFrame())
 
 
 def test_trials_come_in_order_of_their_start() -> None:

@@ -342,7 +342,7 @@ def test_what_is_asked_wrongly_is_said(job: smt.TuningJob, tmp_path: Path) -> No
             job.export(to, tmp_path / "file.txt")
     (tmp_path / "notes.db").write_text("no database", encoding="utf-8")
     for to in ("mlflow", "optuna"):
-        with pytest.raises(smt.SpecError, match=r"notes\.db' is no SQLite database"):
+        with pytest.raises(smt.SpecError, match=r"notes\.db' is not a SQLite database"):
             job.export(to, tmp_path / "notes.db")
     with pytest.raises(smt.SpecError, match="MLflow no longer writes plain folders"):
         job.export("mlflow", "file:///tmp/mlruns")

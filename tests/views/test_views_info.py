@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from datetime import timedelta
@@ -47,7 +48,9 @@ def test_a_range_decides_the_axis_and_without_one_the_spread_does() -> None:
 
 def test_places_on_a_logarithmic_axis_are_powers_of_ten() -> None:
     axis = axis_of(
-        "lr", pd.Series([0.001, 0.01, 0.1, math.nan, -1.0]), KNOWN.ranges["lr"]._replace(low=1e-3, high=1e-1)
+        "lr",
+        pd.Series([0.001, 0.01, 0.1, math.nan, -1.0]),
+        dataclasses.replace(KNOWN.ranges["lr"], low=1e-3, high=1e-1),
     )
 
     linear = axis_of("x", pd.Series([0.001, 0.01, 0.1]), KNOWN.ranges["lr"])

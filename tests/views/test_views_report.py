@@ -15,6 +15,7 @@ from views_frames import curves, describe, empty, gathered, many, mixed, summary
 from sm_tuning import results
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of
 from sm_tuning.results import analysis
 from sm_tuning.results._schema import frame
 from sm_tuning.views import report
@@ -193,8 +194,8 @@ def test_a_chain_is_in_the_order_of_descent_whatever_the_times_say() -> None:
         "grandparent": late,
     }
 
-    assert chain_of(jobs) == ("grandparent", "parent", "child")
-    assert chain_of({"alone": describe("alone", parents=["deleted"])}) == ()
+    assert chain_of(map(job_of, jobs.values())) == ("grandparent", "parent", "child")
+    assert chain_of([job_of(describe("alone", parents=["deleted"]))]) == ()
 
 
 @pytest.mark.parametrize(

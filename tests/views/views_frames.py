@@ -194,7 +194,8 @@ def gathered(table: pd.DataFrame, *descriptions: Mapping[str, Any], **changes: A
     names = changes.pop("names", tuple(described))
     found = Gathered(
         names=names,
-        chain=chain_of(described),
+        jobs={name: job_of(description) for name, description in described.items()},
+        chain=chain_of(map(job_of, described.values())),
         descriptions=described,
         tags={name: {} for name in names},
         known=about(*(described[name] for name in names)),

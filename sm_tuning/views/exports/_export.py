@@ -1,28 +1,34 @@
-"""Exporting tuning jobs: which target there is, and what each may be told."""
+"""Export of tuning jobs to the formats of other tools."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sm_tuning import jobs
-from sm_tuning._errors import SpecError
+import pandas as pd
+
+from sm_tuning import jobs, results
+from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
-from sm_tuning.results import Reading
-from sm_tuning.views.exports._read import read_info
-from sm_tuning.views.exports._target import Exported, Target
+from sm_tuning.description import Job, job_of, training_of
+from sm_tuning.results import Reading, ResultsWarning
+from sm_tuning.views.exports._info import JobInfo, job_info
+from sm_tuning.views.exports._target import Exported
 
 if TYPE_CHECKING:
     import optuna
 
-#: Each target: its module, its class, and the options that it takes beside ``overwrite``.
-_TARGETS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    "mlflow": ("_mlflow", "Mlflow", ("experiment",)),
-    "optuna": ("_optuna", "Optuna", ("metric", "study_name")),
-    "tensorboard": ("_tensorboard", "TensorBoard", ()),
-    "wandb": ("_wandb", "Wandb", ("entity", "project")),
+#: The module and the class of each target. The keyword arguments of the class are the options of the target.
+_TARGETS: Mapping[str, tuple[str, str]] = {
+    "mlflow": ("_mlflow", "Mlflow"),
+    "optuna": ("_optuna", "Optuna"),
+    "tensorboard": ("_tensorboard", "TensorBoard"),
+    "wandb": ("_wandb", "Wandb"),
 }
 
 TARGETS = tuple(_TARGETS)
@@ -66,18 +72,18 @@ def export(  # noqa: PLR0913  (keyword-only options, the same as of the handle's
     """
     options = {
         "experiment": experiment,
-        "project": project,
         "entity": entity,
-        "study_name": study_name,
         "metric": metric,
+        "project": project,
+        "study_name": study_name,
     }
     target = _target(to, where, overwrite=overwrite, options=options)
-    descriptions = [jobs.describe(aws, name) for name in dict.fromkeys(names)]
-    if len(descriptions) > 1 and study_name:
+    found = [job_of(jobs.describe(aws, name)) for name in dict.fromkeys(names)]
+    if len(found) > 1 and study_name:
         raise SpecError("study_name names a single study: omit it to name each study after its job")
-    for description in descriptions:
-        target.refuse(description)
-    return tuple(target.write(read_info(aws, description, reading)) for description in descriptions)
+    for job in found:
+        target.check(job)
+    return tuple(target.write(read_info(aws, job, reading)) for job in found)
 
 
 def to_optuna(
@@ -108,9 +114,9 @@ def to_optuna(
     """
     options = {"study_name": study_name, "metric": metric}
     target = _target("optuna", storage, overwrite=overwrite, options=options)
-    description = jobs.describe(aws, name)
-    target.refuse(description)
-    study: optuna.Study = target.study(read_info(aws, description, reading))
+    job = job_of(jobs.describe(aws, name))
+    target.check(job)
+    study: optuna.Study = target.study(read_info(aws, job, reading))
     return study
 
 
@@ -122,13 +128,55 @@ def _target(to: str, where: Any, *, overwrite: bool, options: Mapping[str, str |
     """
     if to not in _TARGETS:
         raise SpecError(f"no export to {to!r}; there are: {', '.join(_TARGETS)}")
-    module, name, known = _TARGETS[to]
+    module, name = _TARGETS[to]
+    target = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    known = [option for option in inspect.signature(target).parameters if option != "where"]
     given = {option: value for option, value in options.items() if value is not None}
     wrong = [option for option in given if option not in known]
     if wrong:
-        takes = ", ".join(("overwrite", *known))
-        raise SpecError(f"an export to {to} takes {takes}, and not {', '.join(wrong)}")
-    made: Target = getattr(importlib.import_module(f"sm_tuning.views.exports.{module}"), name)(
-        where, overwrite=overwrite, **given
-    )
-    return made
+        raise SpecError(f"an export to {to} takes {', '.join(known)}, and not {', '.join(wrong)}")
+    return target(where, overwrite=overwrite, **given)
+
+
+def read_info(aws: Aws, job: Job, reading: Reading | None = None) -> JobInfo:
+    """Read everything that an export writes; a part that AWS refuses is left out with a warning.
+
+    Args:
+        aws: the connection.
+        job: the tuning job.
+        reading: how to read.
+
+    Raises:
+        ServiceError: the trials cannot be read.
+    """
+
+    def refused(part: str, error: ServiceError) -> None:
+        text = f"the export has no {part}, because AWS refused to return them: {error}"
+        warnings.warn(text, ResultsWarning, stacklevel=2)
+
+    trials = results.trials(aws, job.name, reading=reading)
+    try:
+        curves = results.curves(aws, job.name, reading=reading)
+    except ServiceError as error:
+        refused("curves", error)
+        curves = pd.DataFrame({column: pd.Series(dtype=dtype) for column, dtype in results.CURVES.items()})
+    tags: dict[str, str] = {}
+    try:
+        tags = aws.tags(job.arn)
+    except ServiceError as error:
+        refused("tags", error)
+    models: dict[str, str] = {}
+    try:
+        # Search returns a hundred trials a call, with their models; DescribeTrainingJob would take a call for each.
+        pages = aws.pages(
+            "sagemaker",
+            "search",
+            Resource="TrainingJob",
+            SearchExpression={"Filters": [{"Name": "TuningJobArn", "Operator": "Equals", "Value": job.arn}]},
+            MaxResults=LARGEST_PAGE,
+        )
+        found = [training_of(entry["TrainingJob"]) for page in pages for entry in page.get("Results", ())]
+        models = {training.name: training.model_uri for training in found if training.model_uri}
+    except ServiceError as error:
+        refused("models", error)
+    return job_info(job, trials, curves, tags=tags, models=models)

@@ -1,30 +1,25 @@
-"""A tuning job as other tools are told of it: plain values, typed once, with what looks like a secret masked. Pure."""
+"""A tuning job as other tools get it: plain, typed values, with secrets masked. Makes no API call."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from sm_tuning._errors import SpecError
-from sm_tuning._masking import MASK, is_secret, masked, redacted, secrets_of_job
+from sm_tuning._masking import MASK, is_secret, masked, redacted
 from sm_tuning._statuses import ObjectiveStatus
-from sm_tuning.spec import decode_json, encode_json
-from sm_tuning.views._axis import Range
-from sm_tuning.views._content import parents_of
-from sm_tuning.views._trials import About, about
+from sm_tuning._wire import is_reserved_hyperparameter
+from sm_tuning.description import Job, Range, Value, column_value, decode
+from sm_tuning.views._trials import About, about, rows_of
 
-Value = str | bool | int | float
 Kind = Literal["int", "float", "bool", "text"]
 
-_FIRST_FIXED = "TrainingJobName"
 _KINDS: Mapping[str, Kind] = {"Int64": "int", "float64": "float", "boolean": "bool"}
-_INTERNAL = ("_tuning_", "sagemaker_")  # what the service and the SDK add to the static hyperparameters
+_TYPES: Mapping[Kind, type[Value]] = {"int": int, "float": float, "bool": bool, "text": str}
 
 
 class Hyperparameter(NamedTuple):
@@ -32,9 +27,9 @@ class Hyperparameter(NamedTuple):
 
     Attributes:
         name: as the training script gets it.
-        kind: of all its values, in every trial.
-        range: the widest of its ranges; None when it is tuned but the job says no range, or is masked.
-        choices: a categorical range's values, of this kind.
+        kind: of its values in all trials.
+        range: the widest of its ranges; None if no definition has a range for it, or if it is masked.
+        choices: the values of a categorical range, of this kind.
     """
 
     name: str
@@ -42,9 +37,14 @@ class Hyperparameter(NamedTuple):
     range: Range | None = None
     choices: tuple[Value, ...] = ()
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether its values are secrets."""
+        return self.choices == (MASK,)
+
 
 class Point(NamedTuple):
-    """A value of a metric: its step, counted from 0 for each trial and metric, and when it was written."""
+    """A value of a metric: its step, counted from 0 for each trial and metric, and its time."""
 
     step: int
     microseconds: int
@@ -68,19 +68,19 @@ class TrialInfo(NamedTuple):
         name: the training job.
         arn: its ARN.
         status: TrainingJobStatus.
-        objective_status: ObjectiveStatus; empty when there is none.
+        objective_status: ObjectiveStatus; empty if the service has not set it.
         objective: the name of its objective metric.
-        value: the final objective value; None without one, also nan and the infinities as they came.
-        best: whether it is the tuning job's best.
+        value: the final objective value, which may be NaN or infinite; None without one.
+        best: whether it is the tuning job's best trial.
         started: when training began; None before.
         ended: when it ended; None before.
-        failure: why it failed or was stopped; empty when nothing is said.
+        failure: why it failed or was stopped; empty without a reason.
         definition: its training job definition; empty in a job with a single one.
-        hyperparameters: the tuned ones that it has.
-        static: the others, without those that the service and the SDK add.
-        metrics: final values by name, the objective not included.
+        hyperparameters: its tuned hyperparameters.
+        static: its static hyperparameters, without those of the service and the SDK.
+        metrics: final values by name, without the objective.
         curves: values by metric, in order of their steps.
-        model_uri: where its model is; empty when it has none.
+        model_uri: S3 URI of its model; empty without one.
     """
 
     name: str
@@ -102,15 +102,18 @@ class TrialInfo(NamedTuple):
 
     @property
     def last(self) -> tuple[int, int]:
-        """The last step, and the time in microseconds of the last value; the end or start where there are none."""
+        """The last step, and the time in microseconds of the last value; without values that of the end or start."""
         points = [points[-1] for points in self.curves.values() if points]
         moment = self.ended or self.started
         since = 0 if moment is None else round(moment.timestamp() * 1e6)
-        return max((one.step for one in points), default=0), max((one.microseconds for one in points), default=since)
+        return (
+            max((point.step for point in points), default=0),
+            max((point.microseconds for point in points), default=since),
+        )
 
     @property
     def finals(self) -> dict[str, float]:
-        """Final metrics that have no curve."""
+        """Final values of metrics that have no curve."""
         return {name: value for name, value in self.metrics.items() if name not in self.curves}
 
 
@@ -120,19 +123,19 @@ class JobInfo(NamedTuple):
     Attributes:
         name: the tuning job.
         arn: its ARN.
-        region: where it is.
+        region: its region.
         status: HyperParameterTuningJobStatus.
         strategy: Bayesian, Random, Grid or Hyperband.
-        created: when it was made.
+        created: creation time.
         ended: when it ended; None before.
-        failure: why it failed; empty when nothing is said.
-        objective: the objective's metric name; of several, all.
-        maximize: the objective's direction.
-        hyperparameters: the union of the tuned ones.
+        failure: why it failed; empty without a reason.
+        objective: the objective's metric name; of several definitions, all names.
+        maximize: whether a greater objective is better.
+        hyperparameters: all tuned hyperparameters.
         static: static hyperparameters of each definition.
         environment: environment variables of each definition.
         tags: of the tuning job.
-        parents: jobs that it was warm-started from.
+        parents: the jobs that it was warm-started from.
         trials: one for each training job.
     """
 
@@ -155,111 +158,135 @@ class JobInfo(NamedTuple):
 
     @property
     def best(self) -> TrialInfo | None:
-        """The best trial; None as long as none has an objective."""
+        """The best trial; None if no trial has an objective."""
         return next((trial for trial in self.trials if trial.best), None)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every metric that a trial has values of."""
+        """All metrics of which a trial has values."""
         return tuple(dict.fromkeys(name for trial in self.trials for name in (*trial.curves, *trial.metrics)))
 
 
 def job_info(
-    description: Mapping[str, Any],
+    job: Job,
     trials: pd.DataFrame,
     curves: pd.DataFrame,
     *,
     tags: Mapping[str, str] | None = None,
     models: Mapping[str, str] | None = None,
 ) -> JobInfo:
-    """What other tools are told of a job.
+    """Return a job as other tools get it.
 
-    Values whose name looks like a secret's become ``****``, and so does what repeats them in a failure's reason.
+    Values whose names look like secrets become ``****``, also where the reason of a failure repeats them.
 
     Args:
-        description: DescribeHyperParameterTuningJob's answer.
-        trials: the job's frame of trials.
+        job: the tuning job.
+        trials: its frame of trials.
         curves: its frame of curves.
         tags: its tags.
         models: S3 URI of the model by training job.
 
     Raises:
-        SpecError: the frame is no frame of trials, or one definition minimizes what another maximizes.
+        SpecError: the frame is not one of trials, or one definition minimizes and another maximizes.
     """
-    if _FIRST_FIXED not in trials:
-        raise SpecError(f"this is not a frame of trials: it has no column {_FIRST_FIXED}; take it from job.trials()")
-    known = about(description)
-    columns = [str(name) for name in trials.columns[: list(trials.columns).index(_FIRST_FIXED)]]
-    tuned = {name: _hyperparameter(name, trials[name], known) for name in columns}
-    arn = str(description["HyperParameterTuningJobArn"])
-    static, environment = _members(description, "StaticHyperParameters"), _members(description, "Environment")
-    one = _Maker(
-        arn=arn.partition(":hyper-parameter-tuning-job/")[0] + ":training-job/",
-        secrets=frozenset(secrets_of_job(description)) | _hidden(trials, tuned),
+    known = about(job)
+    tuned = {name: _hyperparameter(name, trials[name], known) for name in rows_of(trials).hyperparameters}
+    hidden = {
+        str(value) for name, entry in tuned.items() if entry.is_masked for value in trials[name].dropna().unique()
+    }
+    maker = _Maker(
+        job=job,
+        secrets=job.secrets | hidden,
         tuned=tuned,
-        static=static,
-        objectives=_objectives(description),
+        static={
+            definition.name or "": {
+                name: decode(text, as_json=definition.as_json) for name, text in masked(definition.static).items()
+            }
+            for definition in job.definitions
+        },
         curves=_curves(curves),
         models=models or {},
     )
-    made = [one.trial(row) for row in trials.to_dict("records")]
+    made = [maker.trial(row) for row in trials.to_dict("records")]
     return JobInfo(
-        name=str(description["HyperParameterTuningJobName"]),
-        arn=arn,
-        region=arn.split(":")[3],
-        status=str(description["HyperParameterTuningJobStatus"]),
-        strategy=str(description.get("HyperParameterTuningJobConfig", {}).get("Strategy", "")),
-        created=description["CreationTime"],
-        ended=description.get("HyperParameterTuningEndTime"),
-        failure=redacted(str(description.get("FailureReason") or ""), one.secrets),
+        name=job.name,
+        arn=job.arn,
+        region=job.region,
+        status=job.status,
+        strategy=job.strategy,
+        created=job.created,
+        ended=job.ended_at,
+        failure=redacted(job.failure, maker.secrets),
         objective=known.objective,
         maximize=bool(known.maximize),
         hyperparameters=tuple(tuned.values()),
-        static=static,
-        environment=environment,
+        static=maker.static,
+        environment={definition.name or "": masked(definition.environment) for definition in job.definitions},
         tags=masked(tags or {}),
-        parents=tuple(parents_of(description)),
-        trials=tuple(sorted(made, key=_by_start)),
+        parents=job.parents,
+        trials=tuple(sorted(made, key=lambda t: (t.started.timestamp() if t.started else math.inf, t.name))),
     )
 
 
-def _by_start(trial: TrialInfo) -> tuple[float, str]:
-    return (math.inf if trial.started is None else trial.started.timestamp(), trial.name)
+def _hyperparameter(column: str, values: pd.Series, known: About) -> Hyperparameter:
+    """Return the hyperparameter of a column; it is masked as a whole if one of its values looks like a secret."""
+    # In the frame, a hyperparameter with the name of a fixed column has a prefix.
+    name = column if column in known.ranges else column.removeprefix("hyperparameter:")
+    if any(is_secret(name, value) for value in values.dropna().unique()):
+        return Hyperparameter(name, "text", None, (MASK,))
+    kind = _KINDS.get(str(values.dtype), "text")
+    found = known.ranges.get(name)
+    dtype = str(values.dtype) if kind != "text" else "string"
+    listed = found.values if found is not None else ()
+    choices = dict.fromkeys(column_value(value, dtype) for value in listed)  # type: ignore[arg-type]
+    return Hyperparameter(name, kind, found, tuple(choices))
 
 
 class _Maker(NamedTuple):
-    """What the trials of a job have in common, for making one of a row of the frame."""
+    """Makes a ``TrialInfo`` of each row of the frame, from what the trials of a job have in common."""
 
-    arn: str
+    job: Job
     secrets: frozenset[str]
     tuned: Mapping[str, Hyperparameter]
     static: Mapping[str, Mapping[str, Value]]
-    objectives: Mapping[str, str]
     curves: Mapping[str, Mapping[str, tuple[Point, ...]]]
     models: Mapping[str, str]
 
     def trial(self, row: Mapping[Any, Any]) -> TrialInfo:
-        name, definition = str(row["TrainingJobName"]), _text(row["TrainingJobDefinitionName"])
-        tuned = {one.name: _value(one, row[column]) for column, one in self.tuned.items() if not _is_na(row[column])}
-        key = definition if definition in self.static else next(iter(self.static))
-        static = self.static[key]
-        value = row["FinalObjectiveValue"]
+        """Return the trial of a row."""
+
+        def text(column: str) -> str:
+            return "" if pd.isna(row[column]) else str(row[column])
+
+        def moment(column: str) -> datetime | None:
+            return None if pd.isna(row[column]) else row[column].to_pydatetime()
+
+        name = str(row["TrainingJobName"])
+        definition = self.job.definition(text("TrainingJobDefinitionName"))
+        tuned = {
+            entry.name: MASK if entry.is_masked else _TYPES[entry.kind](row[column])
+            for column, entry in self.tuned.items()
+            if not pd.isna(row[column])
+        }
+        static = self.static[definition.name or ""]
+        value, succeeded = row["FinalObjectiveValue"], text("ObjectiveStatus") == ObjectiveStatus.SUCCEEDED
         return TrialInfo(
             name=name,
-            arn=self.arn + name,
+            arn=f"{self.job.arn.partition(':hyper-parameter-tuning-job/')[0]}:training-job/{name}",
             status=str(row["TrainingJobStatus"]),
-            objective_status=_text(row["ObjectiveStatus"]),
-            objective=self.objectives[key],
-            value=None
-            if _text(row["ObjectiveStatus"]) != ObjectiveStatus.SUCCEEDED and math.isnan(value)
-            else float(value),
+            objective_status=text("ObjectiveStatus"),
+            objective=definition.objective or "objective",
+            # A trial may succeed with NaN; without a value the frame has NaN as well.
+            value=None if math.isnan(value) and not succeeded else float(value),
             best=bool(row["IsBest"]),
-            started=_moment(row["TrainingStartTime"]),
-            ended=_moment(row["TrainingEndTime"]),
-            failure=redacted(_text(row["FailureReason"]), self.secrets),
-            definition=definition if len(self.static) > 1 else "",
+            started=moment("TrainingStartTime"),
+            ended=moment("TrainingEndTime"),
+            failure=redacted(text("FailureReason"), self.secrets),
+            definition=text("TrainingJobDefinitionName") if self.job.several else "",
             hyperparameters=tuned,
-            static={key: text for key, text in static.items() if key not in tuned and not key.startswith(_INTERNAL)},
+            static={
+                key: entry for key, entry in static.items() if key not in tuned and not is_reserved_hyperparameter(key)
+            },
             metrics={
                 key.removeprefix("metric:"): float(final)
                 for key, final in row.items()
@@ -270,96 +297,15 @@ class _Maker(NamedTuple):
         )
 
 
-def _hyperparameter(column: str, values: pd.Series, known: About) -> Hyperparameter:
-    """A column's one kind; masked as a whole when one of its values looks like a secret."""
-    name = column if column in known.ranges else column.removeprefix("hyperparameter:")
-    if any(is_secret(name, value) for value in values.dropna().unique()):
-        return Hyperparameter(name, "text", None, (MASK,))
-    kind = _KINDS.get(str(values.dtype), "text")
-    found = known.ranges.get(name)
-    hyperparameter = Hyperparameter(name, kind, found)
-    if found is None or found.kind != "Categorical":
-        return hyperparameter
-    return hyperparameter._replace(choices=tuple(_choice(kind, text) for text in found.values))
-
-
-def _choice(kind: Kind, text: str) -> Value:
-    """A categorical value, which the range has as text, as the column of trials has it."""
-    return text if kind == "text" else float(text) if kind == "float" else json.loads(text)
-
-
-def _value(one: Hyperparameter, value: Any) -> Value:
-    if one.choices == (MASK,):
-        return MASK
-    makers: Mapping[Kind, type[Value]] = {"int": int, "float": float, "bool": bool, "text": str}
-    return makers[one.kind](value)
-
-
-def _hidden(trials: pd.DataFrame, tuned: Mapping[str, Hyperparameter]) -> frozenset[str]:
-    """The values of masked columns."""
-    columns = [column for column, one in tuned.items() if one.choices == (MASK,)]
-    return frozenset(str(value) for column in columns for value in trials[column].dropna().unique())
-
-
-def _members(description: Mapping[str, Any], member: str) -> dict[str, dict[str, Value]]:
-    """A part of each definition by the definition's name, which is empty for a single one without name."""
-    read = _read if member == "StaticHyperParameters" else str
-    return {
-        str(one.get("DefinitionName") or ""): {
-            str(name): read(value) for name, value in masked(one.get(member) or {}).items()
-        }
-        for one in _definitions(description)
-    }
-
-
-def _read(text: str) -> Value:
-    """A static hyperparameter as a number, truth value or bare text; what would be written otherwise stays as it is."""
-    value = decode_json(text)
-    if isinstance(value, str):
-        return value
-    return value if isinstance(value, bool | int | float) and encode_json(value) == text else text
-
-
-def _objectives(description: Mapping[str, Any]) -> dict[str, str]:
-    """The objective's metric name by definition; a definition's own comes before the job's."""
-    of_job = description.get("HyperParameterTuningJobConfig", {}).get("HyperParameterTuningJobObjective") or {}
-    return {
-        str(one.get("DefinitionName") or ""): str((one.get("TuningObjective") or of_job).get("MetricName", "objective"))
-        for one in _definitions(description)
-    }
-
-
-def _definitions(description: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return description.get("TrainingJobDefinitions") or [description.get("TrainingJobDefinition") or {}]
-
-
 def _curves(curves: pd.DataFrame) -> dict[str, dict[str, tuple[Point, ...]]]:
-    """Values by trial and metric. The frame is ordered by these two, and then by step."""
-    found: dict[str, dict[str, list[Point]]] = {}
-    for trial, metric, point in _points(curves):
-        found.setdefault(trial, {}).setdefault(metric, []).append(point)
-    return {
-        trial: {metric: tuple(sorted(points, key=lambda point: point.step)) for metric, points in of.items()}
-        for trial, of in found.items()
-    }
-
-
-def _points(curves: pd.DataFrame) -> Iterator[tuple[str, str, Point]]:
-    moments: Sequence[int] = (
-        curves["Timestamp"].dt.tz_convert(None).to_numpy("datetime64[us]").astype(np.int64).tolist()
-    )
+    """Return the values by trial and metric, in order of their steps."""
+    moments = curves["Timestamp"].dt.tz_convert(None).to_numpy("datetime64[us]").astype(np.int64).tolist()
     columns = (curves[name].tolist() for name in ("TrainingJobName", "MetricName", "Step", "Value"))
+    found: dict[str, dict[str, list[Point]]] = {}
     for trial, metric, step, value, moment in zip(*columns, moments, strict=True):
-        yield str(trial), str(metric), Point(int(step), moment, float(value))
-
-
-def _is_na(value: Any) -> bool:
-    return bool(pd.isna(value))
-
-
-def _text(value: Any) -> str:
-    return "" if _is_na(value) else str(value)
-
-
-def _moment(value: Any) -> datetime | None:
-    return None if _is_na(value) else value.to_pydatetime()
+        point = Point(int(step), moment, float(value))
+        found.setdefault(str(trial), {}).setdefault(str(metric), []).append(point)
+    return {
+        trial: {metric: tuple(sorted(points, key=lambda point: point.step)) for metric, points in by_metric.items()}
+        for trial, by_metric in found.items()
+    }
