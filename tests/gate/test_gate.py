@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sm_tuning import SpecError
+from sm_tuning import JobStoppedError, SpecError
 from sm_tuning.gate import Facts, Requirement, Tolerance, judge, markdown
+from sm_tuning.jobs import outcome
 
 
 def single(value: float) -> float:
@@ -140,3 +144,49 @@ def test_the_summary_is_a_table_in_which_nothing_breaks_a_cell() -> None:
     assert "| cost &lt;= 1 | 12.5 | **fail** |  |" in text
     assert "| a\\|b | x<br>y |" in text
     assert "<script>" not in text
+
+
+def stopped(best: float, target: float, *, maximize: bool) -> dict[str, Any]:
+    """The description of a job that the service stopped, with its best objective and its target."""
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    return {
+        "HyperParameterTuningJobName": "job",
+        "HyperParameterTuningJobStatus": "Stopped",
+        "CreationTime": moment,
+        "HyperParameterTuningEndTime": moment,
+        "HyperParameterTuningJobConfig": {
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize" if maximize else "Minimize",
+                "MetricName": "validation:accuracy",
+            },
+            "TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": target},
+        },
+        "BestTrainingJob": {
+            "TrainingJobName": "job-001-abc",
+            "CreationTime": moment,
+            "TrainingJobStatus": "Completed",
+            "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "validation:accuracy", "Value": best},
+        },
+    }
+
+
+@given(target=st.floats(-1e30, 1e30), steps=st.integers(-2, 2), maximize=st.booleans())
+@example(target=0.9, steps=0, maximize=True)
+def test_wait_and_gate_agree_on_whether_a_target_is_reached(target: float, steps: int, maximize: bool) -> None:
+    """Also one 32-bit float above or below: 0.9 comes back from the service as 0.8999999761581421."""
+    best = np.float32(target)
+    for _ in range(abs(steps)):
+        best = np.nextafter(best, np.float32(np.sign(steps) * np.inf))
+
+    try:
+        outcome(stopped(float(best), target, maximize=maximize))
+    except JobStoppedError:
+        done = False
+    else:
+        done = True
+
+    found = job(float(best), maximize=maximize)
+    requirement = Requirement("validation:accuracy", ">=" if maximize else "<=", target)
+    baseline = judge(found, baseline=job(target, name="last", maximize=maximize))
+    assert done == judge(found, [requirement]).passed == baseline.passed
+    assert done == (steps >= 0 if maximize else steps <= 0)
