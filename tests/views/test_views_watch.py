@@ -118,6 +118,7 @@ def test_the_picture_has_all_that_matters() -> None:
     trials += [live(3, 20, None, hourly=36.0), live(4, 30, None, started=None, hourly=36.0)]
     best = {
         "TrainingJobName": "job-001",
+        "CreationTime": START,
         "TunedHyperParameters": {"lr": "0.01"},
         "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "validation:loss", "Value": 0.5},
     }
