@@ -9,9 +9,10 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from platform import python_version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,7 @@ _TABLE = {
 _ALWAYS = {"FinalObjectiveValue", "TrainingJobStatus", "TrainingJobName"}
 
 Pairs = list[tuple[str, str]]
+_Part = TypeVar("_Part")
 
 
 class Gathered(NamedTuple):
@@ -102,12 +104,12 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
     names = tuple(dict.fromkeys(names))
     notes: list[str] = []
 
-    def frame(dtypes: Mapping[str, str], read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    def optional(default: _Part, read: Callable[[], _Part]) -> _Part:
         try:
             return read()
         except (ServiceError, MissingExtraError) as error:
             notes.append(str(error))
-            return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})
+            return default
 
     descriptions = {name: jobs.describe(aws, name) for name in names}
     found = {name: job_of(description) for name, description in descriptions.items()}
@@ -115,24 +117,20 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trials = results.trials(aws, names, include_parents=True)  # a report without trials would have nothing to show
-        curves = frame(results.CURVES, lambda: results.curves(aws, names))
-        utilization = frame(results.UTILIZATION, lambda: results.utilization(aws, names))
-        cost = frame(results.COST, lambda: results.cost(aws, names, prices=prices))
-        errors = frame(results.ERRORS, lambda: results.errors(aws, names))
+        curves = optional(_empty(results.CURVES), lambda: results.curves(aws, names))
+        utilization = optional(_empty(results.UTILIZATION), lambda: results.utilization(aws, names))
+        cost = optional(_empty(results.COST), lambda: results.cost(aws, names, prices=prices))
+        errors = optional(_empty(results.ERRORS), lambda: results.errors(aws, names))
         ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
         descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
         found |= {name: job_of(descriptions[name]) for name in ancestors}
-        tags, importance, advice = {}, {}, {}
+        tags: dict[str, dict[str, str]] = {}
+        importance, advice = {}, {}
         for name in names:
             own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(found[name])
-            measured = frame(analysis.IMPORTANCE, lambda own=own, facts=facts: analysis.importance(own, facts))  # type: ignore[misc]
-            importance[name] = measured
-            advice[name] = analysis.advice(own, curves, facts, importance=measured)
-            try:
-                tags[name] = aws.tags(found[name].arn)
-            except ServiceError as error:
-                notes.append(str(error))
-                tags[name] = {}
+            importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
+            advice[name] = analysis.advice(own, curves, facts, importance=importance[name])
+            tags[name] = optional({}, partial(aws.tags, found[name].arn))
     notes += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
     return Gathered(
         names=names,
@@ -150,6 +148,10 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         advice=advice,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _empty(dtypes: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})
 
 
 def chain_of(tuning_jobs: Iterable[Job]) -> tuple[str, ...]:
