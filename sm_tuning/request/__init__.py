@@ -1,15 +1,12 @@
 """A tuning to the parameters of CreateHyperParameterTuningJob and back, and its local files to uploads; all pure."""
 
-from sm_tuning.request._build import to_request
-from sm_tuning.request._channels import write_channels
-from sm_tuning.request._definition import write_definition
+from sm_tuning.request._build import base_name, resolved, to_request, unique_name, write_definition
 from sm_tuning.request._images import image_uri
 from sm_tuning.request._inference import inference_image
+from sm_tuning.request._members import write_channels
 from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
-from sm_tuning.request._names import base_name, unique_name
 from sm_tuning.request._pack import pack_source
 from sm_tuning.request._read import from_description
-from sm_tuning.request._resolve import resolved
 from sm_tuning.request._stage import Staged, Upload, stage, stage_training
 
 __all__ = [

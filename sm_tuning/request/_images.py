@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sm_tuning._errors import SpecError
-from sm_tuning.request._resources import instance_types
+from sm_tuning.request._members import instance_types
 from sm_tuning.spec import AnyEstimator, ContainerEstimator, XGBoostEstimator
 
 _ECR = re.compile(
