@@ -38,10 +38,7 @@ def file_problems(tuning: Tuning) -> list[Finding]:
     try:
         stage(tuning, code_prefix=f"{_PREFIX}/code", data_prefix=f"{_PREFIX}/data")
     except SpecError as error:
-        # These sentences say which path is missing or wrong; "files" is the code of all of them.
-        return [
-            one._replace(code="files", fix="correct the path, or make the file") for one in problems_of(error, "files")
-        ]
+        return problems_of(error)
     return []
 
 

@@ -5,9 +5,8 @@ from sm_tuning.request._images import image_uri
 from sm_tuning.request._inference import inference_image
 from sm_tuning.request._members import write_channels
 from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
-from sm_tuning.request._pack import pack_source
 from sm_tuning.request._read import from_description
-from sm_tuning.request._stage import Staged, Upload, stage, stage_training
+from sm_tuning.request._stage import Staged, Upload, pack_source, stage, stage_training
 
 __all__ = [
     "Staged",

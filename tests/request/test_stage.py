@@ -193,7 +193,7 @@ def test_dependencies_stand_at_the_root(source, tmp_path):
 
 def test_a_dependency_that_clashes_is_refused(source, tmp_path):
     (tmp_path / "train.py").write_text("other")
-    with pytest.raises(SpecError, match=r"dependencies: 'train\.py' .* stands in the archive already"):
+    with pytest.raises(SpecError, match=r"dependencies: 'train\.py' .* is in the archive already"):
         pack_source(pytorch(source_dir=str(source), dependencies=[str(tmp_path / "train.py")]))
 
 
@@ -220,6 +220,13 @@ def test_a_link_that_is_not_safe_is_refused(source, target, sentence):
     (source / "pkg" / "link").symlink_to(source / target)
     with pytest.raises(SpecError, match=sentence):
         pack_source(pytorch(source_dir=str(source)))
+
+
+def test_a_problem_inside_a_folder_has_the_place_of_the_folder(source):
+    (source / "link").symlink_to(source / "nowhere")
+    with pytest.raises(SpecError) as caught:
+        stage(tuning(pytorch(source_dir=str(source))), **PREFIXES)
+    assert caught.value.problems == (f"estimator.source_dir: the link 'link' in {str(source)!r} leads nowhere",)
 
 
 def test_what_is_not_a_file_is_refused(source):
