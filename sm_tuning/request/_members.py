@@ -76,14 +76,15 @@ _REPORTED = ("SelectedInstanceType", "SelectedInstanceCount")
 class Reader:
     """A structure of the API whose members are taken one by one; a member that is left over is a problem.
 
-    Readers of inner structures share the list of problems with the outermost one, so that the error about a job that
-    cannot be read names all of its problems at once.
+    Closing the outermost reader closes those of inner structures too, and leaves all problems in it, so that the error
+    about a job that cannot be read names them all at once.
     """
 
-    def __init__(self, data: Any, where: str = "", problems: list[Problem] | None = None) -> None:
+    def __init__(self, data: Any, where: str = "") -> None:
         self._data: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {}
-        self.where = where
-        self.problems: list[Problem] = [] if problems is None else problems
+        self._where = where
+        self._inner: list[Reader] = []
+        self.problems: list[Problem] = []
 
     def take(self, name: str, fallback: Any = None) -> Any:
         """Take a member; the fallback if it is absent or null."""
@@ -95,31 +96,36 @@ class Reader:
         value = self.take(name)
         return str(value) if value not in (None, "") else None
 
-    def inner(self, name: str) -> Reader:
-        """Take a structure; an empty reader if it is absent."""
-        return Reader(self.take(name), self.path(name), self.problems)
+    def inner(self, name: str, data: Any = None) -> Reader:
+        """Take a structure, or read ``data`` in its place; an empty reader if it is absent."""
+        self._inner.append(Reader(self.take(name, data), self._path(name)))
+        return self._inner[-1]
 
     def items(self, name: str) -> list[Reader]:
         """Take a list of structures."""
-        found = self.take(name, ())
-        return [Reader(item, f"{self.path(name)}[{number}]", self.problems) for number, item in enumerate(found)]
-
-    def path(self, name: str) -> str:
-        """Return the place of a member, for a message."""
-        return f"{self.where}.{name}" if self.where else name
+        found = [Reader(item, f"{self._path(name)}[{number}]") for number, item in enumerate(self.take(name, ()))]
+        self._inner += found
+        return found
 
     def refuse(self, name: str, value: Any, why: str) -> None:
         """Add a problem about a member that a spec cannot hold."""
-        self.problems.append(Problem("", self.path(name), f"{why}, but got {value!r}"))
+        self.problems.append(Problem("", self._path(name), f"{why}, but got {value!r}"))
 
     def close(self) -> None:
-        """Add a problem for each member that is left over, unless the service writes its value for "not set"."""
+        """Add a problem for each member that is left over, unless its value is how the service writes "not set"."""
         for name, value in self._data.items():
             # A zero is a value; False and what is empty are not.
             is_empty = isinstance(value, str | Mapping | list | tuple) and not value
             if value is not None and value is not False and not is_empty:
                 self.refuse(name, value, "a spec has no field for this")
         self._data.clear()
+        for reader in self._inner:
+            reader.close()
+            self.problems += reader.problems
+        self._inner.clear()
+
+    def _path(self, name: str) -> str:
+        return f"{self._where}.{name}" if self._where else name
 
 
 def given(**members: Any) -> dict[str, Any]:
@@ -191,7 +197,7 @@ def read_static(definition: Reader) -> Static:
         own = {key: text for key, text in texts.items() if key != OBJECTIVE_KEY}
         return Static({"hyperparameters": own})
     values = {key: decode_json(text) for key, text in texts.items()}
-    reader = Reader(values, definition.path("StaticHyperParameters"), definition.problems)
+    reader = definition.inner("StaticHyperParameters", values)
     static = Static({"entry_point": reader.take(PROGRAM_KEY)}, is_script=True)
     source = reader.text(SUBMIT_DIRECTORY_KEY)
     if source is not None and source.startswith(f"{_DATA}/"):
@@ -212,7 +218,6 @@ def read_static(definition: Reader) -> Static:
         reader.take(key)
     own_keys = [key for key in texts if not is_reserved_hyperparameter(key)]
     static.fields["hyperparameters"] = {key: reader.take(key, values[key]) for key in own_keys}
-    reader.close()
     return static
 
 
@@ -267,17 +272,13 @@ def read_ranges(reader: Reader, *, as_json: bool) -> tuple[dict[str, Any], dict[
                 "min_value": bound(item, "MinValue", number),
                 "max_value": bound(item, "MaxValue", number),
             }
-            item.close()
     decode = decode_json if as_json else decode_plain
     for item in reader.items("CategoricalParameterRanges"):
         values = [decode(text) for text in item.take("Values", ())]
         ranges[str(item.take("Name"))] = {"type": "categorical", "values": values}
-        item.close()
     hints = {}
     for item in reader.items(AUTO_PARAMETERS):
         hints[str(item.take("Name"))] = str(item.take("ValueHint", ""))
-        item.close()
-    reader.close()
     return ranges, hints
 
 
@@ -313,22 +314,18 @@ def read_resources(definition: Reader) -> dict[str, Any]:
     tuned = definition.inner("HyperParameterTuningResourceConfig")
     configs = tuned.items("InstanceConfigs")
     own = {name: tuned.take(name) for name in _SIMPLE}
-    strategy = tuned.text("AllocationStrategy") if configs else None
-    tuned.close()
     if not configs:
         config = plain or {name: value for name, value in own.items() if value not in (None, "")}
         return simple_fields(config) or {"resource_config": config}
-    choices = []
-    for choice in configs:
-        choices.append(
-            {
-                "instance_type": choice.take("InstanceType"),
-                "instance_count": choice.take("InstanceCount", 1),
-                "volume_size": choice.take("VolumeSizeInGB", 30),
-            }
-        )
-        choice.close()
-    key = own["VolumeKmsKeyId"] or None
+    choices = [
+        {
+            "instance_type": choice.take("InstanceType"),
+            "instance_count": choice.take("InstanceCount", 1),
+            "volume_size": choice.take("VolumeSizeInGB", 30),
+        }
+        for choice in configs
+    ]
+    key, strategy = own["VolumeKmsKeyId"] or None, tuned.text("AllocationStrategy")
     return given(instance_configs=choices, volume_kms_key=key, allocation_strategy=strategy)
 
 
@@ -433,8 +430,6 @@ def read_channels(readers: list[Reader]) -> dict[str, dict[str, Any]]:
             "input_mode": reader.text("InputMode"),
             "shuffle_seed": shuffle.take("Seed"),
         }
-        for closed in (shuffle, source, reader):
-            closed.close()
         if fields["content_type"] is None and guesses_content_type(fields.get("uri")):
             fields["content_type"] = ""
         channels[name] = given(**fields)
@@ -446,7 +441,7 @@ def _read_source(source: Reader) -> dict[str, Any]:
     files = source.inner("FileSystemDataSource")
     dataset = source.inner("DatasetSource")
     access, hub = s3.inner("ModelAccessConfig"), s3.inner("HubAccessConfig")
-    fields = {
+    return {
         "uri": s3.take("S3Uri"),
         "s3_data_type": s3.take("S3DataType"),
         "distribution": s3.take("S3DataDistributionType"),
@@ -460,9 +455,6 @@ def _read_source(source: Reader) -> dict[str, Any]:
         "directory_path": files.take("DirectoryPath"),
         "dataset_arn": dataset.take("DatasetArn"),
     }
-    for closed in (access, hub, s3, files, dataset):
-        closed.close()
-    return fields
 
 
 def guesses_content_type(uri: str | None) -> bool:
