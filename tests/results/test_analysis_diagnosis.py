@@ -10,9 +10,8 @@ import analysis_data as data
 import numpy as np
 import pytest
 
-from sm_tuning.results.analysis import DIAGNOSIS, SHAPES, diagnosis, shapes
-from sm_tuning.results.analysis._facts import Algorithm
-from sm_tuning.results.analysis._pairs import pair_of
+from sm_tuning.results.analysis import DIAGNOSIS, SHAPES, Algorithm, diagnosis, shapes
+from sm_tuning.results.analysis._diagnosis import pair_of
 
 STEPS = 60
 HEALTHY = {"train": (5.5, 0.8), "validation": (5.0, 1.0)}

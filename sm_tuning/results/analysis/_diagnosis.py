@@ -1,4 +1,4 @@
-"""What is wrong with each trial, told from its curves.
+"""What is wrong with each trial, according to its curves.
 
 After Goodfellow, Bengio, Courville, "Deep Learning" (MIT Press, 2016), chapter 11 ("Practical Methodology"; 11.3 and
 11.4: decide from the training and the test error) and section 7.8 (early stopping: the held-out error has a minimum
@@ -8,39 +8,196 @@ and rises again). The book gives the ideas; the thresholds are ours and are stat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import pandas as pd
 
 from sm_tuning.results._schema import DIAGNOSIS, table
-from sm_tuning.results.analysis._curve import SURE, Curve, curve_of, slope_of
-from sm_tuning.results.analysis._facts import Facts
-from sm_tuning.results.analysis._pairs import Pair, pair_of
-from sm_tuning.results.analysis._scale import Floats
+from sm_tuning.results.analysis._space import Algorithm, Facts, Floats
 
 MIN_STEPS = 5
 RISE = 0.05  # of the fall
-GAP = 0.5  # of what was learned
+GAP = 0.5  # of the held-out fall
 SHORT_OF = 0.5  # of what the best trial's training learned
 TAIL = 0.25  # of the steps
 TAIL_GAIN = 0.05  # of the fall
 SETTLED = 0.01  # of the fall
 _SURE_SLOPE = 3.0  # standard errors
+_SURE = 4.0  # standard deviations of a smoothed value, within which a difference is noise
+
+_TRAIN = frozenset({"train", "training", "trn", "tr"})
+_HELD_OUT = frozenset({"validation", "valid", "val", "eval", "evaluation", "test", "testing", "dev", "holdout"})
+_SMALLER = frozenset({"loss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "logloss", "mlogloss", "nll",
+                      "perplexity", "ppl", "cross", "entropy", "merror", "wer", "cer"})  # fmt: skip
+_LARGER = frozenset({"accuracy", "acc", "auc", "aucpr", "f1", "precision", "recall", "r2", "map", "ndcg", "bleu",
+                     "dice", "iou", "miou", "score", "accuracy1", "top1", "top5"})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one trial over time, in the direction in which smaller is better.
+
+    Attributes:
+        raw: every value, those that are not finite included.
+        values: the finite values.
+        smooth: their running median.
+        sigma: the standard deviation of the noise of one value.
+        spread: the standard deviation of the noise of a smoothed value.
+    """
+
+    raw: Floats
+    values: Floats
+    smooth: Floats
+    sigma: float
+    spread: float
+
+    @property
+    def start(self) -> float:
+        """The first value."""
+        return float(self.smooth[0])
+
+    @property
+    def end(self) -> float:
+        """The last value, smoothed."""
+        return float(self.smooth[-1])
+
+    @property
+    def best_step(self) -> int:
+        """Where the smoothed curve is lowest, for the first time."""
+        return int(np.argmin(self.smooth))
+
+    @property
+    def best(self) -> float:
+        """The lowest smoothed value."""
+        return float(self.smooth[self.best_step])
+
+    @property
+    def fall(self) -> float:
+        """The difference between its start and its best."""
+        return self.start - self.best
+
+    @property
+    def noise(self) -> float:
+        """What a difference of smoothed values must exceed to count."""
+        return _SURE * self.spread
+
+
+def curve_of(values: Floats) -> Curve | None:
+    """Return a curve of these values; None if no value is finite.
+
+    The noise is estimated from second differences, which a smooth curve nearly lacks: 1.48 times their median absolute
+    value (which bends and outliers do not move) over the square root of 6. The running median is over 3 to 15 values,
+    a tenth of the curve; its noise is 1.25 times that of a mean of as many values.
+    """
+    raw = np.clip(values, -1e100, 1e100, where=np.isfinite(values), out=values.copy())
+    finite = raw[np.isfinite(raw)]
+    if not len(finite):
+        return None
+    width = 1 if len(finite) < 8 else min(15, max(3, len(finite) // 10 | 1))  # odd, so that the median has a middle
+    smooth = pd.Series(finite).rolling(width, center=True, min_periods=1).median().to_numpy(copy=True)
+    smooth[0], smooth[-1] = finite[0], float(np.median(finite[-width:]))
+    second = np.abs(np.diff(finite, 2))
+    sigma = 1.4826 * float(np.median(second)) / math.sqrt(6) if len(second) >= 3 else 0.0
+    return Curve(raw, finite, smooth, sigma, 1.2533 * sigma / math.sqrt(width))
+
+
+def slope_of(values: Floats) -> tuple[float, float]:
+    """Return the slope of a line through equally spaced values, and its standard error (least squares)."""
+    count = len(values)
+    if count < 3:
+        return 0.0, math.inf
+    steps = np.arange(count) - (count - 1) / 2
+    centred = values - values.mean()
+    size = float(steps @ steps)
+    slope = float(steps @ centred) / size
+    rest = float(((centred - slope * steps) ** 2).sum()) / (count - 2)
+    return slope, math.sqrt(rest / size)
+
+
+class Pair(NamedTuple):
+    """The metrics by which trials are judged.
+
+    Attributes:
+        held_out: the metric on data that the model did not see; None if only the training one is known.
+        train: the same on the training data; None if there is none.
+        maximize: the direction of both.
+    """
+
+    held_out: str | None
+    train: str | None
+    maximize: bool
+
+
+class _Name(NamedTuple):
+    """A metric's name: the data that it is measured on (train, held_out or unknown), and its other words."""
+
+    role: str
+    rest: tuple[str, ...]
+
+
+def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
+    """Return the metrics by which an algorithm's trials are judged, chosen by their names.
+
+    First the objective and its counterpart: the metric with the same name but for the word for the data
+    (``train:rmse`` and ``validation:rmse``, ``training-loss`` and ``val_loss``, Keras' ``loss`` and ``val_loss``). An
+    objective without such a word counts as held out, as an objective should be. If it has no counterpart, another
+    complete pair is taken whose direction follows from its name (``loss``, ``accuracy``, …).
+    """
+    known = {name: _parsed(name) for name in dict.fromkeys([algorithm.objective, *metrics])}
+    own = known[algorithm.objective]
+    found = _counterpart(algorithm.objective, known)
+    if found is not None:
+        # Keras' plain `loss` beside `val_loss` is the training loss, since the other name says held out.
+        is_train = own.role == "train" or (not own.role and known[found].role == "held_out")
+        held_out, train = (found, algorithm.objective) if is_train else (algorithm.objective, found)
+        return Pair(held_out, train, algorithm.maximize)
+    for name, parsed in known.items():
+        partner = _counterpart(name, known)
+        is_directed = bool(set(parsed.rest) & (_SMALLER | _LARGER))
+        if parsed.role == "held_out" and partner is not None and is_directed:
+            return Pair(name, partner, maximize=not set(parsed.rest) & _SMALLER)
+    if own.role == "train":
+        return Pair(None, algorithm.objective, algorithm.maximize)
+    return Pair(algorithm.objective, None, algorithm.maximize)
+
+
+def _parsed(name: str) -> _Name:
+    words = [word for word in re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()) if word]
+    role = next(("train" if word in _TRAIN else "held_out" for word in words if word in _TRAIN | _HELD_OUT), "")
+    return _Name(role, tuple(word for word in words if word not in _TRAIN | _HELD_OUT))
+
+
+def _counterpart(name: str, known: Mapping[str, _Name]) -> str | None:
+    """Return the metric that measures the same on the other data; a metric that names its data comes first."""
+    own = known[name]
+    for role in {"train": ("held_out", ""), "held_out": ("train", ""), "": ("held_out", "train")}[own.role]:
+        for other, parsed in known.items():
+            if other != name and parsed == _Name(role, own.rest):
+                return other
+    return None
 
 
 class Judged(NamedTuple):
-    """A trial's curves; ``main`` is the held-out one, or the training one when there is no other."""
+    """A trial's curves; ``main`` is the held-out one, or the training one if there is no other."""
 
     name: str
     pair: Pair
     main: Curve | None
     train: Curve | None
 
+    @property
+    def has_both(self) -> bool:
+        """Whether there is a held-out curve beside a training curve that is long enough."""
+        return self.train is not None and self.main is not self.train and len(self.train.values) >= MIN_STEPS
+
 
 class Reference(NamedTuple):
-    """What the training error of a job's trials was at their start (median), and at the end of the best of them."""
+    """The training error of a job's trials at their start (median), and at the end of the best of them."""
 
     start: float
     best: float
@@ -54,25 +211,25 @@ class Verdict(NamedTuple):
 
 
 def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.DataFrame:
-    """What the curves of each trial say about it.
+    """Return a diagnosis of each trial from its curves.
 
-    Curves are turned so that smaller is better and smoothed by a running median. A difference counts only when it
+    Curves are turned so that smaller is better and smoothed by a running median. A difference counts only if it
     exceeds the noise: four standard deviations of a smoothed value (of a single one where the start is compared),
-    estimated from the curve itself. The *fall* is how far a curve came down from its first value to its best. The
-    rules, of which the first that holds decides:
+    estimated from the curve itself. The *fall* is the difference between a curve's first value and its best. The first
+    rule that holds decides:
 
-    - ``unknown``: fewer than 5 finite values, unless the last one is not finite.
+    - ``unknown``: fewer than 5 finite values, unless the last value is not finite.
     - ``diverged``: the last value is nan or infinite; or the training error ends above its start by more than a tenth
       of its fall and 1 % of the start, as with a learning rate that is too large (11.4.1). With a held-out curve
       alone: it ends above its start by more than it had fallen and 1 % of the start.
     - ``overfitting``: the held-out error ends above its best by more than 5 % of its fall, and the training error,
-      where it is known, does not rise as well (7.8).
+      if known, does not rise as well (7.8).
     - ``still_improving``: a line through the last quarter (at least 4 values) falls, by three of its standard errors,
       and by more than 5 % of the fall over that quarter: training stopped too early.
     - ``overfitting`` also: the gap between held-out and training error at the end exceeds half of the held-out fall.
-    - ``underfitting``: the training error ends high: less than half as far down, from the start that trials of
-      this job have in the median, as that of the job's best; or it never fell. It needs a training curve (11.3).
-    - ``plateaued``: it came within 1 % of the fall (or the noise) of its best in its first half and then brought
+    - ``underfitting``: the training error ends high: less than half as far down, from the median start of this job's
+      trials, as that of the job's best trial; or it never fell. It needs a training curve (11.3).
+    - ``plateaued``: it came within 1 % of the fall (or the noise) of its best in its first half and then gained
       nothing; at least 8 values.
     - ``fine``: none of these.
 
@@ -84,11 +241,19 @@ def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.Da
     Returns:
         One row a trial, in the order of ``trials``: the diagnosis, the metrics it rests on, ``Steps`` of the judged
         metric, ``BestStep`` (from 0), and its ``Start``, ``Best``, ``End`` (smoothed), ``TrainEnd`` and ``Noise`` (of
-        one value) in the metric's own units and direction; ``Evidence`` says why.
+        one value) in the metric's own units and direction; ``Evidence`` is the reason.
     """
     judged = _judged(trials, curves, facts)
-    references = _references(judged)
-    return table(DIAGNOSIS, [_row(one, verdict_of(one, references.get(one.pair))) for one in judged])
+    # How low training error can get in this job, for each pair of metrics.
+    known: dict[Pair, list[Curve]] = {}
+    for trial in judged:
+        if trial.train is not None and len(trial.train.values) >= MIN_STEPS:
+            known.setdefault(trial.pair, []).append(trial.train)
+    references = {
+        pair: Reference(median(curve.start for curve in found), min(curve.end for curve in found))
+        for pair, found in known.items()
+    }
+    return table(DIAGNOSIS, [_row(trial, verdict_of(trial, references.get(trial.pair))) for trial in judged])
 
 
 def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Judged]:
@@ -98,117 +263,100 @@ def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Ju
         values[cast("tuple[str, str]", key)] = group.to_numpy(dtype="float64", na_value=math.nan)
     metrics = list(dict.fromkeys(metric for _, metric in values))
     pairs = {algorithm.name: pair_of(algorithm, metrics) for algorithm in facts.algorithms}
-    found = []
+
+    def curve(name: str, metric: str | None, pair: Pair) -> Curve | None:
+        found = values.get((name, metric or ""))
+        return None if found is None else curve_of(-found if pair.maximize else found)
+
+    judged = []
     for name, definition in zip(trials["TrainingJobName"], trials["TrainingJobDefinitionName"], strict=True):
-        algorithm = facts.algorithm_of(None if pd.isna(definition) else definition)
-        pair = pairs[algorithm.name]
-        train = _turned(values.get((name, pair.train or "")), pair)
-        held_out = _turned(values.get((name, pair.held_out or "")), pair)
-        found.append(Judged(name, pair, held_out or train, train))
-    return found
+        pair = pairs[facts.algorithm_of(None if pd.isna(definition) else definition).name]
+        train, held_out = curve(name, pair.train, pair), curve(name, pair.held_out, pair)
+        judged.append(Judged(name, pair, held_out or train, train))
+    return judged
 
 
-def _turned(values: Floats | None, pair: Pair) -> Curve | None:
-    """The curve of these values in the direction in which smaller is better."""
-    if values is None:
-        return None
-    return curve_of(-values if pair.maximize else values)
-
-
-def _references(judged: list[Judged]) -> Mapping[Pair, Reference]:
-    """By the metrics that were judged: how low training error can get in this job."""
-    known: dict[Pair, list[Curve]] = {}
-    for one in judged:
-        if one.train is not None and len(one.train.values) >= MIN_STEPS:
-            known.setdefault(one.pair, []).append(one.train)
-    return {
-        pair: Reference(median(curve.start for curve in curves), min(curve.end for curve in curves))
-        for pair, curves in known.items()
-    }
-
-
-def verdict_of(one: Judged, reference: Reference | None) -> Verdict:
-    """The first rule that holds."""
-    main = one.main
+def verdict_of(trial: Judged, reference: Reference | None) -> Verdict:
+    """Return the verdict of the first rule that holds."""
+    main = trial.main
     if main is None:
         return Verdict("unknown", "no value of the metric is known")
-    for name, curve in (("held-out", main), ("training", one.train)):
+    for name, curve in (("held-out", main), ("training", trial.train)):
         if curve is not None and not math.isfinite(curve.raw[-1]):
-            which = name if one.train is not None and one.main is not one.train else "last"
+            which = name if trial.train is not None and main is not trial.train else "last"
             return Verdict("diverged", f"the {which} value at the end is not finite")
     if len(main.values) < MIN_STEPS:
         return Verdict("unknown", f"{len(main.values)} values are too few to tell; it needs {MIN_STEPS}")
-    rules = (_diverged, _rising, _still_improving, _gap, lambda it: _underfitting(it, reference), _plateaued)
-    found = (verdict for rule in rules if (verdict := rule(one)) is not None)
-    return next(found, Verdict("fine", "it learned, and settled towards its end"))
+    return (
+        _diverged(trial, main)
+        or _rising(trial, main)
+        or _still_improving(main)
+        or _gap(trial, main)
+        or _underfitting(trial.train, reference)
+        or _plateaued(main)
+        or Verdict("fine", "it learned, and settled towards its end")
+    )
 
 
-def _diverged(one: Judged) -> Verdict | None:
-    curve = one.train or one.main
-    assert curve is not None
-    tolerated = 0.1 if one.train is not None else 1.0
+def _diverged(trial: Judged, main: Curve) -> Verdict | None:
+    curve, which = (main, "held-out") if trial.train is None else (trial.train, "training")
+    # A held-out error may rise a lot by overfitting, so alone it must rise above everything that it had gained.
+    tolerated = 1.0 if trial.train is None else 0.1
     rise = curve.end - curve.start
-    if rise > max(SURE * curve.sigma, tolerated * curve.fall, 0.01 * abs(curve.start)):
-        what = "training" if one.train is not None else "held-out"
-        return Verdict("diverged", f"the {what} error ends {_size(rise)} worse than it began")
+    if rise > max(_SURE * curve.sigma, tolerated * curve.fall, 0.01 * abs(curve.start)):
+        return Verdict("diverged", f"the {which} error ends {rise:.3g} worse than it began")
     return None
 
 
-def _rising(one: Judged) -> Verdict | None:
-    main, train = one.main, one.train
-    if main is None or main is train:
+def _rising(trial: Judged, main: Curve) -> Verdict | None:
+    train = trial.train
+    if main is train:
         return None
     rise = main.end - main.best
     if rise <= max(main.noise, RISE * main.fall):
         return None
-    if train is not None and len(train.values) >= MIN_STEPS and train.end - train.best > max(train.noise, rise / 2):
+    # If training gets worse as well, the learning rate is the reason and not the number of steps.
+    if train is not None and trial.has_both and train.end - train.best > max(train.noise, rise / 2):
         return None
     slope, error = slope_of(main.values[main.best_step :])
     if len(main.values) - main.best_step >= 4 and slope < 2 * error:
         return None
-    return Verdict("overfitting", f"the held-out error was best at step {main.best_step}, then rose by {_size(rise)}")
+    return Verdict("overfitting", f"the held-out error was best at step {main.best_step}, then rose by {rise:.3g}")
 
 
-def _still_improving(one: Judged) -> Verdict | None:
-    main = one.main
-    assert main is not None
+def _still_improving(main: Curve) -> Verdict | None:
     count = max(4, math.ceil(TAIL * len(main.values)))
     slope, error = slope_of(main.values[-count:])
     gain = -slope * (count - 1)
     if gain > TAIL_GAIN * main.fall and gain > 0 and -slope > _SURE_SLOPE * error:
-        return Verdict("still_improving", f"the last {count} of {len(main.values)} values still gained {_size(gain)}")
+        return Verdict("still_improving", f"the last {count} of {len(main.values)} values still gained {gain:.3g}")
     return None
 
 
-def _gap(one: Judged) -> Verdict | None:
-    main, train = one.main, one.train
-    if main is None or train is None or main is train or len(train.values) < MIN_STEPS:
+def _gap(trial: Judged, main: Curve) -> Verdict | None:
+    train = trial.train
+    if train is None or not trial.has_both:
         return None
     gap = main.end - train.end
     if gap > max(main.noise + train.noise, GAP * main.fall) and train.fall > train.noise:
-        return Verdict("overfitting", f"the held-out error ends {_size(gap)} above the training error")
+        return Verdict("overfitting", f"the held-out error ends {gap:.3g} above the training error")
     return None
 
 
-def _underfitting(one: Judged, reference: Reference | None) -> Verdict | None:
-    train = one.train
-    if train is None or len(train.values) < MIN_STEPS:
+def _underfitting(train: Curve | None, reference: Reference | None) -> Verdict | None:
+    if train is None or len(train.values) < MIN_STEPS or reference is None:
         return None
-    if train.fall <= max(train.noise, SETTLED * abs(train.start)) and reference is not None:
-        reached = reference.start - reference.best
-        if train.fall <= SHORT_OF * reached or reached <= 0:
-            return Verdict("underfitting", "the training error did not fall")
-    if reference is None or train.end - reference.best <= SHORT_OF * (reference.start - reference.best):
+    reached = reference.start - reference.best
+    has_learned = train.fall > max(train.noise, SETTLED * abs(train.start))
+    if not has_learned and (train.fall <= SHORT_OF * reached or reached <= 0):
+        return Verdict("underfitting", "the training error did not fall")
+    above = train.end - reference.best
+    if above <= SHORT_OF * reached or above <= train.noise:
         return None
-    if train.end - reference.best <= train.noise:
-        return None
-    above = _size(train.end - reference.best)
-    return Verdict("underfitting", f"the training error ends {above} above that of the job's best")
+    return Verdict("underfitting", f"the training error ends {above:.3g} above that of the job's best")
 
 
-def _plateaued(one: Judged) -> Verdict | None:
-    main = one.main
-    assert main is not None
+def _plateaued(main: Curve) -> Verdict | None:
     count = len(main.values)
     near = main.smooth <= main.best + max(main.spread * 2, SETTLED * main.fall)
     first = int(near.argmax())
@@ -217,27 +365,12 @@ def _plateaued(one: Judged) -> Verdict | None:
     return None
 
 
-def _size(difference: float) -> str:
-    return f"{difference:.3g}"
-
-
-def _row(one: Judged, verdict: Verdict) -> tuple[Any, ...]:
-    sign = -1.0 if one.pair.maximize else 1.0
-    main, train = one.main, one.train
-    judged = one.pair.train if main is train and train is not None else one.pair.held_out or one.pair.train
+def _row(trial: Judged, verdict: Verdict) -> Sequence[Any]:
+    sign = -1.0 if trial.pair.maximize else 1.0
+    main, train, pair = trial.main, trial.train, trial.pair
+    judged = pair.train if main is train and train is not None else pair.held_out or pair.train
+    names = (trial.name, verdict.diagnosis, judged, pair.train)
     if main is None:
-        return (one.name, verdict.diagnosis, judged, one.pair.train, 0, None, *[None] * 5, verdict.evidence)
-    numbers = (sign * main.start, sign * main.best, sign * main.end)
-    train_end = None if train is None else sign * train.end
-    steps = (len(main.raw), main.best_step)
-    return (
-        one.name,
-        verdict.diagnosis,
-        judged,
-        one.pair.train,
-        *steps,
-        *numbers,
-        train_end,
-        main.sigma,
-        verdict.evidence,
-    )
+        return (*names, 0, None, *[None] * 5, verdict.evidence)
+    numbers = (sign * main.start, sign * main.best, sign * main.end, None if train is None else sign * train.end)
+    return (*names, len(main.raw), main.best_step, *numbers, main.sigma, verdict.evidence)

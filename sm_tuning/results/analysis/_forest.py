@@ -1,9 +1,9 @@
-"""A random forest's view of which hyperparameters matter: functional ANOVA and the decrease of impurity.
+"""Which hyperparameters matter to a random forest: functional ANOVA and the decrease of impurity.
 
 Functional ANOVA: Hutter, Hoos, Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance", ICML
 2014. A tree's leaves cut the search space into boxes; the marginal of a hyperparameter averages the tree over all
-others, each over the whole of its range, and the variance of the marginal is that hyperparameter's share. Here a
-categorical hyperparameter's marginal is over its values, each as likely as the others.
+other hyperparameters, each over the whole of its range, and the variance of the marginal is that hyperparameter's
+share. The marginal of a categorical hyperparameter is over its values, each equally likely.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sm_tuning._errors import MissingExtraError
-from sm_tuning.results.analysis._scale import Floats
+from sm_tuning.results.analysis._space import Floats
 
-#: One entry a hyperparameter: 0 for a number in 0 … 1, else how many values the categorical one has.
+#: One entry a hyperparameter: 0 for a number in 0 … 1, else the number of values of a categorical one.
 Kinds = tuple[int, ...]
 
 
 def importances(places: Floats, loss: Floats, kinds: Kinds, *, trees: int, seed: int) -> tuple[Floats, Floats]:
-    """Shares of the variance that each hyperparameter explains by itself, and shares of the decrease of impurity.
+    """Return each hyperparameter's share of the variance by itself, and its share of the decrease of impurity.
 
     Args:
-        places: a row a trial, a column a hyperparameter (of a categorical one, the index of its value).
-        loss: what is explained.
+        places: a row a trial, a column a hyperparameter (for a categorical one, the index of its value).
+        loss: the values to explain.
         kinds: of the columns.
-        trees: of the forest.
-        seed: makes it repeatable.
+        trees: number of trees in the forest.
+        seed: makes the result repeatable.
 
     Returns:
-        Both with an entry a hyperparameter. The first need not sum to 1: the rest is what hyperparameters do
-        together. All nan when the loss does not vary.
+        Two arrays with an entry a hyperparameter. The first need not sum to 1: the rest is the effect of
+        hyperparameters together. All nan if the loss does not vary.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -53,7 +53,7 @@ def importances(places: Floats, loss: Floats, kinds: Kinds, *, trees: int, seed:
 
 
 def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
-    """The columns that the forest sees, a categorical hyperparameter as one column a value, and whose each is."""
+    """Return the columns for the forest, one a value for categorical hyperparameters, and the owner of each."""
     columns, owners = [], []
     for owner, kind in enumerate(kinds):
         parts = [places[:, owner]] if not kind else [(places[:, owner] == value) * 1.0 for value in range(kind)]
@@ -63,11 +63,12 @@ def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
 
 
 def _tree_shares(tree: Any, kinds: Kinds, owners: NDArray[np.intp]) -> Floats | None:
-    """Each hyperparameter's share of one tree's variance over the whole search space; None when it has none."""
+    """Return each hyperparameter's share of one tree's variance over the search space; None for a constant tree."""
     low, high, values = _leaves(tree, len(owners))
     parts = [_part(low[:, owners == owner], high[:, owners == owner], kind) for owner, kind in enumerate(kinds)]
     fractions = np.column_stack([fraction for fraction, _ in parts])
     weights = fractions.prod(axis=1)
+    # A leaf may ask for two values of one categorical hyperparameter at once; no point of the space is in it.
     feasible = weights > 0
     values = values - np.average(values[feasible], weights=weights[feasible])
     total = float(weights @ values**2)
@@ -86,7 +87,7 @@ def _tree_shares(tree: Any, kinds: Kinds, owners: NDArray[np.intp]) -> Floats | 
 
 
 def _leaves(tree: Any, columns: int) -> tuple[Floats, Floats, Floats]:
-    """Lower and upper corners of the leaves' boxes within 0 … 1, and their values."""
+    """Return lower and upper corners of the leaves' boxes within 0 … 1, and the leaves' values."""
     low, high = np.zeros((tree.node_count, columns)), np.ones((tree.node_count, columns))
     inner = np.array([0])
     while len(inner := inner[tree.children_left[inner] >= 0]):
@@ -102,7 +103,7 @@ def _leaves(tree: Any, columns: int) -> tuple[Floats, Floats, Floats]:
 
 
 def _part(low: Floats, high: Floats, kind: int) -> tuple[Floats, Floats]:
-    """The part of a hyperparameter's range that each leaf holds, and of a categorical one, which values it holds."""
+    """Return the share of a hyperparameter's range that each leaf holds, and which categorical values it holds."""
     if not kind:
         return np.clip(high[:, 0] - low[:, 0], 0.0, None), np.empty((len(low), 0))
     must, may = low >= 0.5, high > 0.5  # the splits of a column of zeros and ones are at 0.5
@@ -112,7 +113,7 @@ def _part(low: Floats, high: Floats, kind: int) -> tuple[Floats, Floats]:
 
 
 def _marginal_variance(low: Floats, high: Floats, density: Floats) -> float:
-    """The variance of a step function that is the sum of these boxes, over 0 … 1; its mean is 0."""
+    """Return the variance over 0 … 1 of a step function with mean 0: the sum of boxes with these heights."""
     edges = np.concatenate([low, high])
     order = np.argsort(edges, kind="stable")
     heights = np.cumsum(np.concatenate([density, -density])[order])[:-1]

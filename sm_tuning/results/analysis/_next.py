@@ -1,16 +1,16 @@
-"""The tuning job to run next: the spec of a finished one with the advice applied, warm-started from it."""
+"""The tuning job to run next: the spec of a finished job with the advice applied, warm-started from that job."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 
 from sm_tuning._errors import SpecError
-from sm_tuning.results.analysis._scale import index_of, key_of
+from sm_tuning.results.analysis._space import index_of, key_of
 from sm_tuning.spec import (
     CategoricalParameter,
     ContinuousParameter,
@@ -21,7 +21,7 @@ from sm_tuning.spec import (
 )
 
 MAX_CHANGES = 10
-"""Of static hyperparameters, compared with each parent; one that was tuned and is fixed counts as two."""
+"""Of static hyperparameters, compared with each parent; fixing a tuned hyperparameter counts as two."""
 
 _KINDS = {"continuous": ContinuousParameter, "integer": IntegerParameter, "categorical": CategoricalParameter}
 _PLAIN = ("max_jobs", "max_parallel_jobs", "early_stopping_type")
@@ -34,19 +34,19 @@ def next_tuning(
     *,
     kind: Literal["IdenticalDataAndAlgorithm", "TransferLearning"] | None = None,
 ) -> Tuning:
-    """The warm-start child of a tuning job with the advice applied.
+    """Return the warm-start child of a tuning job with the advice applied.
 
-    What a warm start demands is kept [Developer Guide, automatic-model-tuning-warm-start]: the objective, the set of
-    hyperparameters (one that is fixed becomes static), the type of each, at most ten changes of static ones. The
-    budget is lowered where the new ranges have fewer combinations, and a random seed is counted up: with the same one
-    Random would try the same places again.
+    The child keeps what a warm start requires [Developer Guide, automatic-model-tuning-warm-start]: the objective, the
+    set of hyperparameters (a fixed one becomes static), the type of each, at most ten changes of static
+    hyperparameters. The budget is lowered if the new ranges have fewer combinations. A random seed is counted up: with
+    the same seed, Random would try the same places again.
 
     Args:
         tuning: the finished job's spec; it is not changed.
-        advice: rows of the advice frame, all or those that you agree with; rows without a change do nothing.
-        parents: names of one to five finished jobs to learn from, first the one that ``tuning`` is the spec of.
-        kind: when left out, ``TransferLearning`` if the number of jobs at once changes, which the guide allows only
-            there, else ``IdenticalDataAndAlgorithm``.
+        advice: rows of the advice frame, all or a selection; rows without a change do nothing.
+        parents: names of one to five finished jobs to learn from, first the job of ``tuning``.
+        kind: by default ``TransferLearning`` if the number of jobs at once changes, which the guide allows only there,
+            else ``IdenticalDataAndAlgorithm``.
 
     Raises:
         SpecError: the tuning cannot be warm-started (several estimators, Grid, Hyperband), or the advice is about
@@ -54,7 +54,7 @@ def next_tuning(
     """
     if tuning.estimator is None:
         raise SpecError("a warm start works with a single estimator only: apply the advice to the spec by hand")
-    patch = _merged(_changes(advice))
+    patch = _merged(advice)
     unknown = sorted(set(patch) - {*_PLAIN, "hyperparameter_ranges", "estimator"})
     if unknown:
         raise SpecError(f"the advice changes {', '.join(unknown)}, which a warm start cannot")
@@ -68,8 +68,11 @@ def next_tuning(
     at_once = plain.get("max_parallel_jobs", tuning.max_parallel_jobs) != tuning.max_parallel_jobs
     chosen = kind or ("TransferLearning" if at_once else "IdenticalDataAndAlgorithm")
     hints = {name: hint for name, hint in tuning.auto_parameters.items() if name not in {*ranges, *fixed}}
+    max_jobs, combinations = plain.get("max_jobs", tuning.max_jobs), _combinations(ranges)
+    if max_jobs is not None and combinations is not None:
+        max_jobs = min(max_jobs, combinations)
     return tuning.replace(
-        **{**plain, "max_jobs": _budget(plain.get("max_jobs", tuning.max_jobs), ranges)},
+        **{**plain, "max_jobs": max_jobs},
         hyperparameter_ranges=ranges,
         auto_parameters=hints,
         random_seed=None if tuning.random_seed is None else tuning.random_seed + 1,
@@ -78,14 +81,10 @@ def next_tuning(
     )
 
 
-def _changes(advice: pd.DataFrame) -> list[dict[str, Any]]:
-    return [json.loads(change) for change in advice["Change"].dropna()]
-
-
-def _merged(changes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """All patches as one; of two that change the same value the later counts, whole ranges being values."""
+def _merged(advice: pd.DataFrame) -> dict[str, Any]:
+    """Return all patches as one; of two that change the same value the later counts, and a range is one value."""
     merged: dict[str, Any] = {}
-    for change in changes:
+    for change in map(json.loads, advice["Change"].dropna()):
         for key, value in change.items():
             if key == "estimator":
                 static = merged.setdefault("estimator", {}).setdefault("hyperparameters", {})
@@ -98,7 +97,7 @@ def _merged(changes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _ranges(tuning: Tuning, patch: Mapping[str, Any]) -> tuple[dict[str, ParameterRange], dict[str, Any]]:
-    """The new ranges, and the hyperparameters that become static, with their values."""
+    """Return the new ranges, and the hyperparameters that become static, with their values."""
     ranges = dict(tuning.hyperparameter_ranges)
     static = dict(patch.get("estimator", {}).get("hyperparameters", {}))
     fixed: dict[str, Any] = {}
@@ -115,37 +114,30 @@ def _ranges(tuning: Tuning, patch: Mapping[str, Any]) -> tuple[dict[str, Paramet
         new = _KINDS[data["type"]](**{key: value for key, value in data.items() if key != "type"})
         if old is not None and new.type != old.type:
             raise SpecError(f"a warm start keeps the type of {name!r}, which is {old.type}, but got {new.type}")
-        ranges[name] = _own_values(old, new)
+        if isinstance(old, CategoricalParameter) and isinstance(new, CategoricalParameter):
+            new = CategoricalParameter([_own_value(old, value) for value in new.values])
+        ranges[name] = new
     if static:
         raise SpecError(f"the advice fixes {', '.join(static)} and leaves the range")
     return ranges, fixed
 
 
 def _own_value(range_: ParameterRange | None, value: Any) -> Any:
-    """A value as the spec's own range has it, such as the number of a choice that a description has as text."""
+    """Return a value as the spec's own range has it: a description has the spec's number 16 as text."""
     if not isinstance(range_, CategoricalParameter):
         return value
     place = index_of(range_.values).get(key_of(value))
     return value if place is None else range_.values[place]
 
 
-def _own_values(old: ParameterRange | None, new: ParameterRange) -> ParameterRange:
-    if not (isinstance(old, CategoricalParameter) and isinstance(new, CategoricalParameter)):
-        return new
-    return CategoricalParameter([_own_value(old, value) for value in new.values])
-
-
-def _budget(max_jobs: int | None, ranges: Mapping[str, ParameterRange]) -> int | None:
-    """The budget, no more than there are combinations."""
-    sizes = [_size(range_) for range_ in ranges.values()]
-    if max_jobs is None or any(size is None for size in sizes):
-        return max_jobs
-    return min(max_jobs, math.prod(size for size in sizes if size is not None))
-
-
-def _size(range_: ParameterRange) -> int | None:
-    if isinstance(range_, ContinuousParameter):
-        return None
-    if isinstance(range_, IntegerParameter):
-        return range_.max_value - range_.min_value + 1
-    return len(range_.values)
+def _combinations(ranges: Mapping[str, ParameterRange]) -> int | None:
+    """Return the number of combinations; None if there is no limit."""
+    sizes = []
+    for range_ in ranges.values():
+        if isinstance(range_, ContinuousParameter):
+            return None
+        if isinstance(range_, CategoricalParameter):
+            sizes.append(len(range_.values))
+        else:
+            sizes.append(range_.max_value - range_.min_value + 1)
+    return math.prod(sizes)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sm_tuning.results.analysis._notes import Note, fixed_change, range_change, shown, span
-from sm_tuning.results.analysis._sample import Sample, column_of, numbers, separation
-from sm_tuning.results.analysis._scale import Floats, Numeric, changed, units, value_at
-from sm_tuning.results.analysis._shapes import dependence
-from sm_tuning.spec import CategoricalParameter, ContinuousParameter, IntegerParameter
+from sm_tuning.results.analysis._importance import dependence
+from sm_tuning.results.analysis._sample import Sample, separation
+from sm_tuning.results.analysis._space import Algorithm, Floats, Numeric, units, value_at, with_bounds
+from sm_tuning.spec import CategoricalParameter, ContinuousParameter, IntegerParameter, ParameterRange
 
 MIN_TRIALS = 12
 EDGE = 0.1  # of the range
@@ -32,7 +31,36 @@ FIX_HIGH_TOGETHER = 0.08
 FIX_SURE = 2.5  # standard errors
 SOMETHING = 0.2  # of the variance
 MAX_FIXED = 5
-"""A warm start allows ten changes of static hyperparameters, and one that is fixed counts as two."""
+"""A warm start allows ten changes of static hyperparameters, and fixing a tuned one counts as two."""
+
+Severity = Literal["warning", "hint"]
+
+
+class Note(NamedTuple):
+    """A row of the advice frame.
+
+    Attributes:
+        code: names the rule; it stays the same between versions.
+        severity: a ``warning`` costs results or money, a ``hint`` could make the next job better.
+        definition: the algorithm, in a job of several.
+        hyperparameter: the hyperparameter, if the advice is about one.
+        message: what to do.
+        evidence: the reason, from this job.
+        change: of the spec, as a JSON merge patch (RFC 7396: null removes a member); None if there is none.
+    """
+
+    code: str
+    severity: Severity
+    definition: str | None
+    hyperparameter: str | None
+    message: str
+    evidence: str
+    change: dict[str, Any] | None = None
+
+    def row(self) -> tuple[str | None, ...]:
+        """Return the values of its row, with the change as JSON."""
+        change = None if self.change is None else json.dumps(self.change, ensure_ascii=False)
+        return (*self[:-1], change)
 
 
 class Importance(NamedTuple):
@@ -44,41 +72,51 @@ class Importance(NamedTuple):
     together_high: float
 
 
+def range_change(algorithm: Algorithm, name: str, range_: ParameterRange) -> dict[str, Any]:
+    """Return the patch that sets another range."""
+    change = {"hyperparameter_ranges": {name: range_.model_dump(mode="json")}}
+    return change if algorithm.name is None else {"estimators": {algorithm.name: change}}
+
+
+def span(range_: Numeric) -> str:
+    """Return the bounds of a numeric range for a message."""
+    return f"{_shown(range_.min_value)} … {_shown(range_.max_value)}"
+
+
+def _shown(value: float | str | bool) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def range_notes(sample: Sample, importance: Mapping[str, Importance]) -> Iterator[Note]:
-    """Advice about the ranges of one algorithm."""
+    """Give advice about the ranges of one algorithm."""
     idle = _idle(sample, importance)
     for name, range_ in sample.algorithm.ranges.items():
         if name in idle:
             continue
         if isinstance(range_, CategoricalParameter):
             yield from _drop_values(sample, name, range_)
-        else:
-            yield from _numeric_notes(sample, name, range_)
-    yield from _fixed_notes(sample, idle)
-
-
-def _numeric_notes(sample: Sample, name: str, range_: Numeric) -> Iterator[Note]:
-    log = _log_note(sample, name, range_)
-    if log is not None:
-        range_ = range_.replace(scaling_type="Logarithmic")
-    moved = None
-    if name in sample.names:
-        values = numbers(sample.rows[column_of(name)])
-        places = np.clip(units(range_, values), 0.0, 1.0)
-        moved = _widen(sample, name, range_, places) or _narrow(sample, name, range_, places)
-    if log is not None:
-        yield log
-    if moved is not None:
-        yield moved
+            continue
+        log = _log_note(sample, name, range_)
+        if log is not None:
+            yield log
+        if name in sample.names:
+            # Where the good trials lie is judged on the scale that the advice recommends.
+            scaled = range_ if log is None else range_.replace(scaling_type="Logarithmic")
+            places = np.clip(units(scaled, sample.values(name)), 0.0, 1.0)
+            moved = _widen(sample, name, scaled, places) or _narrow(sample, name, scaled, places)
+            if moved is not None:
+                yield moved
+    for name, found in idle.items():
+        yield _fix(sample, name, found)
 
 
 def _log_note(sample: Sample, name: str, range_: Numeric) -> Note | None:
-    """A positive range over two decades or more that is searched linearly, unless the best lie in its top decade."""
+    """Advise a logarithmic scale for two decades or more, unless the best trials lie in the top decade."""
     low, high = range_.min_value, range_.max_value
     if range_.scaling_type not in ("Linear", "Auto") or low <= 0 or high / low < WIDE:
         return None
     if name in sample.names and len(sample) >= MIN_TRIALS:
-        best = numbers(sample.rows[column_of(name)])[sample.order[: _top_count(sample, 0.1)]]
+        best = sample.values(name)[sample.order[: _top_count(sample, 0.1)]]
         if (best > high / 10).all():
             return None
     share = (high - high / 10) / (high - low)
@@ -98,21 +136,24 @@ def _top_count(sample: Sample, share: float) -> int:
 
 
 def _widen(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note | None:
-    """The best trial and more of the best tenth than chance allows lie near a bound, and trials there beat others."""
+    """Advise a wider range if the best trials cluster at a bound, more than by chance, and trials there are better."""
     if len(sample) < MIN_TRIALS:
         return None
     top = sample.order[: _top_count(sample, 0.1)]
     for upper in (False, True):
         edge = places >= 1 - EDGE if upper else places <= EDGE
         count = int(edge[top].sum())
-        if not edge[top[0]] or _tail(len(top), count, _edge_chance(range_, upper=upper)) > CHANCE:
-            continue
-        if not (edge.all() or separation(sample.loss, edge) >= BETTER_EDGE):
+        chance = _edge_chance(range_, upper=upper)
+        # The binomial chance that this number of the best trials, or a greater one, lies at the edge.
+        tail = sum(
+            math.comb(len(top), k) * chance**k * (1 - chance) ** (len(top) - k) for k in range(count, len(top) + 1)
+        )
+        if not edge[top[0]] or tail > CHANCE or not (edge.all() or separation(sample.loss, edge) >= BETTER_EDGE):
             continue
         wider = _wider(range_, upper=upper)
         if wider is None:
             return None
-        bound = shown(range_.max_value if upper else range_.min_value)
+        bound = _shown(range_.max_value if upper else range_.min_value)
         return Note(
             "widen",
             "warning",
@@ -126,45 +167,40 @@ def _widen(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note |
 
 
 def _edge_chance(range_: Numeric, *, upper: bool) -> float:
-    """The part of the range that counts as its edge; of whole numbers at least the bound itself."""
-    if isinstance(range_, ContinuousParameter):
+    """Return the share of the range that counts as its edge; of whole numbers at least the bound itself."""
+    if isinstance(range_, ContinuousParameter) or range_.max_value - range_.min_value > 10_000:
         return EDGE
-    whole = np.arange(range_.min_value, min(range_.max_value, range_.min_value + 10_000) + 1, dtype=np.float64)
-    if whole[-1] < range_.max_value:
-        return EDGE
-    places = units(range_, whole)
+    places = units(range_, np.arange(range_.min_value, range_.max_value + 1, dtype=np.float64))
     return float(np.mean(places >= 1 - EDGE if upper else places <= EDGE))
 
 
-def _tail(trials: int, count: int, chance: float) -> float:
-    """The binomial chance of so many or more."""
-    return sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(count, trials + 1))
-
-
 def _wider(range_: Numeric, *, upper: bool) -> Numeric | None:
-    """The range, half as long again (at most tenfold in log) beyond one bound; None where that bound is a natural one.
+    """Return the range, half as long again beyond one bound (at most tenfold in log); None at a natural bound.
 
-    Natural bounds: 0, for whole numbers also 1, below; 1 above for a range of fractions. A positive range stays
+    Natural bounds are 0, and 1 for whole numbers, below; and 1 above for a range of fractions. A positive range stays
     positive: its lower bound is at most halved on a linear scale.
     """
     low, high = float(range_.min_value), float(range_.max_value)
-    fraction = isinstance(range_, ContinuousParameter) and low >= 0 and high <= 1
+    whole = isinstance(range_, IntegerParameter)
+    fraction = not whole and low >= 0 and high <= 1
     if upper:
         if fraction and high == 1:
             return None
         new = _beyond(range_, high, upper=True)
         high = min(new, 1.0) if fraction and range_.scaling_type != "ReverseLogarithmic" else new
     else:
-        if low == 0 or (low == 1 and isinstance(range_, IntegerParameter)):
+        if low == 0 or (low == 1 and whole):
             return None
         new = _beyond(range_, low, upper=False)
-        high_enough = 1.0 if isinstance(range_, IntegerParameter) else 0.0
-        low = max(new, low / 2, high_enough) if low > 0 and range_.scaling_type != "Logarithmic" else new
-        if isinstance(range_, IntegerParameter) and range_.min_value > 0:
-            low = max(low, 1.0)
+        if low > 0:
+            smallest = 1.0 if whole else 0.0
+            new = new if range_.scaling_type == "Logarithmic" else max(new, low / 2, smallest)
+            new = max(new, 1.0) if whole else new
+        low = new
+    # Beyond 2**53 a float cannot tell neighbouring whole numbers apart.
     if not (math.isfinite(low) and math.isfinite(high)) or max(abs(low), abs(high)) > 2**53:
         return None
-    wider = changed(range_, low, high)
+    wider = with_bounds(range_, low, high)
     return None if wider == range_ else wider
 
 
@@ -180,12 +216,13 @@ def _beyond(range_: Numeric, bound: float, *, upper: bool) -> float:
 
 
 def _narrow(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note | None:
-    """The best fifth lie closer together than chance allows, and trials among them are better than others."""
+    """Advise a narrower range if the best fifth cluster, more than by chance, and trials among them are better."""
     if len(sample) < MIN_NARROW:
         return None
     count = _top_count(sample, NARROW_SHARE)
     top = places[sample.order[:count]]
     width = float(np.ptp(top))
+    # The chance that uniformly drawn places span this width or less.
     chance = count * width ** (count - 1) - (count - 1) * width**count
     low, high = max(0.0, top.min() - NARROW_MARGIN), min(1.0, top.max() + NARROW_MARGIN)
     inside = (places >= low) & (places <= high)
@@ -206,19 +243,20 @@ def _narrow(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note 
 
 
 def between(range_: Numeric, low: float, high: float) -> Numeric | None:
-    """The range between two places of its scale; None when that is hardly narrower, or nothing is left to search."""
+    """Return the range between two places of its scale; None if that is hardly narrower, or leaves one value."""
     old_low, old_high = range_.min_value, range_.max_value
     bounds = [old_low if low <= 0 else value_at(range_, low), old_high if high >= 1 else value_at(range_, high)]
     if isinstance(range_, IntegerParameter) and math.ceil(bounds[1]) - math.floor(bounds[0]) < 2:
         return None
-    rounded = changed(range_, *bounds)
-    narrower = changed(range_, max(rounded.min_value, old_low), min(rounded.max_value, old_high))
+    rounded = with_bounds(range_, *bounds)
+    # Rounding outwards may have passed a bound.
+    narrower = with_bounds(range_, max(rounded.min_value, old_low), min(rounded.max_value, old_high))
     kept = float(np.ptp(units(range_, np.array([narrower.min_value, narrower.max_value], dtype=np.float64))))
     return narrower if kept < 0.75 else None
 
 
 def _drop_values(sample: Sample, name: str, range_: CategoricalParameter) -> Iterator[Note]:
-    """Values that were tried eight times or more, and always ended in the worse half: chance has that with 0.4 %."""
+    """Advise to drop values that always ended in the worse half of eight trials or more: by chance in 0.4 %."""
     if name not in sample.names or len(sample) < MIN_NARROW:
         return
     worse = sample.loss > np.median(sample.loss)
@@ -241,37 +279,35 @@ def _drop_values(sample: Sample, name: str, range_: CategoricalParameter) -> Ite
 
 
 def _idle(sample: Sample, importance: Mapping[str, Importance]) -> dict[str, Importance]:
-    """Hyperparameters that surely matter little, the least important first; at least one stays to be tuned."""
-    if len(sample) < MIN_FIX or max((one.low for one in importance.values()), default=0.0) < SOMETHING:
+    """Return hyperparameters that surely matter little, the least important first; at least one stays tuned."""
+    if len(sample) < MIN_FIX or max((found.low for found in importance.values()), default=0.0) < SOMETHING:
         return {}
-    found = {
-        name: one
-        for name, one in importance.items()
-        if one.high < FIX_HIGH and one.together_high < FIX_HIGH_TOGETHER and dependence(sample, name) < FIX_SURE
+    idle = {
+        name: found
+        for name, found in importance.items()
+        if found.high < FIX_HIGH and found.together_high < FIX_HIGH_TOGETHER and dependence(sample, name) < FIX_SURE
     }
     most = min(MAX_FIXED, len(sample.algorithm.ranges) - 1)
-    return dict(sorted(found.items(), key=lambda item: item[1].mean)[:most])
+    return dict(sorted(idle.items(), key=lambda item: item[1].mean)[:most])
 
 
-def _fixed_notes(sample: Sample, idle: Mapping[str, Importance]) -> Iterator[Note]:
-    for name, one in idle.items():
-        value = _best_value(sample, name)
-        yield Note(
-            "fix",
-            "hint",
-            sample.algorithm.name,
-            name,
-            f"fix {name} at {shown(value)}, the best trial's value",
-            f"it explains {one.mean:.1%} of the objective's variance, with 95 % certainty less than {one.high:.1%}",
-            fixed_change(sample.algorithm, name, value),
-        )
-
-
-def _best_value(sample: Sample, name: str) -> Any:
-    """The best trial's value of a hyperparameter, as a spec has it."""
-    range_ = sample.algorithm.ranges[name]
-    best: NDArray[np.intp] = sample.order[:1]
+def _fix(sample: Sample, name: str, found: Importance) -> Note:
+    """Advise to fix a hyperparameter at the best trial's value."""
+    algorithm = sample.algorithm
+    range_, best = algorithm.ranges[name], int(sample.order[0])
+    value: Any
     if isinstance(range_, CategoricalParameter):
-        return range_.values[int(sample.column(name)[best[0]])]
-    value = float(numbers(sample.rows[column_of(name)])[best[0]])
-    return int(value) if isinstance(range_, IntegerParameter) else value
+        value = range_.values[int(sample.column(name)[best])]
+    else:
+        value = float(sample.values(name)[best])
+        value = int(value) if isinstance(range_, IntegerParameter) else value
+    change = {"hyperparameter_ranges": {name: None}, "estimator": {"hyperparameters": {name: value}}}
+    return Note(
+        "fix",
+        "hint",
+        algorithm.name,
+        name,
+        f"fix {name} at {_shown(value)}, the best trial's value",
+        f"it explains {found.mean:.1%} of the objective's variance, with 95 % certainty less than {found.high:.1%}",
+        change if algorithm.name is None else {"estimators": {algorithm.name: change}},
+    )

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._statuses import FINISHED
-from sm_tuning.results.analysis._facts import Facts
-from sm_tuning.results.analysis._scale import Floats
+from sm_tuning.results.analysis._space import Facts, Floats
 
-#: The guide leaves open how many jobs must have completed and how many epochs are free; these are the values of the
+#: The guide does not say how many jobs must have completed and how many epochs are free. These are the values of the
 #: rule as published by the service's authors (Syne Tune's MedianStoppingRule: grace_time 1, grace_population 5).
 GRACE_EPOCHS = 1
 GRACE_TRIALS = 5
@@ -24,10 +23,10 @@ class Replay(NamedTuple):
     """The outcome of the rule.
 
     Attributes:
-        epochs: values of the objective that the trials emitted.
-        stopped_at: trial -> how many epochs it would have had.
-        saved: epochs that would not have been run.
-        seconds: of training that they took, as far as the trials' times tell.
+        epochs: number of values of the objective that the trials emitted.
+        stopped_at: trial -> number of epochs after which it would have been stopped.
+        saved: number of epochs that would not have been run.
+        seconds: of training that these epochs took, estimated from the trials' times.
         lost_best: whether the trial that ended best would have been stopped.
     """
 
@@ -39,6 +38,8 @@ class Replay(NamedTuple):
 
 
 class _Run(NamedTuple):
+    """A trial's objective (smaller is better), when each value and the end came, and the seconds that it took."""
+
     name: str
     loss: Floats
     times: Floats
@@ -51,13 +52,13 @@ def replay(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> Replay:
 
     A trial stops at an epoch at which its objective is worse than the median, over the trials that had completed by
     then, of the average of their objective up to the same epoch [Developer Guide, automatic-model-tuning-early-
-    stopping]. A trial that the rule has stopped is not a completed one. That trials would have started sooner is
-    left out of account.
+    stopping]. A trial that the rule has stopped is not a completed one. The replay ignores that later trials would
+    have started sooner.
 
     Args:
         trials: the trials frame.
         curves: the curves frame.
-        facts: of a job with a single algorithm, as early stopping asks for.
+        facts: of a job with a single algorithm, which early stopping requires.
     """
     runs = sorted(_runs(trials, curves, facts), key=lambda run: run.ended)[:MAX_RUNS]
     means = np.full((len(runs), max((len(run.loss) for run in runs), default=0)), np.nan)
@@ -92,19 +93,21 @@ def _runs(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[_Run
             continue
         loss = algorithm.sign * groups[name]["Value"].to_numpy(dtype="float64", na_value=np.nan)
         times = [math.inf if pd.isna(moment) else moment.timestamp() for moment in groups[name]["Timestamp"]]
+        # Without times, the order of the frame, which is that of the ends, stands in.
         known = float(place) if pd.isna(end) else end.timestamp()
         runs.append(_Run(name, loss, np.array(times), known, 0.0 if pd.isna(seconds) else float(seconds)))
     return runs
 
 
 def _stop_epoch(run: _Run, means: Floats, ended: Floats) -> int | None:
-    """How many epochs the run would have had; None when it would have gone to its end.
+    """Return the number of epochs after which the rule stops a run; None if it never does.
 
     Args:
         run: the trial.
         means: a row a completed trial, the running averages of its objective.
         ended: when each of them ended.
     """
+    # The last epoch is not tested: stopping there would save nothing.
     count = min(len(run.loss) - 1, means.shape[1])
     peers = np.where(ended[:, None] <= run.times[None, :count], means[:, :count], np.nan)
     enough = (~np.isnan(peers)).sum(axis=0) >= GRACE_TRIALS

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from sm_tuning._statuses import UNSUCCESSFUL
 from sm_tuning.results._schema import TRIALS
-from sm_tuning.results.analysis._facts import Algorithm, Facts
-from sm_tuning.results.analysis._scale import Floats, index_of, key_of, units
+from sm_tuning.results.analysis._space import Algorithm, Facts, Floats, index_of, key_of, units
 from sm_tuning.spec import CategoricalParameter
 
 
@@ -20,14 +19,14 @@ class Sample:
     """Trials with a finite objective and all of these hyperparameters.
 
     Attributes:
-        algorithm: what they are trials of.
+        algorithm: the algorithm of the trials.
         rows: their rows of the frame.
-        names: the hyperparameters that they have; others, such as one that was static in a warm-start parent, are
-            left out when most trials lack them.
-        places: one column a hyperparameter: 0 … 1 on the scale of its range (values beyond a bound, which parents
-            may have, lie on it); of a categorical one, the index of its value.
+        names: the hyperparameters that they have. A hyperparameter that most trials lack is left out, for example one
+            that was static in a warm-start parent.
+        places: one column a hyperparameter: 0 … 1 on the scale of its range (values beyond a bound, which parents may
+            have, lie on it); for a categorical one, the index of its value.
         loss: the objective, in the direction in which smaller is better.
-        left_out: how many trials of the algorithm do not count: failed, still running, without a finite objective.
+        left_out: number of the algorithm's trials that do not count: failed, running, or without a finite objective.
     """
 
     algorithm: Algorithm
@@ -41,12 +40,12 @@ class Sample:
         return len(self.loss)
 
     def column(self, name: str) -> Floats:
-        """The places of one hyperparameter."""
+        """Return the places of one hyperparameter."""
         return np.asarray(self.places[:, self.names.index(name)])
 
-    def is_categorical(self, name: str) -> bool:
-        """Whether it has values without order."""
-        return isinstance(self.algorithm.ranges[name], CategoricalParameter)
+    def values(self, name: str) -> Floats:
+        """Return the values of one numeric hyperparameter."""
+        return numbers(self.rows[column_of(name)])
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -55,47 +54,50 @@ class Sample:
 
 
 def column_of(name: str) -> str:
-    """The column of the trials frame that a hyperparameter is in."""
+    """Return the column of the trials frame that has a hyperparameter."""
     return f"hyperparameter:{name}" if name in TRIALS else name
 
 
 def rows_of(trials: pd.DataFrame, facts: Facts, algorithm: Algorithm) -> pd.DataFrame:
-    """The rows of the trials frame that belong to an algorithm."""
+    """Return the rows of the trials frame that belong to an algorithm."""
     if not facts.several:
         return trials
     return trials[(trials["TrainingJobDefinitionName"] == (algorithm.name or "")).fillna(value=False).to_numpy(bool)]
 
 
-def sample_of(trials: pd.DataFrame, facts: Facts, algorithm: Algorithm) -> Sample:
-    """The trials of an algorithm that count, in the order of the frame.
+def counted(rows: pd.DataFrame, loss: Floats) -> NDArray[np.bool_]:
+    """Return which trials count: the tuning job counts their objective, and it is finite.
 
-    A trial counts when the tuning job counts its objective (``ObjectiveStatus`` is not ``Failed``) and that is finite;
-    early-stopped ones do, with the last value that they emitted.
+    Trials that were stopped early count, with the last value that they emitted.
     """
+    return np.asarray(np.isfinite(loss) & ~rows["ObjectiveStatus"].isin(UNSUCCESSFUL).to_numpy(bool))
+
+
+def sample_of(trials: pd.DataFrame, facts: Facts, algorithm: Algorithm) -> Sample:
+    """Return the trials of an algorithm that count, in the order of the frame."""
     rows = rows_of(trials, facts, algorithm)
     loss = algorithm.sign * numbers(rows["FinalObjectiveValue"])
-    counts = np.isfinite(loss) & ~rows["ObjectiveStatus"].isin(UNSUCCESSFUL).to_numpy(bool)
-    columns = {name: _places(rows, algorithm, name) for name in algorithm.ranges}
+    counts = counted(rows, loss)
+    columns = {name: places_of(rows, algorithm, name) for name in algorithm.ranges}
     known = {name: place for name, place in columns.items() if 2 * np.isfinite(place[counts]).sum() >= counts.sum() > 0}
     for place in known.values():
         counts = counts & np.isfinite(place)
     places = [place[counts] for place in known.values()]
+    loss = loss[counts]
+    # Sums of squares of a diverged loss would overflow. Ratios, on which everything rests, stay the same.
+    largest = float(np.max(np.abs(loss), initial=0.0))
     return Sample(
         algorithm=algorithm,
         rows=rows[counts],
         names=tuple(known),
         places=np.column_stack(places) if places else np.empty((int(counts.sum()), 0)),
-        loss=_tamed(loss[counts]),
+        loss=loss / largest if largest > 1e100 else loss,
         left_out=int((~counts).sum()),
     )
 
 
 def places_of(rows: pd.DataFrame, algorithm: Algorithm, name: str) -> Floats:
-    """Places of a hyperparameter for any rows of the trials frame; nan where it is missing."""
-    return _places(rows, algorithm, name)
-
-
-def _places(rows: pd.DataFrame, algorithm: Algorithm, name: str) -> Floats:
+    """Return the places of a hyperparameter in rows of the trials frame; nan where it is missing."""
     column, range_ = column_of(name), algorithm.ranges[name]
     if column not in rows:
         return np.full(len(rows), np.nan)
@@ -107,20 +109,14 @@ def _places(rows: pd.DataFrame, algorithm: Algorithm, name: str) -> Floats:
 
 
 def numbers(column: pd.Series) -> Floats:
-    """A column as float64, nan where it has no number."""
+    """Return a column as float64, nan where it has no number."""
     return np.asarray(pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan))
 
 
-def _tamed(loss: Floats) -> Floats:
-    """The loss on a scale on which sums of squares are still floats; ratios stay as they are."""
-    largest = float(np.max(np.abs(loss), initial=0.0))
-    return loss / largest if largest > 1e100 else loss
-
-
 def without_outliers(loss: Floats) -> Floats:
-    """The loss with its worst values drawn in to three interquartile ranges beyond the upper quartile.
+    """Return the loss with its worst values moved to three interquartile ranges above the upper quartile.
 
-    One diverged trial would otherwise own all of the variance that is to be explained.
+    Otherwise one diverged trial would be nearly all of the variance that is to be explained.
     """
     if not len(loss):
         return loss
@@ -129,19 +125,21 @@ def without_outliers(loss: Floats) -> Floats:
 
 
 def ranks(values: Floats) -> Floats:
-    """Ranks from 1, equal values sharing the mean of theirs."""
+    """Return ranks from 1; equal values get the mean of their ranks."""
     return np.asarray(pd.Series(values).rank().to_numpy(dtype="float64"), dtype=np.float64)
 
 
 def pearson(first: Floats, second: Floats) -> float:
-    """The linear correlation; nan when one of the two is constant."""
-    one, two = first - first.mean() if len(first) else first, second - second.mean() if len(second) else second
-    size = float(np.sqrt((one @ one) * (two @ two)))
-    return float(np.clip((one @ two) / size, -1.0, 1.0)) if size > 0 else float("nan")
+    """Return the linear correlation; nan if one of the two is constant."""
+    if not len(first):
+        return float("nan")
+    x, y = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return float(np.clip((x @ y) / size, -1.0, 1.0)) if size > 0 else float("nan")
 
 
 def separation(loss: Floats, inside: NDArray[np.bool_]) -> float:
-    """How likely a trial inside is better than one outside (Mann-Whitney's U as a share); nan when one is empty."""
+    """Return the chance that a trial inside beats one outside (Mann-Whitney's U as a share); nan for an empty set."""
     count, others = int(inside.sum()), int((~inside).sum())
     if not count or not others:
         return float("nan")
