@@ -237,6 +237,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether nothing more can happen to it."""
+        # A job that could not be deleted keeps its trials, and may be deleted again.
         return self.status in (TuningStatus.COMPLETED, TuningStatus.FAILED, TuningStatus.STOPPED)
 
     @property
@@ -250,7 +251,7 @@ class Job:
         return Redactor(self.secrets)
 
     def definition(self, trial: Trial | str | None) -> Definition:
-        """Return the definition of a trial, or the one of that name; the first if there is no such definition."""
+        """Return the definition with that name, or that of a trial; the first if there is no such definition."""
         name = trial.definition if isinstance(trial, Trial) else trial
         named = (definition for definition in self.definitions if definition.name == name)
         return next(named, self.definitions[0])
@@ -264,7 +265,7 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
     """Parse an answer of DescribeHyperParameterTuningJob, or a CreateHyperParameterTuningJob request.
 
     Args:
-        description: as boto3 returns it, whoever made the job; it is not changed.
+        description: as boto3 returns it, for a job of any tool; it is not changed.
         tags: of the job.
     """
     config = description.get("HyperParameterTuningJobConfig") or {}
@@ -273,6 +274,7 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
     parents = (description.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
     best = description.get("BestTrainingJob") or {}
     details = description.get("TuningJobCompletionDetails") or {}
+    # Secrets are found before anything is parsed, because error messages and log lines repeat them.
     secrets = frozenset(secrets_of_job(description))
     return Job(
         name=str(description["HyperParameterTuningJobName"]),
@@ -330,10 +332,12 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
     """Parse a definition; its own objective and ranges come before the job's, which a multi-algorithm job lacks."""
     static = definition.get("StaticHyperParameters") or {}
     objective = definition.get("TuningObjective") or config.get("HyperParameterTuningJobObjective") or {}
+    # Jobs that the console made may lack the objective here, but every training job gets its name.
     name = objective.get("MetricName") or static.get(OBJECTIVE_KEY, "")
     algorithm = definition.get("AlgorithmSpecification") or {}
     metrics = [Metric(entry["Name"], entry["Regex"]) for entry in algorithm.get("MetricDefinitions") or ()]
     ranges = definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {}
+    # The toolkit of a framework image parses JSON; it runs whenever a script is named, whichever tool made the job.
     as_json = PROGRAM_KEY in static
     resources = definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig") or {}
     # For a built-in algorithm the service adds a copy of the objective's metric definition, with a name of its own.
@@ -374,5 +378,6 @@ def _range_of(entry: Mapping[str, Any], kind: Kind, *, as_json: bool) -> Range:
         texts = tuple(dict.fromkeys(map(str, entry.get("Values") or ())))
         return Range(name, kind, texts, distinct(texts, as_json=as_json), as_json=as_json)
     texts = (str(entry.get("MinValue", "")), str(entry.get("MaxValue", "")))
+    # Bounds are text in the API; some tools write 1e-3 where others write 0.001.
     low, high = (decode_number(text, whole=kind == "Integer") for text in texts)
     return Range(name, kind, texts, (), low, high, scaling, as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import redacted, secrets_of_job
-from sm_tuning._statuses import ObjectiveStatus, TrainingStatus
+from sm_tuning._statuses import ENDED, ObjectiveStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_reserved_hyperparameter
 from sm_tuning.description._values import Value, decode
 from sm_tuning.spec import FrozenDict
@@ -63,7 +63,7 @@ class Trial:
     @property
     def terminal(self) -> bool:
         """Whether nothing more can happen to it."""
-        return self.status in (TrainingStatus.COMPLETED, TrainingStatus.FAILED, TrainingStatus.STOPPED)
+        return self.status in ENDED
 
     @property
     def failed(self) -> bool:
@@ -150,6 +150,7 @@ class Training:
     @property
     def final_metrics(self) -> dict[str, float]:
         """The last value of each metric, without the service's copy of the objective."""
+        # A metric of the user's may have the very name that the service gives to its copy.
         objective = self.hyperparameters.get(OBJECTIVE_KEY, "").strip('"')
         own = {name: value for name, value in self.metrics.items() if name != OBJECTIVE_ALIAS}
         return dict(self.metrics) if objective == OBJECTIVE_ALIAS else own
@@ -157,6 +158,7 @@ class Training:
 
 def training_of(description: Mapping[str, Any]) -> Training:
     """Parse an answer of DescribeTrainingJob, or a training job that Search found."""
+    # A metric may be listed several times, and the last value counts; the list has no documented order.
     final = sorted(description.get("FinalMetricDataList") or (), key=lambda metric: metric["Timestamp"])
     algorithm = description.get("AlgorithmSpecification") or {}
     hyperparameters = FrozenDict(description.get("HyperParameters") or {})
@@ -199,7 +201,7 @@ def machines_of(config: Mapping[str, Any]) -> tuple[Machines, ...]:
     """Return the instances of a ResourceConfig, one entry a group; empty if it leaves the type open."""
     groups = config.get("InstanceGroups") or config.get("InstanceConfigs") or [config]
     if len(groups) > 1 and "InstanceConfigs" in config:
-        return ()
+        return ()  # autotune's list of alternatives; InstanceGroups run together
     return tuple(
         Machines(group["InstanceType"], group["InstanceCount"])
         for group in groups
@@ -238,5 +240,6 @@ def select(
 
 def _keys(job: Job, trial: Trial) -> tuple[str | int, ...]:
     """Return a trial's name, and the number that follows the job's name in it."""
+    # The service names trials JOB-NNN-XXXXXXXX; trials of other tools may have any name.
     number = trial.name[len(job.name) + 1 :].split("-")[0]
     return (trial.name, int(number)) if number.isascii() and number.isdigit() else (trial.name,)

@@ -92,6 +92,7 @@ def column_type(values: Iterable[Value], default: Column = "string") -> Column:
         return "boolean"
     if not kinds <= {int, float}:
         return "string"
+    # Larger integers would overflow, and integers above 2**53 lose digits beside fractions.
     whole = [value for value in found if isinstance(value, int)]
     if not all(-(2**63) <= value < 2**63 for value in whole):
         return "string"

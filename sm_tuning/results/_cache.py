@@ -53,7 +53,7 @@ class Cache:
         self._limit = limit
 
     def load(self, key: str, dtypes: Mapping[str, str]) -> Entry | None:
-        """Return the entry of a key; None if there is none or it cannot be read."""
+        """Return the entry of a key; None if it does not exist or cannot be read."""
         import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  (without it there is no cache)
         import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
 

@@ -124,7 +124,7 @@ class Pair(NamedTuple):
 
     Attributes:
         held_out: the metric on data that the model did not see; None if only the training one is known.
-        train: the same on the training data; None if there is none.
+        train: the same on the training data; None without one.
         maximize: the direction of both.
     """
 

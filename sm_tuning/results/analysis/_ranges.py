@@ -46,7 +46,7 @@ class Note(NamedTuple):
         hyperparameter: the hyperparameter, if the advice is about one.
         message: what to do.
         evidence: the reason, from this job.
-        change: of the spec, as a JSON merge patch (RFC 7396: null removes a member); None if there is none.
+        change: of the spec, as a JSON merge patch (RFC 7396: null removes a member); None without one.
     """
 
     code: str
