@@ -53,13 +53,47 @@ Pairs = list[tuple[str, str]]
 _Part = TypeVar("_Part")
 
 
+class Headline(NamedTuple):
+    """The summary of a job.
+
+    Attributes:
+        job: its name.
+        status: HyperParameterTuningJobStatus.
+        value: the best objective in six digits, or none.
+        objective: its metric and direction.
+        best: the best trial; empty without one.
+        hyperparameters: of the best trial.
+        facts: counts, times and money.
+        reason: why the job failed or ended; else empty.
+    """
+
+    job: str
+    status: str
+    value: str
+    objective: str
+    best: str
+    hyperparameters: Pairs
+    facts: Pairs
+    reason: str
+
+
+class Failure(NamedTuple):
+    """A failed trial: its row in the table, its label and name, the reason, and its traceback if there is one."""
+
+    row: int
+    label: str
+    name: str
+    reason: str
+    traceback: str
+
+
 class Gathered(NamedTuple):
     """Tuning jobs with everything that a report shows of them.
 
     Attributes:
         names: the jobs of the report.
         jobs: parsed from the descriptions.
-        chain: jobs that were warm-started one from another, the oldest first; empty if there are none.
+        chain: jobs that were warm-started one from another, the oldest first; may be empty.
         descriptions: answers of DescribeHyperParameterTuningJob by name, ancestors included.
         tags: of the jobs of the report, by name.
         known: the facts that titles and axes need.
@@ -87,6 +121,133 @@ class Gathered(NamedTuple):
     importance: Mapping[str, pd.DataFrame]
     advice: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...]
+
+    def headline(self, name: str) -> Headline:
+        """Return the summary of one of the jobs."""
+        job = self.jobs[name]
+        trials = self.trials[self.trials["TuningJobName"] == name]
+        best = trials[trials["IsBest"]]
+        value = float(best["FinalObjectiveValue"].iloc[0]) if len(best) else np.nan
+        rows = rows_of(trials)
+        shown = [(column, best[column].iloc[0]) for column in rows.hyperparameters] if len(best) else []
+        counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
+        end = job.ended_at or job.modified
+        billable = float(trials["BillableTimeInSeconds"].sum())
+        costs = self.cost[self.cost["TrainingJobName"].isin(trials["TrainingJobName"])]["Cost"]
+        facts = [
+            ("trials", str(len(trials))),
+            ("completed", str(counts.get("completed", 0))),
+            ("stopped early", str(counts.get("stopped", "none"))),
+            ("failed", str(counts.get("failed", "none"))),
+            ("without objective", str(counts.get("no objective", ""))),
+            ("running", str(counts.get("running", ""))),
+            ("time", duration((end - job.created).total_seconds()) if end else ""),
+            ("training time", duration(float(trials["TrainingElapsedTimeSeconds"].sum()))),
+            ("billable time", duration(billable) if billable else ""),
+            ("cost", _money(costs)),
+            ("strategy", job.strategy),
+            ("started from", ", ".join(job.parents)),
+        ]
+        return Headline(
+            job=name,
+            status=job.status,
+            value=label(value) if np.isfinite(value) else "none",
+            objective=self.known.goal,
+            best=str(best["TrainingJobName"].iloc[0]) if len(best) else "",
+            hyperparameters=[(column, cell(entry)) for column, entry in shown if not pd.isna(entry)],
+            facts=[(key, text) for key, text in facts if text],
+            reason=job.failure,
+        )
+
+    def trial_table(self) -> dict[str, Any]:
+        """Return the trial table for the page's script: columns, rows of raw values in the frame's order, states."""
+        trials = self.trials
+        rows = rows_of(trials)
+        metrics = [str(name) for name in trials.columns if str(name).startswith("metric:")]
+        headings = {"FinalObjectiveValue": self.known.objective, **{name: name for name in rows.hyperparameters}}
+        headings |= {name: heading for name, heading in _TABLE.items() if name not in headings}
+        columns = {name: text for name, text in headings.items() if name in _ALWAYS or trials[name].notna().any()}
+        if len(set(rows.jobs)) == 1:
+            columns.pop("TuningJobName", None)
+        if trials["TrainingJobDefinitionName"].nunique() <= 1:
+            columns.pop("TrainingJobDefinitionName", None)
+        at = list(columns).index("TrainingJobStatus")
+        order = [*list(columns)[:at], *metrics, *list(columns)[at:]]
+        numeric = [
+            pd.api.types.is_numeric_dtype(trials[name]) and not pd.api.types.is_bool_dtype(trials[name])
+            for name in order
+        ]
+        return {
+            "columns": [
+                {"name": columns.get(name, name.removeprefix("metric:")), "kind": "number" if is_number else "text"}
+                for name, is_number in zip(order, numeric, strict=True)
+            ],
+            "rows": [
+                [_number(value) if is_number else cell(value) for value, is_number in zip(line, numeric, strict=True)]
+                for line in trials[order].itertuples(index=False, name=None)
+            ],
+            "sort": {"column": 0, "down": bool(self.known.maximize)},
+            "labels": list(rows.labels),
+            "states": list(rows.states),
+            "best": [index for index, best in enumerate(rows.is_best) if best],
+        }
+
+    def failures(self) -> list[Failure]:
+        """Return the failed trials in order, with the reasons of the service and of their logs, without secrets."""
+        rows = rows_of(self.trials)
+        logged = self.errors.drop_duplicates("TrainingJobName").set_index("TrainingJobName")
+        clear = Redactor(text for job in self.jobs.values() for text in job.secrets)
+        failed = []
+        for row, state in enumerate(rows.states):
+            if state == "failed":
+                name = rows.names[row]
+                reason = cell(self.trials["FailureReason"].iloc[row])
+                message = cell(logged.at[name, "Message"]) if name in logged.index else ""
+                traceback = cell(logged.at[name, "Traceback"]) if name in logged.index else ""
+                failed.append(Failure(row, rows.labels[row], name, clear(reason or message), clear(traceback)))
+        return failed
+
+    def spec_text(self, name: str) -> str:
+        """Return the job's spec as YAML, with secrets masked; a comment with the reason if no spec can express it."""
+        tags = {key: value for key, value in self.tags.get(name, {}).items() if key != jobs.SPEC_HASH_TAG}
+        try:
+            spec = from_description(self.descriptions[name], tags=tags)
+        except SpecError as error:
+            return "".join(f"# {line}\n" for line in f"A spec cannot express this job:\n{error}".splitlines())
+        text = yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)
+        return redacted(text, self.jobs[name].secrets)
+
+    def description_text(self, name: str) -> str:
+        """Return the answer of DescribeHyperParameterTuningJob as JSON, with secrets masked."""
+        shown = {key: value for key, value in self.descriptions[name].items() if key != "ResponseMetadata"}
+        text = json.dumps(without_secrets(shown), indent=2, ensure_ascii=False, default=str)
+        return redacted(text, self.jobs[name].secrets)
+
+    def reproducibility(self, name: str) -> Pairs:
+        """Return the facts that are needed to run the job again: images, instances, inputs, seed and versions."""
+        job = self.jobs[name]
+        facts = [
+            ("ARN", job.arn),
+            ("created", cell(job.created)),
+            ("ended", cell(job.ended_at)),
+            ("strategy", job.strategy),
+            ("random seed", "none was given" if job.random_seed is None else str(job.random_seed)),
+        ]
+        for definition in job.definitions:
+            owner = f" of {definition.name}" if job.several else ""
+            code = decode(definition.static.get(SUBMIT_DIRECTORY_KEY, ""), as_json=definition.as_json)
+            facts += [
+                (f"image{owner}", definition.image),
+                *((f"instances{owner}", f"{group.count} of {group.type}") for group in definition.machines),
+                (f"code{owner}", str(code)),
+                *((f"input {channel}{owner}", uri) for channel, uri in definition.inputs.items()),
+            ]
+        facts += [
+            *((package, _version(package)) for package in _PACKAGES),
+            ("Python", python_version()),
+            ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"),
+        ]
+        return [(key, text) for key, text in facts if text]
 
 
 def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered:
@@ -176,68 +337,6 @@ def chain_of(tuning_jobs: Iterable[Job]) -> tuple[str, ...]:
     return tuple(order) if any(parents.values()) else ()
 
 
-class Headline(NamedTuple):
-    """The summary of a job.
-
-    Attributes:
-        job: its name.
-        status: HyperParameterTuningJobStatus.
-        value: the best objective in six digits, or none.
-        objective: its metric and direction.
-        best: the best trial; empty without one.
-        hyperparameters: of the best trial.
-        facts: counts, times and money.
-        reason: why the job failed or ended; else empty.
-    """
-
-    job: str
-    status: str
-    value: str
-    objective: str
-    best: str
-    hyperparameters: Pairs
-    facts: Pairs
-    reason: str
-
-
-def headline(found: Gathered, name: str) -> Headline:
-    """Return the summary of one of the jobs."""
-    job = found.jobs[name]
-    trials = found.trials[found.trials["TuningJobName"] == name]
-    best = trials[trials["IsBest"]]
-    value = float(best["FinalObjectiveValue"].iloc[0]) if len(best) else np.nan
-    rows = rows_of(trials)
-    shown = [(column, best[column].iloc[0]) for column in rows.hyperparameters] if len(best) else []
-    counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
-    end = job.ended_at or job.modified
-    billable = float(trials["BillableTimeInSeconds"].sum())
-    costs = found.cost[found.cost["TrainingJobName"].isin(trials["TrainingJobName"])]["Cost"]
-    facts = [
-        ("trials", str(len(trials))),
-        ("completed", str(counts.get("completed", 0))),
-        ("stopped early", str(counts.get("stopped", "none"))),
-        ("failed", str(counts.get("failed", "none"))),
-        ("without objective", str(counts.get("no objective", ""))),
-        ("running", str(counts.get("running", ""))),
-        ("time", duration((end - job.created).total_seconds()) if end else ""),
-        ("training time", duration(float(trials["TrainingElapsedTimeSeconds"].sum()))),
-        ("billable time", duration(billable) if billable else ""),
-        ("cost", _money(costs)),
-        ("strategy", job.strategy),
-        ("started from", ", ".join(job.parents)),
-    ]
-    return Headline(
-        job=name,
-        status=job.status,
-        value=label(value) if np.isfinite(value) else "none",
-        objective=found.known.goal,
-        best=str(best["TrainingJobName"].iloc[0]) if len(best) else "",
-        hyperparameters=[(column, cell(entry)) for column, entry in shown if not pd.isna(entry)],
-        facts=[(key, text) for key, text in facts if text],
-        reason=job.failure,
-    )
-
-
 def _money(costs: pd.Series) -> str:
     """Return the total cost in words, with the number of priced trials if some have no price."""
     known = costs.dropna()
@@ -259,39 +358,6 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def trial_table(found: Gathered) -> dict[str, Any]:
-    """Return the trial table for the page's script: columns, rows of raw values in the frame's order, and states."""
-    trials = found.trials
-    rows = rows_of(trials)
-    metrics = [str(name) for name in trials.columns if str(name).startswith("metric:")]
-    headings = {"FinalObjectiveValue": found.known.objective, **{name: name for name in rows.hyperparameters}}
-    headings |= {name: heading for name, heading in _TABLE.items() if name not in headings}
-    columns = {name: text for name, text in headings.items() if name in _ALWAYS or trials[name].notna().any()}
-    if len(set(rows.jobs)) == 1:
-        columns.pop("TuningJobName", None)
-    if trials["TrainingJobDefinitionName"].nunique() <= 1:
-        columns.pop("TrainingJobDefinitionName", None)
-    at = list(columns).index("TrainingJobStatus")
-    order = [*list(columns)[:at], *metrics, *list(columns)[at:]]
-    numeric = [
-        pd.api.types.is_numeric_dtype(trials[name]) and not pd.api.types.is_bool_dtype(trials[name]) for name in order
-    ]
-    return {
-        "columns": [
-            {"name": columns.get(name, name.removeprefix("metric:")), "kind": "number" if is_number else "text"}
-            for name, is_number in zip(order, numeric, strict=True)
-        ],
-        "rows": [
-            [_number(value) if is_number else cell(value) for value, is_number in zip(line, numeric, strict=True)]
-            for line in trials[order].itertuples(index=False, name=None)
-        ],
-        "sort": {"column": 0, "down": bool(found.known.maximize)},
-        "labels": list(rows.labels),
-        "states": list(rows.states),
-        "best": [index for index, best in enumerate(rows.is_best) if best],
-    }
-
-
 def _number(value: Any) -> int | float | str | None:
     """Return a number as the page's script sorts it; infinities as text, since JSON has none."""
     if pd.isna(value):
@@ -300,77 +366,6 @@ def _number(value: Any) -> int | float | str | None:
     if not np.isfinite(number):
         return "∞" if number > 0 else "-∞"
     return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.9g}")
-
-
-class Failure(NamedTuple):
-    """A failed trial: its row in the table, its label and name, the reason, and its traceback if there is one."""
-
-    row: int
-    label: str
-    name: str
-    reason: str
-    traceback: str
-
-
-def failures(found: Gathered) -> list[Failure]:
-    """Return the failed trials in order, with the reasons of the service and of their logs, without secrets."""
-    rows = rows_of(found.trials)
-    logged = found.errors.drop_duplicates("TrainingJobName").set_index("TrainingJobName")
-    clear = Redactor(text for job in found.jobs.values() for text in job.secrets)
-    failed = []
-    for row, state in enumerate(rows.states):
-        if state == "failed":
-            name = rows.names[row]
-            reason = cell(found.trials["FailureReason"].iloc[row])
-            message = cell(logged.at[name, "Message"]) if name in logged.index else ""
-            traceback = cell(logged.at[name, "Traceback"]) if name in logged.index else ""
-            failed.append(Failure(row, rows.labels[row], name, clear(reason or message), clear(traceback)))
-    return failed
-
-
-def spec_text(found: Gathered, name: str) -> str:
-    """Return the job's spec as YAML, with secrets masked; a comment with the reason if no spec can express it."""
-    tags = {key: value for key, value in found.tags.get(name, {}).items() if key != jobs.SPEC_HASH_TAG}
-    try:
-        spec = from_description(found.descriptions[name], tags=tags)
-    except SpecError as error:
-        return "".join(f"# {line}\n" for line in f"A spec cannot express this job:\n{error}".splitlines())
-    text = yaml.safe_dump(without_secrets(to_data(spec)), sort_keys=False, allow_unicode=True, width=100)
-    return redacted(text, found.jobs[name].secrets)
-
-
-def description_text(found: Gathered, name: str) -> str:
-    """Return the answer of DescribeHyperParameterTuningJob as JSON, with secrets masked."""
-    shown = {key: value for key, value in found.descriptions[name].items() if key != "ResponseMetadata"}
-    text = json.dumps(without_secrets(shown), indent=2, ensure_ascii=False, default=str)
-    return redacted(text, found.jobs[name].secrets)
-
-
-def reproducibility(found: Gathered, name: str) -> Pairs:
-    """Return the facts that are needed to run the job again: images, instances, inputs, seed and versions."""
-    job = found.jobs[name]
-    facts = [
-        ("ARN", job.arn),
-        ("created", cell(job.created)),
-        ("ended", cell(job.ended_at)),
-        ("strategy", job.strategy),
-        ("random seed", "none was given" if job.random_seed is None else str(job.random_seed)),
-    ]
-    for definition in job.definitions:
-        owner = f" of {definition.name}" if job.several else ""
-        code = decode(definition.static.get(SUBMIT_DIRECTORY_KEY, ""), as_json=definition.as_json)
-        facts += [
-            (f"image{owner}", definition.image),
-            *((f"instances{owner}", f"{group.count} of {group.type}") for group in definition.machines),
-            (f"code{owner}", str(code)),
-            *((f"input {channel}{owner}", uri) for channel, uri in definition.inputs.items()),
-        ]
-    facts += [
-        *((package, _version(package)) for package in _PACKAGES),
-        ("Python", python_version()),
-        ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"),
-    ]
-    return [(key, text) for key, text in facts if text]
 
 
 def _version(package: str) -> str:

@@ -77,6 +77,45 @@ class CurvesInfo(NamedTuple):
     curves: tuple[Curve, ...]
     is_log: bool
 
+    def sketch(self) -> Sketch:
+        """Draw completed trials in blue, stopped and failed ones dimmed, the best in green on top."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle)
+        looks = ["best" if best else state for state, best in zip(self.rows.states, self.rows.is_best, strict=True)]
+        for look in (*reversed(STATES), "best"):
+            chosen = [curve for curve in self.curves if looks[curve.row] == look]
+            if not chosen:
+                continue
+            x, y, rows = joined(
+                (curve.row, [float(f"{value:.6g}") for value in curve.x], [float(f"{value:.7g}") for value in curve.y])
+                for curve in chosen
+            )
+            # A line through one point has no length, so single values are drawn as points.
+            single = all(len(curve.x) == 1 for curve in chosen)
+            figure.add_trace(
+                trace(
+                    "scatter",
+                    x=x,
+                    y=y,
+                    customdata=rows,
+                    text=[escape(self.rows.labels[row]) for row in rows],
+                    hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
+                    mode="markers" if single else "lines",
+                    name=look,
+                    line={
+                        "color": GREEN if look == "best" else STATE_COLOURS[look],
+                        "width": {"best": 3, "completed": 1.3}.get(look, 1.2),
+                        "dash": "dot" if look in ("failed", "no objective") else "solid",
+                    },
+                    opacity={"best": 1.0, "completed": 0.75}.get(look, 0.4),
+                    meta={"link": "points" if single else "lines"},
+                )
+            )
+        figure.update_xaxes(title=escape(self.unit))
+        figure.update_yaxes(title=escape(self.metric), type="log" if self.is_log else "linear")
+        return figure
+
 
 def metrics_of(curves: pd.DataFrame, known: About | None = None) -> list[str]:
     """Return the metrics that trials emitted, the objective first."""
@@ -160,46 +199,6 @@ def _curves(rows: Rows, finite: pd.DataFrame, by: By) -> tuple[list[Curve], str,
     return sorted(found, key=lambda curve: curve.row), unit, stride > 1
 
 
-def sketch_curves(info: CurvesInfo) -> Sketch:
-    """Draw completed trials in blue, stopped and failed ones dimmed, the best in green on top."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle)
-    looks = ["best" if best else state for state, best in zip(info.rows.states, info.rows.is_best, strict=True)]
-    for look in (*reversed(STATES), "best"):
-        chosen = [curve for curve in info.curves if looks[curve.row] == look]
-        if not chosen:
-            continue
-        x, y, rows = joined(
-            (curve.row, [float(f"{value:.6g}") for value in curve.x], [float(f"{value:.7g}") for value in curve.y])
-            for curve in chosen
-        )
-        # A line through one point has no length, so single values are drawn as points.
-        single = all(len(curve.x) == 1 for curve in chosen)
-        figure.add_trace(
-            trace(
-                "scatter",
-                x=x,
-                y=y,
-                customdata=rows,
-                text=[escape(info.rows.labels[row]) for row in rows],
-                hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
-                mode="markers" if single else "lines",
-                name=look,
-                line={
-                    "color": GREEN if look == "best" else STATE_COLOURS[look],
-                    "width": {"best": 3, "completed": 1.3}.get(look, 1.2),
-                    "dash": "dot" if look in ("failed", "no objective") else "solid",
-                },
-                opacity={"best": 1.0, "completed": 0.75}.get(look, 0.4),
-                meta={"link": "points" if single else "lines"},
-            )
-        )
-    figure.update_xaxes(title=escape(info.unit))
-    figure.update_yaxes(title=escape(info.metric), type="log" if info.is_log else "linear")
-    return figure
-
-
 class TrainValidationInfo(NamedTuple):
     """The last values of each trial on training data and on held-out data.
 
@@ -222,6 +221,26 @@ class TrainValidationInfo(NamedTuple):
     validation: Array
     metrics: tuple[str, str]
     is_log: bool
+
+    def sketch(self) -> Sketch:
+        """Draw trials as points, and a dashed line where both values are equal."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle)
+        both = np.concatenate([self.train, self.validation])
+        ends = [float(np.nanmin(both)), float(np.nanmax(both))]
+        line = {"color": NEUTRAL, "dash": "dash", "width": 1}
+        figure.add_trace(trace("scatter", x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
+        first, second = (escape(metric) for metric in self.metrics)
+        values = [
+            f"{first} = {label(float(train))}<br>{second} = {label(float(validation))}"
+            for train, validation in zip(self.train, self.validation, strict=True)
+        ]
+        figure.add_trials(self.rows, self.train, self.validation, hover_texts(self.rows, "objective", values))
+        kind = "log" if self.is_log else "linear"
+        figure.update_xaxes(title=first, type=kind)
+        figure.update_yaxes(title=second, type=kind)
+        return figure
 
 
 def train_pairs(names: list[str]) -> list[tuple[str, str]]:
@@ -279,24 +298,3 @@ def train_validation_info(
         metrics=pair,
         is_log=is_wide(np.concatenate([train, validation])),
     )
-
-
-def sketch_train_validation(info: TrainValidationInfo) -> Sketch:
-    """Draw trials as points, and a dashed line where both values are equal."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle)
-    both = np.concatenate([info.train, info.validation])
-    ends = [float(np.nanmin(both)), float(np.nanmax(both))]
-    line = {"color": NEUTRAL, "dash": "dash", "width": 1}
-    figure.add_trace(trace("scatter", x=ends, y=ends, mode="lines", line=line, name="equal", hoverinfo="skip"))
-    first, second = (escape(metric) for metric in info.metrics)
-    values = [
-        f"{first} = {label(float(train))}<br>{second} = {label(float(validation))}"
-        for train, validation in zip(info.train, info.validation, strict=True)
-    ]
-    figure.add_trials(info.rows, info.train, info.validation, hover_texts(info.rows, "objective", values))
-    kind = "log" if info.is_log else "linear"
-    figure.update_xaxes(title=first, type=kind)
-    figure.update_yaxes(title=second, type=kind)
-    return figure

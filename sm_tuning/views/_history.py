@@ -56,6 +56,34 @@ class HistoryInfo(NamedTuple):
     is_chain: bool
     objective: str
 
+    def sketch(self) -> Sketch:
+        """Draw a step line of the best value so far over points, with crosses at the bottom for failed trials."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle)
+        several = len(self.series) > 1
+        numbers = np.zeros(len(self.rows.names))
+        for position, series in enumerate(self.series):
+            numbers[list(series.rows)] = series.numbers
+            colour = SERIES[position % len(SERIES)] if several else NEUTRAL
+            figure.add_trace(
+                trace(
+                    "scatter",
+                    x=series.numbers.tolist(),
+                    y=series.best.tolist(),
+                    mode="lines",
+                    line={"shape": "hv", "width": 2, "color": colour},
+                    name=f"best so far, {escape(series.job)}" if several else "best so far",
+                    hoverinfo="skip",
+                )
+            )
+            if self.is_chain and position:
+                figure.add_vline(float(series.numbers[0]) - 0.5, {"color": NEUTRAL, "dash": "dot", "width": 1})
+        figure.add_trials(self.rows, numbers, self.heights, hover_texts(self.rows, self.objective))
+        figure.update_xaxes(title="trial, in order of end", rangemode="tozero")
+        figure.update_yaxes(title=escape(self.objective), type="log" if self.is_log else "linear")
+        return figure
+
 
 def history_info(trials: pd.DataFrame, known: About | None = None, *, chain: Sequence[str] = ()) -> HistoryInfo:
     """Return the numbers of a history: the objective of each trial in order, and the best value so far.
@@ -119,35 +147,6 @@ def _floor(values: Array, is_log: bool) -> float:
     return low - 0.08 * ((high - low) or abs(low) or 1.0)
 
 
-def sketch_history(info: HistoryInfo) -> Sketch:
-    """Draw a step line of the best value so far over points, with crosses at the bottom for failed trials."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle)
-    several = len(info.series) > 1
-    numbers = np.zeros(len(info.rows.names))
-    for position, series in enumerate(info.series):
-        numbers[list(series.rows)] = series.numbers
-        colour = SERIES[position % len(SERIES)] if several else NEUTRAL
-        figure.add_trace(
-            trace(
-                "scatter",
-                x=series.numbers.tolist(),
-                y=series.best.tolist(),
-                mode="lines",
-                line={"shape": "hv", "width": 2, "color": colour},
-                name=f"best so far, {escape(series.job)}" if several else "best so far",
-                hoverinfo="skip",
-            )
-        )
-        if info.is_chain and position:
-            figure.add_vline(float(series.numbers[0]) - 0.5, {"color": NEUTRAL, "dash": "dot", "width": 1})
-    figure.add_trials(info.rows, numbers, info.heights, hover_texts(info.rows, info.objective))
-    figure.update_xaxes(title="trial, in order of end", rangemode="tozero")
-    figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
-    return figure
-
-
 class Share(NamedTuple):
     """The values of one job, the best first, and the share of its trials up to each value (0 to 1)."""
 
@@ -165,6 +164,29 @@ class EdfInfo(NamedTuple):
     series: tuple[Share, ...]
     is_log: bool
     objective: str
+
+    def sketch(self) -> Sketch:
+        """Draw one step line for each job."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle)
+        for position, share in enumerate(self.series):
+            figure.add_trace(
+                trace(
+                    "scatter",
+                    x=share.values.tolist(),
+                    y=(100 * share.shares).tolist(),
+                    # A line through a single value has no length, so that value gets a marker.
+                    mode="lines+markers" if len(share.values) == 1 else "lines",
+                    line={"shape": "hv", "width": 2, "color": SERIES[position % len(SERIES)]},
+                    name=escape(share.job),
+                    showlegend=len(self.series) > 1,
+                    hovertemplate="%{y:.0f} % up to %{x}<extra></extra>",
+                )
+            )
+        figure.update_xaxes(title=escape(self.objective), type="log" if self.is_log else "linear")
+        figure.update_yaxes(title="trials (%)", range=[0, 104])
+        return figure
 
 
 def edf_info(trials: pd.DataFrame, known: About | None = None) -> EdfInfo:
@@ -189,27 +211,3 @@ def edf_info(trials: pd.DataFrame, known: About | None = None) -> EdfInfo:
         is_log=is_wide(rows.values),
         objective=known.objective,
     )
-
-
-def sketch_edf(info: EdfInfo) -> Sketch:
-    """Draw one step line for each job."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle)
-    for position, share in enumerate(info.series):
-        figure.add_trace(
-            trace(
-                "scatter",
-                x=share.values.tolist(),
-                y=(100 * share.shares).tolist(),
-                # A line through a single value has no length, so that value gets a marker.
-                mode="lines+markers" if len(share.values) == 1 else "lines",
-                line={"shape": "hv", "width": 2, "color": SERIES[position % len(SERIES)]},
-                name=escape(share.job),
-                showlegend=len(info.series) > 1,
-                hovertemplate="%{y:.0f} % up to %{x}<extra></extra>",
-            )
-        )
-    figure.update_xaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
-    figure.update_yaxes(title="trials (%)", range=[0, 104])
-    return figure

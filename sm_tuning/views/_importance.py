@@ -46,6 +46,57 @@ class ImportanceInfo(NamedTuple):
     correlations: Array
     effects: tuple[str, ...]
 
+    def sketch(self) -> Sketch:
+        """Draw bars, blue where the objective rises with the hyperparameter, orange where it falls."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=150 + 30 * len(self.names))
+        positions = list(range(len(self.names)))
+        signs = [f"{value:+.2f}" if np.isfinite(value) else "±" for value in self.correlations]
+        labels = [f"{sign}  {escape(effect)}" for sign, effect in zip(signs, self.effects, strict=True)]
+        above = np.nan_to_num(self.highs - self.importances).clip(0)
+        below = np.nan_to_num(self.importances - self.lows).clip(0)
+        bounds = {
+            "type": "data",
+            "array": above.tolist(),
+            "arrayminus": below.tolist(),
+            "color": NEUTRAL,
+            "thickness": 1,
+        }
+        trends = [value if abs(value) >= _WEAK else np.nan for value in self.correlations]
+        figure.add_trace(
+            trace(
+                "bar",
+                x=self.importances.tolist(),
+                y=positions,
+                orientation="h",
+                marker={"color": [NEUTRAL if np.isnan(trend) else BLUE if trend > 0 else ORANGE for trend in trends]},
+                error_x=bounds if np.isfinite(self.highs).any() else None,
+                hovertext=labels,
+                hovertemplate="%{x:.3f}<br>%{hovertext}<extra></extra>",
+                showlegend=False,
+            )
+        )
+        figure.add_trace(
+            trace(
+                "scatter",
+                x=(self.importances + above).tolist(),
+                y=positions,
+                text=[f"  {text}" for text in labels],
+                mode="text",
+                textposition="middle right",
+                hoverinfo="skip",
+                showlegend=False,
+                cliponaxis=False,
+            )
+        )
+        top = float((self.importances + above).max(initial=0.0)) or 1.0
+        names = [escape(name) for name in self.names]
+        figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False)
+        # The texts behind the bars need about half of a bar's length.
+        figure.update_xaxes(title="importance", range=[0, top * 1.55])
+        return figure
+
 
 def importance_info(
     trials: pd.DataFrame, known: About | None = None, *, importance: pd.DataFrame | None = None
@@ -112,52 +163,6 @@ def _correlations(trials: pd.DataFrame, rows: Rows, known: About) -> dict[str, f
     return found
 
 
-def sketch_importance(info: ImportanceInfo) -> Sketch:
-    """Draw bars, blue where the objective rises with the hyperparameter, orange where it falls."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle, height=150 + 30 * len(info.names))
-    positions = list(range(len(info.names)))
-    signs = [f"{value:+.2f}" if np.isfinite(value) else "±" for value in info.correlations]
-    labels = [f"{sign}  {escape(effect)}" for sign, effect in zip(signs, info.effects, strict=True)]
-    above = np.nan_to_num(info.highs - info.importances).clip(0)
-    below = np.nan_to_num(info.importances - info.lows).clip(0)
-    bounds = {"type": "data", "array": above.tolist(), "arrayminus": below.tolist(), "color": NEUTRAL, "thickness": 1}
-    trends = [value if abs(value) >= _WEAK else np.nan for value in info.correlations]
-    figure.add_trace(
-        trace(
-            "bar",
-            x=info.importances.tolist(),
-            y=positions,
-            orientation="h",
-            marker={"color": [NEUTRAL if np.isnan(trend) else BLUE if trend > 0 else ORANGE for trend in trends]},
-            error_x=bounds if np.isfinite(info.highs).any() else None,
-            hovertext=labels,
-            hovertemplate="%{x:.3f}<br>%{hovertext}<extra></extra>",
-            showlegend=False,
-        )
-    )
-    figure.add_trace(
-        trace(
-            "scatter",
-            x=(info.importances + above).tolist(),
-            y=positions,
-            text=[f"  {text}" for text in labels],
-            mode="text",
-            textposition="middle right",
-            hoverinfo="skip",
-            showlegend=False,
-            cliponaxis=False,
-        )
-    )
-    top = float((info.importances + above).max(initial=0.0)) or 1.0
-    names = [escape(name) for name in info.names]
-    figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False)
-    # The texts behind the bars need about half of a bar's length.
-    figure.update_xaxes(title="importance", range=[0, top * 1.55])
-    return figure
-
-
 class CorrelationInfo(NamedTuple):
     """Correlations of the hyperparameters with each other and with the objective.
 
@@ -174,6 +179,35 @@ class CorrelationInfo(NamedTuple):
     note: str
     names: tuple[str, ...]
     matrix: Array
+
+    def sketch(self) -> Sketch:
+        """Draw a heatmap from orange (-1) to blue (+1)."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        side = len(self.names)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=min(1100, 220 + 30 * side))
+        positions = list(range(side))
+        # In a larger heatmap the numbers do not fit into the cells, and are shown under the pointer instead.
+        fits = side <= 16
+        figure.add_trace(
+            trace(
+                "heatmap",
+                x=positions,
+                y=positions,
+                z=np.round(self.matrix, 4).tolist(),
+                zmin=-1,
+                zmax=1,
+                colorscale=[[0, ORANGE], [0.5, "#f4f4f4"], [1, BLUE]],
+                text=[[f"{value:.2f}" if np.isfinite(value) else "" for value in line] for line in self.matrix],
+                texttemplate="%{text}" if fits else None,
+                colorbar={"thickness": 12, "title": {"text": "correlation", "side": "right"}},
+                hoverinfo="skip" if fits else "z",
+            )
+        )
+        names = [escape(name) for name in self.names]
+        figure.update_xaxes(tickvals=positions, ticktext=names, tickangle=40 if side > 5 else 0, showgrid=False)
+        figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False)
+        return figure
 
 
 def correlation_info(trials: pd.DataFrame, known: About | None = None) -> CorrelationInfo:
@@ -205,33 +239,3 @@ def correlation_info(trials: pd.DataFrame, known: About | None = None) -> Correl
         names=tuple(columns),
         matrix=ranks.corr(min_periods=_FEWEST).to_numpy(np.float64),
     )
-
-
-def sketch_correlation(info: CorrelationInfo) -> Sketch:
-    """Draw a heatmap from orange (-1) to blue (+1)."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    side = len(info.names)
-    figure = Sketch(info.title, subtitle=info.subtitle, height=min(1100, 220 + 30 * side))
-    positions = list(range(side))
-    # In a larger heatmap the numbers do not fit into the cells, and are shown under the pointer instead.
-    fits = side <= 16
-    figure.add_trace(
-        trace(
-            "heatmap",
-            x=positions,
-            y=positions,
-            z=np.round(info.matrix, 4).tolist(),
-            zmin=-1,
-            zmax=1,
-            colorscale=[[0, ORANGE], [0.5, "#f4f4f4"], [1, BLUE]],
-            text=[[f"{value:.2f}" if np.isfinite(value) else "" for value in line] for line in info.matrix],
-            texttemplate="%{text}" if fits else None,
-            colorbar={"thickness": 12, "title": {"text": "correlation", "side": "right"}},
-            hoverinfo="skip" if fits else "z",
-        )
-    )
-    names = [escape(name) for name in info.names]
-    figure.update_xaxes(tickvals=positions, ticktext=names, tickangle=40 if side > 5 else 0, showgrid=False)
-    figure.update_yaxes(tickvals=positions, ticktext=names, autorange="reversed", showgrid=False)
-    return figure

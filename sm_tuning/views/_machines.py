@@ -58,6 +58,70 @@ class TimelineInfo(NamedTuple):
     origin: datetime | None
     objective: str
 
+    def sketch(self) -> Sketch:
+        """Draw a bar for each trial, one row for each slot, with idle time hollow."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=min(900, 190 + 34 * len(self.slots)))
+        unit, length = unit_of(float(np.nanmax(self.start + self.seconds)))
+        texts = hover_texts(self.rows, self.objective)
+        for state, best in [(state, best) for state in STATES for best in (False, True)]:
+            look = (state, best)
+            chosen = [
+                row
+                for row, slot in enumerate(self.slot)
+                if slot >= 0 and (self.rows.states[row], self.rows.is_best[row]) == look
+            ]
+            if chosen:
+                figure.add_trace(self._bars(chosen, "best" if best else state, texts, length))
+        if self.idle:
+            figure.add_trace(
+                trace(
+                    "bar",
+                    base=[begin / length for _, begin, _ in self.idle],
+                    x=[gap / length for _, _, gap in self.idle],
+                    y=[slot for slot, _, _ in self.idle],
+                    orientation="h",
+                    name="idle",
+                    width=0.25,
+                    marker={"color": NEUTRAL, "opacity": 0.35},
+                    hovertemplate="idle for %{x:.3g} " + unit + "<extra></extra>",
+                )
+            )
+        origin = f"{self.origin:%Y-%m-%d %H:%M:%S} UTC" if self.origin else ""
+        names = [escape(name) for name in self.slots]
+        figure.update_layout(barmode="overlay")
+        figure.update_xaxes(title=f"{unit} since {origin}", zeroline=False)
+        figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
+        figure.update_yaxes(title="slot", autorange="reversed", showgrid=False)
+        return figure
+
+    def _bars(self, chosen: list[int], name: str, texts: list[str], length: float) -> dict[str, object]:
+        """Return the bars of some trials as one trace; ``length`` is that of the unit of time in seconds."""
+        return trace(
+            "bar",
+            base=[float(self.start[row]) / length for row in chosen],
+            # Plotly draws no bar for a trial of no length, so that it could not be selected.
+            x=[max(float(self.seconds[row]) / length, 1e-9) for row in chosen],
+            y=[self.slot[row] for row in chosen],
+            customdata=chosen,
+            text=[escape(self.rows.labels[row]) for row in chosen] if len(self.slot) <= 60 else None,
+            textposition="inside",
+            insidetextanchor="middle",
+            constraintext="inside",
+            hovertext=[texts[row] for row in chosen],
+            hovertemplate="%{hovertext}<extra></extra>",
+            orientation="h",
+            name=name,
+            width=0.8,
+            marker={
+                "color": GREEN if name == "best" else STATE_COLOURS[name],
+                "pattern": {"shape": "/" if name in ("failed", "no objective") else ""},
+                "line": {"color": "rgba(255,255,255,0.6)", "width": 1},
+            },
+            meta={"link": "points"},
+        )
+
 
 def timeline_info(trials: pd.DataFrame, known: About | None = None) -> TimelineInfo:
     """Return the trials in the smallest number of slots that could have run them, with the gaps between them.
@@ -128,72 +192,6 @@ def _slots(rows: Rows, start: Array, seconds: Array) -> tuple[tuple[int, ...], t
     return tuple(order.index(chosen[row]) if row in chosen else -1 for row in range(len(rows.names))), names
 
 
-def sketch_timeline(info: TimelineInfo) -> Sketch:
-    """Draw a bar for each trial, one row for each slot, with idle time hollow."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle, height=min(900, 190 + 34 * len(info.slots)))
-    unit, length = unit_of(float(np.nanmax(info.start + info.seconds)))
-    texts = hover_texts(info.rows, info.objective)
-    for state, best in [(state, best) for state in STATES for best in (False, True)]:
-        look = (state, best)
-        chosen = [
-            row
-            for row, slot in enumerate(info.slot)
-            if slot >= 0 and (info.rows.states[row], info.rows.is_best[row]) == look
-        ]
-        if chosen:
-            figure.add_trace(_bars(info, chosen, "best" if best else state, texts, length))
-    if info.idle:
-        figure.add_trace(
-            trace(
-                "bar",
-                base=[begin / length for _, begin, _ in info.idle],
-                x=[gap / length for _, _, gap in info.idle],
-                y=[slot for slot, _, _ in info.idle],
-                orientation="h",
-                name="idle",
-                width=0.25,
-                marker={"color": NEUTRAL, "opacity": 0.35},
-                hovertemplate="idle for %{x:.3g} " + unit + "<extra></extra>",
-            )
-        )
-    origin = f"{info.origin:%Y-%m-%d %H:%M:%S} UTC" if info.origin else ""
-    names = [escape(name) for name in info.slots]
-    figure.update_layout(barmode="overlay")
-    figure.update_xaxes(title=f"{unit} since {origin}", zeroline=False)
-    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
-    figure.update_yaxes(title="slot", autorange="reversed", showgrid=False)
-    return figure
-
-
-def _bars(info: TimelineInfo, chosen: list[int], name: str, texts: list[str], length: float) -> dict[str, object]:
-    """Return the bars of some trials as one trace; ``length`` is that of the unit of time in seconds."""
-    return trace(
-        "bar",
-        base=[float(info.start[row]) / length for row in chosen],
-        # Plotly draws no bar for a trial of no length, so that it could not be selected.
-        x=[max(float(info.seconds[row]) / length, 1e-9) for row in chosen],
-        y=[info.slot[row] for row in chosen],
-        customdata=chosen,
-        text=[escape(info.rows.labels[row]) for row in chosen] if len(info.slot) <= 60 else None,
-        textposition="inside",
-        insidetextanchor="middle",
-        constraintext="inside",
-        hovertext=[texts[row] for row in chosen],
-        hovertemplate="%{hovertext}<extra></extra>",
-        orientation="h",
-        name=name,
-        width=0.8,
-        marker={
-            "color": GREEN if name == "best" else STATE_COLOURS[name],
-            "pattern": {"shape": "/" if name in ("failed", "no objective") else ""},
-            "line": {"color": "rgba(255,255,255,0.6)", "width": 1},
-        },
-        meta={"link": "points"},
-    )
-
-
 class Usage(NamedTuple):
     """The values of one metric of the machines.
 
@@ -220,6 +218,46 @@ class UtilizationInfo(NamedTuple):
     usages: tuple[Usage, ...]
     unit: str
     seconds_per_unit: float
+
+    def sketch(self) -> Sketch:
+        """Draw a small plot for each metric, each trial a line, with the mean as a dashed line."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        count = len(self.usages)
+        columns = min(count, 2)
+        rows = -(-count // columns)
+        grid = Grid(rows, columns, (0.07, 0.24 / rows))
+        figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 230 * rows, cells=count, grid=grid)
+        for cell, usage in enumerate(self.usages):
+            x, y, trials = joined(
+                (
+                    row,
+                    [float(f"{value:.5g}") for value in seconds / self.seconds_per_unit],
+                    [float(f"{value:.4g}") for value in percent],
+                )
+                for row, seconds, percent in usage.lines
+            )
+            line = trace(
+                "scatter",
+                x=x,
+                y=y,
+                customdata=trials,
+                text=[escape(self.rows.labels[row]) for row in trials],
+                hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
+                mode="lines+markers" if len(usage.lines) <= 40 else "lines",
+                marker={"size": 4},
+                line={"color": SERIES[cell % len(SERIES)], "width": 1.2},
+                opacity=0.7,
+                name=escape(usage.metric),
+                showlegend=False,
+                meta={"link": "lines"},
+            )
+            figure.add_trace(line, cell)
+            figure.add_hline(usage.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
+            figure.update_yaxes(cell, title=escape(usage.metric))
+        figure.update_xaxes(title=f"{self.unit} since the trial's start", matches="x")
+        figure.update_yaxes(range=[0, 104], ticksuffix=" %")
+        return figure
 
 
 def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: About | None = None) -> UtilizationInfo:
@@ -263,47 +301,6 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
     )
 
 
-def sketch_utilization(info: UtilizationInfo) -> Sketch:
-    """Draw a small plot for each metric, each trial a line, with the mean as a dashed line."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    count = len(info.usages)
-    columns = min(count, 2)
-    rows = -(-count // columns)
-    grid = Grid(rows, columns, (0.07, 0.24 / rows))
-    figure = Sketch(info.title, subtitle=info.subtitle, height=140 + 230 * rows, cells=count, grid=grid)
-    for cell, usage in enumerate(info.usages):
-        x, y, trials = joined(
-            (
-                row,
-                [float(f"{value:.5g}") for value in seconds / info.seconds_per_unit],
-                [float(f"{value:.4g}") for value in percent],
-            )
-            for row, seconds, percent in usage.lines
-        )
-        line = trace(
-            "scatter",
-            x=x,
-            y=y,
-            customdata=trials,
-            text=[escape(info.rows.labels[row]) for row in trials],
-            hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
-            mode="lines+markers" if len(usage.lines) <= 40 else "lines",
-            marker={"size": 4},
-            line={"color": SERIES[cell % len(SERIES)], "width": 1.2},
-            opacity=0.7,
-            name=escape(usage.metric),
-            showlegend=False,
-            meta={"link": "lines"},
-        )
-        figure.add_trace(line, cell)
-        figure.add_hline(usage.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
-        figure.update_yaxes(cell, title=escape(usage.metric))
-    figure.update_xaxes(title=f"{info.unit} since the trial's start", matches="x")
-    figure.update_yaxes(range=[0, 104], ticksuffix=" %")
-    return figure
-
-
 class CostInfo(NamedTuple):
     """The cost of each trial against its objective.
 
@@ -328,6 +325,29 @@ class CostInfo(NamedTuple):
     unit: str
     is_log: bool
     objective: str
+
+    def sketch(self) -> Sketch:
+        """Draw trials as points, and the front as a step line."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle)
+        front = list(self.front)
+        figure.add_trace(
+            trace(
+                "scatter",
+                x=self.costs[front].tolist(),
+                y=self.rows.values[front].tolist(),
+                mode="lines",
+                line={"shape": "hv", "color": GREEN, "width": 1.5},
+                name="best for its price",
+                hoverinfo="skip",
+            )
+        )
+        extra = [f"{cost:.4g} {self.unit}" if np.isfinite(cost) else "" for cost in self.costs]
+        figure.add_trials(self.rows, self.costs, self.rows.values, hover_texts(self.rows, self.objective, extra))
+        figure.update_xaxes(title=self.unit, rangemode="tozero")
+        figure.update_yaxes(title=escape(self.objective), type="log" if self.is_log else "linear")
+        return figure
 
 
 def cost_info(trials: pd.DataFrame, cost: pd.DataFrame | None = None, known: About | None = None) -> CostInfo:
@@ -368,27 +388,3 @@ def cost_info(trials: pd.DataFrame, cost: pd.DataFrame | None = None, known: Abo
         is_log=is_wide(rows.values),
         objective=known.objective,
     )
-
-
-def sketch_cost(info: CostInfo) -> Sketch:
-    """Draw trials as points, and the front as a step line."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle)
-    front = list(info.front)
-    figure.add_trace(
-        trace(
-            "scatter",
-            x=info.costs[front].tolist(),
-            y=info.rows.values[front].tolist(),
-            mode="lines",
-            line={"shape": "hv", "color": GREEN, "width": 1.5},
-            name="best for its price",
-            hoverinfo="skip",
-        )
-    )
-    extra = [f"{cost:.4g} {info.unit}" if np.isfinite(cost) else "" for cost in info.costs]
-    figure.add_trials(info.rows, info.costs, info.rows.values, hover_texts(info.rows, info.objective, extra))
-    figure.update_xaxes(title=info.unit, rangemode="tozero")
-    figure.update_yaxes(title=escape(info.objective), type="log" if info.is_log else "linear")
-    return figure

@@ -20,27 +20,19 @@ from sm_tuning.views._content import chain_of
 from sm_tuning.views._curves import (
     By,
     curves_info,
-    sketch_curves,
-    sketch_train_validation,
     train_validation_info,
 )
 from sm_tuning.views._figure import Figure, Theme, figure_of
-from sm_tuning.views._history import edf_info, history_info, sketch_edf, sketch_history
-from sm_tuning.views._importance import correlation_info, importance_info, sketch_correlation, sketch_importance
+from sm_tuning.views._history import edf_info, history_info
+from sm_tuning.views._importance import correlation_info, importance_info
 from sm_tuning.views._machines import (
     cost_info,
-    sketch_cost,
-    sketch_timeline,
-    sketch_utilization,
     timeline_info,
     utilization_info,
 )
 from sm_tuning.views._search import (
     contour_info,
     parallel_info,
-    sketch_contour,
-    sketch_parallel,
-    sketch_slice,
     slice_info,
 )
 from sm_tuning.views._trials import About, about, rows_of
@@ -57,17 +49,17 @@ def history(
         chain: tuning jobs that were warm-started one from another, the oldest first, to draw as one history.
         theme: light or dark.
     """
-    return figure_of(sketch_history(history_info(trials, known, chain=chain)), theme)
+    return figure_of(history_info(trials, known, chain=chain).sketch(), theme)
 
 
 def edf(trials: pd.DataFrame, known: About | None = None, *, theme: Theme = "light") -> Figure:
     """Draw the distribution of each job's objective values."""
-    return figure_of(sketch_edf(edf_info(trials, known)), theme)
+    return figure_of(edf_info(trials, known).sketch(), theme)
 
 
 def parallel_coordinates(trials: pd.DataFrame, known: About | None = None, *, theme: Theme = "light") -> Figure:
     """Draw each trial as a line through its hyperparameters to its objective."""
-    return figure_of(sketch_parallel(parallel_info(trials, known)), theme)
+    return figure_of(parallel_info(trials, known).sketch(), theme)
 
 
 def slices(
@@ -78,7 +70,7 @@ def slices(
     theme: Theme = "light",
 ) -> Figure:
     """Draw the objective against each hyperparameter, or against the given ones."""
-    return figure_of(sketch_slice(slice_info(trials, known, hyperparameters=hyperparameters)), theme)
+    return figure_of(slice_info(trials, known, hyperparameters=hyperparameters).sketch(), theme)
 
 
 def contour(
@@ -90,19 +82,19 @@ def contour(
     theme: Theme = "light",
 ) -> Figure:
     """Draw the objective over two hyperparameters; by default those most correlated with the objective."""
-    return figure_of(sketch_contour(contour_info(trials, known, x=x, y=y)), theme)
+    return figure_of(contour_info(trials, known, x=x, y=y).sketch(), theme)
 
 
 def importance(
     trials: pd.DataFrame, known: About | None = None, *, frame: pd.DataFrame | None = None, theme: Theme = "light"
 ) -> Figure:
     """Draw the importance of each hyperparameter, from the frame of ``job.importance()`` or else by correlation."""
-    return figure_of(sketch_importance(importance_info(trials, known, importance=frame)), theme)
+    return figure_of(importance_info(trials, known, importance=frame).sketch(), theme)
 
 
 def correlation(trials: pd.DataFrame, known: About | None = None, *, theme: Theme = "light") -> Figure:
     """Draw the correlations of the hyperparameters with each other and with the objective."""
-    return figure_of(sketch_correlation(correlation_info(trials, known)), theme)
+    return figure_of(correlation_info(trials, known).sketch(), theme)
 
 
 def curves(
@@ -115,7 +107,7 @@ def curves(
     theme: Theme = "light",
 ) -> Figure:
     """Draw a metric of each trial by step or by time, from the frame of ``job.curves()``."""
-    return figure_of(sketch_curves(curves_info(trials, values, known, metric=metric, by=by)), theme)
+    return figure_of(curves_info(trials, values, known, metric=metric, by=by).sketch(), theme)
 
 
 def train_validation(
@@ -127,26 +119,26 @@ def train_validation(
     theme: Theme = "light",
 ) -> Figure:
     """Draw the last values on training data against those on held-out data, from the frame of ``job.curves()``."""
-    return figure_of(sketch_train_validation(train_validation_info(trials, values, known, metric=metric)), theme)
+    return figure_of(train_validation_info(trials, values, known, metric=metric).sketch(), theme)
 
 
 def timeline(trials: pd.DataFrame, known: About | None = None, *, theme: Theme = "light") -> Figure:
     """Draw when each trial ran."""
-    return figure_of(sketch_timeline(timeline_info(trials, known)), theme)
+    return figure_of(timeline_info(trials, known).sketch(), theme)
 
 
 def utilization(
     trials: pd.DataFrame, percents: pd.DataFrame, known: About | None = None, *, theme: Theme = "light"
 ) -> Figure:
     """Draw how busy the machines were, from the frame of ``job.utilization()``."""
-    return figure_of(sketch_utilization(utilization_info(trials, percents, known)), theme)
+    return figure_of(utilization_info(trials, percents, known).sketch(), theme)
 
 
 def cost(
     trials: pd.DataFrame, prices: pd.DataFrame | None = None, known: About | None = None, *, theme: Theme = "light"
 ) -> Figure:
     """Draw the cost of each trial against its objective, from the frame of ``job.cost()``."""
-    return figure_of(sketch_cost(cost_info(trials, prices, known)), theme)
+    return figure_of(cost_info(trials, prices, known).sketch(), theme)
 
 
 #: Plots of the frame of trials, by name.

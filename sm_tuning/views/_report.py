@@ -18,23 +18,17 @@ from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning._files import write_output
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws
-from sm_tuning.views import _content as content
-from sm_tuning.views._content import Gathered, gather
+from sm_tuning.views._content import Gathered, cell, gather
 from sm_tuning.views._curves import (
     curves_info,
     metrics_of,
-    sketch_curves,
-    sketch_train_validation,
     train_validation_info,
 )
 from sm_tuning.views._figure import Sketch, plotly_module, template
-from sm_tuning.views._history import edf_info, history_info, sketch_edf, sketch_history
-from sm_tuning.views._importance import correlation_info, importance_info, sketch_correlation, sketch_importance
+from sm_tuning.views._history import edf_info, history_info
+from sm_tuning.views._importance import correlation_info, importance_info
 from sm_tuning.views._machines import (
     cost_info,
-    sketch_cost,
-    sketch_timeline,
-    sketch_utilization,
     timeline_info,
     utilization_info,
 )
@@ -43,9 +37,6 @@ from sm_tuning.views._search import (
     pairs,
     parallel_info,
     ranking,
-    sketch_contour,
-    sketch_parallel,
-    sketch_slice,
     slice_info,
 )
 from sm_tuning.views._trials import rows_of
@@ -109,7 +100,7 @@ def render(found: Gathered) -> str:
     pool = Pool()
     shown = sections(found)
     data = {
-        "table": content.trial_table(found),
+        "table": found.trial_table(),
         "panels": [
             [pool.compact({"data": option.figure.data, "layout": option.figure.layout}) for option in panel]
             for section in shown
@@ -131,17 +122,17 @@ def render(found: Gathered) -> str:
             plotly=safe(plotly),
             script=safe(script),
             data=safe(to_script(data)),
-            headlines=[content.headline(found, name) for name in found.names],
+            headlines=[found.headline(name) for name in found.names],
             notes=found.notes,
             advice=_advice(found),
             sections=shown,
-            failures=content.failures(found),
+            failures=found.failures(),
             again=[
                 {
                     "name": name,
-                    "facts": content.reproducibility(found, name),
-                    "spec": content.spec_text(found, name),
-                    "description": content.description_text(found, name),
+                    "facts": found.reproducibility(name),
+                    "spec": found.spec_text(name),
+                    "description": found.description_text(name),
                 }
                 for name in found.names
             ],
@@ -155,29 +146,29 @@ def sections(found: Gathered) -> list[Section]:
     histories = [
         Option(
             "one history" if found.chain else "history",
-            sketch_history(history_info(trials, known, chain=found.chain)),
+            history_info(trials, known, chain=found.chain).sketch(),
         )
     ]
     if found.chain:
-        histories.append(Option("side by side", sketch_history(history_info(trials, known))))
+        histories.append(Option("side by side", history_info(trials, known).sketch()))
     metrics = [
-        Option(f"{metric} by {by}", sketch_curves(curves_info(trials, curves, known, metric=metric, by=by)))
+        Option(f"{metric} by {by}", curves_info(trials, curves, known, metric=metric, by=by).sketch())
         for metric in metrics_of(curves, known)[:_MOST_METRICS]
         for by in ("step", "time")
-    ] or [Option("curves", sketch_curves(curves_info(trials, curves, known)))]
-    last_values = sketch_train_validation(train_validation_info(trials, curves, known))
-    utilization = sketch_utilization(utilization_info(trials, found.utilization, known))
+    ] or [Option("curves", curves_info(trials, curves, known).sketch())]
+    last_values = train_validation_info(trials, curves, known).sketch()
+    utilization = utilization_info(trials, found.utilization, known).sketch()
     return [
-        Section("overview", "Overview", [histories, [Option("distribution", sketch_edf(edf_info(trials, known)))]]),
+        Section("overview", "Overview", [histories, [Option("distribution", edf_info(trials, known).sketch())]]),
         Section("search", "Search space", _search_panels(found)),
         Section("training", "Training", [metrics, [Option("train and validation", last_values)]]),
         Section(
             "machines",
             "Time and money",
             [
-                [Option("timeline", sketch_timeline(timeline_info(trials, known)))],
+                [Option("timeline", timeline_info(trials, known).sketch())],
                 [Option("utilization", utilization)],
-                [Option("cost", sketch_cost(cost_info(trials, found.cost, known)))],
+                [Option("cost", cost_info(trials, found.cost, known).sketch())],
             ],
         ),
     ]
@@ -189,23 +180,21 @@ def _search_panels(found: Gathered) -> list[list[Option]]:
     tuned = rows_of(trials).hyperparameters
     many = len(tuned) > _MOST_SLICES
     chosen = ranking(trials, known)[:_MOST_SLICES] if many else None
-    slices = sketch_slice(slice_info(trials, known, hyperparameters=chosen))
+    slices = slice_info(trials, known, hyperparameters=chosen).sketch()
     important = []
     for name in found.names:
         own = trials[trials["TuningJobName"] == name]
         # Columns of other jobs would be bars without a value.
         foreign = [column for column in tuned if own[column].isna().all() and trials[column].notna().any()]
         info = importance_info(own.drop(columns=foreign), known, importance=found.importance.get(name))
-        important.append(Option(name, sketch_importance(info)))
-    contours = [
-        Option(f"{x} and {y}", sketch_contour(contour_info(trials, known, x=x, y=y))) for x, y in pairs(trials, known)
-    ]
+        important.append(Option(name, info.sketch()))
+    contours = [Option(f"{x} and {y}", contour_info(trials, known, x=x, y=y).sketch()) for x, y in pairs(trials, known)]
     return [
-        [Option("parallel coordinates", sketch_parallel(parallel_info(trials, known)))],
+        [Option("parallel coordinates", parallel_info(trials, known).sketch())],
         [Option(f"slices of {_MOST_SLICES} of {len(tuned)}" if many else "slices", slices)],
         important,
-        contours or [Option("contour", sketch_contour(contour_info(trials, known)))],
-        [Option("correlation", sketch_correlation(correlation_info(trials, known)))],
+        contours or [Option("contour", contour_info(trials, known).sketch())],
+        [Option("correlation", correlation_info(trials, known).sketch())],
     ]
 
 
@@ -213,7 +202,7 @@ def _advice(found: Gathered) -> list[dict[str, str]]:
     """Return the advice of each job, with the job's name if there are several."""
     return [
         {
-            **{column.lower(): content.cell(row[column]) for column in ("Severity", "Message", "Evidence", "Change")},
+            **{column.lower(): cell(row[column]) for column in ("Severity", "Message", "Evidence", "Change")},
             "job": name if len(found.names) > 1 else "",
         }
         for name in found.names

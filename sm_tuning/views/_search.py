@@ -69,6 +69,71 @@ class ParallelInfo(NamedTuple):
     ranks: tuple[int, ...]
     objective: str
 
+    def sketch(self) -> Sketch:
+        """Draw lines by groups of rank, the best group on top."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=460)
+        texts = hover_texts(self.rows, self.objective)
+        for rank in reversed(range(len(_RANKS))):
+            chosen = [index for index, other in enumerate(self.ranks) if other == rank]
+            if not chosen:
+                continue
+            heights = [[round(float(height), 4) for height in self.heights[index]] for index in chosen]
+            across = range(len(self.axes))
+            lines = ((self.shown[index], across, height) for index, height in zip(chosen, heights, strict=True))
+            x, y, rows = joined(lines)
+            hover = len(rows) < _MOST_HOVER_POINTS
+            figure.add_trace(
+                trace(
+                    "scatter",
+                    x=x,
+                    y=y,
+                    customdata=rows,
+                    text=[texts[row] for row in rows] if hover else None,
+                    hovertemplate="%{text}<extra></extra>" if hover else None,
+                    mode="lines",
+                    name=_RANK_NAMES[rank],
+                    line={"color": RANKED[rank], "width": 2.5 if rank == 0 else 1.2},
+                    opacity=1.0 if rank == 0 else 0.65,
+                    meta={"link": "lines", "every": True},
+                )
+            )
+        self._add_axes(figure)
+        return figure
+
+    def _add_axes(self, figure: Sketch) -> None:
+        """Draw a vertical line with ticks for each axis, with the position of missing values if there are any."""
+
+        def cut(text: str, limit: int) -> str:
+            return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+        labels: list[tuple[int, float, str]] = []
+        for column, axis in enumerate(self.axes):
+            figure.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, line={"color": NEUTRAL, "width": 1})
+            span = axis.high - axis.low
+            step = max(1, -(-len(axis.ticks) // 16))  # more than 16 labels would touch
+            labels += [(column, (tick.position - axis.low) / span, cut(tick.label, 16)) for tick in axis.ticks[::step]]
+            if (self.heights[:, column] < -MISSING_GAP / 2).any():
+                labels.append((column, -MISSING_GAP, axis.missing.label))
+        for column, height, text in labels:
+            figure.add_annotation(
+                x=column, y=height, text=escape(text), showarrow=False, xanchor="left", xshift=3, font={"size": 11}
+            )
+        last = len(self.axes) - 1
+        figure.update_xaxes(
+            tickvals=list(range(last + 1)),
+            ticktext=[escape(cut(axis.title.replace(" (", "\n("), 40)) for axis in self.axes],
+            range=[-0.35, last + 0.45],
+            showgrid=False,
+            zeroline=False,
+            tickangle=0 if last < 12 else 40,
+        )
+        if last >= 14:
+            figure.update_layout(width=75 * (last + 2))
+        figure.update_layout(legend={"traceorder": "reversed"})
+        figure.update_yaxes(visible=False, range=[-MISSING_GAP - 0.06, 1.06])
+
 
 def parallel_info(trials: pd.DataFrame, known: About | None = None) -> ParallelInfo:
     """Return the positions of the trials on an axis for each hyperparameter and one for the objective.
@@ -106,73 +171,6 @@ def parallel_info(trials: pd.DataFrame, known: About | None = None) -> ParallelI
     )
 
 
-def sketch_parallel(info: ParallelInfo) -> Sketch:
-    """Draw lines by groups of rank, the best group on top."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle, height=460)
-    texts = hover_texts(info.rows, info.objective)
-    for rank in reversed(range(len(_RANKS))):
-        chosen = [index for index, other in enumerate(info.ranks) if other == rank]
-        if not chosen:
-            continue
-        heights = [[round(float(height), 4) for height in info.heights[index]] for index in chosen]
-        across = range(len(info.axes))
-        lines = ((info.shown[index], across, height) for index, height in zip(chosen, heights, strict=True))
-        x, y, rows = joined(lines)
-        hover = len(rows) < _MOST_HOVER_POINTS
-        figure.add_trace(
-            trace(
-                "scatter",
-                x=x,
-                y=y,
-                customdata=rows,
-                text=[texts[row] for row in rows] if hover else None,
-                hovertemplate="%{text}<extra></extra>" if hover else None,
-                mode="lines",
-                name=_RANK_NAMES[rank],
-                line={"color": RANKED[rank], "width": 2.5 if rank == 0 else 1.2},
-                opacity=1.0 if rank == 0 else 0.65,
-                meta={"link": "lines", "every": True},
-            )
-        )
-    _add_parallel_axes(figure, info)
-    return figure
-
-
-def _add_parallel_axes(figure: Sketch, info: ParallelInfo) -> None:
-    """Draw a vertical line with ticks for each axis, and mark the position of missing values where there are any."""
-
-    def cut(text: str, limit: int) -> str:
-        return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-    labels: list[tuple[int, float, str]] = []
-    for column, axis in enumerate(info.axes):
-        figure.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, line={"color": NEUTRAL, "width": 1})
-        span = axis.high - axis.low
-        step = max(1, -(-len(axis.ticks) // 16))  # more than 16 labels would touch
-        labels += [(column, (tick.position - axis.low) / span, cut(tick.label, 16)) for tick in axis.ticks[::step]]
-        if (info.heights[:, column] < -MISSING_GAP / 2).any():
-            labels.append((column, -MISSING_GAP, axis.missing.label))
-    for column, height, text in labels:
-        figure.add_annotation(
-            x=column, y=height, text=escape(text), showarrow=False, xanchor="left", xshift=3, font={"size": 11}
-        )
-    last = len(info.axes) - 1
-    figure.update_xaxes(
-        tickvals=list(range(last + 1)),
-        ticktext=[escape(cut(axis.title.replace(" (", "\n("), 40)) for axis in info.axes],
-        range=[-0.35, last + 0.45],
-        showgrid=False,
-        zeroline=False,
-        tickangle=0 if last < 12 else 40,
-    )
-    if last >= 14:
-        figure.update_layout(width=75 * (last + 2))
-    figure.update_layout(legend={"traceorder": "reversed"})
-    figure.update_yaxes(visible=False, range=[-MISSING_GAP - 0.06, 1.06])
-
-
 class SliceInfo(NamedTuple):
     """The objective against each hyperparameter.
 
@@ -195,6 +193,32 @@ class SliceInfo(NamedTuple):
     positions: Array
     is_log: bool
     objective: str
+
+    def sketch(self) -> Sketch:
+        """Draw a small plot for each hyperparameter, all with the same vertical axis."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        columns = min(len(self.axes), 4 if len(self.axes) <= 12 else 6)
+        lines = -(-len(self.axes) // columns)
+        grid = Grid(lines, columns, (0.09 / columns, 0.3 / lines))
+        figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 240 * lines, cells=len(self.axes), grid=grid)
+        rows = self.rows
+        drawn = np.flatnonzero(np.isfinite(rows.values)).tolist()
+        looks = {(rows.states[row], rows.is_best[row]) for row in drawn}
+        texts = hover_texts(rows, self.objective)
+        figure.update_yaxes(type="log" if self.is_log else "linear")
+        for cell, axis in enumerate(self.axes):
+            positions = self.positions[cell]
+            # The legend names the states once, and only if there is more than one.
+            legend = cell == 0 and len(looks) > 1
+            figure.add_trials(rows, axis_values(axis, positions), rows.values, texts, cell=cell, legend=legend)
+            missing = bool((positions <= axis.missing.position).any())
+            figure.update_xaxes(cell, **axis_layout(axis, missing=missing))
+            if cell:
+                figure.update_yaxes(cell, matches="y", showticklabels=cell % columns == 0)
+            if cell % columns == 0:
+                figure.update_yaxes(cell, title=escape(self.objective))
+        return figure
 
 
 def slice_info(
@@ -241,34 +265,6 @@ def _check_names(rows: Rows, names: Sequence[str]) -> None:
         )
 
 
-def sketch_slice(info: SliceInfo) -> Sketch:
-    """Draw a small plot for each hyperparameter, all with the same vertical axis."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    columns = min(len(info.axes), 4 if len(info.axes) <= 12 else 6)
-    rows = -(-len(info.axes) // columns)
-    grid = Grid(rows, columns, (0.09 / columns, 0.3 / rows))
-    figure = Sketch(info.title, subtitle=info.subtitle, height=140 + 240 * rows, cells=len(info.axes), grid=grid)
-    finite = np.isfinite(info.rows.values)
-    looks = {
-        look for look, drawn in zip(zip(info.rows.states, info.rows.is_best, strict=True), finite, strict=True) if drawn
-    }
-    texts = hover_texts(info.rows, info.objective)
-    figure.update_yaxes(type="log" if info.is_log else "linear")
-    for cell, axis in enumerate(info.axes):
-        positions = info.positions[cell]
-        # The legend names the states once, and only if there is more than one.
-        legend = cell == 0 and len(looks) > 1
-        figure.add_trials(info.rows, axis_values(axis, positions), info.rows.values, texts, cell=cell, legend=legend)
-        missing = bool((positions <= axis.missing.position).any())
-        figure.update_xaxes(cell, **axis_layout(axis, missing=missing))
-        if cell:
-            figure.update_yaxes(cell, matches="y", showticklabels=cell % columns == 0)
-        if cell % columns == 0:
-            figure.update_yaxes(cell, title=escape(info.objective))
-    return figure
-
-
 class ContourInfo(NamedTuple):
     """The objective over two hyperparameters.
 
@@ -299,6 +295,32 @@ class ContourInfo(NamedTuple):
     surface: Array
     maximize: bool
     objective: str
+
+    def sketch(self) -> Sketch:
+        """Draw the surface with the trials on it."""
+        if self.note:
+            return Sketch.empty(self.title, self.note)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=460)
+        colours = RANKED[::-1] if self.maximize else RANKED
+        figure.add_trace(
+            trace(
+                "contour",
+                x=axis_values(self.axes[0], self.grid_x).tolist(),
+                y=axis_values(self.axes[1], self.grid_y).tolist(),
+                z=np.round(self.surface, 8).tolist(),
+                colorscale=[[number / (len(colours) - 1), colour] for number, colour in enumerate(colours)],
+                opacity=0.75,
+                ncontours=16,
+                line={"width": 0.5},
+                colorbar={"title": {"text": escape(self.objective), "side": "right"}, "thickness": 12},
+                hoverinfo="skip",
+            )
+        )
+        x, y = axis_values(self.axes[0], self.x), axis_values(self.axes[1], self.y)
+        figure.add_trials(self.rows, x, y, hover_texts(self.rows, self.objective), outlined=True)
+        figure.update_xaxes(**axis_layout(self.axes[0]))
+        figure.update_yaxes(**axis_layout(self.axes[1]))
+        return figure
 
 
 def contour_info(
@@ -392,30 +414,3 @@ def ranking(trials: pd.DataFrame, known: About | None = None) -> list[str]:
 def pairs(trials: pd.DataFrame, known: About | None = None) -> list[tuple[str, str]]:
     """Return the pairs of the four hyperparameters that are most correlated with the objective."""
     return list(combinations(ranking(trials, known)[:_PAIRED], 2))
-
-
-def sketch_contour(info: ContourInfo) -> Sketch:
-    """Draw the surface with the trials on it."""
-    if info.note:
-        return Sketch.empty(info.title, info.note)
-    figure = Sketch(info.title, subtitle=info.subtitle, height=460)
-    colours = RANKED[::-1] if info.maximize else RANKED
-    figure.add_trace(
-        trace(
-            "contour",
-            x=axis_values(info.axes[0], info.grid_x).tolist(),
-            y=axis_values(info.axes[1], info.grid_y).tolist(),
-            z=np.round(info.surface, 8).tolist(),
-            colorscale=[[number / (len(colours) - 1), colour] for number, colour in enumerate(colours)],
-            opacity=0.75,
-            ncontours=16,
-            line={"width": 0.5},
-            colorbar={"title": {"text": escape(info.objective), "side": "right"}, "thickness": 12},
-            hoverinfo="skip",
-        )
-    )
-    x, y = axis_values(info.axes[0], info.x), axis_values(info.axes[1], info.y)
-    figure.add_trials(info.rows, x, y, hover_texts(info.rows, info.objective), outlined=True)
-    figure.update_xaxes(**axis_layout(info.axes[0]))
-    figure.update_yaxes(**axis_layout(info.axes[1]))
-    return figure

@@ -102,7 +102,7 @@ class Rows(NamedTuple):
         labels: short names, for example #7; with the tuning job in front if there are several.
         jobs: tuning jobs.
         states: one of ``STATES``.
-        values: objective values; NaN where there is none or it is not finite.
+        values: objective values; NaN where the value is missing or not finite.
         is_best: whether the trial is the best of its job.
         hyperparameters: names of the tuned columns.
     """
