@@ -87,6 +87,7 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
     if best is not None and best.value is not None and metric is not None:
         own["objective"] = best.value
         training = training_of(aws.call("sagemaker", "describe_training_job", TrainingJobName=best.name))
+        # The description of a tuning job has the objective only; requirements may name any metric.
         metrics = {**training.final_metrics, metric: best.value}
     spent, note = _spent(aws, name, prices) if {"cost", "billable_seconds"} & set(wanted) else ({}, "")
     return Facts(
@@ -105,6 +106,7 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
 
 def _spent(aws: Aws, name: str, prices: Prices) -> tuple[dict[str, float], str]:
     """Return cost and billed time, NaN if unknown, and the reason."""
+    # Prices of the environment variable count too; None leaves the choice to results.cost.
     given = read_prices(prices, environ=aws.environ) or None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -49,6 +49,7 @@ class Requirement(NamedTuple):
             limit = float(match["limit"]) if match else math.nan
         except ValueError:
             limit = math.nan
+        # Also NAME>=nan, which no value would meet.
         if match is None or math.isnan(limit):
             raise SpecError(
                 f"a requirement has the form NAME>=NUMBER (or <=, >, <, ==, !=), such as cost<=20, but got {text!r}"
@@ -170,6 +171,7 @@ def _check(found: Facts, requirement: Requirement) -> Check:
         is_known = not math.isnan(value)
         holds = requirement.holds(value, single=name == "objective")
         return Check(str(requirement), f"{value:.6g}" if is_known else "unknown", holds, "" if is_known else found.note)
+    # A job that ran to its end without an objective fails its requirements; it is no error of the caller.
     if found.trial is None:
         return Check(str(requirement), "none", passed=False, note="no trial has an objective")
     raise SpecError(f"the best trial has no metric {name!r}; {did_you_mean(name, {*found.metrics, *OWN})}")
@@ -182,6 +184,7 @@ def _compare(found: Facts, baseline: Facts, tolerance: Tolerance) -> Check:
         SpecError: the two cannot be compared.
     """
     before = baseline.objective
+    # A baseline without a value is an error, not a pass: nothing would have been compared.
     if before is None:
         raise SpecError(f"the baseline {baseline.name!r} has no trial with an objective to compare with")
     if found.metric is not None and (found.metric, found.maximize) != (baseline.metric, baseline.maximize):
@@ -229,4 +232,5 @@ def markdown(verdict: Verdict) -> str:
 
 
 def _cell(text: str) -> str:
+    # A pipe or a line break of a name would end the cell, and a tag would be read as HTML.
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\r", "").replace("\n", "<br>")

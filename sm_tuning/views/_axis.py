@@ -62,6 +62,7 @@ class Axis(NamedTuple):
     @property
     def missing(self) -> Tick:
         """The position of trials without a value."""
+        # Below the axis: such a trial is still a point, so that it can be selected.
         return Tick(self.low - MISSING_GAP * (self.high - self.low), "none")
 
     @property
@@ -101,6 +102,7 @@ def axis_of(name: str, values: pd.Series, declared: Range | None = None) -> Axis
     """
     if (declared is not None and declared.kind == "Categorical") or not pd.api.types.is_numeric_dtype(values):
         return _category_axis(name, values, declared)
+    # The range counts as well as the trials, so that the axis does not move while a job runs.
     ends = [] if declared is None else [end for end in (declared.low, declared.high) if end is not None]
     spread = np.concatenate([numbers(values), np.array(ends, dtype=np.float64)])
     spread = spread[np.isfinite(spread)]
@@ -108,6 +110,7 @@ def axis_of(name: str, values: pd.Series, declared: Range | None = None) -> Axis
         return Axis(name, "linear", 0.0, 1.0)
     scaling = declared.scaling if declared is not None else "Auto"
     smallest, largest = float(spread.min()), float(spread.max())
+    # Warm-started trials may lie outside of the range, where a logarithmic scale may have no position for them.
     kind: Kind = "linear"
     if scaling == "ReverseLogarithmic" and smallest >= 0 and largest < 1:
         kind = "reverselog"
@@ -147,6 +150,7 @@ def _category_axis(name: str, values: pd.Series, declared: Range | None) -> Axis
 
 def numbers(values: pd.Series) -> Array:
     """Return a column as floats, NaN where it has no number."""
+    # Float64 first: a nullable Int64 with missing values cannot become float64 directly.
     return np.asarray(pd.to_numeric(values, errors="coerce").astype("Float64").to_numpy(np.float64, na_value=np.nan))
 
 
@@ -172,6 +176,7 @@ def ticks_of(kind: Kind, low: float, high: float, about: int = 5) -> tuple[Tick,
     if kind == "linear":
         return tuple(Tick(value, label(value)) for value in _round_values(low, high, about))
     if kind == "reverselog":
+        # A reverse logarithmic axis has a tick for 0, 0.9, 0.99, 0.999, …
         nines = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
         return tuple(Tick(float(position), label(1 - 10.0**-position)) for position in nines)
     # Powers of ten, with their twos and fives if the axis spans few of them, thinned if it spans many.
@@ -199,6 +204,7 @@ def _round_values(low: float, high: float, about: int) -> list[float]:
 def label(value: float) -> str:
     """Return a number as a short text of up to six digits."""
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        # Without the zeros and the plus sign of Python's 1e+06.
         mantissa, _, exponent = f"{value:.3g}".partition("e")
         return f"{mantissa}e{int(exponent)}" if exponent else mantissa
     return f"{value:.6g}"

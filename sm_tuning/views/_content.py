@@ -131,6 +131,7 @@ class Gathered(NamedTuple):
         rows = rows_of(trials)
         shown = [(column, best[column].iloc[0]) for column in rows.hyperparameters] if len(best) else []
         counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
+        # A running job has no end yet; its last change is the last known time.
         end = job.ended_at or job.modified
         billable = float(trials["BillableTimeInSeconds"].sum())
         costs = self.cost[self.cost["TrainingJobName"].isin(trials["TrainingJobName"])]["Cost"]
@@ -167,10 +168,12 @@ class Gathered(NamedTuple):
         headings = {"FinalObjectiveValue": self.known.objective, **{name: name for name in rows.hyperparameters}}
         headings |= {name: heading for name, heading in _TABLE.items() if name not in headings}
         columns = {name: text for name, text in headings.items() if name in _ALWAYS or trials[name].notna().any()}
+        # Columns that would repeat one value on every row are left out.
         if len(set(rows.jobs)) == 1:
             columns.pop("TuningJobName", None)
         if trials["TrainingJobDefinitionName"].nunique() <= 1:
             columns.pop("TrainingJobDefinitionName", None)
+        # Metrics stand beside the objective and the hyperparameters, before the facts of the training job.
         at = list(columns).index("TrainingJobStatus")
         order = [*list(columns)[:at], *metrics, *list(columns)[at:]]
         numeric = [
@@ -209,6 +212,7 @@ class Gathered(NamedTuple):
 
     def spec_text(self, name: str) -> str:
         """Return the job's spec as YAML, with secrets masked; a comment with the reason if no spec can express it."""
+        # Our own tag is no part of the spec: it would make the same spec look different.
         tags = {key: value for key, value in self.tags.get(name, {}).items() if key != jobs.SPEC_HASH_TAG}
         try:
             spec = from_description(self.descriptions[name], tags=tags)
@@ -274,6 +278,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
 
     descriptions = {name: jobs.describe(aws, name) for name in names}
     found = {name: job_of(description) for name, description in descriptions.items()}
+    # Before anything else is read: jobs of opposite directions are refused.
     known = about(*found.values())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -83,11 +83,13 @@ class CurvesInfo(NamedTuple):
             return Sketch.empty(self.title, self.note)
         figure = Sketch(self.title, subtitle=self.subtitle)
         looks = ["best" if best else state for state, best in zip(self.rows.states, self.rows.is_best, strict=True)]
+        # Drawn last means on top: first running and failed trials, then completed ones, then the best.
         for look in (*reversed(STATES), "best"):
             chosen = [curve for curve in self.curves if looks[curve.row] == look]
             if not chosen:
                 continue
             x, y, rows = joined(
+                # Numbers of 17 digits would double the size of a report.
                 (curve.row, [float(f"{value:.6g}") for value in curve.x], [float(f"{value:.7g}") for value in curve.y])
                 for curve in chosen
             )
@@ -154,6 +156,7 @@ def curves_info(
     emitted = curves[curves["MetricName"] == metric]
     finite = emitted[np.isfinite(emitted["Value"])]
     found, unit, thinned = _curves(rows, finite, by)
+    # The direction of another metric is not known.
     direction = f" ({known.direction})" if known.direction and metric in known.objectives else ""
     omitted = len(emitted) - len(finite)
     parts = [
@@ -181,6 +184,7 @@ def _curves(rows: Rows, finite: pd.DataFrame, by: By) -> tuple[list[Curve], str,
     finite = finite[np.isfinite(finite[column].to_numpy(np.float64))]
     unit, length = unit_of(float(finite["ElapsedSeconds"].max()) if len(finite) else 0.0)
     divisor = 1.0 if by == "step" else length
+    # The same stride for every trial, so that all curves keep their shape.
     stride = -(-len(finite) // MOST_POINTS) or 1
     # One stable sort instead of groupby: a job of 500 trials has 100,000 values.
     codes, names = pd.factorize(finite["TrainingJobName"])
@@ -276,6 +280,7 @@ def train_validation_info(
     if metric is not None and not wanted:
         known_pairs = ", ".join(" and ".join(pair) for pair in pairs) or "none"
         raise SpecError(f"{metric!r} is not in a pair of train and validation metrics; there are: {known_pairs}")
+    # The objective itself may be the metric on held-out data.
     own = [pair for pair in pairs if set(pair) & set(known.objectives)]
     pair = (wanted or own or pairs or [("train", "validation")])[0]
     last = []

@@ -79,6 +79,7 @@ class Grid:
         row, column = divmod(cell, self.columns)
         left = column * (self._sizes[0] + self._gaps[0])
         bottom = (self.rows - 1 - row) * (self._sizes[1] + self._gaps[1])
+        # Plotly refuses a domain that a rounding error puts beyond 1.
         return [left, min(left + self._sizes[0], 1.0)], [bottom, min(bottom + self._sizes[1], 1.0)]
 
 
@@ -184,7 +185,9 @@ class Sketch:
             outlined: whether points have a white outline, to stand out from a surface.
         """
         outline = {"line": {"color": "#ffffff", "width": 1}}
+        # A running trial has no height, and a trial may lack one of two hyperparameters.
         visible = np.isfinite(x) & np.isfinite(y)
+        # One trace for each state is one entry of the legend; traces that are added later are drawn on top.
         for best, state in [(best, state) for best in (False, True) for state in STATES]:
             chosen = [
                 int(row)
@@ -259,6 +262,7 @@ def hover_texts(rows: Rows, objective: str, extra: Sequence[str] | None = None) 
 
 def escape(text: object) -> str:
     """Escape a text of a job: plotly interprets tags and entities in labels."""
+    # Quotes are no markup for plotly, and their entities would be shown as they are.
     return html.escape(str(text), quote=False).replace("\n", "<br>")
 
 
@@ -275,7 +279,9 @@ def axis_layout(axis: Axis, *, missing: bool = False) -> dict[str, Any]:
         "range": [axis.low - margin, axis.high + margin],
     }
     if axis.kind == "log":
+        # D2 labels 1, 2 and 5 of each decade, which fit on a short axis; 1 labels powers of ten.
         layout |= {"type": "log", "dtick": "D2" if axis.high - axis.low < 2 else 1}
+    # Plotly's own ticks fit linear and logarithmic axes; they know neither nines, nor words, nor missing values.
     if missing or axis.kind in ("reverselog", "category"):
         ticks = [axis.missing, *axis.ticks] if missing else axis.ticks
         layout["tickvals"] = axis_values(axis, np.array([tick.position for tick in ticks])).tolist()
@@ -293,6 +299,7 @@ def axis_values(axis: Axis, positions: Array) -> Array:
 def is_wide(values: Array) -> bool:
     """Return whether values need a logarithmic axis: all are positive and they span a factor of 1,000."""
     finite = values[np.isfinite(values)]
+    # Below a factor of 1,000 the smallest values are still told apart on a linear axis.
     return bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() >= 1000)
 
 
@@ -377,6 +384,7 @@ def _image(figure: Figure, kind: str, scale: float) -> bytes:
     if importlib.util.find_spec("kaleido") is None:
         raise SpecError(f"saving as {kind.upper()} needs kaleido: pip install kaleido, or save the figure as .html")
     try:
+        # Without a width, plotly makes images of 700 pixels, too narrow for parallel coordinates.
         image: bytes = figure.to_image(format=kind, width=figure.layout.width or 1000, scale=scale)
     except (RuntimeError, ValueError, OSError) as error:
         raise SpecError(

@@ -106,9 +106,11 @@ def history_info(trials: pd.DataFrame, known: About | None = None, *, chain: Seq
         line = best_so_far(rows.values[chosen], known.sign, best)
         series.append(Series(job, tuple(chosen), np.arange(1.0, len(chosen) + 1) + before, line))
         if chain:
+            # The child's search starts from the trials of its parents, so their best value is its first one.
             before, best = before + len(chosen), line[-1]
     is_log = is_wide(rows.values)
     floor = _floor(rows.values, is_log)
+    # A failed trial has a place at the bottom; a running one has not failed, so it has no place yet.
     running = np.array([state == "running" for state in rows.states], dtype=bool)
     counts = {state: rows.states.count(state) for state in dict.fromkeys(rows.states)}
     return HistoryInfo(
@@ -133,6 +135,7 @@ def best_so_far(values: Array, sign: float, start: float = np.nan) -> Array:
         sign: 1 if smaller is better, -1 if greater is.
         start: the best value before all of them.
     """
+    # fmin ignores NaN, so a failed trial leaves the best value as it is.
     return np.asarray(sign * np.fmin.accumulate(sign * np.concatenate([[start], values]))[1:])
 
 
@@ -143,6 +146,7 @@ def _floor(values: Array, is_log: bool) -> float:
         return 0.0
     low, high = float(finite.min()), float(finite.max())
     if is_log:
+        # On a logarithmic axis the same share of the span is a factor.
         return float(low / (high / low) ** 0.08)
     return low - 0.08 * ((high - low) or abs(low) or 1.0)
 
@@ -200,6 +204,7 @@ def edf_info(trials: pd.DataFrame, known: About | None = None) -> EdfInfo:
     series = []
     for job in dict.fromkeys(rows.jobs):
         values = rows.values[[index for index, other in enumerate(rows.jobs) if other == job]]
+        # The best first, for both directions.
         ordered = known.sign * np.sort(known.sign * values[np.isfinite(values)])
         if len(ordered):
             series.append(Share(job, ordered, np.arange(1.0, len(ordered) + 1) / len(ordered)))

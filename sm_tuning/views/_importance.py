@@ -124,7 +124,9 @@ def importance_info(
         how = "share of the objective's variance that each explains by itself (fANOVA), with 90 % of resamples"
     names = sorted(bars, key=lambda name: -bars[name][0])
     table = np.array([bars[name] for name in names]).reshape(len(names), 3)
+    # With several definitions, a bar is named DEFINITION: HYPERPARAMETER.
     signs = [correlations.get(name.rpartition(": ")[2], np.nan) for name in names]
+    # Two trials always correlate by +1 or -1.
     few = f"Importance needs at least {_FEWEST} trials with an objective; there are {rows.evaluated}."
     return ImportanceInfo(
         title=f"Importance of hyperparameters for {known.goal}",
@@ -155,6 +157,7 @@ def _correlations(trials: pd.DataFrame, rows: Rows, known: About) -> dict[str, f
     """Return Spearman's correlation of each hyperparameter with the objective; NaN for categories and constants."""
     found = {}
     for axis in axes_of(trials, rows, known):
+        # Categories have no order, so they have no sign.
         values = np.full(len(trials), np.nan) if axis.kind == "category" else numbers(trials[axis.name])
         both = np.isfinite(values) & np.isfinite(rows.values)
         ranks = [pd.Series(column[both]).rank() for column in (values, rows.values)]
@@ -222,6 +225,7 @@ def correlation_info(trials: pd.DataFrame, known: About | None = None) -> Correl
     for axis in axes_of(trials, rows, known):
         if axis.kind != "category":
             columns[axis.name] = numbers(trials[axis.name])
+        # A category of many values would fill the heatmap with rows of few trials each.
         elif len(axis.categories) <= _MANY_VALUES:
             positions = axis.positions(trials[axis.name])
             # Of two categories one is enough: the other has the opposite correlations.

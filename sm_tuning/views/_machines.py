@@ -105,6 +105,7 @@ class TimelineInfo(NamedTuple):
             x=[max(float(self.seconds[row]) / length, 1e-9) for row in chosen],
             y=[self.slot[row] for row in chosen],
             customdata=chosen,
+            # Labels of more bars would be too small to read.
             text=[escape(self.rows.labels[row]) for row in chosen] if len(self.slot) <= 60 else None,
             textposition="inside",
             insidetextanchor="middle",
@@ -137,10 +138,12 @@ def timeline_info(trials: pd.DataFrame, known: About | None = None) -> TimelineI
         np.asarray((pd.to_datetime(trials[name], utc=True) - pd.Timestamp(0, tz="UTC")).dt.total_seconds())
         for name in ("TrainingStartTime", "TrainingEndTime")
     )
+    # nanmin warns about an empty array, so it is not called before a trial has started.
     first = float(np.nanmin(begun)) if np.isfinite(begun).any() else np.nan
     times = np.concatenate([begun, ended])
     last = float(np.nanmax(times)) if np.isfinite(times).any() else np.nan
     start = begun - first
+    # A running trial is drawn up to the last known time of any trial.
     seconds = np.maximum(np.where(np.isfinite(ended), ended, last) - begun, 0.0)
     slot, slots = _slots(rows, start, seconds)
     idle: list[tuple[int, float, float]] = []
@@ -255,6 +258,7 @@ class UtilizationInfo(NamedTuple):
             figure.add_trace(line, cell)
             figure.add_hline(usage.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
             figure.update_yaxes(cell, title=escape(usage.metric))
+        # One horizontal axis for all metrics, so that zooming shows the same time in each.
         figure.update_xaxes(title=f"{self.unit} since the trial's start", matches="x")
         figure.update_yaxes(range=[0, 104], ticksuffix=" %")
         return figure
@@ -278,6 +282,7 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
         lines = []
         for key, group in of_metric.groupby(["TrainingJobName", "Host"], sort=False, observed=True):
             name = str(key[0])
+            # Without a start there is no zero; a row of another job has no line.
             if name not in row_of or pd.isna(starts[name]):
                 continue
             seconds = (group["Timestamp"] - starts[name]).dt.total_seconds().to_numpy(np.float64)[::stride]
@@ -371,6 +376,7 @@ def cost_info(trials: pd.DataFrame, cost: pd.DataFrame | None = None, known: Abo
         costs, unit = numbers(trials["TrainingElapsedTimeSeconds"]), "seconds of training"
     front: list[int] = []
     losses, best = rows.values * known.sign, np.inf
+    # Sorted by cost, then by loss: of two trials at the same price only the better one is on the front.
     for row in np.lexsort((losses, costs)):
         if np.isfinite(costs[row]) and losses[row] < best:
             front.append(int(row))

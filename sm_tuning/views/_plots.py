@@ -208,7 +208,9 @@ def plot(  # noqa: PLR0913  (keyword-only options, the same as of the handle's m
         raise SpecError(f"plot {kind!r} takes {', '.join(allowed)}, and not {', '.join(wrong)}")
     found = [job_of(jobs.describe(aws, name)) for name in dict.fromkeys(names)]
     known = about(*found)
+    # Only a history shows the trials of the jobs that a job was warm-started from.
     trials = results.trials(aws, names, include_parents=kind == "history")
+    # Plots show masked values; importance, which is only numbers, is computed from the real ones.
     frames = [results.shown(trials)]
     if kind in _OF_TWO:
         frames.append(_OF_TWO[kind][1](aws, names))
@@ -278,6 +280,7 @@ def _comparison(job: Job, trials: pd.DataFrame, costs: Mapping[str, float]) -> d
     rows = rows_of(trials)
     known = about(job)
     best = [row for row, is_best in enumerate(rows.is_best) if is_best]
+    # Unknown for a job of which no trial has ended, which differs from 0 seconds.
     billable = trials["BillableTimeInSeconds"].dropna()
     return {
         "TuningJobName": job.name,

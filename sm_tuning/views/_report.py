@@ -112,6 +112,7 @@ def render(found: Gathered) -> str:
     # Browsers normalize line breaks before they compute the hash of a script.
     plotly = plotly_module("plotly.offline").get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
     script = _asset("report.js")
+    # Our own files are markup; everything that comes from a job is escaped by the template.
     safe = importlib.import_module("markupsafe").Markup
     page = _environment().get_template("report.html.j2")
     return str(
@@ -181,6 +182,7 @@ def _search_panels(found: Gathered) -> list[list[Option]]:
     many = len(tuned) > _MOST_SLICES
     chosen = ranking(trials, known)[:_MOST_SLICES] if many else None
     slices = slice_info(trials, known, hyperparameters=chosen).sketch()
+    # Importance is measured within one job, so each job has its own bars.
     important = []
     for name in found.names:
         own = trials[trials["TuningJobName"] == name]
@@ -216,6 +218,7 @@ def _asset(name: str) -> str:
 
 def _policy(*scripts: str) -> str:
     """Return the Content-Security-Policy: only these scripts run, and nothing is fetched."""
+    # A hash for each script, instead of unsafe-inline: a script in a job's text would not run.
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
@@ -264,6 +267,7 @@ class Pool:
             return {str(key): self.compact(item) for key, item in value.items()}
         if not isinstance(value, list | tuple):
             return value
+        # By exact type: True is an int for isinstance, and a pool of booleans would come back as numbers.
         kinds = set(map(type, value))
         if len(value) >= _SHORT_LIST and kinds == {str}:
             return {"pool": _runs([self._position(item) for item in value])}
@@ -297,4 +301,5 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
+    # NumPy's arrays and numbers have tolist.
     return plain(value.tolist()) if hasattr(value, "tolist") else str(value)

@@ -130,7 +130,9 @@ class ParallelInfo(NamedTuple):
             tickangle=0 if last < 12 else 40,
         )
         if last >= 14:
+            # More axes than fit a page make the figure wider instead of narrower columns.
             figure.update_layout(width=75 * (last + 2))
+        # The best group was drawn last, but belongs at the top of the legend.
         figure.update_layout(legend={"traceorder": "reversed"})
         figure.update_yaxes(visible=False, range=[-MISSING_GAP - 0.06, 1.06])
 
@@ -149,6 +151,7 @@ def parallel_info(trials: pd.DataFrame, known: About | None = None) -> ParallelI
     order = np.argsort(known.sign * rows.values, kind="stable")
     shown = order[np.isfinite(rows.values[order])]
     heights = np.array([axis.shares(column)[shown] for axis, column in zip(axes, columns, strict=True)]).T
+    # One position below all axes for missing values, so that the line of the trial is not interrupted.
     heights = np.where(np.isfinite(heights), heights, -MISSING_GAP).reshape(len(shown), len(axes))
     if len(heights) >= _SPREAD_FROM:
         # In the order of rank, within a third of the space of the category.
@@ -215,6 +218,7 @@ class SliceInfo(NamedTuple):
             missing = bool((positions <= axis.missing.position).any())
             figure.update_xaxes(cell, **axis_layout(axis, missing=missing))
             if cell:
+                # One scale for all slices: otherwise a flat one looks like a steep one.
                 figure.update_yaxes(cell, matches="y", showticklabels=cell % columns == 0)
             if cell % columns == 0:
                 figure.update_yaxes(cell, title=escape(self.objective))
@@ -301,6 +305,7 @@ class ContourInfo(NamedTuple):
         if self.note:
             return Sketch.empty(self.title, self.note)
         figure = Sketch(self.title, subtitle=self.subtitle, height=460)
+        # Blue is the good end in every plot.
         colours = RANKED[::-1] if self.maximize else RANKED
         figure.add_trace(
             trace(
@@ -342,6 +347,7 @@ def contour_info(
     if x is not None and x == y:
         raise SpecError(f"a contour needs two hyperparameters, but both are {x!r}")
     ranked = ranking(trials, known) if x is None or y is None else []
+    # One given hyperparameter is paired with the strongest other one.
     first = x if x is not None else next((name for name in ranked if name != y), "")
     second = (y if y is not None else next((name for name in ranked if name != first), "")) or first
     known_axes = {axis.name: axis for axis in axes_of(trials, rows, known)}
@@ -393,6 +399,7 @@ def weighted_surface(x: Array, y: Array, values: Array, grid_x: Array, grid_y: A
         Values on the grid. Shape: rows x columns.
     """
     distances = (grid_x[None, :, None] - x) ** 2 + (grid_y[:, None, None] - y) ** 2
+    # A point of the grid on a trial would divide by zero; 1e-12 makes the trial's weight decide.
     weights = 1.0 / np.maximum(distances, 1e-12)
     return np.asarray((weights * values).sum(axis=2) / weights.sum(axis=2))
 
@@ -407,6 +414,7 @@ def ranking(trials: pd.DataFrame, known: About | None = None) -> list[str]:
         usable = positions.notna() & value_ranks.notna()
         if positions[usable].nunique() > 1:
             ranks, values = positions[usable].rank(), value_ranks[usable]
+            # Of positions, so that also categories are ranked, and a logarithmic range counts as it was searched.
             strength[axis.name] = float(np.corrcoef(ranks, values)[0, 1]) if values.nunique() > 1 else 0.0
     return sorted(strength, key=lambda name: -abs(strength[name]))
 

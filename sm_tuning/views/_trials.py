@@ -68,6 +68,7 @@ def about(*sources: Mapping[str, Any] | Job) -> About:
     """
     jobs = [source if isinstance(source, Job) else job_of(source) for source in sources]
     definitions = [definition for job in jobs for definition in job.definitions]
+    # Definitions of one job may rank by metrics of different names, such as f1 and score.
     names = dict.fromkeys(definition.objective or "objective" for definition in definitions)
     directions = {definition.direction for definition in definitions} - {""}
     if len(directions) > 1:
@@ -90,6 +91,7 @@ def _widest(first: Range, second: Range) -> Range:
         first,
         low=min((end for end in (first.low, second.low) if end is not None), default=None),
         high=max((end for end in (first.high, second.high) if end is not None), default=None),
+        # With different scales, the values decide, as for a range without a scale.
         scaling=first.scaling if first.scaling == second.scaling else "Auto",
     )
 
@@ -125,6 +127,7 @@ class Rows(NamedTuple):
         """Why a plot of objective values is empty; an empty text if it is not."""
         if not self.names:
             return "There are no trials yet."
+        # A job that has just begun, or of which all trials failed, has nothing to compare.
         return "" if self.evaluated else f"None of the {len(self.names)} trials has an objective value."
 
 
@@ -164,6 +167,7 @@ def rows_of(trials: pd.DataFrame) -> Rows:
 
 
 def _state(status: str, value: float) -> str:
+    # A trial that is being stopped may still emit a value.
     if status in (TrainingStatus.IN_PROGRESS, TrainingStatus.STOPPING):
         return "running"
     if status in (TrainingStatus.FAILED, TrainingStatus.STOPPED):

@@ -125,6 +125,7 @@ def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> Wat
     """
     progress = jobs.progress_of(description, (), now)
     over = progress.status.is_terminal
+    # When the job has ended, a trial that seems to run has only not been read again.
     running = [trial for trial in seen.trials if not trial.terminal and not over]
     job = job_of(description)
     known, limits = about(job), job.limits
@@ -162,6 +163,7 @@ def _left(trials: Sequence[LiveTrial], to_come: int | None, slots: int, now: dat
         return None
     mean = math.fsum(ended) / len(ended)
     running = [max(mean - seconds[trial.name], 0.0) for trial in trials if not trial.terminal]
+    # A slot without a trial is free in 0 seconds.
     busy = [*running, *[0.0] * max(slots - len(running), 0)]
     heapq.heapify(busy)
     for _ in range(to_come):
@@ -188,6 +190,7 @@ def _costs(
     if not ended or to_come is None:
         return total, None
     mean = math.fsum(ended) / len(ended)
+    # A trial that already costs more than the mean counts as about to end.
     rest = [max(mean - spent[trial.name], 0.0) for trial in trials if not trial.terminal]
     return total, math.fsum(rest) + mean * to_come
 
@@ -223,6 +226,7 @@ def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(info.progress.name, style="bold"), ProgressBar(total=1, completed=share, width=_BAR), ended)
     tally = Text(f"{info.progress.status}: ", style="bold")
+    # Colours only repeat what the words say.
     styles = ["red" if text.endswith("failed") else "" for text in info.tally]
     tally.append_text(Text(", ").join(Text(text, style=style) for text, style in zip(info.tally, styles, strict=True)))
     rows: list[RenderableType] = [head, tally, Text(info.times)]
@@ -340,6 +344,7 @@ def _display(aws: Aws, live: LiveTrials, console: Console | None, clock: Clock) 
             info = picture.info()
             return "" if info is None else draw_watch(info, ascii_only=ascii_only)
 
+        # Two frames a second, so that the clock runs between the answers of the service.
         with Live(get_renderable=frame, console=target, refresh_per_second=2, transient=False):
             yield picture.update
 
@@ -368,6 +373,7 @@ def in_notebook(picture: Picture, display: Display) -> OnUpdate:
     def update(description: Mapping[str, Any]) -> None:
         picture.update(description)
         info = picture.info()
+        # A notebook keeps every output in its file, so the same page is not shown twice.
         if info is not None and (page := watch_html(info)) not in shown:
             shown[:] = [page]
             display(page, watch_text(info))

@@ -81,6 +81,7 @@ def export(  # noqa: PLR0913  (keyword-only options, the same as of the handle's
     found = [job_of(jobs.describe(aws, name)) for name in dict.fromkeys(names)]
     if len(found) > 1 and study_name:
         raise SpecError("study_name names a single study: omit it to name each study after its job")
+    # All jobs are checked before the first one is read, which takes minutes.
     for job in found:
         target.check(job)
     return tuple(target.write(read_info(aws, job, reading)) for job in found)

@@ -234,6 +234,7 @@ def _hyperparameter(column: str, values: pd.Series, known: About) -> Hyperparame
     name = column if column in known.ranges else column.removeprefix("hyperparameter:")
     if any(is_secret(name, value) for value in values.dropna().unique()):
         return Hyperparameter(name, "text", None, (MASK,))
+    # The frame has chosen one dtype for the column, which holds every value of all trials.
     kind = _KINDS.get(str(values.dtype), "text")
     found = known.ranges.get(name)
     dtype = str(values.dtype) if kind != "text" else "string"

@@ -138,6 +138,7 @@ class Mlflow:
         with self._refusals():
             client = self._client(tracking_uri=uri)
             experiment = self._experiment_id(client)
+            # Old runs are deleted when the new ones are complete, so that a failed export loses nothing.
             old = [run.info.run_id for run in _runs_of(client, experiment, info.arn)]
             runs = _Runs(client, experiment)
             try:
@@ -151,6 +152,7 @@ class Mlflow:
     def _experiment_id(self, client: Any) -> str:
         found = client.get_experiment_by_name(self._experiment)
         if found is None:
+            # A server chooses the place of artifacts itself.
             local = None if self._file is None else (self._file.parent / "artifacts").as_uri()
             return str(client.create_experiment(self._experiment, artifact_location=local))
         if found.lifecycle_stage == "deleted":
@@ -227,6 +229,7 @@ def _location(where: str | os.PathLike[str]) -> tuple[str, Path | None]:
             f"MLflow no longer writes plain folders such as {text!r}: give a folder without file:, which gets a SQLite "
             "store, or a tracking URI"
         )
+    # Any other URI is left to MLflow and its plugins.
     if "://" in text or text == "databricks":
         return text, None
     path = Path(where).absolute()

@@ -120,6 +120,7 @@ class Optuna:
             SpecError: there is a study of that name, or no trial has the metric.
         """
         name = self._study_name or info.name
+        # Built before the old study is deleted: an unknown metric must not lose it.
         trials = _trials(self._optuna, info, self._metric)
         if self._check_name(storage, name):
             self._optuna.delete_study(study_name=name, storage=storage)
@@ -182,6 +183,7 @@ class Optuna:
         """Return the storage for messages, without its password."""
         if self._storage is not None:
             return type(self._storage).__name__
+        # SQLAlchemy's URLs have the password before the @.
         scheme, _, rest = self._url.rpartition("@")
         return f"{scheme.rpartition(':')[0]}:***@{rest}" if ":" in scheme.partition("//")[2] else self._url
 
@@ -238,6 +240,7 @@ def _distribution(package: Any, hyperparameter: Hyperparameter, tried: Sequence[
     if hyperparameter.kind not in ("int", "float") or hyperparameter.choices:
         return distributions.CategoricalDistribution(tuple(dict.fromkeys((*hyperparameter.choices, *tried))))
     numbers = [float(value) for value in tried]
+    # Optuna refuses a trial outside of its distribution.
     ends = [end for end in (declared.low, declared.high) if end is not None] if declared else []
     low, high = min(*ends, *numbers), max(*ends, *numbers)
     log = declared is not None and declared.scaling == "Logarithmic" and low > 0

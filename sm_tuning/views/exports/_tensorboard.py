@@ -80,6 +80,7 @@ class TensorBoard:
             SpecError: a folder cannot be written, or a hyperparameter has another type in another job.
         """
         path, created = self._root / _EXPERIMENT, info.created.timestamp()
+        # An experiment of this job alone is written anew, so that its old columns go.
         others = [
             entry.name
             for entry in (self._root.iterdir() if path.is_file() else ())
@@ -92,6 +93,7 @@ class TensorBoard:
             name = _FILE.format(seconds=int(seconds), unique=uuid.uuid4().hex[:12])
             self._events.write(folder / name, seconds, events)
 
+        # Both appear at the end, so that a running TensorBoard sees no session without its columns.
         with new_file(path) as columns, new_folder(self._root / info.name) as folder:
             self._events.write(columns, created, experiment)
             write(folder, created, self._events.facts(info))
@@ -218,6 +220,7 @@ class _Events:
         if trial.ended is not None:
             seconds = trial.ended.timestamp()
             status = _STATUS.get(trial.status, "STATUS_RUNNING")
+            # A trial that was stopped before it had a value is neither a success nor a failure.
             if trial.status == TrainingStatus.STOPPED and trial.value is None:
                 status = "STATUS_UNKNOWN"
             end = self._plugin.SessionEndInfo(status=self._api.Status.Value(status), end_time_secs=seconds)
@@ -249,6 +252,7 @@ def _table(title: str, values: Mapping[str, Value]) -> list[str]:
 
 def _fill(slot: Any, value: Value) -> None:
     """Set a ``google.protobuf.Value``."""
+    # Before the number: a bool is an int in Python.
     if isinstance(value, bool):
         slot.bool_value = value
     elif isinstance(value, str):
