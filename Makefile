@@ -10,7 +10,7 @@ DEV := $(VENV)/.installed-dev
 AWSCLI := $(CURDIR)/$(VENV)/awscli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench docs clean
+.PHONY: help demo test check fix images bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,10 @@ fix: $(DEV)  ## repair what a machine can repair, and write the generated docs a
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_spec.py
 	$(BIN)/python docs/make_api.py
+
+images: $(DEV)  ## write the table of AWS's images from the newest SageMaker SDK
+	$(BIN)/python -m pip install --quiet --upgrade sagemaker-core
+	$(BIN)/python docs/make_images.py
 
 bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale and reading
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -106,3 +109,24 @@ def test_modules_that_tests_share_are_told_apart_by_their_names() -> None:
 
     assert importers == []
     assert sorted({path.name for path in helpers}) == sorted(path.name for path in helpers)
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [name for extra, names in project["optional-dependencies"].items() if extra != "dev" for name in names]
+    declared = {re.split(r"[\[<>=]", text)[0].lower().replace("_", "-") for text in [*project["dependencies"], *extras]}
+    distributions = metadata.packages_distributions()
+    unknown = set()
+    for path in PACKAGE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in {str(name).partition(".")[0] for name in names} - {
+                "sm_tuning",
+                "_typeshed",
+                *sys.stdlib_module_names,
+            }:
+                if not declared & {name, *(found.lower().replace("_", "-") for found in distributions.get(name, ()))}:
+                    unknown.add(name)
+
+    assert unknown == set()

@@ -1,8 +1,7 @@
 """A tuning to the parameters of CreateHyperParameterTuningJob and back, and its local files to uploads; all pure."""
 
 from sm_tuning.request._build import base_name, resolved, to_request, unique_name, write_definition
-from sm_tuning.request._images import image_uri
-from sm_tuning.request._inference import inference_image
+from sm_tuning.request._images import image_uri, inference_image
 from sm_tuning.request._members import write_channels
 from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
 from sm_tuning.request._read import from_description

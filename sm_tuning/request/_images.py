@@ -1,16 +1,20 @@
-"""Container images: from a version and a region to a URI, and back.
+"""Container images: from a version and a region to a URI, and back; from the image that trained to the one that serves.
 
-The registry accounts and tags are those of the SageMaker SDK (``sagemaker.core.image_uris``), which is imported
-only here, when an image must be looked up: it takes seconds.
+Registry accounts and tags are those of the SageMaker SDK. ``_images.json`` holds them as data (``make images``); an
+SDK that is installed is asked first, since it may be newer than the data.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+import logging
 import re
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
 from sm_tuning.request._members import instance_types
@@ -21,15 +25,17 @@ _ECR = re.compile(
 )
 _PYTORCH_TAG = re.compile(r"^(?P<version>\d[\d.]*)-(?:cpu|gpu)-(?P<py>py\d+)$")
 _XGBOOST_TAG = re.compile(r"^(?P<version>\d[\d.]*(?:-\d+)?)(?:-cpu-py3)?$")
+_FAMILY = re.compile(r"ml\.([a-z\d-]+)\.")
 _UPGRADE = re.compile(r" You may need to upgrade your SDK version \(pip install -U sagemaker\)[^.]*\.")
+_TRAINING = "-training"
 
 
 def image_uri(estimator: AnyEstimator, region: str) -> str:
-    """The container image of an estimator in a region.
+    """Return the container image of an estimator in a region.
 
     Raises:
-        SpecError: when the version or the region is unknown, listing the known ones; when the estimator names an
-            algorithm in place of an image; when its instance types need different images.
+        SpecError: the version or the region is unknown (the message lists the known ones), the estimator names an
+            algorithm in place of an image, or its instance types need different images.
     """
     if estimator.image_uri is not None:
         return estimator.image_uri
@@ -41,76 +47,195 @@ def image_uri(estimator: AnyEstimator, region: str) -> str:
     return _one_image("pytorch", version, py_version, region, instance_types(estimator))
 
 
-def _one_image(framework: str, version: str, py_version: str | None, region: str, types: Iterable[str]) -> str:
-    """The image that all machine types share."""
-    found = {kind: _retrieve(framework, version, py_version, region, kind) for kind in types}
-    if not found:
-        raise SpecError(f"the {framework} image depends on the instance type, but none is named: give image_uri")
-    if len(set(found.values())) > 1:
-        raise SpecError(f"the instance types need different images, so they cannot stand in one job: {found}")
-    return next(iter(found.values()))
+def inference_image(uri: str, *, region: str, instance_type: str) -> str:
+    """Return the image that serves the models of a training image.
+
+    An image that trains and serves, as AWS's built-in algorithms and SageMaker's containers for XGBoost and
+    scikit-learn are, and as an image of one's own is expected to be [Developer Guide, your-algorithms], serves its own
+    models. A deep learning container for training has a counterpart for inference.
+
+    Args:
+        uri: the training image.
+        region: the region of the endpoint, whose registry the image comes from.
+        instance_type: the instance type of the endpoint; it decides between CPU and GPU.
+
+    Raises:
+        SpecError: the counterpart is not known.
+    """
+    match, name = _ECR.match(uri), repository(uri)
+    if match is None or not name.endswith(_TRAINING):
+        return uri
+    tag = _PYTORCH_TAG.match(match["tag"] or "")
+    if name != f"pytorch{_TRAINING}" or tag is None:
+        raise SpecError(f"no image is known that serves what {uri!r} trained: give image_uri, the image for inference")
+    return _retrieve(_Wanted("pytorch", tag["version"], tag["py"], region, instance_type, "inference"))
 
 
-@functools.cache
-def _retrieve(
-    framework: str, version: str, py_version: str | None, region: str, instance_type: str, scope: str = "training"
-) -> str:
-    image_uris = _image_uris()
+def recognise(uri: str, region: str | None, types: tuple[str, ...]) -> dict[str, str] | None:
+    """Return the fields of an estimator that has exactly this image, or None if no version has it."""
+    match = _ECR.match(uri)
+    if match is None or not types:
+        return None
+    name, tag = match["name"], match["tag"] or ""
+    if name == "pytorch-training" and (found := _PYTORCH_TAG.match(tag)):
+        framework, version, py_version = "pytorch", found["version"], found["py"]
+        fields = {"type": framework, "framework_version": version, "py_version": py_version}
+    elif name in {"sagemaker-xgboost", "xgboost"} and (found := _XGBOOST_TAG.match(tag)):
+        framework, version, py_version = "xgboost", found["version"], None
+        fields = {"type": framework, "version": version}
+    else:
+        return None
     try:
-        uri = image_uris.retrieve(
-            framework,
-            region,
-            version=version,
-            py_version=py_version,
-            instance_type=instance_type,
-            image_scope=scope,
-        )
-    except (ValueError, KeyError) as error:
-        words, serving = _UPGRADE.sub("", str(error)).rstrip("."), " that serves" if scope == "inference" else ""
-        raise SpecError(
-            f"no {framework} image for version {version!r}{serving} in {region!r}: {words}. A newer sagemaker-core may "
-            "know more; or give image_uri"
-        ) from error
-    return str(uri)
-
-
-def _image_uris() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the SDK's own deprecations are not the user's
-        from sagemaker.core import image_uris  # noqa: PLC0415
-    return image_uris
+        again = _one_image(framework, version, py_version, region or match["region"], types)
+    except SpecError:
+        return None
+    return fields if again == uri else None
 
 
 def region_of(uri: str | None) -> str | None:
-    """The region of an image in Amazon ECR."""
+    """Return the region of an image in Amazon ECR, or None for other images."""
     match = _ECR.match(uri or "")
     return match["region"] if match else None
 
 
-def recognise(uri: str, region: str | None, types: tuple[str, ...]) -> dict[str, str] | None:
-    """The fields that give this image when they are looked up again; None when no version does exactly that."""
-    match = _ECR.match(uri)
-    if match is None or not types:
-        return None
-    framework, fields = _parse(match["name"], match["tag"] or "")
-    if framework is None:
-        return None
-    version = fields.get("version") or fields["framework_version"]
-    try:
-        again = _one_image(framework, version, fields.get("py_version"), region or match["region"], types)
-    except SpecError:
-        return None
-    return {"type": framework, **fields} if again == uri else None
-
-
-def _parse(name: str, tag: str) -> tuple[str | None, dict[str, str]]:
-    if name == "pytorch-training" and (match := _PYTORCH_TAG.match(tag)):
-        return "pytorch", {"framework_version": match["version"], "py_version": match["py"]}
-    if name in {"sagemaker-xgboost", "xgboost"} and (match := _XGBOOST_TAG.match(tag)):
-        return "xgboost", {"version": match["version"]}
-    return None, {}
-
-
 def repository(uri: str) -> str:
-    """The last part of an image's name, without registry, tag and digest."""
+    """Return the last part of an image's name, without registry, tag and digest."""
     return uri.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _one_image(framework: str, version: str, py_version: str | None, region: str, types: Iterable[str]) -> str:
+    """Return the image that all instance types share."""
+    found = {kind: _retrieve(_Wanted(framework, version, py_version, region, kind)) for kind in types}
+    if not found:
+        raise SpecError(f"the {framework} image depends on the instance type, but none is named: give image_uri")
+    if len(set(found.values())) > 1:
+        raise SpecError(f"the instance types need different images, so they cannot be in one job: {found}")
+    return next(iter(found.values()))
+
+
+class _Wanted(NamedTuple):
+    """An image to look up."""
+
+    framework: str
+    version: str
+    py_version: str | None
+    region: str
+    instance_type: str
+    scope: str = "training"
+
+    def unknown(self, reason: str, source: str) -> SpecError:
+        """Return the error for an image that a source does not have."""
+        serving = " that serves" if self.scope == "inference" else ""
+        return SpecError(
+            f"no {self.framework} image for version {self.version!r}{serving} in {self.region!r}: {reason}. A newer "
+            f"{source} may know more; or give image_uri"
+        )
+
+
+@functools.cache
+def _retrieve(wanted: _Wanted) -> str:
+    """Return the URI of an image.
+
+    Raises:
+        SpecError: neither the installed SDK nor the table has it.
+    """
+    sdk = _sdk()
+    if sdk is None:
+        return _from_table(wanted)
+    try:
+        return _from_sdk(sdk, wanted)
+    except SpecError:
+        # An old SDK may lack what the table has. If both lack it, the SDK's message is the one that users can act on.
+        with suppress(SpecError):
+            return _from_table(wanted)
+        raise
+
+
+@functools.cache
+def _table() -> Any:
+    return json.loads(Path(__file__).with_name("_images.json").read_text(encoding="utf-8"))
+
+
+def _from_table(wanted: _Wanted) -> str:
+    """Return the URI from the table.
+
+    Raises:
+        SpecError: the table does not have it.
+    """
+    table = _table()
+    versions = table["images"][wanted.framework][wanted.scope]
+    if wanted.version not in versions:
+        raise wanted.unknown(f"the known versions are {', '.join(versions)}", "sm-tuning")
+    pythons = versions[wanted.version]
+    # An entry under "" alone is an image without a Python version in its tag, whatever version is given.
+    python = "" if list(pythons) == [""] else wanted.py_version or ""
+    if python not in pythons:
+        raise wanted.unknown(f"the known Python versions are {', '.join(filter(None, pythons))}", "sm-tuning")
+    kinds = pythons[python] if isinstance(pythons[python], dict) else pythons[pythons[python]]
+    kind: str | None = _kind_of(wanted.instance_type)
+    while kind is not None and kind not in kinds:
+        kind = table["kinds"][kind]
+    if kind is None or kinds[kind] is None:
+        raise wanted.unknown(f"there is none for {wanted.instance_type}", "sm-tuning")
+    number, image = kinds[kind]
+    accounts = table["registries"][number]
+    if wanted.region not in accounts:
+        raise wanted.unknown(f"the known regions are {', '.join(accounts)}", "sm-tuning")
+    suffix = table["suffixes"].get(wanted.region, "amazonaws.com")
+    return f"{accounts[wanted.region]}.dkr.ecr.{wanted.region}.{suffix}/{image}"
+
+
+def _kind_of(instance_type: str) -> str:
+    """Return the kind of an instance type, as the table has it."""
+    match = _FAMILY.match(instance_type)
+    family = match[1] if match else ""
+    if family in _table()["graviton"]:
+        return "graviton"
+    if family in ("p2", "p4d"):
+        return family
+    accelerator = next((kind for kind in ("trn", "inf") if family.startswith(kind)), None)
+    return accelerator or ("gpu" if family[:1] in ("g", "p") else "cpu")
+
+
+def _sdk() -> Any:
+    """Return the module of the SageMaker SDK that finds images, or None if the SDK is not installed."""
+    with _untouched_logging(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK's own deprecations are not the user's
+        try:
+            from sagemaker.core import image_uris  # noqa: PLC0415  (it takes seconds)
+        except ImportError:
+            return None
+    return image_uris
+
+
+@contextmanager
+def _untouched_logging() -> Iterator[None]:
+    """Keep the root logger as it is: sagemaker-core 2.12 puts a RichHandler on it when it is imported."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def _from_sdk(sdk: Any, wanted: _Wanted) -> str:
+    """Return the URI from the SDK.
+
+    Raises:
+        SpecError: the SDK does not have it.
+    """
+    try:
+        return str(
+            sdk.retrieve(
+                wanted.framework,
+                wanted.region,
+                version=wanted.version,
+                py_version=wanted.py_version,
+                instance_type=wanted.instance_type,
+                image_scope=wanted.scope,
+            )
+        )
+    except (ValueError, KeyError) as error:
+        raise wanted.unknown(_UPGRADE.sub("", str(error)).rstrip("."), "sagemaker-core") from error

@@ -14,14 +14,14 @@ import shutil
 import tarfile
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._files import write_tar
-from sm_tuning.request._ignore import is_ignored, read_rules
 from sm_tuning.spec import AnyEstimator, AnyInput, Input, Tuning
 
 _ARCHIVE = "sourcedir.tar.gz"
@@ -40,6 +40,9 @@ _LITTER = frozenset({".DS_Store", ".ipynb_checkpoints"})
 
 #: Version control's own folder. It holds every secret that was ever committed, so that it is never uploaded.
 _GIT = ".git"
+
+#: Says in the syntax of .gitignore what stays out; only the one at the top of a source folder is read.
+_IGNORE = ".sagemakerignore"
 
 #: Returns whether to leave out a path (relative, with slashes; and whether it is a folder).
 _Skip = Callable[[str, bool], bool]
@@ -257,13 +260,10 @@ def _archive_members(estimator: AnyEstimator, source: Path | None) -> dict[str, 
         if not folder.is_dir():
             kinds = "a folder or a .tar.gz" if field == "source_dir" else "a folder"
             raise SpecError(Problem("", field, f"{str(folder)!r} must be {kinds}"))
-        rules = read_rules(folder)
-
-        def skip(name: str, is_folder: bool) -> bool:
-            return is_ignored(name, is_folder, patterns=patterns, rules=rules)
-
+        ignored = folder / _IGNORE
+        lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
         try:
-            return _files_under(folder, skip=skip, may_leave=False)
+            return _files_under(folder, skip=skip_of(patterns, lines), may_leave=False)
         except SpecError as error:
             raise SpecError([problem.below(field) for problem in error.details]) from error
 
@@ -291,6 +291,29 @@ def _archive_members(estimator: AnyEstimator, source: Path | None) -> dict[str, 
                 raise SpecError(Problem("", "dependencies", message))
             members[f"{prefix}{name}"] = file
     return members
+
+
+def skip_of(patterns: Sequence[str], lines: Sequence[str]) -> _Skip:
+    """Return the function that decides whether a path of a source folder stays out of the archive.
+
+    Args:
+        patterns: shell patterns, each for one name on the way or for the whole relative path.
+        lines: of ``.sagemakerignore``, which has the syntax of ``.gitignore``.
+    """
+    spec = None
+    if lines:
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415  (most folders have no such file)
+
+        spec = GitIgnoreSpec.from_lines(lines)
+
+    def skip(name: str, is_folder: bool) -> bool:
+        texts = (*name.split("/"), name)
+        if name == _IGNORE or any(fnmatchcase(text, pattern) for pattern in patterns for text in texts):
+            return True
+        # Patterns such as "data/" are for folders alone, which Git tells by the slash at the end.
+        return spec is not None and spec.match_file(f"{name}/" if is_folder else name)
+
+    return skip
 
 
 def _check_archive(estimator: AnyEstimator, archive: Path) -> None:

@@ -15,7 +15,7 @@ from strategies import tunings
 
 from sm_tuning._errors import SpecError
 from sm_tuning.request import pack_source, stage, to_request
-from sm_tuning.request._ignore import is_ignored, parse_rules
+from sm_tuning.request._stage import skip_of
 from sm_tuning.spec import (
     ContinuousParameter,
     FileSystemInput,
@@ -163,20 +163,27 @@ def test_a_sagemakerignore_file_is_honoured_and_stays_out(source):
         ("a[0-9]?", ["a1b"], ["ab1"]),
         ("  ", [], ["a"]),
         ("#a", [], ["a", "#a"]),
+        (r"\#a", ["#a"], ["a"]),
+        (r"a\*", ["a*"], ["ab"]),
     ],
 )
 def test_a_line_of_sagemakerignore(line, ignored, kept):
-    def left_out(name):
-        return is_ignored(name, False, patterns=(), rules=parse_rules([line]))
+    skip = skip_of((), [line])
 
-    assert [name for name in ignored if not left_out(name)] == []
-    assert [name for name in kept if left_out(name)] == []
+    assert [name for name in ignored if not skip(name, False)] == []
+    assert [name for name in kept if skip(name, False)] == []
 
 
 def test_a_line_with_a_slash_at_its_end_is_about_folders():
-    rules = parse_rules(["a/"])
-    assert is_ignored("x/a", True, patterns=(), rules=rules)
-    assert not is_ignored("x/a", False, patterns=(), rules=rules)
+    skip = skip_of((), ["a/"])
+    assert skip("x/a", True)
+    assert not skip("x/a", False)
+
+
+def test_a_later_line_of_sagemakerignore_decides():
+    skip = skip_of((), ["data/*", "!data/keep.csv", "!data/keep/"])
+    assert not skip("data", True)
+    assert [skip("data/a.csv", False), skip("data/keep.csv", False), skip("data/keep", True)] == [True, False, False]
 
 
 def test_dependencies_stand_at_the_root(source, tmp_path):
