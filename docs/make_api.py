@@ -78,7 +78,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *("plot", "report", "compare", "watch", "save", "about", "history", "history_info"),
             *("parallel_coordinates", "slices", "contour", "importance", "correlation", "curves"),
             *("train_validation", "edf", "timeline", "utilization", "cost"),
-            *("About", "Range", "HistoryInfo", "Figure", "Theme", "KINDS"),
+            *("About", "HistoryInfo", "Figure", "Theme", "KINDS"),
         ),
     ),
     (
