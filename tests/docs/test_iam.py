@@ -34,15 +34,14 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "views/": ("Read",),
     "preflight/": ("Preflight online",),
     "preflight/_smoke": (),
-    "deploy/_best.py": ("Register", "Retrain", "Deploy"),
     "deploy/_endpoint.py": ("Deploy",),
+    "deploy/_model.py": ("Register", "Retrain", "Deploy"),
     "deploy/_register.py": ("Register", "Pipeline"),
-    "deploy/_retrain.py": ("Retrain",),
-    "deploy/_training.py": ("Retrain",),
+    "deploy/_train.py": ("Retrain",),
 }
 
 #: Features of which each policy must cover the calls by itself; elsewhere they do so together.
-ALONE = {"deploy/_best.py", "deploy/_register.py", "gate/"}
+ALONE = {"deploy/_model.py", "deploy/_register.py", "gate/"}
 
 #: Actions whose names are not those of the operations [Service Authorization Reference].
 ACTIONS = {
@@ -137,6 +136,10 @@ def test_each_call_is_in_the_policy_of_its_feature(path: Path) -> None:
         return
     for group in ([heading] for heading in headings) if feature in ALONE else [list(headings)]:
         assert needed(path) - allowed(*group) == set(), group
+
+
+def test_every_feature_is_a_part_of_the_package_that_calls_aws() -> None:
+    assert {feature_of(path) for path in CALLING} == set(FEATURES)
 
 
 def test_the_pipeline_may_do_what_launch_gate_and_register_do() -> None:
