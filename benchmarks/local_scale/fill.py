@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from sm_tuning.executor._metrics import Emission
+from sm_tuning.executor import Emission
 from sm_tuning.local._config import StateDir, load_keys, make_state_dir
 from sm_tuning.local._identity import Identity
 from sm_tuning.local._moto import AwsLocal

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sm_tuning._statuses import SecondaryStatus, TuningStatus
-from sm_tuning.executor._metrics import Emission
+from sm_tuning.executor import Emission
 from sm_tuning.local._identity import Identity
 from sm_tuning.local.engine import Engine
 from sm_tuning.local.runner._record import JobRecord

@@ -1,1 +1,150 @@
-"""Run one training job as processes on this machine: the container contract without a server and without AWS."""
+"""Run one training job as processes on this machine: the container contract, without a server and without AWS.
+
+All names are imported on first use, so that the programs of this package start quickly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sm_tuning.executor._command import (
+        TOOLKIT_FAILURE,
+        Script,
+        failure_text,
+        fetch_code,
+        install_command,
+        is_script_mode,
+        job_environment,
+        script_of,
+        training_command,
+    )
+    from sm_tuning.executor._data import Checkpoints, ObjectStore, download_channels, upload_outputs
+    from sm_tuning.executor._environment import Environments, Namespaces, Order, requirements_of, shared_network
+    from sm_tuning.executor._hosts import (
+        MOST_HOSTS,
+        Cluster,
+        Folder,
+        Host,
+        InterruptedTrainingError,
+        Site,
+        TrainingFailedError,
+        algorithm_error,
+        client_error,
+        free_port,
+        hosts_of,
+    )
+    from sm_tuning.executor._metrics import (
+        Emission,
+        Line,
+        LogFollower,
+        MetricScanner,
+        ScanProcesses,
+        events,
+        last_error,
+    )
+    from sm_tuning.executor._process import (
+        Command,
+        Exit,
+        Files,
+        Fleet,
+        Supervisors,
+        Tick,
+        kill_leftovers,
+        wait_until_free,
+    )
+    from sm_tuning.executor._utilization import Meter, Point, recorded
+else:
+    _HOMES = {
+        "._command": (
+            "TOOLKIT_FAILURE",
+            "Script",
+            "failure_text",
+            "fetch_code",
+            "install_command",
+            "is_script_mode",
+            "job_environment",
+            "script_of",
+            "training_command",
+        ),
+        "._data": ("Checkpoints", "ObjectStore", "download_channels", "upload_outputs"),
+        "._environment": ("Environments", "Namespaces", "Order", "requirements_of", "shared_network"),
+        "._hosts": (
+            "MOST_HOSTS",
+            "Cluster",
+            "Folder",
+            "Host",
+            "InterruptedTrainingError",
+            "Site",
+            "TrainingFailedError",
+            "algorithm_error",
+            "client_error",
+            "free_port",
+            "hosts_of",
+        ),
+        "._metrics": ("Emission", "Line", "LogFollower", "MetricScanner", "ScanProcesses", "events", "last_error"),
+        "._process": (
+            "Command",
+            "Exit",
+            "Files",
+            "Fleet",
+            "Supervisors",
+            "Tick",
+            "kill_leftovers",
+            "wait_until_free",
+        ),
+        "._utilization": ("Meter", "Point", "recorded"),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+
+__all__ = [
+    "MOST_HOSTS",
+    "TOOLKIT_FAILURE",
+    "Checkpoints",
+    "Cluster",
+    "Command",
+    "Emission",
+    "Environments",
+    "Exit",
+    "Files",
+    "Fleet",
+    "Folder",
+    "Host",
+    "InterruptedTrainingError",
+    "Line",
+    "LogFollower",
+    "Meter",
+    "MetricScanner",
+    "Namespaces",
+    "ObjectStore",
+    "Order",
+    "Point",
+    "ScanProcesses",
+    "Script",
+    "Site",
+    "Supervisors",
+    "Tick",
+    "TrainingFailedError",
+    "algorithm_error",
+    "client_error",
+    "download_channels",
+    "events",
+    "failure_text",
+    "fetch_code",
+    "free_port",
+    "hosts_of",
+    "install_command",
+    "is_script_mode",
+    "job_environment",
+    "kill_leftovers",
+    "last_error",
+    "recorded",
+    "requirements_of",
+    "script_of",
+    "shared_network",
+    "training_command",
+    "upload_outputs",
+    "wait_until_free",
+]

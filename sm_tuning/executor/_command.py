@@ -1,54 +1,258 @@
-"""Which program trains a job, and with which environment."""
+"""The program that trains a job, its arguments and its environment.
+
+Script mode follows aws/sagemaker-training-toolkit (``environment.py``, ``mapping.py``, ``entry_point.py``), the toolkit
+inside the framework images: it turns hyperparameters into arguments and ``SM_*`` variables and runs the script.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sm_tuning.executor._errors import client_error
-from sm_tuning.executor._inputs import Site
-from sm_tuning.executor._process import Command
-from sm_tuning.executor._requirements import Environment
-from sm_tuning.executor._script import (
-    Script,
-    command_line,
-    count_cpus,
-    count_gpus,
-    script_environment,
+from sm_tuning._wire import (
+    DATA_PARALLEL_KEY,
+    LOG_LEVEL_KEY,
+    MIRRORED_STRATEGY_KEY,
+    MPI_KEY,
+    OBJECTIVE_KEY,
+    PARAMETER_SERVER_KEY,
+    PROGRAM_KEY,
+    PYTORCH_DDP_KEY,
+    SUBMIT_DIRECTORY_KEY,
+    TORCH_DISTRIBUTED_KEY,
 )
+from sm_tuning.executor._data import ObjectStore, extract
+from sm_tuning.executor._environment import Environment
+from sm_tuning.executor._hosts import LOOPBACK, Folder, Site, client_error, input_data_config
+from sm_tuning.executor._process import Command, count_cpus
 from sm_tuning.executor.algorithms import algorithm_for
 
+#: The exit code of the toolkit's process if the script or the installation failed [toolkit, trainer.py].
+TOOLKIT_FAILURE = 1
+
+_UNSUPPORTED_KEYS = (MPI_KEY, PARAMETER_SERVER_KEY, DATA_PARALLEL_KEY, MIRRORED_STRATEGY_KEY)
 _OWN_PREFIXES = ("AWS_", "SM_", "SAGEMAKER_")
 _OWN_NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"})
 
 
-def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a training process takes over from the server's environment.
+@dataclass(frozen=True)
+class Script:
+    """The hyperparameters of a script-mode job, divided into those of the toolkit and those of the script.
 
-    Neither the credentials of the person who started the server nor what would change how the contract's own
-    variables read.
+    Attributes:
+        program: ``sagemaker_program``, a path within the code folder.
+        submit_directory: ``sagemaker_submit_directory``, the place of the code.
+        hyperparameters: those of the script, decoded from JSON where they are JSON.
+        framework: those of the toolkit (``sagemaker_*``), decoded likewise.
     """
-    return {
-        key: value for key, value in environment.items() if not key.startswith(_OWN_PREFIXES) and key not in _OWN_NAMES
+
+    program: str
+    submit_directory: str
+    hyperparameters: Mapping[str, Any]
+    framework: Mapping[str, Any]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line: sorted ``--key value``, ``-k value`` for keys of one character."""
+        return [
+            part
+            for key, value in sorted(self.hyperparameters.items())
+            for part in (f"--{key}" if len(key) > 1 else f"-{key}", argument(value))
+        ]
+
+
+def has_entrypoint(job: Mapping[str, Any]) -> bool:
+    """Return whether the job names the program of its container."""
+    return bool(job["AlgorithmSpecification"].get("ContainerEntrypoint"))
+
+
+def is_script_mode(job: Mapping[str, Any]) -> bool:
+    """Return whether the job names a script for the toolkit of its image."""
+    return PROGRAM_KEY in (job.get("HyperParameters") or {}) and not has_entrypoint(job)
+
+
+def script_of(job: Mapping[str, Any]) -> Script:
+    """Return the script of a job in script mode.
+
+    Raises:
+        TrainingFailedError: the place of the code is missing, or the launcher is not supported on this machine.
+    """
+    values = {key: decode(value) for key, value in job["HyperParameters"].items()}
+    framework = {key: value for key, value in values.items() if key.startswith("sagemaker_")}
+    for key in _UNSUPPORTED_KEYS:
+        if framework.get(key) is True:
+            raise client_error(f"{key} is set, but this machine starts scripts with python or torchrun only.")
+    if not framework.get(SUBMIT_DIRECTORY_KEY):
+        raise client_error(
+            f"{PROGRAM_KEY} is set but {SUBMIT_DIRECTORY_KEY} is not; set it to the S3 URI of a sourcedir.tar.gz."
+        )
+    return Script(
+        program=str(framework[PROGRAM_KEY]),
+        submit_directory=str(framework[SUBMIT_DIRECTORY_KEY]),
+        hyperparameters={key: value for key, value in values.items() if key not in framework and key != OBJECTIVE_KEY},
+        framework=framework,
+    )
+
+
+def decode(value: str) -> Any:
+    """Return a hyperparameter's JSON value, or the text itself if it is not JSON."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def argument(value: Any) -> str:
+    """Return a value as a command-line argument: mappings as ``a=1,b=2``, all else as Python prints it."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={item}" for key, item in sorted(value.items()))
+    return str(value)
+
+
+def fetch_code(script: Script, folder: Folder, s3: ObjectStore) -> None:
+    """Fill the code folder from ``sagemaker_submit_directory``.
+
+    That is the S3 URI of a tar file, or a path under ``/opt/ml``: SDK v2 ships the code in a channel if the network is
+    isolated.
+
+    Raises:
+        TrainingFailedError: the file is missing or unreadable, or does not contain the program.
+    """
+    source = script.submit_directory
+    if source.startswith("s3://"):
+        archive = folder.root / PurePosixPath(source).name
+        try:
+            s3.download(source, archive)
+        except (FileNotFoundError, IsADirectoryError) as e:
+            raise client_error(f"{SUBMIT_DIRECTORY_KEY} {source!r} is not an S3 object.") from e
+        extract(archive, folder.code)
+        archive.unlink()
+    else:
+        local = folder.inside(source.removeprefix("file://"))
+        if not local.is_file():
+            raise client_error(f"{SUBMIT_DIRECTORY_KEY} {source!r} is not a tar file in the job's folder.")
+        extract(local, folder.code)
+    program = folder.code / script.program
+    if not program.resolve().is_relative_to(folder.code.resolve()) or not program.is_file():
+        raise client_error(
+            f"{PROGRAM_KEY} {script.program!r} is not in {source}; it contains "
+            f"{', '.join(sorted(path.name for path in folder.code.iterdir())[:10]) or 'nothing'}."
+        )
+
+
+def command_line(script: Script, site: Site, python: str, gpus: int) -> list[str]:
+    """Return the arguments of a host's training process.
+
+    Raises:
+        TrainingFailedError: the program is neither ``.py`` nor ``.sh``.
+    """
+    if script.program.endswith(".sh"):
+        (site.folder.code / script.program).chmod(0o755)
+        words = " ".join(shlex.quote(word) for word in (f"./{script.program}", *script.arguments))
+        return ["/bin/sh", "-c", words]
+    if not script.program.endswith(".py"):
+        raise client_error(f"{PROGRAM_KEY} {script.program!r} is neither a .py nor a .sh file.")
+    launcher = []
+    if any(script.framework.get(key) is True for key in (TORCH_DISTRIBUTED_KEY, PYTORCH_DDP_KEY)):
+        place = ["--standalone"]
+        if len(site.cluster.hosts) > 1:
+            place = [
+                f"--nnodes={len(site.cluster.hosts)}",
+                f"--node_rank={site.host.rank}",
+                f"--master_addr={LOOPBACK}",
+                f"--master_port={site.cluster.master_port}",
+            ]
+        launcher = ["-m", "torch.distributed.run", *place, f"--nproc_per_node={max(1, gpus)}"]
+    return [python, "-u", *launcher, script.program, *script.arguments]
+
+
+def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus: int) -> dict[str, str]:
+    """Return the ``SM_*`` variables of a host; values that are not strings are JSON."""
+    folder, host, cluster = site.folder, site.host, site.cluster
+    resources = cluster.resource_config(host)
+    groups = resources["instance_groups"]
+    values: dict[str, Any] = {
+        "model_dir": str(folder.model),
+        "output_dir": str(folder.output),
+        "output_data_dir": str(folder.output_data),
+        "output_intermediate_dir": str(folder.output / "intermediate"),
+        "input_dir": str(folder.root / "input"),
+        "input_config_dir": str(folder.config),
+        "hosts": cluster.names,
+        "current_host": host.name,
+        "network_interface_name": resources["network_interface_name"],
+        "resource_config": resources,
+        "current_instance_type": host.instance_type,
+        "current_instance_group": host.group,
+        "current_instance_group_hosts": [member.name for member in cluster.groups[host.group]],
+        "instance_groups": [group["instance_group_name"] for group in groups],
+        "instance_groups_dict": {group["instance_group_name"]: group for group in groups},
+        "distribution_instance_groups": [],
+        "is_hetero": len(groups) > 1,
+        "topology": resources["topology"],
+        "hps": dict(script.hyperparameters),
+        "user_entry_point": script.program,
+        "user_args": script.arguments,
+        "framework_params": dict(script.framework),
+        "module_name": script.program.removesuffix(".py"),
+        "module_dir": script.submit_directory,
+        "log_level": script.framework.get(LOG_LEVEL_KEY, 20),
+        "framework_module": "",
+        "input_data_config": input_data_config(job),
+        "channels": sorted(channel["ChannelName"] for channel in job.get("InputDataConfig") or ()),
+        "num_cpus": count_cpus(),
+        "num_gpus": gpus,
+        "num_neurons": 0,
     }
+    if len(cluster.hosts) > 1:
+        # By these four the drivers of SDK v3 place a script. On a cluster any port is free; here parallel jobs share
+        # one loopback interface, so the port is one that was free.
+        values |= {
+            "master_addr": cluster.master_addr,
+            "master_port": cluster.master_port,
+            "host_count": len(cluster.hosts),
+            "current_host_rank": host.rank,
+        }
+    values["training_env"] = {**values, "job_name": job["TrainingJobName"]}
+    values |= {f"channel_{channel}": str(folder.data / channel) for channel in values["channels"]}
+    values |= {f"hp_{key}": value for key, value in script.hyperparameters.items()}
+
+    def text(value: Any) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+    return {f"SM_{key.upper()}": text(value) for key, value in values.items()}
 
 
 def job_environment(
     job: Mapping[str, Any], site: Site, region: str, parallel: int, child_env: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment that every training process of a host has, whatever trains.
+    """Return the environment of all training processes of a host.
 
-    BLAS and OpenMP get an equal share of the cores, so that parallel trials and hosts do not fight for them; a
-    job's own Environment wins over that.
+    Args:
+        job: the training job.
+        site: the place of the host.
+        region: AWS region.
+        parallel: number of training jobs that run at once on this machine.
+        child_env: variables by which a process reaches the AWS endpoints.
     """
+    # Neither the credentials of the user who started the server, nor variables that change the meaning of those below.
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES) and key not in _OWN_NAMES
+    }
     name = job["TrainingJobName"]
     return {
-        **inherited(os.environ),
+        **inherited,
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
+        # An equal share of the cores, so that parallel trials and hosts do not compete for them.
         "OMP_NUM_THREADS": str(max(1, count_cpus() // (parallel * len(site.cluster.hosts)))),
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
@@ -63,16 +267,49 @@ def job_environment(
     }
 
 
-def script_command(job: Mapping[str, Any], script: Script, site: Site, env: Mapping[str, str], python: str) -> Command:
-    """Return the command of a script-mode job; ``python`` is the interpreter that has its requirements."""
-    cpus, gpus = count_cpus(), count_gpus()
-    variables = script_environment(job, script, site, cpus=cpus, gpus=gpus)
-    code = site.folder.code
-    paths = {
-        "PATH": os.pathsep.join((str(Path(python).parent), env["PATH"])),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(code), env.get("PYTHONPATH")))),
-    }
-    return Command(command_line(script, site, python, gpus), {**variables, **env, **paths}, code)
+def training_command(
+    job: Mapping[str, Any], script: Script | None, site: Site, env: Mapping[str, str], python: str
+) -> Command:
+    """Return the command of a host's training process.
+
+    Args:
+        job: the training job.
+        script: its script; None for an entrypoint or a built-in algorithm.
+        site: the place of the host.
+        env: from ``job_environment``.
+        python: the interpreter for the script.
+
+    Raises:
+        TrainingFailedError: this machine cannot run the image or the program.
+    """
+    specification = job["AlgorithmSpecification"]
+    if script is not None:
+        gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+        code = site.folder.code
+        paths = {
+            "PATH": os.pathsep.join((str(Path(python).parent), env["PATH"])),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(code), env.get("PYTHONPATH")))),
+        }
+        variables = script_environment(job, script, site, gpus)
+        return Command(command_line(script, site, python, gpus), {**variables, **env, **paths}, code)
+    if has_entrypoint(job):
+        # A job of SDK v3's ModelTrainer, for example. A container may install packages: here it does so in a virtual
+        # environment of its own, first on the PATH, that sees the packages of this interpreter.
+        environment = Environment(site.folder.environment)
+        environment.make()
+        path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
+        argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
+        return Command(argv, {**env, "PATH": path}, site.folder.root)
+    image = specification.get("TrainingImage", "")
+    algorithm = algorithm_for(image)
+    if algorithm is None:
+        raise client_error(
+            f"the image {image!r} is not a built-in algorithm that this machine trains, and {PROGRAM_KEY} is not set; "
+            "this machine runs scripts, not containers."
+        )
+    package_parent = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
+    return Command([sys.executable, "-u", "-m", algorithm.module], {**env, "PYTHONPATH": path}, site.folder.root)
 
 
 def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> Command:
@@ -81,33 +318,6 @@ def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> 
     return Command(argv, env, requirements.parent)
 
 
-def entrypoint_command(job: Mapping[str, Any], site: Site, env: Mapping[str, str]) -> Command:
-    """Return the command of a job with a ContainerEntrypoint, such as the ModelTrainer of the SageMaker SDK v3 makes.
-
-    A container may install what it likes: here it has a virtual environment of its own, first on the PATH, that sees
-    the packages of the server's interpreter.
-    """
-    specification = job["AlgorithmSpecification"]
-    environment = Environment(site.folder.environment)
-    environment.make()
-    path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
-    argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
-    return Command(argv, {**env, "PATH": path}, site.folder.root)
-
-
-def algorithm_command(job: Mapping[str, Any], site: Site, env: Mapping[str, str]) -> Command:
-    """Return the command of a built-in algorithm's job.
-
-    Raises:
-        TrainingFailedError: this machine has no such algorithm.
-    """
-    image = job["AlgorithmSpecification"].get("TrainingImage", "")
-    algorithm = algorithm_for(image)
-    if algorithm is None:
-        raise client_error(
-            f"the image {image!r} is no built-in algorithm that this machine trains, and sagemaker_program is "
-            "not set; this machine runs scripts, not containers."
-        )
-    package_parent = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
-    return Command([sys.executable, "-u", "-m", algorithm.module], {**env, "PYTHONPATH": path}, site.folder.root)
+def failure_text(kind: str, exit_code: int, error: str, command: Sequence[str]) -> str:
+    """Return the toolkit's text of the failure file, for ``ExecuteUserScriptError`` and similar errors."""
+    return f'{kind}:\nExitCode {exit_code}\nErrorMessage "{error}"\nCommand "{shlex.join(command)}"'

@@ -1,17 +1,17 @@
-"""The supervisor of one training process: started by the server as ``python -I _container.py``, stdlib only.
+"""The supervisor of one training process: ``python -I _container.py``, stdlib only, in place of a container runtime.
 
-It stands where the container runtime stands on the service. Between it and the server:
+Its interface to the process that starts it (the server):
 
-- stdin: the first line is the order, a JSON object (see ``Order``); a later line ``stop`` asks for
-  SIGTERM, the grace, SIGKILL. End of file means that the server is gone: the process group is killed at once.
-- stdout: a line ``log`` whenever lines were written to the log file, only to wake the server. A reader that
-  is slow loses such lines and nothing else.
-- the log file: one record a line, ``<epoch ms> <text>``, appended; stdout and stderr merged as they arrived.
-- the process file: who was started, written before anything can be printed.
-- the exit file: how the process ended, replaced in one step. It is missing when the process did not end by
-  itself or by an order of the server, so that the job is to be run again.
+- stdin: the first line is the order, a JSON object (see ``Order``); a later line ``stop`` orders SIGTERM, then SIGKILL
+  after the grace. End of file means that the server has died: the process group is killed at once.
+- stdout: a line ``log`` whenever lines were written to the log file, only to wake the server. If the server reads
+  slowly, these lines are lost and nothing else.
+- the log file: one record a line, ``<epoch ms> <text>``, appended; stdout and stderr merged in the order of arrival.
+- the process file: the process that was started, written before it can print anything.
+- the exit file: the end of the process, replaced atomically. It is missing if the process was killed without an order
+  of the server, so that the job must be run again.
 
-One supervisor at a time works in a job's folder: it holds a lock on ``lock`` there.
+Only one supervisor at a time works in a folder: it holds the lock file there.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from typing import Any, TypedDict
 
 FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 1 << 18
-LONGEST_LINE = 1 << 20  # a longer one is continued in a further record, so that memory stays bounded
-GONE_SECONDS = 0.2  # for what was killed to be reaped
+LONGEST_LINE = 1 << 20  # a longer line is continued in another record, so that memory is bounded
+GONE_SECONDS = 0.2  # until killed processes are reaped
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
-DRAIN_SECONDS = 2.0  # for output still held back by a process that left the group
+DRAIN_SECONDS = 2.0  # for output that a process outside the group still holds
 LOCK_SECONDS = 15.0
 
 
 class Order(TypedDict):
-    """What to run: all paths absolute; ``grace`` in seconds between SIGTERM and SIGKILL."""
+    """The program to run. All paths are absolute; ``grace`` is in seconds."""
 
     argv: list[str]
     env: dict[str, str]
@@ -55,11 +55,11 @@ class Order(TypedDict):
     lock: str
     token: str
     grace: float
-    namespaces: dict[str, Any]  # see ``_namespace.py``; empty for none
+    namespaces: dict[str, Any]  # see ``_namespace.py``
 
 
 class LogWriter:
-    """Splits a stream of bytes into lines and appends them, stamped, to the log file."""
+    """Splits a stream of bytes into lines and appends them, with time stamps, to the log file."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -69,7 +69,7 @@ class LogWriter:
         self._since: float | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take what the process wrote, any number of lines or a part of one."""
+        """Accept output of the process: any number of lines, or a part of one."""
         *lines, self._partial = (self._partial + data).split(b"\n")
         stamp = b"%d " % int(time.time() * 1000)
         for line in lines:
@@ -86,7 +86,7 @@ class LogWriter:
             self._since = time.monotonic()
 
     def due_in(self) -> float | None:
-        """Seconds until the next flush is due; None when nothing waits."""
+        """Return the seconds until the next flush is due; None if there is nothing to write."""
         if self._since is None:
             return None
         if self._size >= FLUSH_BYTES:
@@ -94,18 +94,18 @@ class LogWriter:
         return max(0.0, self._since + FLUSH_SECONDS - time.monotonic())
 
     def flush(self) -> None:
-        """Write what waits, and wake the server."""
+        """Write the pending records and wake the server."""
         if not self._records:
             return
         data = memoryview(b"".join(self._records))
         while data:
             data = data[os.write(self._fd, data) :]
         self._records, self._size, self._since = [], 0, None
-        with suppress(OSError):  # the server is slow or gone: it finds the lines in the file
+        with suppress(OSError):  # the server is slow or dead: the lines are in the file
             os.write(sys.stdout.fileno(), b"log\n")
 
     def end(self) -> None:
-        """Write everything, the last line without its newline included."""
+        """Write all output, including a last line without a newline."""
         if self._partial:
             self._add(b"%d " % int(time.time() * 1000), self._partial)
             self._partial = b""
@@ -114,11 +114,11 @@ class LogWriter:
 
 
 class Supervisor:
-    """Runs one order to its end.
+    """Runs one order.
 
     Args:
-        order: what to run.
-        adopts: whether every process that is left over becomes a child of this one.
+        order: the program to run.
+        adopts: whether orphaned descendants become children of this process.
     """
 
     def __init__(self, order: Order, *, adopts: bool) -> None:
@@ -134,10 +134,14 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> int:
-        """Start, follow and reap the process; return the supervisor's own exit code."""
+        """Start, follow and reap the process; return the exit code of the supervisor."""
         try:
             if self._order["namespaces"]:
-                _namespace_module().enter(self._order["namespaces"])
+                # An isolated interpreter (-I) does not import from the folder of its program.
+                path = str(Path(__file__).with_name("_namespace.py"))
+                module = ModuleType("_namespace")
+                SourceFileLoader(module.__name__, path).exec_module(module)
+                module.enter(self._order["namespaces"])
             process = self._spawn()
         except OSError as e:
             self._log.feed(f"cannot start {self._order['argv'][0]}: {e}\n".encode())
@@ -146,7 +150,7 @@ class Supervisor:
             return 0
         threading.Thread(target=self._reap, args=(process,), daemon=True).start()
         self._follow(process)
-        _signal_group(process.pid, signal.SIGKILL)  # what the main process left behind
+        _signal_group(process.pid, signal.SIGKILL)  # processes that the main process left behind
         self._drain(process)
         self._log.end()
         returncode = process.wait()
@@ -185,7 +189,7 @@ class Supervisor:
         return process
 
     def _kill(self, pid: int) -> None:
-        """The supervisor itself is told to end: nothing may stay behind."""
+        """End with the process group, after a signal to the supervisor itself."""
         _signal_group(pid, signal.SIGKILL)
         os._exit(1)
 
@@ -195,7 +199,7 @@ class Supervisor:
         os.write(self._wake_write, b".")
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Copy output and obey stdin until the main process has ended."""
+        """Copy the output and obey stdin until the main process has ended."""
         assert process.stdout is not None
         output = process.stdout.fileno()
         os.set_blocking(output, False)
@@ -223,7 +227,7 @@ class Supervisor:
         return min(waits) if waits else None
 
     def _copy(self, output: int) -> bool:
-        """Read once; False at the end of the output."""
+        """Read once; return False at the end of the output."""
         try:
             data = os.read(output, 1 << 16)
         except BlockingIOError:
@@ -232,7 +236,7 @@ class Supervisor:
         return bool(data)
 
     def _obey(self, process: subprocess.Popen[bytes]) -> bool:
-        """Read stdin once; False when it is not to be read again."""
+        """Read stdin once; return False at its end."""
         data = os.read(sys.stdin.fileno(), 4096)
         if not data:
             self._abandoned = True
@@ -245,7 +249,7 @@ class Supervisor:
         return True
 
     def _drain(self, process: subprocess.Popen[bytes]) -> None:
-        """Read what the ended group still had in the pipe."""
+        """Read what the killed group left in the pipe."""
         assert process.stdout is not None
         output = process.stdout.fileno()
         until = time.monotonic() + DRAIN_SECONDS
@@ -275,30 +279,21 @@ class Supervisor:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    """Signal a process group; PermissionError is what macOS says of a group of zombies."""
-    with suppress(ProcessLookupError, PermissionError):
+    with suppress(ProcessLookupError, PermissionError):  # macOS raises PermissionError for a group of zombies
         os.killpg(group, number)
 
 
 def _prctl(option: int, value: int) -> bool:
-    """Set an attribute of this process (Linux); return whether the system took it."""
+    """Set an attribute of this process (Linux); return whether the system accepted it."""
     if sys.platform != "linux":
         return False
-    import ctypes  # noqa: PLC0415 - only where it is needed
+    import ctypes  # noqa: PLC0415 - keeps other systems' starts cheap
 
     return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
 
 
-def _namespace_module() -> ModuleType:
-    """Load ``_namespace.py``, which lies beside this file; an isolated interpreter has no path to it."""
-    loader = SourceFileLoader("_namespace", str(Path(__file__).with_name("_namespace.py")))
-    module = ModuleType(loader.name)
-    loader.exec_module(module)
-    return module
-
-
 def _all_gone() -> bool:
-    """Whether no process below this one is left, once those that were killed have ended."""
+    """Return whether all descendants have ended, shortly after they were killed."""
     until = time.monotonic() + GONE_SECONDS
     while time.monotonic() < until:
         try:
@@ -310,14 +305,13 @@ def _all_gone() -> bool:
 
 
 def _replace(path: str, value: dict[str, Any]) -> None:
-    """Write a JSON file such that a reader sees all of it or nothing."""
     draft = Path(f"{path}.{os.getpid()}.tmp")
     draft.write_text(json.dumps(value), encoding="utf-8")
-    draft.replace(path)
+    draft.replace(path)  # readers see the whole file or none
 
 
 def _lock(path: str) -> bool:
-    """Take the folder's lock for as long as this process lives; False when another keeps it."""
+    """Take the lock of the folder until this process ends; return False if another process keeps it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     until = time.monotonic() + LOCK_SECONDS
     while True:
@@ -331,15 +325,8 @@ def _lock(path: str) -> bool:
             return True
 
 
-def _server_is_there() -> bool:
-    """Whether stdin has not ended; what it may have to say already, such as ``stop``, stays in the pipe."""
-    poll = select.poll()
-    poll.register(sys.stdin.fileno(), select.POLLIN)
-    return not any(events & select.POLLHUP for _, events in poll.poll(0))
-
-
 def _read_order() -> Order | None:
-    """Read the first line of stdin byte-exactly, so that a later ``stop`` stays in the pipe."""
+    # Byte by byte, so that a later ``stop`` stays in the pipe.
     data = bytearray()
     while not data.endswith(b"\n"):
         piece = os.read(sys.stdin.fileno(), 1)
@@ -351,18 +338,21 @@ def _read_order() -> Order | None:
 
 
 def main() -> int:
-    """Take the order and carry it out."""
+    """Read the order and run it."""
     os.set_blocking(sys.stdout.fileno(), False)
-    # As a subreaper this process becomes the parent of every descendant that loses its own, so that none goes
-    # unnoticed. It is set before the order comes, which may be long after this process was started.
+    # As a subreaper this process becomes the parent of orphaned descendants, so that none is overlooked. This is done
+    # before the order comes, which may be long after this process was started.
     adopts = _prctl(PR_SET_CHILD_SUBREAPER, 1)
     order = _read_order()
     if order is None:
         return 1
     if not _lock(order["lock"]):
-        print(f"another supervisor keeps {order['lock']}", file=sys.stderr)  # noqa: T201
+        print(f"another supervisor holds {order['lock']}", file=sys.stderr)  # noqa: T201
         return 1
-    if not _server_is_there():
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), select.POLLIN)
+    # The server may have died while the lock was taken. Reading would take a ``stop`` out of the pipe.
+    if any(events & select.POLLHUP for _, events in poll.poll(0)):
         return 1
     return Supervisor(order, adopts=adopts).run()
 
@@ -370,4 +360,4 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    os._exit(code)  # everything is written; taking the interpreter down in good order would keep the job waiting
+    os._exit(code)  # everything is written, and an orderly end of the interpreter would delay the job

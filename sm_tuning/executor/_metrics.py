@@ -1,4 +1,4 @@
-"""From log lines to metric values, by the regexes of MetricDefinitions."""
+"""The log of a host: from the supervisor's file to lines, CloudWatch events, and metric values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from sm_tuning._wire import to_float32
+
+#: Bytes of one CloudWatch Logs message: an event of 256 KB less 26 bytes of its own [PutLogEvents].
+LONGEST_MESSAGE = 256 * 1024 - 26
 
 _BATCH_LINES = 2000
 _BATCH_CHARACTERS = 1 << 20
@@ -27,13 +30,13 @@ Line = tuple[int, str]
 
 @dataclass(frozen=True, order=True)
 class Emission:
-    """One value of one metric that a training job printed.
+    """One value of a metric that a training job printed.
 
     Attributes:
         metric: name of the metric definition.
-        step: 0-based index of this emission among those of the metric within the training job.
+        step: 0-based index among the values of the metric in the training job.
         timestamp: epoch seconds at which the line arrived.
-        value: as parsed from the log, double precision.
+        value: as parsed from the log, in double precision.
     """
 
     metric: str
@@ -42,11 +45,75 @@ class Emission:
     value: float
 
 
-def read_value(text: str | None) -> float | None:
-    """Return the metric value in a regex's group 1, or None when it is not one.
+class LogFollower:
+    """Reads the lines that were added to a log file since the last time."""
 
-    The service keeps finite numbers in single precision: ``nan``, ``inf``, and what single precision cannot
-    hold are lines in the log but no metric values.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        #: Epoch milliseconds of the first line; None before there is one.
+        self.first_ms: int | None = None
+
+    def read(self, limit: int = 1 << 22) -> list[Line]:
+        """Return the next complete lines, about ``limit`` bytes at most; an empty list if there are none.
+
+        TAB becomes ``#011``, the form in which the service shows and searches lines.
+        """
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(limit)
+                if b"\n" not in data:
+                    data += file.readline()
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        records = [record.partition(b" ") for record in data[:end].split(b"\n")[:-1]]
+        lines = [(int(stamp), text.decode("utf-8", "replace").replace("\t", "#011")) for stamp, _, text in records]
+        if lines and self.first_ms is None:
+            self.first_ms = lines[0][0]
+        return lines
+
+
+def events(lines: Iterable[Line]) -> Iterator[tuple[int, str]]:
+    """Yield CloudWatch Logs events as (epoch milliseconds, message); a line that is too long becomes several."""
+    for stamp, text in lines:
+        if len(text) * 4 <= LONGEST_MESSAGE:
+            yield stamp, text or " "  # CloudWatch accepts no empty message
+            continue
+        data = text.encode()
+        while data:
+            end = min(len(data), LONGEST_MESSAGE)
+            while end < len(data) and (data[end] & 0xC0) == 0x80:  # not between the bytes of a character
+                end -= 1
+            yield stamp, data[:end].decode()
+            data = data[end:]
+
+
+def last_error(path: Path, tail: int = 1 << 16) -> str:
+    """Return the last line of the last traceback at the end of a log; without a traceback, the last line.
+
+    ``sys.exit("message")`` and programs that are not Python print no traceback, but end with their message.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - tail))
+            records = file.read().split(b"\n")
+    except FileNotFoundError:
+        return ""
+    texts = [record.partition(b" ")[2].decode("utf-8", "replace").rstrip() for record in records]
+    starts = [number for number, text in enumerate(texts) if text.startswith("Traceback (most recent call")]
+    for text in texts[starts[-1] + 1 :] if starts else ():
+        if text and not text.startswith(" "):
+            return text
+    return next((text for text in reversed(texts) if text), "")
+
+
+def read_value(text: str | None) -> float | None:
+    """Return the metric value in a regex's group 1, or None if the text is not a value.
+
+    The service keeps finite 32-bit floats: lines with ``nan``, ``inf`` or larger numbers have no metric value.
     """
     try:
         value = float(text or "")
@@ -56,15 +123,15 @@ def read_value(text: str | None) -> float | None:
 
 
 class MetricScanner:
-    """Finds metric values in lines, in a process of its own that is started when the first lines come.
+    """Finds metric values in lines, in a process of its own that starts with the first lines.
 
-    The regex is searched anywhere in the line; the first match counts; group 1 is the value. A regex that
-    takes longer than ``limit`` seconds over a batch of lines is given up for the rest of the job.
+    The regex is searched anywhere in the line; the first match counts; group 1 is the value. A regex that takes too
+    long is not searched for again in this job.
 
     Args:
         definitions: MetricDefinitions of the job.
-        limit: seconds.
-        processes: where its process comes from and goes to.
+        limit: seconds that a regex may take over a batch of lines.
+        processes: provides the process.
     """
 
     def __init__(
@@ -73,24 +140,29 @@ class MetricScanner:
         self._processes = processes or ScanProcesses(spare=0)
         self._definitions = list(definitions)
         self._limit = limit
-        self._steps = dict.fromkeys((one["Name"] for one in definitions), 0)
-        self._process: _ScanProcess | None = None
+        self._steps = dict.fromkeys((definition["Name"] for definition in definitions), 0)
+        self._process: ScanProcess | None = None
         self._given_up: set[int] = set()
+        #: Messages for the user; the reader empties the list.
         self.problems: list[str] = []
-        """What the user should know; whoever reads it empties it."""
-        self._drop_invalid()
-
-    def _drop_invalid(self) -> None:
-        for index, one in enumerate(self._definitions):
+        for index, definition in enumerate(self._definitions):
             try:
-                re.compile(one["Regex"])
+                re.compile(definition["Regex"])
             except re.error as e:
                 self._give_up(index, f"is not a regular expression of Python: {e}")
 
     def scan(self, lines: Sequence[Line]) -> list[Emission]:
-        """Return the values in these lines, in the order of metric and line; steps go on counting."""
+        """Return the values in these lines, ordered by metric and line; steps continue from the last call."""
+        batches: list[list[Line]] = []
+        size = 0
+        for line in lines:
+            if not batches or len(batches[-1]) >= _BATCH_LINES or size > _BATCH_CHARACTERS:
+                batches.append([])
+                size = 0
+            batches[-1].append(line)
+            size += len(line[1])
         emissions: list[Emission] = []
-        for batch in _batches(lines):
+        for batch in batches:
             for index in range(len(self._definitions)):
                 if index not in self._given_up:
                     emissions += self._search(index, batch)
@@ -115,15 +187,16 @@ class MetricScanner:
                 self._steps[name] += 1
         return emissions
 
-    def _give_up(self, index: int, why: str) -> None:
+    def _give_up(self, index: int, reason: str) -> None:
         self._given_up.add(index)
-        one = self._definitions[index]
+        definition = self._definitions[index]
         self.problems.append(
-            f"the regex of metric {one['Name']!r}, {one['Regex']!r}, {why}; this metric is not looked for any more."
+            f"the regex of metric {definition['Name']!r}, {definition['Regex']!r}, {reason}; "
+            "this job has no further values of the metric."
         )
 
     def close(self) -> None:
-        """Give the process back."""
+        """Return the process to its pool."""
         if self._process is not None:
             self._processes.give_back(self._process)
             self._process = None
@@ -136,29 +209,29 @@ class MetricScanner:
 
 
 class ScanProcesses:
-    """Scanning processes that go from job to job, so that few jobs wait for one to start.
+    """A pool of scanning processes, so that few jobs wait for a process to start.
 
     Args:
-        spare: how many are kept while no job needs them.
+        spare: largest number of idle processes.
     """
 
     def __init__(self, spare: int = 4) -> None:
         self._lock = threading.Lock()
-        self._idle: list[_ScanProcess] = []
+        self._idle: list[ScanProcess] = []
         self._spare = spare
 
-    def take(self) -> _ScanProcess:
-        """Return one that no other job has."""
+    def take(self) -> ScanProcess:
+        """Return a process that no other job uses."""
         with self._lock:
             while self._idle:
                 process = self._idle.pop()
-                if process.lives:
+                if process.is_alive:
                     return process
                 process.close()
-        return _ScanProcess()
+        return ScanProcess()
 
-    def give_back(self, process: _ScanProcess) -> None:
-        """Keep one that has answered all it was asked."""
+    def give_back(self, process: ScanProcess) -> None:
+        """Return a process that has answered all its requests."""
         with self._lock:
             if len(self._idle) < self._spare:
                 self._idle.append(process)
@@ -166,7 +239,7 @@ class ScanProcesses:
         process.close()
 
     def close(self) -> None:
-        """End them, and keep none from now on."""
+        """End the idle processes, and keep none from now on."""
         with self._lock:
             self._spare = 0
             idle, self._idle = self._idle, []
@@ -174,8 +247,8 @@ class ScanProcesses:
             process.close()
 
 
-class _ScanProcess:
-    """One process of ``_scan.py``."""
+class ScanProcess:
+    """A process of ``_scan.py``."""
 
     def __init__(self) -> None:
         self._popen = subprocess.Popen(
@@ -187,17 +260,17 @@ class _ScanProcess:
         )
 
     @property
-    def lives(self) -> bool:
-        """Whether it is there to be asked."""
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
         return self._popen.poll() is None
 
     def learn(self, regexes: list[str]) -> None:
-        """Take these for what is searched from now on."""
-        with suppress(OSError):  # it has died: the search will say so
+        """Set the regexes of the following searches."""
+        with suppress(OSError):  # the process has died: the search reports it
             self._send(regexes)
 
     def search(self, index: int, lines: list[str], limit: float) -> list[tuple[int, str | None]] | None:
-        """Return (line number, group 1) of each match; None when it took too long or the process died."""
+        """Return (line number, group 1) of each match; None if it took too long or the process died."""
         try:
             self._send({"regex": index, "lines": lines})
         except OSError:
@@ -223,22 +296,9 @@ class _ScanProcess:
             view = view[self._popen.stdin.write(view) or 0 :]
 
     def close(self) -> None:
-        """Kill it; it holds nothing."""
+        """Kill the process, which has no state to save."""
         self._popen.kill()
         self._popen.wait()
         for pipe in (self._popen.stdin, self._popen.stdout):
             if pipe is not None:
                 pipe.close()
-
-
-def _batches(lines: Sequence[Line]) -> list[list[Line]]:
-    """Cut lines into batches of bounded count and size."""
-    batches: list[list[Line]] = []
-    size = 0
-    for line in lines:
-        if not batches or len(batches[-1]) >= _BATCH_LINES or size > _BATCH_CHARACTERS:
-            batches.append([])
-            size = 0
-        batches[-1].append(line)
-        size += len(line[1])
-    return batches

@@ -1,4 +1,4 @@
-"""The server's end of a supervisor, and what to do with processes whose supervisor is gone."""
+"""The server's side of supervisors (``_container.py``), and processes whose supervisor has died."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,24 +21,24 @@ from typing import Any, Self
 import psutil
 
 TOKEN_VARIABLE = "SM_TUNING_CONTAINER"  # noqa: S105 - the name of a marker, no secret
-"""Environment variable that marks every process of one container, whatever group it moved to."""
+"""Environment variable that marks all processes of a container, whichever group they moved to."""
 
 _CLOCK_SLACK_SECONDS = 2.0  # psutil's creation times come from boot time and ticks
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a training process ended; times in epoch seconds.
+    """The end of a training process.
 
     Attributes:
-        exit_code: None when a signal ended it.
+        exit_code: None if a signal ended the process.
         signal: that signal.
-        started: when.
-        ended: when.
-        stopped: it had been told to.
-        alone: no process that it had started was left, so that there is nothing to look for.
-        cpu_seconds: that it and all that it started have used, as far as they were waited for.
-        peak_bytes: the most memory that one of these processes had.
+        started: epoch seconds.
+        ended: epoch seconds.
+        stopped: whether the server had ordered a stop.
+        alone: whether none of its descendants was left, so that a search for them is unnecessary.
+        cpu_seconds: used by the process and by its descendants that were waited for.
+        peak_bytes: largest memory of any one of these processes.
     """
 
     exit_code: int | None
@@ -51,13 +52,13 @@ class Exit:
 
     @property
     def code(self) -> int:
-        """The exit code as a container reports it: 128 + n for signal n."""
+        """The exit code of the container: 128 + n for signal n."""
         return self.exit_code if self.exit_code is not None else 128 + (self.signal or 0)
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run: arguments, its whole environment, working folder, and the namespaces that it starts in."""
+    """A program to run: its arguments, complete environment, working folder and namespaces."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -67,46 +68,57 @@ class Command:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a job's supervisor keeps its records."""
+    """The records that a host's supervisor writes."""
 
     folder: Path
 
     @property
     def log(self) -> Path:
-        """Every line that any process of the job printed."""
+        """The lines that the processes of the host printed."""
         return self.folder / "log"
 
     @property
     def process(self) -> Path:
-        """Which process runs, or ran last."""
+        """The process that runs, or ran last."""
         return self.folder / "process.json"
 
     def exit(self, step: str) -> Path:
-        """How the process of a step (``install``, ``train``) ended."""
+        """Return the file with the end of a step's process; steps are ``install`` and ``train``."""
         return self.folder / f"{step}.exit.json"
-
-    def read_exit(self, step: str) -> Exit | None:
-        """Return how the process of a step ended; None when it has not, or was cut off."""
-        record = _read(self.exit(step))
-        if record is None:
-            return None
-        return Exit(**record)
-
-    def read_process(self) -> int | None:
-        """Return the id of the process that was started last, whether it lives or not."""
-        record = _read(self.process)
-        return None if record is None else int(record["pid"])
 
     @property
     def utilization(self) -> Path:
-        """What the processes have used of the machine, one JSON object a line."""
+        """The measurements of the host, one JSON array a line."""
         return self.folder / "utilization"
+
+    def read_exit(self, step: str) -> Exit | None:
+        """Return the end of a step's process; None if it has not ended, or its supervisor was killed."""
+        record = _read(self.exit(step))
+        return None if record is None else Exit(**record)
+
+    def read_process(self) -> int | None:
+        """Return the id of the process that was started last, whether it is alive or not."""
+        record = _read(self.process)
+        return None if record is None else int(record["pid"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return record
+
+
+def count_cpus() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Supervisors:
-    """Starts supervisors, one of them ahead of need, so that no training job waits for an interpreter.
+    """Starts supervisors, one of them ahead of need, so that training jobs do not wait for an interpreter.
 
-    A supervisor without an order ends when its stdin does: with ``close``, or with this server.
+    A supervisor without an order ends when its stdin does: with ``close``, or with this process.
     """
 
     def __init__(self) -> None:
@@ -121,44 +133,42 @@ class Supervisors:
         if spare is not None and spare.poll() is None:
             return spare
         if spare is not None:
-            _dismiss(spare)
-        return _start_supervisor()
+            self._dismiss(spare)
+        return self._start()
 
     def prepare(self) -> None:
-        """Start the next one, if there is none."""
+        """Start a spare supervisor, if there is none."""
         with self._lock:
             if self._spare is None and not self._closed:
-                self._spare = _start_supervisor()
+                self._spare = self._start()
 
     def close(self) -> None:
-        """Let the spare one go, and keep none from now on."""
+        """End the spare supervisor, and keep none from now on."""
         with self._lock:
             self._closed = True
             spare, self._spare = self._spare, None
         if spare is not None:
-            _dismiss(spare)
+            self._dismiss(spare)
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("_container.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
 
-def _start_supervisor() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(__file__).with_name("_container.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        bufsize=0,
-    )
-
-
-def _dismiss(popen: subprocess.Popen[bytes]) -> None:
-    for pipe in (popen.stdin, popen.stdout):
-        assert pipe is not None
-        with suppress(OSError):
-            pipe.close()
-    popen.wait()
+    def _dismiss(self, popen: subprocess.Popen[bytes]) -> None:
+        for pipe in (popen.stdin, popen.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+        popen.wait()
 
 
 class Container:
-    """One running supervisor. Closing it ends the training process at once, without an exit record."""
+    """A running supervisor. ``close`` kills the training process, without an exit record."""
 
     def __init__(
         self,
@@ -168,10 +178,10 @@ class Container:
         step: str,
         grace: float,
         token: str,
-        supervisors: Supervisors | None = None,
+        supervisors: Supervisors,
     ) -> None:
         self._lock = threading.Lock()
-        self._popen = supervisors.take() if supervisors else _start_supervisor()
+        self._popen = supervisors.take()
         order = {
             "argv": list(command.argv),
             "env": {**command.env, TOKEN_VARIABLE: token},
@@ -185,34 +195,33 @@ class Container:
             "namespaces": dict(command.namespaces),
         }
         self._write(json.dumps(order).encode() + b"\n")
-        if supervisors:
-            supervisors.prepare()
+        supervisors.prepare()
 
     def fileno(self) -> int:
-        """What becomes readable when there is news."""
+        """Return the file descriptor that becomes readable when there is news."""
         assert self._popen.stdout is not None
         return self._popen.stdout.fileno()
 
     def take_news(self) -> bool:
-        """Take note of the news that have come; False once the supervisor has ended."""
+        """Discard the news; return False if the supervisor has ended."""
         return bool(os.read(self.fileno(), 1 << 16))
 
     def wait(self, timeout: float) -> bool:
-        """Wait for news, ``timeout`` seconds at most; False once the supervisor has ended."""
+        """Wait for news, ``timeout`` seconds at most; return False if the supervisor has ended."""
         return not wait_any([self], timeout)
 
     def stop(self) -> None:
-        """Ask for SIGTERM, the grace, SIGKILL."""
+        """Order SIGTERM, then SIGKILL after the grace."""
         self._write(b"stop\n")
 
     def abandon(self) -> None:
-        """Let go, as the death of the server would: the supervisor kills the process group at once."""
+        """Kill the process group at once, as if this process had died."""
         with self._lock, suppress(OSError):
             assert self._popen.stdin is not None
             self._popen.stdin.close()
 
     def close(self) -> None:
-        """End whatever still runs, and reap the supervisor."""
+        """Kill the processes and reap the supervisor."""
         self.abandon()
         self._popen.wait()
         assert self._popen.stdout is not None
@@ -225,7 +234,8 @@ class Container:
         self.close()
 
     def _write(self, data: bytes) -> None:
-        with self._lock, suppress(OSError, ValueError):  # ended or closed: the reader of stdout will see it
+        # A supervisor that has ended closes its stdout, which its reader notices: no error is needed here.
+        with self._lock, suppress(OSError, ValueError):
             assert self._popen.stdin is not None
             view = memoryview(data)
             while view:
@@ -233,7 +243,7 @@ class Container:
 
 
 def wait_any(containers: Sequence[Container], timeout: float) -> list[Container]:
-    """Wait for news of any of these, ``timeout`` seconds at most; return those whose supervisor has ended."""
+    """Wait for news of any container, ``timeout`` seconds at most; return those whose supervisor has ended."""
     with selectors.DefaultSelector() as selector:
         for container in containers:
             selector.register(container, selectors.EVENT_READ, container)
@@ -241,53 +251,40 @@ def wait_any(containers: Sequence[Container], timeout: float) -> list[Container]
 
 
 def kill_leftovers(files: Files) -> int:
-    """Kill what is left of the job's last container, and return how many processes that were.
-
-    A process is one of them when it was created after the container started and carries the container's
-    token in its environment (so one that left the process group is found too), or when it is in the group
-    of a leader created at the recorded time. A process id that the system gave to somebody else in the
-    meantime matches neither.
-    """
+    """Kill the processes that are left of a host's last container, and return their number."""
     record = _read(files.process)
     if record is None:
         return 0
+
+    def belongs(process: psutil.Process) -> bool:
+        # By the container's token in its environment, which also finds processes that left the group, or by its group.
+        # Creation times tell these processes from others to which the system gave the same ids in the meantime.
+        try:
+            if process.create_time() < record["started"] - _CLOCK_SLACK_SECONDS:
+                return False
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            if process.environ().get(TOKEN_VARIABLE) == record["token"]:
+                return True
+            leader = psutil.Process(record["pid"])
+            same_leader = abs(leader.create_time() - record["started"]) < _CLOCK_SLACK_SECONDS
+            return same_leader and bool(os.getpgid(process.pid) == record["pid"])
+        except (psutil.Error, OSError):
+            return False
+
     killed = 0
     for process in psutil.process_iter():
-        if process.pid != os.getpid() and _belongs(process, record):
+        if process.pid != os.getpid() and belongs(process):
             with suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)  # psutil checks the creation time once more
+                process.send_signal(signal.SIGKILL)  # psutil compares the creation time once more
                 killed += 1
     return killed
 
 
-def _belongs(process: psutil.Process, record: Mapping[str, Any]) -> bool:
-    try:
-        if process.create_time() < record["started"] - _CLOCK_SLACK_SECONDS:
-            return False
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        if process.environ().get(TOKEN_VARIABLE) == record["token"]:
-            return True
-        leader = psutil.Process(record["pid"])
-        same_leader = abs(leader.create_time() - record["started"]) < _CLOCK_SLACK_SECONDS
-        return same_leader and bool(os.getpgid(process.pid) == record["pid"])
-    except (psutil.Error, OSError):
-        return False
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return record
-
-
 def wait_until_free(files: Files, timeout: float, sleep: Callable[[float], None] = time.sleep) -> bool:
-    """Wait until no supervisor works in the job's folder; False when one still does after ``timeout``.
+    """Wait until no supervisor works in the folder; return False if one still does after ``timeout`` seconds.
 
-    After the death of a server its supervisors live for as long as it takes them to kill their group and to
-    write down what it said last.
+    After the death of a server, its supervisors live until they have killed their groups and written the last lines.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + timeout
@@ -301,3 +298,85 @@ def wait_until_free(files: Files, timeout: float, sleep: Callable[[float], None]
                 sleep(0.02)
             else:
                 return True
+
+
+Tick = Callable[[], float]
+"""Called at all news; returns the largest number of seconds to wait for the next."""
+
+
+class Fleet:
+    """The processes of one step of a job: one command on each host. ``stop`` and ``abandon`` are for any thread.
+
+    Args:
+        step: name of the step, which names the exit records.
+        grace: seconds between SIGTERM and SIGKILL.
+        supervisors: starts the supervisors.
+    """
+
+    def __init__(self, step: str, grace: float, supervisors: Supervisors) -> None:
+        self._step = step
+        self._grace = grace
+        self._supervisors = supervisors
+        self._lock = threading.Lock()
+        self._containers: list[Container] = []
+        self._stopping = False
+        self._abandoned = False
+
+    def run(self, work: Sequence[tuple[Command, Files]], tick: Tick) -> list[Exit | None]:
+        """Run the commands and return the end of each; None for one whose supervisor was killed.
+
+        If a host fails, the others are stopped: the job ends with any of its hosts.
+        """
+        with ExitStack() as stack:
+            running = []
+            for command, files in work:
+                container = stack.enter_context(self._begin(command, files))
+                running.append((container, files))
+            self._follow(running, tick)
+            with self._lock:
+                self._containers = []
+        exits = [files.read_exit(self._step) for _, files in work]
+        for ended, (_, files) in zip(exits, work, strict=True):
+            if ended is None or not ended.alone:
+                kill_leftovers(files)
+        return exits
+
+    def stop(self) -> None:
+        """Stop all hosts, also those that start later: SIGTERM, then SIGKILL after the grace."""
+        with self._lock:
+            self._stopping = True
+            for container in self._containers:
+                container.stop()
+
+    def abandon(self) -> None:
+        """Kill all hosts at once, without exit records."""
+        with self._lock:
+            self._abandoned = True
+            for container in self._containers:
+                container.abandon()
+
+    def _begin(self, command: Command, files: Files) -> Container:
+        container = Container(
+            command,
+            files,
+            step=self._step,
+            grace=self._grace,
+            token=uuid.uuid4().hex,
+            supervisors=self._supervisors,
+        )
+        with self._lock:
+            self._containers.append(container)
+            if self._abandoned:
+                container.abandon()
+            elif self._stopping:
+                container.stop()
+        return container
+
+    def _follow(self, running: list[tuple[Container, Files]], tick: Tick) -> None:
+        while running:
+            ended = wait_any([container for container, _ in running], tick())
+            for container, files in [pair for pair in running if pair[0] in ended]:
+                running.remove((container, files))
+                how = files.read_exit(self._step)
+                if how is None or how.code != 0:
+                    self.stop()

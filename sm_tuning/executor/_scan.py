@@ -1,8 +1,7 @@
-"""A process that searches lines for metrics: a user's regex that never ends must not hold up the server.
+"""A process that searches lines for metrics: ``python -I _scan.py``, stdlib only.
 
-Python's ``re`` keeps the interpreter to itself while it searches, so a time limit needs a process of its own.
-Started as ``python -I _scan.py``, stdlib only. A line of stdin that is a JSON list of strings gives the regexes to
-search for from then on; a line ``{"regex": number, "lines": [...]}`` is answered with
+Python's ``re`` holds the interpreter while it searches, so that a time limit for users' regexes needs a process. A line
+of stdin with a JSON list of strings sets the regexes; a line ``{"regex": number, "lines": [...]}`` is answered with
 ``[[line number, group 1], ...]``.
 """
 

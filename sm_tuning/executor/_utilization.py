@@ -1,38 +1,36 @@
-"""What the processes of a host use of this machine, as the service measures its instances.
+"""Utilization of a host, in the form in which the service publishes it.
 
 Developer Guide, monitoring-cloudwatch: CPUUtilization is the sum over the cores (0 to 100 times their number),
 MemoryUtilization and DiskUtilization are shares of the whole (0 to 100), all in percent, each minute, with the
-dimension ``Host=<training job>/algo-<n>``. The service has machines of its own for each job; here the processor time is
-what the job really used, bounded by what its instance type has, and memory and disk are shares of this machine's.
-GPUs are not measured.
+dimension ``Host=<training job>/algo-<n>``. The service has a machine for each host. Here the processor time is that of
+the job, limited to the cores of its instance type; memory and disk are shares of this machine's. GPUs are not measured.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from sm_tuning._machines import cpus_of
-from sm_tuning.executor._process import Exit, Files
-from sm_tuning.executor._script import count_cpus
+from sm_tuning.executor._process import Exit, Files, count_cpus
 
 Point = tuple[str, float, float]
 """Metric name, epoch seconds, percent."""
 
 
 class Meter:
-    """Measures one host, and keeps what it measured in a file, from which ``recorded`` reads it again.
+    """Measures a host and records the points in a file.
 
     Args:
-        files: the host's records, which name its process.
-        folder: the host's work folder.
+        files: records of the host, which name its process.
+        folder: work folder of the host.
         started: epoch seconds at which its process is started.
-        instance_type: what the job says that the host is.
+        instance_type: instance type of the host.
     """
 
     def __init__(self, files: Files, folder: Path, started: float, instance_type: str) -> None:
@@ -44,78 +42,60 @@ class Meter:
         self._measured = False
 
     def measure(self, now: float) -> list[Point]:
-        """Return what the processes use: processor time since the last point, memory and disk now.
+        """Return the points of now: processor time since the last point, memory and disk.
 
         Shared memory counts for each process that has it.
         """
-        tree = _tree(self._files.read_process())
+        pid = self._files.read_process()
+        tree: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            if pid is not None:
+                root = psutil.Process(pid)
+                tree = [root, *root.children(recursive=True)]
         if not tree:
             return []
-        cpu_seconds = sum(_cpu_seconds(one) for one in tree)
-        memory = sum(_resident(one) for one in tree)
-        return self._keep(now, cpu_seconds, {"MemoryUtilization": 100 * memory / psutil.virtual_memory().total})
+        cpu_seconds, memory = 0.0, 0
+        for process in tree:
+            with suppress(psutil.Error):  # it has ended since
+                times = process.cpu_times()
+                # The children_ fields hold the time of children that have ended.
+                cpu_seconds += times.user + times.system + times.children_user + times.children_system
+                memory += process.memory_info().rss
+        return self._record(now, cpu_seconds, {"MemoryUtilization": 100 * memory / psutil.virtual_memory().total})
 
     def close(self, ended: Exit) -> list[Point]:
-        """Return the last point, of the time since the one before; for short jobs it is the only one.
+        """Return the points at the end of the process; for short jobs they are the only ones.
 
-        Memory is then the most that any one process had, if it was never measured while they ran.
+        Memory is then the peak of any one process, if it was not measured before.
         """
         peak = {"MemoryUtilization": 100 * ended.peak_bytes / psutil.virtual_memory().total}
-        return self._keep(ended.ended, ended.cpu_seconds, {} if self._measured else peak)
+        return self._record(ended.ended, ended.cpu_seconds, {} if self._measured else peak)
 
-    def _keep(self, now: float, cpu_seconds: float, memory: Mapping[str, float]) -> list[Point]:
+    def _record(self, now: float, cpu_seconds: float, memory: Mapping[str, float]) -> list[Point]:
         seconds = now - self._at
         if seconds <= 0:
             return []
         used = max(0.0, cpu_seconds - self._cpu_seconds)
-        percent = {"CPUUtilization": min(100 * used / seconds, 100.0 * self._cpus), **memory}
-        disk = shutil.disk_usage(self._files.folder)
-        percent["DiskUtilization"] = 100 * _size(self._folder) / disk.total
+        size = 0
+        for path in self._folder.rglob("*"):
+            with suppress(OSError):  # the script deletes files while this loop runs
+                size += path.lstat().st_size
+        percent = {
+            "CPUUtilization": min(100 * used / seconds, 100.0 * self._cpus),
+            **{name: min(value, 100.0) for name, value in memory.items()},
+            "DiskUtilization": min(100 * size / shutil.disk_usage(self._files.folder).total, 100.0),
+        }
         self._at, self._cpu_seconds, self._measured = now, max(cpu_seconds, self._cpu_seconds), True
-        points = [
-            (name, now, min(value, 100.0) if name != "CPUUtilization" else value) for name, value in percent.items()
-        ]
+        points = [(name, now, value) for name, value in percent.items()]
         with self._files.utilization.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(point) + "\n" for point in points)
         return points
 
 
 def recorded(files: Files) -> Iterator[Point]:
-    """Yield the points that meters of earlier servers kept; a line that was cut off is passed over."""
+    """Yield the points that meters of earlier servers recorded; a truncated line is skipped."""
     with suppress(FileNotFoundError):
         for line in files.utilization.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):
                 name, when, value = json.loads(line)
                 yield name, when, value
-
-
-def _tree(pid: int | None) -> list[psutil.Process]:
-    with suppress(psutil.Error):
-        if pid is not None:
-            root = psutil.Process(pid)
-            return [root, *root.children(recursive=True)]
-    return []
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    """Return a process's time and that of its children that have ended."""
-    with suppress(psutil.Error):
-        times = process.cpu_times()
-        return float(sum((times.user, times.system, times.children_user, times.children_system)))
-    return 0.0
-
-
-def _resident(process: psutil.Process) -> int:
-    with suppress(psutil.Error):
-        return int(process.memory_info().rss)
-    return 0
-
-
-def _size(folder: Path) -> int:
-    return sum(_blocks(folder.rglob("*")))
-
-
-def _blocks(paths: Iterable[Path]) -> Iterator[int]:
-    for path in paths:
-        with suppress(OSError):
-            yield path.lstat().st_size

@@ -11,7 +11,7 @@ from _bowl_job import create, messages, outcomes, status_of, trials_of
 from _patient import Patient, wait_for
 
 import sm_tuning as smt
-from sm_tuning.executor._process import Files
+from sm_tuning.executor import Files
 from sm_tuning.local import stop
 from sm_tuning.local.store import Store
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.executor._container import LogWriter
-from sm_tuning.executor._logs import LONGEST_MESSAGE, LogFollower, events, last_error
-from sm_tuning.executor._process import Command, Container, Files, kill_leftovers, wait_until_free
+from sm_tuning.executor._metrics import LONGEST_MESSAGE, LogFollower, events, last_error
+from sm_tuning.executor._process import Command, Container, Files, Supervisors, kill_leftovers, wait_until_free
 
 
 @pytest.fixture
@@ -24,9 +24,18 @@ def files(tmp_path):
     return Files(tmp_path)
 
 
+def without_spare():
+    """Return supervisors that start each on demand."""
+    supervisors = Supervisors()
+    supervisors.close()
+    return supervisors
+
+
 def container(files, source, grace=0.5, **env):
     command = Command([sys.executable, "-c", source], {"PATH": os.environ["PATH"], **env}, files.folder)
-    return Container(command, files, step="train", grace=grace, token="token-" + files.folder.name)
+    return Container(
+        command, files, step="train", grace=grace, token="token-" + files.folder.name, supervisors=without_spare()
+    )
 
 
 def run(files, source, **options):
@@ -98,7 +107,7 @@ def test_the_exit_record_tells_how_it_ended(files, source, code):
 
 def test_a_program_that_cannot_be_started_ends_with_127(files):
     command = Command(["/no/such/program"], {}, files.folder)
-    with Container(command, files, step="train", grace=1, token="t") as one:
+    with Container(command, files, step="train", grace=1, token="t", supervisors=without_spare()) as one:
         while one.wait(5):
             pass
     assert files.read_exit("train").code == 127

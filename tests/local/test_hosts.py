@@ -2,14 +2,15 @@
 
 import json
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from _training import IDENTITY, Bench, names_in, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.executor._hosts import Cluster, hosts_of, share
-from sm_tuning.executor._isolation import Namespaces
+from sm_tuning.executor._environment import Namespaces
+from sm_tuning.executor._hosts import Cluster, Folder, Site, hosts_of
 from sm_tuning.local.cloudwatch import Cursor
 from sm_tuning.local.runner import RunnerSettings
 
@@ -219,7 +220,8 @@ def test_a_restart_finishes_a_job_whose_hosts_had_ended(tmp_path):
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 16))
 def test_the_shares_of_all_hosts_are_the_objects_each_once_and_even(objects, count):
     hosts = hosts_of({"ResourceConfig": {"InstanceType": "t", "InstanceCount": count}})
-    shares = [share(objects, host, hosts) for host in hosts]
+    sites = [Site(host, Cluster(hosts), Folder(Path("unused"))) for host in hosts]
+    shares = [site.share_of(objects, [hosts[0].group]) for site in sites]
     assert sorted(one for part in shares for one in part) == sorted(objects)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

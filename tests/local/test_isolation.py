@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from _training import Bench, wait_for
 
-from sm_tuning.executor._isolation import Namespaces
+from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local.runner import RunnerSettings
 
 needs_namespaces = pytest.mark.skipif(
@@ -114,7 +114,7 @@ def test_where_there_are_no_namespaces_the_log_says_so_in_one_line(tmp_path, end
         said = bench.messages(doc["TrainingJobName"])
     assert doc["TrainingJobStatus"] == "Completed"
     notes = [m for m in said if m.startswith("sm_tuning: ")]
-    assert notes == ["sm_tuning: the job's network is not isolated: the server was told to use no namespaces"]
+    assert notes == ["sm_tuning: the job's network is not isolated: namespaces are disabled by a setting of the server"]
     assert "answer 200" in said
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from _training import Bench, wait_for
 
-from sm_tuning.executor._isolation import Namespaces
+from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local.runner import RunnerSettings
 
 HERE = str(Path(__file__).parent)
@@ -120,4 +120,4 @@ def test_where_there_are_no_namespaces_scripts_run_with_the_paths_of_their_envir
     with closing(Bench(tmp_path, settings)) as bench:
         doc = bench.train("import os; open(os.environ['SM_MODEL_DIR'] + '/x', 'w').write('x')")
         assert doc["TrainingJobStatus"] == "Completed"
-        assert "told to use no namespaces" in bench.runner.container_problem
+        assert "namespaces are disabled" in bench.runner.container_problem

@@ -5,7 +5,7 @@ import threading
 import pytest
 from _training import Bench, wait_for
 
-from sm_tuning.executor._requirements import Environments, wanted
+from sm_tuning.executor._environment import Environments, requirements_of
 from sm_tuning.local.runner import RunnerSettings
 
 BACKEND = """
@@ -103,7 +103,7 @@ def test_a_job_that_waits_for_another_ones_install_can_be_stopped(bench, tmp_pat
 )
 def test_only_a_file_that_asks_for_something_is_installed(tmp_path, text, anything):
     (tmp_path / "requirements.txt").write_text(text)
-    assert (wanted(tmp_path) is not None) == anything
+    assert (requirements_of(tmp_path) is not None) == anything
 
 
 def test_a_local_package_that_changes_is_another_content(tmp_path):

@@ -5,8 +5,8 @@ from contextlib import suppress
 import pytest
 from _training import IDENTITY, Bench, wait_for
 
-from sm_tuning.executor._folder import Folder
-from sm_tuning.executor._inputs import Checkpoints
+from sm_tuning.executor._data import Checkpoints
+from sm_tuning.executor._hosts import Folder
 from sm_tuning.local.runner import RunnerSettings
 
 

@@ -8,13 +8,11 @@ from _training import IMAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.executor._archive import extract, gather, pack
-from sm_tuning.executor._errors import TrainingFailedError, algorithm_error
-from sm_tuning.executor._folder import Folder
-from sm_tuning.executor._hosts import Cluster, hosts_of
-from sm_tuning.executor._inputs import Site, prefix_folder
+from sm_tuning._files import write_tar
+from sm_tuning.executor._command import argument, command_line, decode, script_of
+from sm_tuning.executor._data import extract, gather, prefix_folder
+from sm_tuning.executor._hosts import Cluster, Folder, Site, TrainingFailedError, algorithm_error, hosts_of
 from sm_tuning.executor._metrics import MetricScanner, read_value
-from sm_tuning.executor._script import argument, command_line, decode, script_of
 
 
 def site(folder, count=1, rank=0, port=0):
@@ -126,7 +124,8 @@ def test_packing_and_unpacking_gives_the_files_back(tmp_path_factory, files):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(data)
     archive = tmp_path_factory.mktemp("c") / "x.tar.gz"
-    pack(gather([source])[0], archive)
+    with archive.open("wb") as file:
+        write_tar(gather([source])[0], file)
     extract(archive, target)
     assert {p.relative_to(target).as_posix(): p.read_bytes() for p in target.rglob("*") if p.is_file()} == {
         p.relative_to(source).as_posix(): p.read_bytes() for p in source.rglob("*") if p.is_file()
@@ -139,7 +138,8 @@ def test_a_link_that_leads_out_of_the_model_folder_is_not_shipped(tmp_path):
     model.mkdir()
     (model / "link").symlink_to(tmp_path / "secret")
     (model / "own").write_text("o")
-    pack(gather([model])[0], tmp_path / "m.tar.gz")
+    with (tmp_path / "m.tar.gz").open("wb") as file:
+        write_tar(gather([model])[0], file)
     extract(tmp_path / "m.tar.gz", tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
 

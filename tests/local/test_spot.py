@@ -9,10 +9,9 @@ from _training import IDENTITY, Bench, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning.executor._errors import TrainingFailedError
-from sm_tuning.executor._spot import VARIABLE, Moment, moments
+from sm_tuning.executor._hosts import TrainingFailedError
 from sm_tuning.local.runner import RunnerSettings
-from sm_tuning.local.runner._control import Control
+from sm_tuning.local.runner._control import VARIABLE, Control, Moment, moments
 from sm_tuning.local.runner._record import JobRecord, spot_seconds
 
 SETTINGS = RunnerSettings(grace=0.5, checkpoint_period=0.2, spot_wait=0.2, keep_folders=True)

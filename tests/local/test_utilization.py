@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from _training import Bench, wait_for
 
-from sm_tuning.executor._script import count_cpus
+from sm_tuning.executor._process import count_cpus
 from sm_tuning.local.runner import RunnerSettings
 
 NAMES = ("CPUUtilization", "MemoryUtilization", "DiskUtilization")

@@ -18,7 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from sm_tuning.executor.algorithms import algorithm_for, check_hyperparameters, is_builtin_image
 from sm_tuning.executor.algorithms._xgboost_custom import evaluate
-from sm_tuning.executor.algorithms._xgboost_metrics import MAXIMIZE, METRIC_DEFINITIONS, MINIMIZE, line
+from sm_tuning.executor.algorithms._xgboost_parameters import MAXIMIZE, METRIC_DEFINITIONS, MINIMIZE, metric_line
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 REGRESSION = {"num_round": "5", "objective": "reg:squarederror", "eta": "0.3"}
@@ -309,7 +309,7 @@ class TestRegistry:
         other=st.sampled_from(["logloss", "mae", "map"]),
     )
     def test_a_definition_reads_back_what_the_line_says(self, value, name, other):
-        text = line(7, [("train", other, 1.0), ("validation", name, value), ("validation", "zz", 2.0)])
+        text = metric_line(7, [("train", other, 1.0), ("validation", name, value), ("validation", "zz", 2.0)])
         (regex,) = [d["Regex"] for d in METRIC_DEFINITIONS if d["Name"] == f"validation:{name}"]
         assert float(re.search(regex, text.replace("\t", "#011"))[1]) == pytest.approx(value, abs=5.1e-6)
 

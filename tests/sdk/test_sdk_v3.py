@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import sm_tuning as smt
-from sm_tuning.executor._isolation import Namespaces
+from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local import ServerInfo, start, stop
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")

@@ -1,129 +1,71 @@
-"""The metrics that the built-in XGBoost computes by itself, beside those of the library.
+"""The metrics that the built-in XGBoost computes itself, in addition to those of the library.
 
-Each takes labels and predictions as XGBoost hands them to a custom metric under a built-in objective: transformed
-ones, that is probabilities (a row of them a class for ``multi:softprob``), classes, or numbers. Classes follow at
-one half for probabilities and at zero for raw margins (``binary:logitraw``). Definitions as scikit-learn has
-them: an average over no samples is 0; ``f1`` is the macro average.
+XGBoost passes labels and predictions to a custom metric after its built-in objective has transformed the predictions:
+probabilities (one row for each sample under ``multi:softprob``), classes, or numbers. The threshold between classes is
+one half for probabilities and zero for raw margins (``binary:logitraw``). Definitions as in scikit-learn: an average
+over no samples is 0; ``f1`` is the macro average.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_OF_CLASS_1 = {"f1_binary": "f1", "precision": "precision", "recall": "recall"}
+_MEANS = {"f1": "f1", "f1_macro": "f1", "precision_macro": "precision", "recall_macro": "recall"}
+_SHARES = ("accuracy", "precision_micro", "recall_micro")  # for single labels the micro averages equal the accuracy
+_OF_NUMBERS = ("mse", "r2")
 
-def classes_of(predictions: Array, objective: str) -> NDArray[np.int64]:
-    """The predicted class of each row."""
+NAMES = frozenset({*_OF_CLASS_1, *_MEANS, *_SHARES, *_OF_NUMBERS, "balanced_accuracy"})
+
+
+def evaluate(names: Sequence[str], labels: Array, predictions: Array, objective: str) -> list[tuple[str, float]]:
+    """Return (name, value) of each metric.
+
+    Raises:
+        ValueError: a metric for two classes is requested for more.
+    """
+    return [(name, _evaluate(name, labels, predictions, objective)) for name in names]
+
+
+def _evaluate(name: str, labels: Array, predictions: Array, objective: str) -> float:
+    if name in _OF_NUMBERS:
+        squares = (labels - predictions) ** 2
+        if name == "mse":
+            return float(squares.mean())
+        spread, rest = float(((labels - labels.mean()) ** 2).sum()), float(squares.sum())
+        return 1.0 - rest / spread if spread else float(rest == 0.0)
+    actual, predicted = labels.astype(np.int64), _classes(predictions, objective)
+    if name in _SHARES:
+        return float((actual == predicted).mean())
+    classes = np.union1d(actual, predicted)
+    hits = np.array([float(((actual == k) & (predicted == k)).sum()) for k in classes])
+    named = np.array([float((predicted == k).sum()) for k in classes])
+    present = np.array([float((actual == k).sum()) for k in classes])
+    if name == "balanced_accuracy":
+        return float((hits[present > 0] / present[present > 0]).mean())
+    above, below = {
+        "f1": (2 * hits, named + present),
+        "precision": (hits, named),
+        "recall": (hits, present),
+    }[_OF_CLASS_1.get(name) or _MEANS[name]]
+    by_class = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    if name in _MEANS:
+        return float(by_class.mean())
+    if len(classes) > 2 or classes.max(initial=0) > 1:
+        raise ValueError(
+            f"Target is multiclass but {name} is for two classes: use {name.removesuffix('_binary')}_macro"
+        )
+    return float(by_class[-1]) if classes[-1] == 1 else 0.0
+
+
+def _classes(predictions: Array, objective: str) -> NDArray[np.int64]:
     if predictions.ndim == 2:
         return np.asarray(predictions.argmax(axis=1), dtype=np.int64)
     if objective.startswith("multi:"):
         return predictions.astype(np.int64)
-    threshold = 0.0 if objective == "binary:logitraw" else 0.5
-    return (predictions > threshold).astype(np.int64)
-
-
-def _counts(labels: Array, classes: NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """True positives, predicted and actual rows of each class that occurs."""
-    actual = labels.astype(np.int64)
-    every = np.union1d(actual, classes)
-    true = np.array([float(((actual == k) & (classes == k)).sum()) for k in every])
-    return (
-        true,
-        np.array([float((classes == k).sum()) for k in every]),
-        np.array([float((actual == k).sum()) for k in every]),
-    )
-
-
-def _ratio(above: Array, below: Array) -> Array:
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-
-
-def _precisions(labels: Array, classes: NDArray[np.int64]) -> Array:
-    true, predicted, _ = _counts(labels, classes)
-    return _ratio(true, predicted)
-
-
-def _recalls(labels: Array, classes: NDArray[np.int64]) -> Array:
-    true, _, actual = _counts(labels, classes)
-    return _ratio(true, actual)
-
-
-def _f1s(labels: Array, classes: NDArray[np.int64]) -> Array:
-    true, predicted, actual = _counts(labels, classes)
-    return _ratio(2 * true, predicted + actual)
-
-
-def _accuracy(labels: Array, classes: NDArray[np.int64]) -> float:
-    return float((labels.astype(np.int64) == classes).mean())
-
-
-def _balanced_accuracy(labels: Array, classes: NDArray[np.int64]) -> float:
-    true, _, actual = _counts(labels, classes)
-    return float((true[actual > 0] / actual[actual > 0]).mean())
-
-
-def _positive(of: Callable[[Array, NDArray[np.int64]], Array], name: str) -> Callable[..., float]:
-    """The value of class 1, for two classes."""
-
-    def metric(labels: Array, classes: NDArray[np.int64]) -> float:
-        every = np.union1d(labels.astype(np.int64), classes)
-        if len(every) > 2 or every.max(initial=0) > 1:
-            raise ValueError(
-                f"Target is multiclass but {name} is for two classes: use {name.removesuffix('_binary')}_macro"
-            )
-        return float(of(labels, classes)[-1]) if every[-1] == 1 else 0.0
-
-    return metric
-
-
-def _mean(of: Callable[[Array, NDArray[np.int64]], Array]) -> Callable[..., float]:
-    return lambda labels, classes: float(of(labels, classes).mean())
-
-
-CLASSIFICATION: dict[str, Callable[..., float]] = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "f1": _mean(_f1s),
-    "f1_binary": _positive(_f1s, "f1_binary"),
-    "f1_macro": _mean(_f1s),
-    "precision": _positive(_precisions, "precision"),
-    "precision_macro": _mean(_precisions),
-    "precision_micro": _accuracy,
-    "recall": _positive(_recalls, "recall"),
-    "recall_macro": _mean(_recalls),
-    "recall_micro": _accuracy,
-}
-
-
-def _mse(labels: Array, predictions: Array) -> float:
-    return float(((labels - predictions) ** 2).mean())
-
-
-def _r2(labels: Array, predictions: Array) -> float:
-    spread = float(((labels - labels.mean()) ** 2).sum())
-    rest = float(((labels - predictions) ** 2).sum())
-    return 1.0 - rest / spread if spread else float(rest == 0.0)
-
-
-REGRESSION: dict[str, Callable[[Array, Array], float]] = {"mse": _mse, "r2": _r2}
-
-NAMES = frozenset(CLASSIFICATION) | frozenset(REGRESSION)
-
-
-def evaluate(names: Sequence[str], labels: Array, predictions: Array, objective: str) -> list[tuple[str, float]]:
-    """The metrics of those names.
-
-    Raises:
-        ValueError: a metric of two classes on more of them.
-    """
-    out: list[tuple[str, float]] = []
-    for name in names:
-        if name in CLASSIFICATION:
-            out.append((name, CLASSIFICATION[name](labels, classes_of(predictions, objective))))
-        else:
-            out.append((name, REGRESSION[name](labels, predictions)))
-    return out
+    return (predictions > (0.0 if objective == "binary:logitraw" else 0.5)).astype(np.int64)

@@ -1,6 +1,6 @@
-"""The channels of the built-in XGBoost, as arrays.
+"""The channels of the built-in XGBoost as arrays.
 
-Formats after the Developer Guide, xgboost (Input/Output interface) and aws/sagemaker-xgboost-container
+Formats follow the Developer Guide, xgboost (Input/Output interface) and aws/sagemaker-xgboost-container
 (data_utils.py): CSV without a header and libsvm, each with the label first, or Parquet with the label in the first
 column. A channel without a content type is libsvm.
 """
@@ -10,15 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sm_tuning.executor.algorithms._errors import UserError
+from sm_tuning._errors import SmTuningError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -39,9 +40,13 @@ _MAX_DEPTH = 3
 _DELIMITERS = ",\t;| "
 
 
+class UserError(SmTuningError):
+    """Data or hyperparameters that the algorithm cannot train on; the message goes to the failure file."""
+
+
 @dataclass(frozen=True)
 class Data:
-    """One channel: features (dense, NaN where missing, or sparse), labels, and weights where given."""
+    """One channel: features (dense with NaN for missing values, or sparse), labels, and weights if there are any."""
 
     features: Array | csr_matrix
     labels: Array
@@ -50,10 +55,10 @@ class Data:
 
 
 def format_of(content_type: str | None) -> str:
-    """``csv``, ``libsvm`` or ``parquet`` from a channel's ContentType, whose parameters may follow a semicolon.
+    """Return ``csv``, ``libsvm`` or ``parquet`` for a ContentType, which may have parameters.
 
     Raises:
-        UserError: a content type that the algorithm does not take.
+        UserError: the algorithm does not accept the content type.
     """
     if content_type is None or not content_type.strip():
         return LIBSVM
@@ -67,32 +72,25 @@ def format_of(content_type: str | None) -> str:
     return _CONTENT_TYPES[kind]
 
 
-def files_of(channel: Path) -> list[Path]:
-    """The data files of a channel in order of their path, folders included down to a depth of three.
+def read(channel: Path, form: str, *, csv_weights: bool = False) -> Data | None:
+    """Return all files of a channel as one data set; None if it has no data.
 
-    Names that start with a dot or an underscore are markers, not data.
+    Args:
+        channel: folder of the channel.
+        form: from :func:`format_of`.
+        csv_weights: whether the second column of CSV has the weight of each row.
+
+    Raises:
+        UserError: a file does not have that form; the message has its name and line.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for folder, folders, names in os.walk(channel):
         folders.sort()
         if len(Path(folder).relative_to(channel).parts) >= _MAX_DEPTH - 1:
             folders.clear()
-        found += [Path(folder, name) for name in sorted(names) if not name.startswith((".", "_"))]
-    return [path for path in found if path.is_file()]
-
-
-def read(channel: Path, form: str, *, csv_weights: bool = False) -> Data | None:
-    """All files of a channel as one; ``None`` when it holds no data.
-
-    Args:
-        channel: its folder.
-        form: from :func:`format_of`.
-        csv_weights: whether the second column of CSV holds the weight of each row.
-
-    Raises:
-        UserError: a file that is not of that form, with its name and line.
-    """
-    files = [path for path in files_of(channel) if path.stat().st_size]
+        # Names that start with a dot or an underscore are markers, such as _SUCCESS of Spark.
+        files += [Path(folder, name) for name in sorted(names) if not name.startswith((".", "_"))]
+    files = [path for path in files if path.is_file() and path.stat().st_size]
     if not files:
         return None
     if form == LIBSVM:
@@ -109,14 +107,10 @@ def read(channel: Path, form: str, *, csv_weights: bool = False) -> Data | None:
             f"Channel {channel.name!r} has {table.shape[1]} column(s): the label"
             f"{' and the weight' if first == 2 else ''} must be followed by at least one feature."
         )
-    return Data(table[:, first:], _labels(table[:, 0], channel), table[:, 1] if first == 2 else None)
-
-
-def _labels(labels: Array, channel: Path) -> Array:
-    missing = np.flatnonzero(np.isnan(labels))
+    missing = np.flatnonzero(np.isnan(table[:, 0]))
     if len(missing):
         raise UserError(f"Channel {channel.name!r} has no label in row {missing[0] + 1} (the first column).")
-    return labels
+    return Data(table[:, first:], table[:, 0], table[:, 1] if first == 2 else None)
 
 
 def _read_csv(path: Path) -> Array:
@@ -128,14 +122,9 @@ def _read_csv(path: Path) -> Array:
             f"Could not determine delimiter on line {first[:50]!r} of file {path.name!r}: CSV needs the label and at"
             " least one feature in each row."
         )
-    try:
+    with suppress(ValueError):
         return np.loadtxt(io.StringIO(text), delimiter=delimiter, ndmin=2, comments=None, quotechar='"')
-    except ValueError:
-        return _read_csv_row_by_row(text, delimiter, path.name)
-
-
-def _read_csv_row_by_row(text: str, delimiter: str, name: str) -> Array:
-    """The same with empty fields as missing values, and with words for what is wrong."""
+    # loadtxt is fast, but does not read empty fields as missing values, and its messages name no file.
     rows: list[list[float]] = []
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
     for fields in reader:
@@ -143,15 +132,15 @@ def _read_csv_row_by_row(text: str, delimiter: str, name: str) -> Array:
             continue
         if rows and len(fields) != len(rows[0]):
             raise UserError(
-                f"Line {reader.line_num} of file {name!r} has {len(fields)} columns where the lines before have"
+                f"Line {reader.line_num} of file {path.name!r} has {len(fields)} columns where the lines before have"
                 f" {len(rows[0])}."
             )
         try:
             rows.append([float(field) if field.strip() else np.nan for field in fields])
         except ValueError as e:
-            what = "First line" if not rows else f"Line {reader.line_num}"
+            place = "First line" if not rows else f"Line {reader.line_num}"
             raise UserError(
-                f"{what} {delimiter.join(fields)[:50]!r} of file {name!r} is not 'CSV' format of numbers ({e})."
+                f"{place} {delimiter.join(fields)[:50]!r} of file {path.name!r} is not 'CSV' format of numbers ({e})."
                 " The built-in XGBoost takes CSV without a header, the label in the first column."
             ) from e
     return np.array(rows)
@@ -170,7 +159,7 @@ def _read_parquet(path: Path) -> Array:
 
 
 def _read_libsvm(files: Sequence[Path]) -> Data:
-    from scipy.sparse import csr_matrix  # noqa: PLC0415 - the other formats do without SciPy
+    from scipy.sparse import csr_matrix  # noqa: PLC0415 - only this format needs SciPy
 
     labels: list[float] = []
     weights: list[float] = []
@@ -178,39 +167,36 @@ def _read_libsvm(files: Sequence[Path]) -> Data:
     values: list[float] = []
     columns: list[int] = []
     ends = [0]
-    for name, number, line in _lines(files):
-        head, *features = line.split()
-        try:
-            label, _, weight = head.partition(":")
-            labels.append(float(label))
-            weights.append(float(weight) if weight else 1.0)
-            if features and features[0].startswith("qid:"):
-                queries.append(int(features.pop(0)[4:]))
-            for feature in features:
-                column, _, value = feature.partition(":")
-                columns.append(int(column))
-                values.append(float(value))
-        except ValueError as e:
-            raise UserError(
-                f"{'First line' if number == 1 else f'Line {number}'} {line[:50]!r} of file {name!r} is not 'LIBSVM'"
-                " format (<label>[:<weight>] <index>:<value> ...). Set the channel's content type to text/csv if"
-                " the data is CSV."
-            ) from e
-        ends.append(len(values))
-    if not values or min(columns) < 0:
-        raise UserError("The libsvm data has no features, or an index below 0.")
-    if queries and len(queries) != len(labels):
-        raise UserError("Some lines of the libsvm data have a qid and some have none; give it to all or to none.")
-    shape = (len(labels), max(columns) + 1)
-    matrix = csr_matrix((np.array(values), np.array(columns), np.array(ends)), shape=shape)
-    weighed: Any = np.array(weights) if any(weight != 1.0 for weight in weights) else None
-    return Data(matrix, np.array(labels), weighed, np.array(queries) if queries else None)
-
-
-def _lines(files: Sequence[Path]) -> Iterator[tuple[str, int, str]]:
     for path in files:
         with path.open(encoding="utf-8", errors="replace") as stream:
             for number, raw in enumerate(stream, 1):
                 line = raw.split("#", 1)[0].strip()
-                if line:
-                    yield path.name, number, line
+                if not line:
+                    continue
+                head, *features = line.split()
+                try:
+                    label, _, weight = head.partition(":")
+                    labels.append(float(label))
+                    weights.append(float(weight) if weight else 1.0)
+                    if features and features[0].startswith("qid:"):
+                        queries.append(int(features.pop(0)[4:]))
+                    pairs = [feature.partition(":") for feature in features]
+                    columns += [int(column) for column, _, _ in pairs]
+                    values += [float(value) for _, _, value in pairs]
+                except ValueError as e:
+                    place = "First line" if number == 1 else f"Line {number}"
+                    raise UserError(
+                        f"{place} {line[:50]!r} of file {path.name!r} is not 'LIBSVM' format (<label>[:<weight>]"
+                        " <index>:<value> ...). Set the channel's content type to text/csv if the data is CSV."
+                    ) from e
+                ends.append(len(values))
+    if not values or min(columns) < 0:
+        raise UserError("The libsvm data has no features, or an index below 0.")
+    if queries and len(queries) != len(labels):
+        raise UserError("Some lines of the libsvm data have a qid and others do not; give all lines one, or none.")
+    shape = (len(labels), max(columns) + 1)
+    matrix = csr_matrix((np.array(values), np.array(columns), np.array(ends)), shape=shape)
+    weighted = any(weight != 1.0 for weight in weights)
+    return Data(
+        matrix, np.array(labels), np.array(weights) if weighted else None, np.array(queries) if queries else None
+    )

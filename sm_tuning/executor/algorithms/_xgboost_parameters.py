@@ -1,8 +1,10 @@
-"""The hyperparameters of the built-in XGBoost: names, types, limits, and which go together.
+"""The hyperparameters and metrics of the built-in XGBoost.
 
-The rules are those of aws/sagemaker-xgboost-container (algorithm_mode/hyperparameter_validation.py) and of the
-Developer Guide, xgboost_hyperparameters. Cross-validation and multi-GPU training, which the container keeps for
-other services and other machines, are not offered.
+The rules of the hyperparameters are those of aws/sagemaker-xgboost-container (algorithm_mode/
+hyperparameter_validation.py) and of the Developer Guide, xgboost_hyperparameters. Cross-validation and training on
+several GPUs, which the container has for other services and machines, are left out. Names of metrics follow the
+container (constants/xgb_constants.py) and the Developer Guide, xgboost-tuning; the regular expressions have the form
+that DescribeHyperParameterTuningJob returns.
 """
 
 from __future__ import annotations
@@ -14,9 +16,58 @@ from dataclasses import dataclass
 from typing import Any
 
 from sm_tuning._wire import OBJECTIVE_KEY
-from sm_tuning.executor.algorithms._xgboost_metrics import NAMES, OBJECTIVES
 
 Value = Any
+
+MAXIMIZE = (
+    "accuracy",
+    "auc",
+    "aucpr",
+    "balanced_accuracy",
+    "f1",
+    "f1_binary",
+    "f1_macro",
+    "map",
+    "ndcg",
+    "precision",
+    "precision_macro",
+    "precision_micro",
+    "r2",
+    "recall",
+    "recall_macro",
+    "recall_micro",
+)
+
+MINIMIZE = (
+    "aft-nloglik",
+    "cox-nloglik",
+    "error",
+    "gamma-deviance",
+    "gamma-nloglik",
+    "interval-regression-accuracy",
+    "logloss",
+    "mae",
+    "mape",
+    "merror",
+    "mlogloss",
+    "mphe",
+    "mse",
+    "poisson-nloglik",
+    "rmse",
+    "rmsle",
+    "tweedie-nloglik",
+)
+
+METRICS = tuple(sorted(MAXIMIZE + MINIMIZE))
+_SEGMENTS = ("train", "validation")
+
+_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+#: For all channels and metrics, for a log in which TAB is ``#011``, as CloudWatch shows it.
+METRIC_DEFINITIONS: tuple[dict[str, str], ...] = tuple(
+    {"Name": f"{segment}:{name}", "Regex": rf".*\[[0-9]+\].*#011{segment}-{name}:{_NUMBER}.*"}
+    for segment in _SEGMENTS
+    for name in METRICS
+)
 
 ALIASES = {
     "learning_rate": "eta",
@@ -59,11 +110,17 @@ _TREE_UPDATERS = (
 )
 _GROWERS = ("distcol", "grow_colmaker", "grow_histmaker", "grow_quantile_histmaker")
 _LINEAR_UPDATERS = ("coord_descent", "shotgun")
+_UPDATERS = _TREE_UPDATERS + _LINEAR_UPDATERS
+
+
+def metric_line(round_number: int, values: Sequence[tuple[str, str, float]]) -> str:
+    """Return the line of a boosting round from (channel, metric, value), as XGBoost's EvaluationMonitor writes it."""
+    return f"[{round_number}]" + "".join(f"\t{segment}-{name}:{value:.5f}" for segment, name, value in values)
 
 
 @dataclass(frozen=True)
 class Number:
-    """An integer or a double within limits, each of which may itself be allowed or not."""
+    """An integer or a double between two limits, which may be included or not."""
 
     kind: type[int | float]
     low: float = -math.inf
@@ -72,20 +129,17 @@ class Number:
     open_high: bool = False
 
     def parse(self, text: str) -> int | float:
-        """The value; raises ValueError saying what is wrong."""
+        """Return the value; raise ValueError with the problem."""
         try:
             value = self.kind(text)
         except ValueError as e:
-            raise ValueError(f"could not parse value {text!r} as {self._what}") from e
+            noun = "an integer" if self.kind is int else "a number"
+            raise ValueError(f"could not parse value {text!r} as {noun}") from e
         below = value <= self.low if self.open_low else value < self.low
         above = value >= self.high if self.open_high else value > self.high
         if below or above or math.isnan(value):
             raise ValueError(f"{text} is not in {self}")
         return value
-
-    @property
-    def _what(self) -> str:
-        return "an integer" if self.kind is int else "a number"
 
     def __str__(self) -> str:
         low = "(-inf" if self.low == -math.inf else f"{'(' if self.open_low else '['}{self.low}"
@@ -95,12 +149,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some words."""
+    """One of several words."""
 
     words: tuple[str, ...]
 
     def parse(self, text: str) -> str:
-        """The word; raises ValueError for another one."""
+        """Return the word; raise ValueError for any other."""
         if text not in self.words:
             raise ValueError(f"{text} is not in {list(self.words)}")
         return text
@@ -108,12 +162,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Words:
-    """Some words with commas between them, each judged by a function that says what is wrong with it."""
+    """Words separated by commas; a function returns the problem of each."""
 
     judge: Callable[[str], str | None]
 
     def parse(self, text: str) -> list[str]:
-        """The words; raises ValueError for the first that is not allowed."""
+        """Return the words; raise ValueError for the first that is not allowed."""
         words = [word.strip() for word in text.split(",")]
         for word in words:
             if problem := self.judge(word):
@@ -129,7 +183,7 @@ class Literal:
     allowed: tuple[int, ...] = ()
 
     def parse(self, text: str) -> str:
-        """The text itself, which is what XGBoost takes, once it is known to be well formed."""
+        """Return the text itself, which XGBoost accepts; raise ValueError if it is malformed."""
         try:
             value = ast.literal_eval(text)
             items = [item for group in value for item in group] if self.nested else list(value)
@@ -151,12 +205,7 @@ def _judge_metric(name: str) -> str | None:
         except ValueError:
             return f"the threshold of {name!r} must be a number"
         return None
-    return None if name in NAMES else f"metric {name!r} is not in {list(NAMES)}"
-
-
-def _judge_updater(name: str) -> str | None:
-    every = _TREE_UPDATERS + _LINEAR_UPDATERS
-    return None if name in every else f"updater {name!r} is not in {list(every)}"
+    return None if name in METRICS else f"metric {name!r} is not in {list(METRICS)}"
 
 
 def _whole(low: float = -math.inf, high: float = math.inf) -> Number:
@@ -172,8 +221,9 @@ _FLAG = Choice(("true", "false"))
 
 Parameter = Number | Choice | Words | Literal
 
+#: Without values that need a GPU image, such as gpu_hist.
 PARAMETERS: Mapping[str, Parameter] = {
-    OBJECTIVE_KEY: Choice(OBJECTIVES),
+    OBJECTIVE_KEY: Choice(tuple(f"validation:{name}" for name in METRICS)),
     "aft_loss_distribution": Choice(("normal", "logistic", "extreme")),
     "aft_loss_distribution_scale": _real(0),
     "alpha": _real(0),
@@ -221,16 +271,13 @@ PARAMETERS: Mapping[str, Parameter] = {
     "subsample": _FRACTION,
     "tree_method": Choice(("auto", "exact", "approx", "hist")),
     "tweedie_variance_power": Number(float, 1, 2, open_low=True, open_high=True),
-    "updater": Words(_judge_updater),
+    "updater": Words(lambda name: None if name in _UPDATERS else f"updater {name!r} is not in {list(_UPDATERS)}"),
     "verbosity": _whole(0, 3),
 }
-"""Every name that the algorithm takes. ``gpu_hist`` and its like need a GPU image and are not in the lists."""
-
-REQUIRED = ("num_round",)
 
 
 def validate(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
-    """The typed values by their first names, and what is wrong with the rest, one sentence each."""
+    """Return the typed values by their canonical names, and the problems, one sentence each."""
     values: dict[str, Value] = {}
     wrong: list[str] = []
     for given, text in hyperparameters.items():
@@ -243,13 +290,13 @@ def validate(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Value], list
             values[name] = parameter.parse(text)
         except ValueError as e:
             wrong.append(f"Hyperparameter {given}: {e}")
-    names = {ALIASES.get(name, name) for name in hyperparameters}
-    wrong += [f"Missing required hyperparameter: {name}" for name in REQUIRED if name not in names]
+    if "num_round" not in hyperparameters:
+        wrong.append("Missing required hyperparameter: num_round")
     return values, wrong or _conflicts(values)
 
 
 def _conflicts(values: Mapping[str, Value]) -> list[str]:
-    """Values that are good alone but not together."""
+    """Return the problems of values that are valid alone, but not together."""
     wrong: list[str] = []
     objective = values.get("objective", "reg:squarederror")
     if objective in ("multi:softmax", "multi:softprob") and "num_class" not in values:
@@ -264,54 +311,49 @@ def _conflicts(values: Mapping[str, Value]) -> list[str]:
         wrong.append(f"monotone_constraints needs tree_method exact or hist, got {method or 'none given'}")
     if "interaction_constraints" in values and method not in ("exact", "hist", "approx"):
         wrong.append(f"interaction_constraints needs tree_method exact, hist or approx, got {method or 'none given'}")
-    return wrong + _updater_conflicts(values)
-
-
-def _updater_conflicts(values: Mapping[str, Value]) -> list[str]:
     updaters = values.get("updater")
     if updaters is None:
-        return []
-    if values.get("booster") == "gblinear":
-        fine = len(updaters) == 1 and updaters[0] in _LINEAR_UPDATERS
-        return [] if fine else [f"booster gblinear takes one updater of {list(_LINEAR_UPDATERS)}, got {updaters}"]
-    if values.get("process_type") == "update":
-        fine = all(name in ("refresh", "prune") for name in updaters)
-        return [] if fine else [f"process_type update takes the updaters refresh and prune, got {updaters}"]
-    if not all(name in _TREE_UPDATERS for name in updaters):
-        return [f"a tree booster takes updaters of {list(_TREE_UPDATERS)}, got {updaters}"]
+        return wrong
     growers = [name for name in updaters if name in _GROWERS]
-    return [f"only one updater may grow trees, got {growers}"] if len(growers) > 1 else []
+    if values.get("booster") == "gblinear":
+        if len(updaters) != 1 or updaters[0] not in _LINEAR_UPDATERS:
+            wrong.append(f"booster gblinear takes one updater of {list(_LINEAR_UPDATERS)}, got {updaters}")
+    elif values.get("process_type") == "update":
+        if not all(name in ("refresh", "prune") for name in updaters):
+            wrong.append(f"process_type update takes the updaters refresh and prune, got {updaters}")
+    elif not all(name in _TREE_UPDATERS for name in updaters):
+        wrong.append(f"a tree booster takes updaters of {list(_TREE_UPDATERS)}, got {updaters}")
+    elif len(growers) > 1:
+        wrong.append(f"only one updater may grow trees, got {growers}")
+    return wrong
 
 
 def problems(static: Mapping[str, str], ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """What is wrong with a tuning job's hyperparameters.
+    """Return the problems of a tuning job's hyperparameters.
 
-    Every end of a numeric range and every choice is checked alone; how the values go together is checked on
-    one of each.
+    The ends of numeric ranges and all choices are checked one by one, and their combination on one value of each.
     """
+    tried = [
+        (entry["Name"], [entry["MinValue"], entry["MaxValue"]])
+        for kind in ("IntegerParameterRanges", "ContinuousParameterRanges")
+        for entry in ranges.get(kind) or ()
+    ]
+    tried += [(entry["Name"], list(entry["Values"])) for entry in ranges.get("CategoricalParameterRanges") or ()]
     wrong: list[str] = []
     sample = dict(static)
-    for name, texts in _tried(ranges):
+    for name, texts in tried:
         sample[name] = texts[0]
+        parameter = PARAMETERS.get(ALIASES.get(name, name))
+        if parameter is None:
+            continue
         for text in texts:
-            parameter = PARAMETERS.get(ALIASES.get(name, name))
-            if parameter is not None:
-                try:
-                    parameter.parse(text)
-                except ValueError as e:
-                    wrong.append(f"Hyperparameter {name}: {e}")
-    for one in ranges.get("ContinuousParameterRanges") or ():
-        parameter = PARAMETERS.get(ALIASES.get(one["Name"], one["Name"]))
+            try:
+                parameter.parse(text)
+            except ValueError as e:
+                wrong.append(f"Hyperparameter {name}: {e}")
+    for entry in ranges.get("ContinuousParameterRanges") or ():
+        parameter = PARAMETERS.get(ALIASES.get(entry["Name"], entry["Name"]))
         if isinstance(parameter, Number) and parameter.kind is int:
-            wrong.append(f"Hyperparameter {one['Name']}: it is an integer, give it an integer range")
+            wrong.append(f"Hyperparameter {entry['Name']}: it is an integer, give it an integer range")
     wrong += validate(sample)[1]
     return list(dict.fromkeys(wrong))
-
-
-def _tried(ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, list[str]]]:
-    numeric = [
-        (one["Name"], [one["MinValue"], one["MaxValue"]])
-        for kind in ("IntegerParameterRanges", "ContinuousParameterRanges")
-        for one in ranges.get(kind) or ()
-    ]
-    return numeric + [(one["Name"], list(one["Values"])) for one in ranges.get("CategoricalParameterRanges") or ()]

@@ -1,12 +1,12 @@
-"""The built-in XGBoost: trains one model below ``SAGEMAKER_BASE_DIR``, as the algorithm's container does.
+"""The built-in XGBoost: trains a model in the folder ``SAGEMAKER_BASE_DIR``, as the algorithm's container does.
 
-Reads ``input/config`` and ``input/data/{train,validation}``, prints the container's metric lines, writes
-``model/xgboost-model`` and, when it fails, ``output/failure``. With early stopping the model is the one of the best
-round. ``checkpoints/``, where it exists, takes a checkpoint a round and is resumed from.
+Reads ``input/config`` and ``input/data/{train,validation}``, prints the container's metric lines, and writes
+``model/xgboost-model`` or, after a failure, ``output/failure``. With early stopping, the model is that of the best
+round. If ``checkpoints/`` exists, each round writes a checkpoint there, and training resumes from the last.
 
-The model is written as UBJSON, which XGBoost 1.6 and later load; the containers from version 1.0 on load it with
+The model is written as UBJSON, which XGBoost 1.6 and later load; containers from version 1.0 on load it with
 ``Booster.load_model`` too. (Containers before 1.3 wrote a pickle, and 1.3 to 2.x a binary form that today's library
-can no longer write.)
+cannot write.)
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 if __name__ == "__main__":
-    # The library imports scikit-learn when it is there, for wrappers that are not used here; that takes two
-    # thirds of the time in which a trial starts.
+    # The library imports scikit-learn, if installed, for wrappers that are not used here. That would take two thirds of
+    # the start of a trial.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
 
 import numpy as np
 import xgboost as xgb
 
+from sm_tuning._files import write_atomic
 from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.executor.algorithms import _xgboost_custom as custom
 from sm_tuning.executor.algorithms import _xgboost_data as data
-from sm_tuning.executor.algorithms import _xgboost_metrics as metrics
-from sm_tuning.executor.algorithms._errors import UserError
-from sm_tuning.executor.algorithms._xgboost_parameters import Value, validate
+from sm_tuning.executor.algorithms._xgboost_data import UserError
+from sm_tuning.executor.algorithms._xgboost_parameters import MAXIMIZE, Value, metric_line, validate
 
 _MODEL = "xgboost-model"
 _CHECKPOINT = "xgboost-checkpoint"
@@ -43,18 +42,17 @@ _CHANNELS = ("train", "validation", "code")
 
 
 def main() -> int:
-    """Train; the exit code of the process."""
+    """Train; return the exit code of the process."""
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
         train(base)
     except UserError as e:
-        return _fail(base, str(e))
+        message = str(e)
     except xgb.core.XGBoostError as e:
-        return _fail(base, f"XGB train call failed with exception:\n{_first_lines(str(e))}")
-    return 0
-
-
-def _fail(base: Path, message: str) -> int:
+        # The library appends its stack of C++ frames.
+        message = f"XGB train call failed with exception:\n{str(e).split('Stack trace:', 1)[0].strip()}"
+    else:
+        return 0
     _log(message, level="ERROR")
     output = base / "output"
     output.mkdir(parents=True, exist_ok=True)
@@ -62,21 +60,16 @@ def _fail(base: Path, message: str) -> int:
     return 1
 
 
-def _first_lines(message: str) -> str:
-    """An XGBoost error without its stack of C++ frames."""
-    return message.split("Stack trace:", 1)[0].strip()
-
-
 def _log(message: str, level: str = "INFO") -> None:
     print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S')}:{level}] {message}", flush=True)
 
 
 def train(base: Path) -> None:
-    """Run the whole training job.
+    """Run the training job.
 
     Raises:
-        UserError: hyperparameters or data that it cannot train on.
-        xgboost.core.XGBoostError: what the library itself refuses.
+        UserError: hyperparameters or data are invalid.
+        xgboost.core.XGBoostError: the library refuses them.
     """
     _log("Running XGBoost Sagemaker in algorithm mode")
     config = base / "input" / "config"
@@ -93,46 +86,41 @@ def train(base: Path) -> None:
 
 
 def _matrices(base: Path, channels: dict[str, Any], values: dict[str, Value]) -> list[tuple[xgb.DMatrix, str]]:
-    """The matrix of each data channel, training first."""
+    """Return the matrix and the name of each data channel, training first."""
     extraneous = sorted(set(channels) - set(_CHANNELS))
     if extraneous:
         raise UserError(f"Extraneous channel found: {', '.join(extraneous)}")
     if "train" not in channels:
         raise UserError("Missing required channel: train")
-    names = [name for name in ("train", "validation") if name in channels]
-    read = [(_channel(base, name, channels[name], values), name) for name in names]
-    width = max(one.features.shape[1] for one, _ in read)
-    return [(_matrix(one, width, values), name) for one, name in read]
-
-
-def _channel(base: Path, name: str, config: dict[str, Any], values: dict[str, Value]) -> data.Data:
-    if config.get("TrainingInputMode") == "Pipe":
-        raise UserError(f"Channel {name!r} is in Pipe mode, which is no longer supported: use File or FastFile.")
-    path = base / "input" / "data" / name
-    form = data.format_of(config.get("ContentType"))
-    found = data.read(path, form, csv_weights=values.get("csv_weights") == 1)
-    if found is None:
-        kind = "training" if name == "train" else name
-        raise UserError(f"No data in {kind} channel path {path}")
-    return found
-
-
-def _matrix(one: data.Data, width: int, values: dict[str, Value]) -> xgb.DMatrix:
-    features = one.features
-    if isinstance(features, np.ndarray):
-        if features.shape[1] != width:
+    tables: dict[str, data.Data] = {}
+    for name in ("train", *(("validation",) if "validation" in channels else ())):
+        if channels[name].get("TrainingInputMode") == "Pipe":
+            raise UserError(f"Channel {name!r} is in Pipe mode, which is no longer supported: use File or FastFile.")
+        path = base / "input" / "data" / name
+        form = data.format_of(channels[name].get("ContentType"))
+        table = data.read(path, form, csv_weights=values.get("csv_weights") == 1)
+        if table is None:
+            kind = "training" if name == "train" else name
+            raise UserError(f"No data in {kind} channel path {path}")
+        tables[name] = table
+    width = max(table.features.shape[1] for table in tables.values())
+    matrices: list[tuple[xgb.DMatrix, str]] = []
+    for name, table in tables.items():
+        features = table.features
+        if not isinstance(features, np.ndarray):
+            features.resize((features.shape[0], width))  # columns that only the other channel has are missing values
+        elif features.shape[1] != width:
             raise UserError(f"The train and validation channels have {features.shape[1]} and {width} features.")
-    else:
-        features.resize((features.shape[0], width))  # columns that only the other channel has are missing here
-    return xgb.DMatrix(
-        features, label=one.labels, weight=one.weights, qid=one.groups, nthread=values.get("nthread", -1)
-    )
+        threads = values.get("nthread", -1)
+        matrix = xgb.DMatrix(features, label=table.labels, weight=table.weights, qid=table.groups, nthread=threads)
+        matrices.append((matrix, name))
+    return matrices
 
 
 def _boost(base: Path, values: dict[str, Value], matrices: list[tuple[xgb.DMatrix, str]]) -> xgb.Booster:
     parameters = dict(values)
     rounds = parameters.pop("num_round")
-    chosen, last = _metrics_of(parameters)
+    chosen, watched = _metrics_of(parameters)
     own = [name for name in chosen if name in custom.NAMES]
     objective = parameters.get("objective", "reg:squarederror")
     for name in ("csv_weights", "save_model_on_termination", OBJECTIVE_KEY, "eval_metric"):
@@ -152,7 +140,7 @@ def _boost(base: Path, values: dict[str, Value], matrices: list[tuple[xgb.DMatri
             raise UserError(str(e)) from e
 
     model, done = _resume(base)
-    callbacks = _callbacks(base, values, last if len(matrices) > 1 else None, patience)
+    callbacks = _callbacks(base, values, watched if len(matrices) > 1 else None, patience)
     return xgb.train(
         parameters,
         matrices[0][0],
@@ -166,17 +154,17 @@ def _boost(base: Path, values: dict[str, Value], matrices: list[tuple[xgb.DMatri
 
 
 def _metrics_of(values: dict[str, Value]) -> tuple[list[str], str | None]:
-    """Every metric to report, and the one that early stopping watches.
+    """Return the metrics to report, and the one that early stopping watches.
 
-    The tuning job's objective is added to ``eval_metric``; without either the objective's own metric is reported
-    and nothing is watched.
+    The tuning job's objective is added to ``eval_metric``. Without either, the metric of the objective function is
+    reported and none is watched.
     """
-    asked = list(values.get("eval_metric", ()))
+    requested = list(values.get("eval_metric", ()))
     tuned = values.get(OBJECTIVE_KEY)
     if tuned is None:
-        return asked, asked[-1] if asked else None
+        return requested, requested[-1] if requested else None
     name = tuned.split(":", 1)[1]
-    return sorted({*asked, name}), name
+    return sorted({*requested, name}), name
 
 
 def _callbacks(
@@ -187,14 +175,14 @@ def _callbacks(
         callbacks.append(_Checkpoint(base / "checkpoints"))
     if values.get("save_model_on_termination") == "true":
         callbacks.append(_SaveEachRound(base / "model" / _MODEL))
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the model of the last complete round is on disk
     if patience and watched:
         callbacks.append(
             xgb.callback.EarlyStopping(
                 rounds=patience,
                 metric_name=watched,
                 data_name="validation",
-                maximize=watched.split("@")[0] in metrics.MAXIMIZE,
+                maximize=watched.split("@")[0] in MAXIMIZE,
                 save_best=True,
             )
         )
@@ -203,22 +191,18 @@ def _callbacks(
     return callbacks
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """End at once and well: the model of the last full round is on disk."""
-    os._exit(0)
-
-
 class _Report(xgb.callback.TrainingCallback):  # type: ignore[misc]
-    """Prints one line a round; a resumed training carries the count on."""
+    """Prints a line for each round."""
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
         values = [(segment, name, history[-1]) for segment, log in evals_log.items() for name, history in log.items()]
-        print(metrics.line(model.num_boosted_rounds() - 1, values), flush=True)
+        # The model counts its rounds, so that the numbers continue after a resume.
+        print(metric_line(model.num_boosted_rounds() - 1, values), flush=True)
         return False
 
 
 class _Checkpoint(xgb.callback.TrainingCallback):  # type: ignore[misc]
-    """Writes ``xgboost-checkpoint.<round>`` after each round and keeps the last five."""
+    """Writes ``xgboost-checkpoint.<round>`` after each round, and keeps the last five."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -232,7 +216,7 @@ class _Checkpoint(xgb.callback.TrainingCallback):  # type: ignore[misc]
 
 
 class _SaveEachRound(xgb.callback.TrainingCallback):  # type: ignore[misc]
-    """Keeps the model folder up to date, so that a stopped job leaves a model."""
+    """Writes the model after each round, so that a stopped job has one."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -244,7 +228,7 @@ class _SaveEachRound(xgb.callback.TrainingCallback):  # type: ignore[misc]
 
 
 def _resume(base: Path) -> tuple[xgb.Booster | None, int]:
-    """The newest checkpoint and the rounds that it holds."""
+    """Return the newest checkpoint and its number of rounds."""
     folder = base / "checkpoints"
     numbers = [
         int(match[1])
@@ -262,11 +246,8 @@ def _resume(base: Path) -> tuple[xgb.Booster | None, int]:
 
 
 def _save(booster: xgb.Booster, path: Path) -> None:
-    """Write the model whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(booster.save_raw("ubj"))
-    part.replace(path)
+    write_atomic(path, bytes(booster.save_raw("ubj")))
 
 
 if __name__ == "__main__":

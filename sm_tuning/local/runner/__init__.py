@@ -1,4 +1,4 @@
-"""One real training job: the ``/opt/ml`` contract around a process on this machine."""
+"""Training jobs: the executor's processes, with the documents, logs and metrics of the local SageMaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every training job is run with."""
+"""The services and settings that all training jobs of a runner use."""
 
 from __future__ import annotations
 
@@ -7,43 +7,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sm_tuning.executor._inputs import ObjectStore
-from sm_tuning.executor._isolation import Namespaces
-from sm_tuning.executor._metrics import ScanProcesses
-from sm_tuning.executor._process import Supervisors
-from sm_tuning.executor._requirements import Environments
+from sm_tuning.executor import (
+    Environments,
+    Files,
+    Folder,
+    Host,
+    Namespaces,
+    ObjectStore,
+    Point,
+    ScanProcesses,
+    Supervisors,
+)
 from sm_tuning.local._identity import Identity
 from sm_tuning.local.store import Store
 
 
 class Cloud(ObjectStore, Protocol):
-    """The AWS services that a training job speaks to."""
+    """The AWS services that a training job uses."""
 
     def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
-        """Lines to CloudWatch Logs: (epoch ms, message)."""
+        """Write (epoch milliseconds, message) to CloudWatch Logs."""
 
     def put_metric_data(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
-        """Values to CloudWatch: (MetricName, epoch s, value)."""
+        """Write (metric name, epoch seconds, value) to CloudWatch."""
 
     def forget_telemetry(self, training_job: str) -> None:
-        """Remove a job's lines and values, which are published again from the beginning."""
+        """Delete a job's log events and metric values, which are published again from the beginning."""
 
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """How training jobs are run.
+    """Settings of training jobs.
 
     Attributes:
-        grace: seconds between SIGTERM and SIGKILL (the service gives 120).
-        regex_limit: seconds that one metric regex may take over one batch of lines.
+        grace: seconds between SIGTERM and SIGKILL (120 on the service).
+        regex_limit: seconds that a metric regex may take over a batch of lines.
         checkpoint_period: seconds between two uploads of the checkpoint folder.
-        utilization_period: seconds between two measurements of what a host's processes use (the service
-            publishes each minute).
+        utilization_period: seconds between two measurements of a host (60 on the service).
         spot_wait: seconds until an interrupted spot job has capacity again.
         namespaces: whether Linux namespaces are used where the system allows them: for an /opt/ml of each job's own,
-            for network isolation, and so that the names of several hosts resolve.
-        keep_folders: whether the work folder stays when a job has ended; otherwise only a failed job's does,
-            without its input data.
+            for network isolation, and to resolve the names of several hosts.
+        keep_folders: whether the work folders stay after the end of a job. Otherwise only those of failed jobs stay,
+            without input data.
     """
 
     grace: float = 120.0
@@ -57,7 +62,7 @@ class RunnerSettings:
 
 @dataclass(frozen=True)
 class RunnerContext:
-    """What every run works with."""
+    """The services and settings that all runs use; ``clock`` returns epoch seconds."""
 
     store: Store
     aws: Cloud
@@ -74,5 +79,19 @@ class RunnerContext:
 
     @property
     def container_problem(self) -> str | None:
-        """Why no process can have an /opt/ml of its own here; None when it can."""
+        """The reason why processes cannot have an /opt/ml of their own; None if they can."""
         return self.namespaces.problem({"ml": str(Path(__file__).parent)})
+
+    def files_of(self, job: str, host: Host) -> Files:
+        """Return the records of a host's supervisor."""
+        folder = self.jobs_dir / job
+        return Files(folder if host.rank == 0 else folder / "hosts" / host.name)
+
+    def folder_of(self, job: str, host: Host) -> Folder:
+        """Return the work folder of a host."""
+        return Folder(self.jobs_dir / job / host.name)
+
+    def put_points(self, job: str, host: Host, points: Sequence[Point]) -> None:
+        """Publish the utilization of a host."""
+        if points:
+            self.aws.put_metric_data({"Host": f"{job}/{host.name}"}, points)

@@ -1,26 +1,36 @@
-"""What ends a training job from outside its processes: a stop, the end of the server, its time."""
+"""Events that end or interrupt a training job from outside its processes: stops, time limits, lost spot capacity.
+
+On the service, spot capacity is reclaimed when AWS needs it. Here the job's Environment says when:
+``SM_TUNING_LOCAL_SPOT_INTERRUPT_AFTER`` lists one moment for each attempt, separated by commas. A moment is a number of
+seconds after the start of the script, ``90`` or ``90s``, or a number of objective values since then, ``3 emissions``.
+After the last moment, the job runs to its end. On AWS the variable has no meaning.
+"""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sm_tuning._statuses import SecondaryStatus
-from sm_tuning.executor._errors import InterruptedTrainingError
-from sm_tuning.executor._fleet import Fleet
+from sm_tuning.executor import Fleet, InterruptedTrainingError, client_error
 from sm_tuning.local.runner._record import JobRecord
 
+VARIABLE = "SM_TUNING_LOCAL_SPOT_INTERRUPT_AFTER"
+
 _DEFAULT_RUNTIME_SECONDS = 86400  # API Reference, StoppingCondition
+_MOMENT = re.compile(r"\s*(?:(?P<seconds>\d+(?:\.\d+)?)\s*s?|(?P<emissions>\d+)\s+emissions?)\s*")
 
 
 class Control:
-    """Passes on to the job's processes what comes from outside; safe to call from several threads.
+    """Passes stops and time limits on to the job's processes; safe to call from several threads.
 
     Args:
         record: the training job.
-        clock: epoch seconds now.
+        clock: returns epoch seconds.
     """
 
     def __init__(self, record: JobRecord, clock: Callable[[], float]) -> None:
@@ -35,9 +45,9 @@ class Control:
         self._wait_until = float("inf")
 
     def begin(self, job: Mapping[str, Any]) -> None:
-        """Let the job's time run: MaxRuntimeInSeconds, and for a spot job MaxWaitTimeInSeconds.
+        """Start the time limits: MaxRuntimeInSeconds, and MaxWaitTimeInSeconds of a spot job.
 
-        Both span all attempts; waiting for spot capacity is no running time.
+        Both span all attempts. The time without spot capacity is not running time.
         """
         condition = job["StoppingCondition"]
         now = self._clock()
@@ -51,7 +61,7 @@ class Control:
         return self._closing
 
     def stop(self, reason: SecondaryStatus = SecondaryStatus.STOPPED) -> None:
-        """End the job as Stopped, for a reason that its SecondaryStatus tells."""
+        """Stop the job; the reason becomes its SecondaryStatus."""
         self._record.request_stop(reason)
         with self._lock:
             self._stopping = True
@@ -60,7 +70,7 @@ class Control:
         self._woken.set()
 
     def close(self) -> None:
-        """Let go of the job as it is: its processes are killed, its document stays InProgress."""
+        """Kill the processes; the document stays InProgress."""
         with self._lock:
             self._closing = True
             if self._fleet is not None:
@@ -69,7 +79,7 @@ class Control:
 
     @contextmanager
     def over(self, fleet: Fleet) -> Iterator[None]:
-        """Pass on to these processes what comes, and what came before."""
+        """Pass stops on to these processes, including a stop that came before."""
         with self._lock:
             self._fleet = fleet
             if self._closing:
@@ -82,11 +92,19 @@ class Control:
             with self._lock:
                 self._fleet = None
 
+    def interrupt(self) -> bool:
+        """Reclaim the spot capacity: the processes are stopped; return False if the job no longer runs."""
+        interrupted = self._record.interrupt()
+        with self._lock:
+            if interrupted and self._fleet is not None:
+                self._fleet.stop()
+        return interrupted
+
     def check(self) -> None:
-        """Raise when the job is to go no further.
+        """Raise if the job must not continue.
 
         Raises:
-            InterruptedTrainingError: it was stopped, its time is over, or the server ends.
+            InterruptedTrainingError: the job was stopped, its time is over, or the server ends.
         """
         self.enforce()
         if self._stopping or self._closing:
@@ -104,12 +122,47 @@ class Control:
         return max(0.0, min(self._run_until, self._wait_until) - now)
 
     def pause(self, seconds: float) -> None:
-        """Wait for capacity, unless something comes in between.
+        """Wait for spot capacity, or until the job is stopped.
 
         Raises:
-            InterruptedTrainingError: as ``check``.
+            InterruptedTrainingError: see ``check``.
         """
         began = self._clock()
         self._woken.wait(max(0.0, min(seconds, self._wait_until - began)))
         self._run_until += self._clock() - began
         self.check()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The time of an interruption: after a number of seconds, or of objective values."""
+
+    seconds: float | None = None
+    emissions: int | None = None
+
+    def has_come(self, seconds: float, emissions: int) -> bool:
+        """Return whether an attempt is interrupted after this many seconds and objective values."""
+        if self.emissions is not None:
+            return emissions >= self.emissions
+        return self.seconds is not None and seconds >= self.seconds
+
+
+def moments(job: Mapping[str, Any]) -> list[Moment]:
+    """Return the times at which a training job is interrupted.
+
+    Raises:
+        TrainingFailedError: the variable is invalid, or the job is not a spot job.
+    """
+    text = (job.get("Environment") or {}).get(VARIABLE)
+    if text is None:
+        return []
+    if not job.get("EnableManagedSpotTraining"):
+        raise client_error(f"{VARIABLE} is {text!r}, but only jobs with EnableManagedSpotTraining are interrupted.")
+    found = []
+    for word in text.split(","):
+        match = _MOMENT.fullmatch(word)
+        if match is None:
+            raise client_error(f"{VARIABLE} is {text!r}; write moments such as '90s' or '3 emissions', with commas.")
+        seconds, emissions = match["seconds"], match["emissions"]
+        found.append(Moment(float(seconds) if seconds else None, int(emissions) if emissions else None))
+    return found

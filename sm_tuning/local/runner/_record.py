@@ -1,6 +1,6 @@
-"""A training job's document as it moves through its statuses.
+"""A training job's document and its statuses.
 
-Statuses, messages and times follow what DescribeTrainingJob of the service shows: transitions are contiguous,
+Statuses, messages and times follow DescribeTrainingJob of the service: transitions are contiguous,
 TrainingStartTime is the start of Downloading, TrainingEndTime the end of Uploading.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, to_float32
-from sm_tuning.executor._metrics import Emission
-from sm_tuning.local.store import Store, hidden
+from sm_tuning.executor import Emission
+from sm_tuning.local.store import HiddenMembers, Store, hidden
 
 MESSAGES: Mapping[SecondaryStatus, str] = {
     SecondaryStatus.STARTING: "Preparing the instances for training",
@@ -36,9 +36,9 @@ _ENDED = {
     SecondaryStatus.MAX_WAIT_TIME_EXCEEDED: TrainingStatus.STOPPED,
 }
 
+#: The billed share of a spot job's running time. The service's share follows the market (savings up to 90 %); this one
+#: is a choice, so that spot savings have a value.
 SPOT_SHARE = 0.3
-"""Share of its running time for which a spot job is billed. The service's follows the market; AWS speaks of savings
-of up to 90 %. This is a choice of ours, so that spot savings have something to show."""
 
 _BILLED = (
     SecondaryStatus.DOWNLOADING,
@@ -49,13 +49,13 @@ _BILLED = (
 
 
 class JobRecord:
-    """The only writer of one training job's status. Safe to call from several threads.
+    """The only writer of a training job's status; safe to call from several threads.
 
     Args:
-        store: where the document is.
+        store: holds the document.
         name: the training job.
-        clock: epoch seconds now.
-        on_event: told the job's name after each change.
+        clock: returns epoch seconds.
+        on_event: called with the job's name after each change.
     """
 
     def __init__(self, store: Store, name: str, clock: Callable[[], float], on_event: Callable[[str], None]) -> None:
@@ -67,10 +67,10 @@ class JobRecord:
 
     @property
     def doc(self) -> dict[str, Any]:
-        """The document now.
+        """The current document.
 
         Raises:
-            KeyError: there is no such training job.
+            KeyError: the training job does not exist.
         """
         doc = self._store.training_job(self.name)
         if doc is None:
@@ -79,35 +79,36 @@ class JobRecord:
 
     @property
     def stop_reason(self) -> SecondaryStatus | None:
-        """What the job is to end as, once it was told to stop: Stopped, MaxRuntimeExceeded, MaxWaitTimeExceeded."""
+        """Final status of a job that was stopped (Stopped, MaxRuntimeExceeded, MaxWaitTimeExceeded), or None."""
         reason = hidden(self.doc).get("_StopReason")
         return SecondaryStatus(reason) if reason else None
 
     def move(self, status: SecondaryStatus) -> None:
-        """Enter a SecondaryStatus that is not an end."""
+        """Enter a SecondaryStatus that is not final."""
         with self._lock:
             doc, now = self.doc, self._clock()
-            members = {}
+            members: dict[str, Any] = {}
             if status is SecondaryStatus.STARTING:
-                members["_AttemptStartTime"] = now
-            if status is SecondaryStatus.DOWNLOADING and not _was_interrupted(doc):
+                members |= HiddenMembers(_AttemptStartTime=now)
+            if status is SecondaryStatus.DOWNLOADING and not interruptions(doc):
                 members["TrainingStartTime"] = now
             self._write(doc, status, members, now)
         self._on_event(self.name)
 
     def request_stop(self, reason: SecondaryStatus) -> bool:
-        """Enter Stopping; False when the job has ended or is stopping already."""
+        """Enter Stopping; return False if the job has ended or is already stopping."""
         with self._lock:
             doc = self.doc
             if doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
                 return False
-            members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), "_StopReason": str(reason)}
+            private = HiddenMembers(_StopReason=str(reason))
+            members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), **private}
             self._write(doc, SecondaryStatus.STOPPING, members, self._clock())
         self._on_event(self.name)
         return True
 
     def interrupt(self) -> bool:
-        """Enter Interrupted; False when the job is not running any more."""
+        """Enter Interrupted; return False if the job no longer runs."""
         with self._lock:
             doc = self.doc
             if doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
@@ -117,12 +118,12 @@ class JobRecord:
         return True
 
     def add_emissions(self, emissions: list[Emission]) -> None:
-        """Keep metric values, and tell."""
+        """Add metric values."""
         self._store.add_emissions(self.name, emissions)
         self._on_event(self.name)
 
     def end(self, artifacts: Mapping[str, Any]) -> None:
-        """End the job as what it was told to stop as, or else as Completed."""
+        """End the job as Completed, or with the status of its stop."""
         with self._lock:
             self._end(self.stop_reason or SecondaryStatus.COMPLETED, None, artifacts)
         self._on_event(self.name)
@@ -150,15 +151,15 @@ class JobRecord:
                 "FailureReason": failure,
                 "FinalMetricDataList": final_metrics(emissions) or None,
                 **times,
-                **objective_of(doc, emissions, ended_badly=status is SecondaryStatus.FAILED),
+                **objective_of(doc, emissions, failed=status is SecondaryStatus.FAILED),
                 **members,
             },
             now,
         )
 
     def _write(self, doc: Mapping[str, Any], status: SecondaryStatus, members: Mapping[str, Any], now: float) -> None:
-        """Leave the status before and enter this one; a failure's message is its reason."""
-        transitions = [dict(one) for one in doc.get("SecondaryStatusTransitions") or ()]
+        """End the current status and enter this one; the message of a failure is its reason."""
+        transitions = [dict(transition) for transition in doc.get("SecondaryStatusTransitions") or ()]
         if transitions and "EndTime" not in transitions[-1]:
             transitions[-1]["EndTime"] = now
         message = MESSAGES.get(status) or members.get("FailureReason") or ""
@@ -171,39 +172,41 @@ class JobRecord:
         )
 
 
-def _was_interrupted(doc: Mapping[str, Any]) -> bool:
-    return any(one["Status"] == SecondaryStatus.INTERRUPTED for one in doc.get("SecondaryStatusTransitions") or ())
+def interruptions(doc: Mapping[str, Any]) -> int:
+    """Return the number of times that spot capacity was reclaimed."""
+    transitions = doc.get("SecondaryStatusTransitions") or ()
+    return sum(transition["Status"] == SecondaryStatus.INTERRUPTED for transition in transitions)
 
 
 def spot_seconds(doc: Mapping[str, Any], now: float) -> int:
-    """Return BillableTimeInSeconds of a spot job: its share of the time in which it had an instance."""
+    """Return BillableTimeInSeconds of a spot job: a share of the time in which it had an instance."""
     ran = sum(
-        one.get("EndTime", now) - one["StartTime"]
-        for one in doc.get("SecondaryStatusTransitions") or ()
-        if one["Status"] in _BILLED and one["StartTime"] >= doc["TrainingStartTime"]
+        transition.get("EndTime", now) - transition["StartTime"]
+        for transition in doc.get("SecondaryStatusTransitions") or ()
+        if transition["Status"] in _BILLED and transition["StartTime"] >= doc["TrainingStartTime"]
     )
     return int(ran * SPOT_SHARE)
 
 
 def final_metrics(emissions: Iterable[Emission]) -> list[dict[str, Any]]:
-    """Return FinalMetricDataList: the last value of each metric, in single precision, at whole seconds."""
-    last = {one.metric: one for one in emissions}
+    """Return FinalMetricDataList: the last value of each metric, as a 32-bit float, at whole seconds."""
+    last = {emission.metric: emission for emission in emissions}
     return [
-        {"MetricName": name, "Value": to_float32(one.value), "Timestamp": float(int(one.timestamp))}
-        for name, one in sorted(last.items())
+        {"MetricName": name, "Value": to_float32(emission.value), "Timestamp": float(int(emission.timestamp))}
+        for name, emission in sorted(last.items())
     ]
 
 
-def objective_of(doc: Mapping[str, Any], emissions: Iterable[Emission], *, ended_badly: bool) -> dict[str, Any]:
-    """Return how the tuning job counts an ended training job: its last objective value, or that it has none.
+def objective_of(doc: Mapping[str, Any], emissions: Iterable[Emission], *, failed: bool) -> HiddenMembers:
+    """Return the objective of an ended training job: its last value, or none.
 
-    A failed job has none. A stopped one has, if it had printed it (early stopping rests on that). The API
-    Reference says of ObjectiveStatus Failed that the job failed or did not emit the metric.
+    A failed job has none. A stopped one has an objective if it had printed one, which early stopping depends on.
+    ObjectiveStatus Failed means that the job failed or did not emit the metric [API Reference].
     """
     metric = (doc.get("HyperParameters") or {}).get(OBJECTIVE_KEY)
     if metric is None:
         return {}
-    values = [one.value for one in emissions if one.metric == metric]
-    if ended_badly or not values:
+    values = [emission.value for emission in emissions if emission.metric == metric]
+    if failed or not values:
         return {"_ObjectiveStatus": str(ObjectiveStatus.FAILED), "_ObjectiveValue": None}
     return {"_ObjectiveStatus": str(ObjectiveStatus.SUCCEEDED), "_ObjectiveValue": values[-1]}

@@ -1,4 +1,4 @@
-"""One training job from start to end: its attempts, and what comes after them."""
+"""One training job from start to end: its attempts, and the steps after them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus
-from sm_tuning.executor._errors import InterruptedTrainingError, TrainingFailedError
-from sm_tuning.executor._hosts import Cluster, Host, free_port, hosts_of
-from sm_tuning.executor._inputs import Checkpoints
-from sm_tuning.executor._metrics import MetricScanner
-from sm_tuning.executor._outputs import upload_outputs
-from sm_tuning.executor._process import Exit, kill_leftovers, wait_until_free
-from sm_tuning.executor._script import is_script_mode, script_of
-from sm_tuning.executor._utilization import Meter, recorded
+from sm_tuning.executor import (
+    Checkpoints,
+    Cluster,
+    Exit,
+    Host,
+    InterruptedTrainingError,
+    Meter,
+    MetricScanner,
+    TrainingFailedError,
+    free_port,
+    hosts_of,
+    is_script_mode,
+    kill_leftovers,
+    recorded,
+    script_of,
+    upload_outputs,
+    wait_until_free,
+)
 from sm_tuning.local._workers import is_full
-from sm_tuning.local.runner._attempt import Attempt, files_of, folder_of, host_failure, put_points
+from sm_tuning.local.runner._attempt import Attempt, host_failure
 from sm_tuning.local.runner._context import RunnerContext
 from sm_tuning.local.runner._control import Control
 from sm_tuning.local.runner._publish import Publisher
@@ -33,7 +43,7 @@ class TrainingRun:
     """Runs one training job. ``run`` is for a thread of its own, the other methods for any thread.
 
     Args:
-        context: the services that all runs use.
+        context: services and settings of the runner.
         name: the training job.
         recovering: whether an earlier server had the job. If its processes have ended by themselves, only the steps
             that follow are done; otherwise the job is run again from the start.
@@ -42,44 +52,48 @@ class TrainingRun:
     def __init__(self, context: RunnerContext, name: str, *, recovering: bool) -> None:
         self._context = context
         self._record = JobRecord(context.store, name, context.clock, context.on_event)
-        self._name = str(self._record.doc["TrainingJobName"])  # the case in which it was created
+        self._name = str(self._record.doc["TrainingJobName"])  # in the case of its creation
         self._folder = context.jobs_dir / self._name
         self._recovering = recovering
         self._control = Control(self._record, context.clock)
         self._hosts: tuple[Host, ...] = ()
 
     def stop(self) -> None:
-        """End the job as Stopped; it is ended when ``run`` returns."""
+        """Stop the job, which has ended when ``run`` returns."""
         self._control.stop()
 
     def close(self) -> None:
-        """Let go of the job as it is: its processes are killed, its document stays InProgress."""
+        """Kill the processes; the document stays InProgress."""
         self._control.close()
 
     def run(self) -> None:
-        """Run the job to its end, from where an earlier server, or an earlier call, left off.
+        """Run the job to its end, from where an earlier server or call left off.
 
         Raises:
-            OSError, sqlite3.OperationalError: the disk is full, so that not even that can be written down.
+            OSError, sqlite3.OperationalError: the disk is full, so that not even the failure can be recorded.
         """
         recovering, self._recovering = self._recovering, True
         doc = self._record.doc
         if TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
             return
-        definitions = doc["AlgorithmSpecification"].get("MetricDefinitions") or ()
         context = self._context
+        definitions = doc["AlgorithmSpecification"].get("MetricDefinitions") or ()
         with MetricScanner(definitions, context.settings.regex_limit, context.scan_processes) as scanner:
             try:
                 self._hosts = hosts_of(doc)
-                hosts = [(host.name, files_of(self._folder, host)) for host in self._hosts]
-                self._publisher = Publisher(self._record, hosts, scanner, context.aws)
-                self._run(doc, recovering=recovering)
+                files = [(host.name, context.files_of(self._name, host)) for host in self._hosts]
+                publisher = Publisher(self._record, files, scanner, context.aws)
+                if not recovering:
+                    shutil.rmtree(self._folder, ignore_errors=True)
+                if not (recovering and self._finish_earlier(doc, publisher)):
+                    self._control.begin(doc)  # a job that is run again after the death of a server has its whole time
+                    self._attempts((doc.get("RetryStrategy") or {}).get("MaximumRetryAttempts", 0), publisher)
             except InterruptedTrainingError:
                 if not self._control.closing or self._record.stop_reason:
                     self._record.end({})
             except TrainingFailedError as e:
                 self._fail(str(e))
-            except Exception as e:  # whatever it was, the job ends and says so
+            except Exception as e:
                 if is_full(e):
                     raise
                 _log.exception("training job %s", self._name)
@@ -87,53 +101,49 @@ class TrainingRun:
         self._tidy()
 
     def _fail(self, reason: str) -> None:
-        """End as Failed, unless the job was told to stop: then what went wrong is a consequence of that."""
+        # In a job that was stopped, a failure is a consequence of the stop.
         if self._record.stop_reason:
             self._record.end({})
         else:
             self._record.fail(reason)
 
-    def _run(self, doc: Mapping[str, Any], *, recovering: bool) -> None:
-        if recovering:
-            if self._finish_what_ended(doc):
-                return
-        else:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._control.begin(doc)  # a job that is run again after the death of the server has its whole time again
-        self._attempts((doc.get("RetryStrategy") or {}).get("MaximumRetryAttempts", 0))
-
-    def _finish_what_ended(self, doc: Mapping[str, Any]) -> bool:
-        """Clear up after the server before; True when the job's processes had ended and it is finished."""
-        places = [files_of(self._folder, host) for host in self._hosts]
+    def _finish_earlier(self, doc: Mapping[str, Any], publisher: Publisher) -> bool:
+        """Clean up after an earlier server; return True if the processes had ended and the job is finished."""
+        context, name = self._context, self._name
+        places = [context.files_of(name, host) for host in self._hosts]
         for files in places:
             wait_until_free(files, _SUPERVISOR_END_SECONDS)
             kill_leftovers(files)
-        self._context.aws.forget_telemetry(self._name)
+        # Logs and metrics are read again from the files, since the earlier server may have published a part of them.
+        context.aws.forget_telemetry(name)
         for host, files in zip(self._hosts, places, strict=True):
-            put_points(self._context, doc, host, list(recorded(files)))
+            context.put_points(name, host, list(recorded(files)))
         exits = [files.read_exit("train") for files in places]
-        ended = [one for one in exits if one is not None]
+        ended = [ended for ended in exits if ended is not None]
         interrupted = doc["SecondaryStatus"] == SecondaryStatus.INTERRUPTED
         if len(ended) == len(exits) and not interrupted:
-            self._publisher.publish()
-            for host, files, how in zip(self._hosts, places, ended, strict=True):
-                folder = folder_of(self._folder, host)
-                Checkpoints(doc, folder, self._context.aws).sync()
+            publisher.publish()
+            for host, files, end in zip(self._hosts, places, ended, strict=True):
+                folder = context.folder_of(name, host)
+                Checkpoints(doc, folder, context.aws).sync()
                 if not files.utilization.exists():
-                    put_points(
-                        self._context, doc, host, Meter(files, folder.root, how.started, host.instance_type).close(how)
-                    )
-            self._finish(ended)
+                    meter = Meter(files, folder.root, end.started, host.instance_type)
+                    context.put_points(name, host, meter.close(end))
+            self._finish(ended, publisher)
             return True
         if self._record.stop_reason:
-            self._publisher.publish()
+            publisher.publish()
             raise InterruptedTrainingError
         return False
 
-    def _attempts(self, retries: int) -> None:
-        """Train; again after an interruption, and when this server was at fault and RetryStrategy says so."""
+    def _attempts(self, retries: int, publisher: Publisher) -> None:
+        """Train, again after each interruption, and after failures of this server if RetryStrategy allows it."""
         while True:
-            attempt = Attempt(self._context, self._record, self._control, self._publisher, self._cluster())
+            cluster = Cluster(self._hosts)
+            if len(self._hosts) > 1:
+                resolve = self._context.namespaces.problem({"hosts": "/etc/hosts"}) is None
+                cluster = Cluster(self._hosts, free_port(), names_resolve=resolve)
+            attempt = Attempt(self._context, self._record, self._control, publisher, cluster)
             try:
                 ended = attempt.run()
             except TrainingFailedError as e:
@@ -143,23 +153,17 @@ class TrainingRun:
                 _log.warning("training job %s is tried again: %s", self._name, e)
                 continue
             if not attempt.interrupted:
-                self._finish(ended)
+                self._finish(ended, publisher)
                 return
             self._control.pause(self._context.settings.spot_wait)
 
-    def _cluster(self) -> Cluster:
-        if len(self._hosts) == 1:
-            return Cluster(self._hosts)
-        resolve = self._context.namespaces.problem({"hosts": "/etc/hosts"}) is None
-        return Cluster(self._hosts, free_port(), names_resolve=resolve)
-
-    def _finish(self, ended: Sequence[Exit]) -> None:
-        """Upload and end the job, or say why it failed."""
+    def _finish(self, ended: Sequence[Exit], publisher: Publisher) -> None:
+        """Upload the outputs and end the job, or fail it."""
         stopped = self._record.stop_reason is not None
         if not stopped:
             self._check_exits(ended)
         self._record.move(SecondaryStatus.UPLOADING)
-        folders = [folder_of(self._folder, host) for host in self._hosts]
+        folders = [self._context.folder_of(self._name, host) for host in self._hosts]
         artifacts = {}
         try:
             uri, left_out = upload_outputs(self._record.doc, folders, self._context.aws)
@@ -168,7 +172,7 @@ class TrainingRun:
                 names = ", ".join(str(path.relative_to(self._folder)) for path in left_out[:5])
                 more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
                 text = f"these were not uploaded, because an earlier host has files of the same names: {names}{more}"
-                self._publisher.note(self._context.clock(), text)
+                publisher.note(self._context.clock(), text)
         except TrainingFailedError as e:
             if not stopped:
                 raise
@@ -176,23 +180,23 @@ class TrainingRun:
         self._record.end(artifacts)
 
     def _check_exits(self, ended: Sequence[Exit]) -> None:
-        """Raise for the host that failed first; the others were stopped for its sake, or fell over it."""
-        failed = [(one.stopped, one.ended, rank) for rank, one in enumerate(ended) if one.code != 0]
+        """Raise for the host that failed first; the others were stopped because of it, or failed as a consequence."""
+        failed = [(end.stopped, end.ended, rank) for rank, end in enumerate(ended) if end.code != 0]
         if not failed:
             return
         rank = min(failed)[2]
-        job = self._record.doc
+        job, host = self._record.doc, self._hosts[rank]
         script = script_of(job) if is_script_mode(job) else None
         argv = ["train"] if script is None else [sys.executable, script.program, *script.arguments]
-        folder, files = folder_of(self._folder, self._hosts[rank]), files_of(self._folder, self._hosts[rank])
+        folder, files = self._context.folder_of(self._name, host), self._context.files_of(self._name, host)
         raise host_failure(folder, files, "ExecuteUserScriptError" if script else "", ended[rank], argv)
 
     def _tidy(self) -> None:
-        """Free the disk of what nobody needs any more; the logs stay."""
+        """Delete the work folders that are no longer needed; the logs stay."""
         status = TrainingStatus(self._record.doc["TrainingJobStatus"])
         if self._context.settings.keep_folders or not status.is_terminal:
             return
         for host in self._hosts:
-            folder = folder_of(self._folder, host)
+            folder = self._context.folder_of(self._name, host)
             shutil.rmtree(folder.environment, ignore_errors=True)
             shutil.rmtree(folder.data if status is TrainingStatus.FAILED else folder.root, ignore_errors=True)

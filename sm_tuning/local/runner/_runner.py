@@ -1,4 +1,4 @@
-"""The runner: training jobs on this machine, each in a thread of its own around a process of its own."""
+"""The runner: training jobs on this machine, each with a thread and processes of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sm_tuning._statuses import SecondaryStatus
-from sm_tuning.executor._isolation import Namespaces
-from sm_tuning.executor._metrics import ScanProcesses
-from sm_tuning.executor._process import Supervisors
-from sm_tuning.executor._requirements import Environments
+from sm_tuning.executor import Environments, Namespaces, ScanProcesses, Supervisors
 from sm_tuning.local._identity import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
@@ -22,14 +19,14 @@ class Runner:
     """Starts, stops and recovers training jobs whose documents are in the store.
 
     Args:
-        store: the documents; they are kept up to date there.
+        store: holds the documents, which are kept up to date.
         aws: S3, CloudWatch and CloudWatch Logs.
         identity: account and region.
-        jobs_dir: parent of the jobs' work folders; ``envs`` beside it holds installed requirements.
-        clock: epoch seconds now.
-        on_event: told the name of a training job after each change of status and after new metric values.
-        child_env: what training processes need to reach this server: endpoint, keys.
-        settings: grace, limits.
+        jobs_dir: parent of the jobs' work folders; ``envs`` beside it has the installed requirements.
+        clock: returns epoch seconds.
+        on_event: called with the name of a training job after each change of status and after new metric values.
+        child_env: variables by which training processes reach this server: endpoint, keys.
+        settings: grace periods and limits.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class Runner:
 
     @property
     def container_problem(self) -> str | None:
-        """Why no training process can have an /opt/ml of its own here; None when it can."""
+        """The reason why training processes cannot have an /opt/ml of their own; None if they can."""
         return self._context.container_problem
 
     def start(self, training_job: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sm_tuning.executor._hosts import MOST_HOSTS
+from sm_tuning.executor import MOST_HOSTS
 from sm_tuning.local.service._context import Fault, Request, invalid
 from sm_tuning.local.service._ranges import all_combinations
 

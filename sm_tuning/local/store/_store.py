@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from sm_tuning._statuses import COUNTERS, ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning.executor._metrics import Emission
+from sm_tuning.executor import Emission
 from sm_tuning.local.store._query import ListQuery, open_database
 
 Doc = dict[str, Any]
