@@ -237,7 +237,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether nothing more can happen to it."""
-        # A job that could not be deleted keeps its trials, and may be deleted again.
+        # DeleteFailed is not among them: a failed deletion does not say how the job had ended.
         return self.status in (TuningStatus.COMPLETED, TuningStatus.FAILED, TuningStatus.STOPPED)
 
     @property
@@ -332,7 +332,7 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
     """Parse a definition; its own objective and ranges come before the job's, which a multi-algorithm job lacks."""
     static = definition.get("StaticHyperParameters") or {}
     objective = definition.get("TuningObjective") or config.get("HyperParameterTuningJobObjective") or {}
-    # Jobs that the console made may lack the objective here, but every training job gets its name.
+    # The service also passes the objective's name to each training job, as a static hyperparameter.
     name = objective.get("MetricName") or static.get(OBJECTIVE_KEY, "")
     algorithm = definition.get("AlgorithmSpecification") or {}
     metrics = [Metric(entry["Name"], entry["Regex"]) for entry in algorithm.get("MetricDefinitions") or ()]

@@ -201,7 +201,7 @@ def machines_of(config: Mapping[str, Any]) -> tuple[Machines, ...]:
     """Return the instances of a ResourceConfig, one entry a group; empty if it leaves the type open."""
     groups = config.get("InstanceGroups") or config.get("InstanceConfigs") or [config]
     if len(groups) > 1 and "InstanceConfigs" in config:
-        return ()  # autotune's list of alternatives; InstanceGroups run together
+        return ()  # alternatives, of which the service chooses one for each trial; InstanceGroups run together
     return tuple(
         Machines(group["InstanceType"], group["InstanceCount"])
         for group in groups
