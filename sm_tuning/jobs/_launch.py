@@ -107,7 +107,9 @@ def launch(
     names = [name] if name is not None else generated
     request = planned.request(names[0], aws.region)
     if name is not None:
-        request = _with_digest(request)
+        tags = [tag for tag in request.get("Tags", ()) if tag["Key"] != SPEC_HASH_TAG]
+        if len(tags) < _MOST_TAGS:
+            request = {**request, "Tags": [*tags, {"Key": SPEC_HASH_TAG, "Value": _digest(request)}]}
         same = _existing(aws, request) if if_exists == "attach" else None
         if same is not None:
             report(f"tuning job {same} is there already, made by the same spec")
@@ -241,14 +243,6 @@ def _digest(request: Mapping[str, Any]) -> str:
     tags = sorted((tag["Key"], tag["Value"]) for tag in request.get("Tags", ()) if tag["Key"] != SPEC_HASH_TAG)
     text = json.dumps([without_job_name(rest), tags], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _with_digest(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the request with its digest as a tag; unchanged where 50 tags leave no room."""
-    tags = [tag for tag in request.get("Tags", ()) if tag["Key"] != SPEC_HASH_TAG]
-    if len(tags) >= _MOST_TAGS:
-        return request
-    return {**request, "Tags": [*tags, {"Key": SPEC_HASH_TAG, "Value": _digest(request)}]}
 
 
 def _existing(aws: Aws, request: Mapping[str, Any]) -> str | None:

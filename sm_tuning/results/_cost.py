@@ -99,7 +99,17 @@ def cost(
         _warn_of_unknown(bills, listed)
         projections = [_projected(job, bills, len(per_job[job])) for job, bills in per_job_bills.items()]
         known = [value for value in projections if value is not None]
-        table = _frame(bills)
+        table = frame(
+            COST,
+            {
+                "TrainingJobName": [bill.trial.name for bill in bills],
+                "InstanceType": [bill.machines.type if bill.machines else None for bill in bills],
+                "InstanceCount": [bill.machines.count if bill.machines else None for bill in bills],
+                "BillableTimeInSeconds": [bill.detail.billable for bill in bills],
+                "PricePerHour": [bill.price for bill in bills],
+                "Cost": [bill.cost for bill in bills],
+            },
+        )
         table.attrs |= {
             "currency": "USD",
             "price_source": listed.source,
@@ -142,20 +152,6 @@ def _spot_savings(bills: Iterable[Bill]) -> float | None:
             full += bill.detail.training * weight
             paid += (bill.detail.billable or 0) * weight
     return 1 - paid / full if full else None
-
-
-def _frame(bills: Sequence[Bill]) -> pd.DataFrame:
-    return frame(
-        COST,
-        {
-            "TrainingJobName": [bill.trial.name for bill in bills],
-            "InstanceType": [bill.machines.type if bill.machines else None for bill in bills],
-            "InstanceCount": [bill.machines.count if bill.machines else None for bill in bills],
-            "BillableTimeInSeconds": [bill.detail.billable for bill in bills],
-            "PricePerHour": [bill.price for bill in bills],
-            "Cost": [bill.cost for bill in bills],
-        },
-    )
 
 
 def _warn_of_unknown(bills: Sequence[Bill], listed: PriceList) -> None:

@@ -72,9 +72,7 @@ def curves(
         for job, wanted_trials in chosen.items():
 
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
-                return _frame(
-                    _points(reader, job, per_job[job], {one: defined[job.definition(one)] for one in missing})
-                )
+                return _read(reader, job, per_job[job], {one: defined[job.definition(one)] for one in missing})
 
             # The expressions belong to the cache's key: another metric= gives other rows of the same trials.
             asked = [[tuple(metric) for metric in defined[definition]] for definition in job.definitions]
@@ -109,27 +107,35 @@ def _chosen_metrics(
     }
 
 
-def _points(
-    reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Trial, Sequence[Metric]]
-) -> list[_Point]:
-    """Return the values of some trials, from their lines or else from CloudWatch."""
+def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Trial, Sequence[Metric]]) -> pd.DataFrame:
+    """Return the rows of some trials, from their lines or else from CloudWatch."""
     patterns = dict.fromkeys(metric.regex for metrics in defined.values() for metric in metrics)
-    if not patterns:
-        return []
-    chosen = list(defined)
-    lines = read_lines(reader, Want(job, trials, chosen, window_of(chosen), server_pattern(list(patterns))))
-    places = dict(lines.by_trial())
-    # Averages replace lines that are gone for good, not lines that a failed call withheld or that may still come.
-    without = reader.lacking() | set(places)
-    averages = _averages(reader, {one: defined[one] for one in chosen if one.terminal and one.name not in without})
-    points = []
-    for trial, metrics in defined.items():
+    chosen = list(defined) if patterns else []
+    points: list[_Point] = []
+    if chosen:
+        lines = read_lines(reader, Want(job, trials, chosen, window_of(chosen), server_pattern(list(patterns))))
+        places = dict(lines.by_trial())
+        # Averages replace lines that are gone for good, not lines that a failed call withheld or that may still come.
+        without = reader.lacking() | set(places)
+        averages = _averages(reader, {one: defined[one] for one in chosen if one.terminal and one.name not in without})
+    for trial in chosen:
         place = places.get(trial.name, slice(0))
         pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)
-        ordered = sorted(pairs, key=lambda pair: pair[0])
-        points += [_Point(trial, emission, "logs") for emission in emissions(ordered, metrics)]
+        ordered = sorted(pairs, key=lambda pair: pair[0])  # of several hosts
+        points += [_Point(trial, emission, "logs") for emission in emissions(ordered, defined[trial])]
         points += [_Point(trial, emission, "cloudwatch") for emission in averages.get(trial.name, ())]
-    return points
+    return frame(
+        CURVES,
+        {
+            "TrainingJobName": [point.trial.name for point in points],
+            "MetricName": [point.emission.metric for point in points],
+            "Step": [point.emission.step for point in points],
+            "Timestamp": [point.emission.milliseconds * 1000 for point in points],
+            "ElapsedSeconds": [point.elapsed for point in points],
+            "Value": [point.emission.value for point in points],
+            "Source": [point.source for point in points],
+        },
+    )
 
 
 def _averages(reader: Reader, defined: Mapping[Trial, Sequence[Metric]]) -> dict[str, list[Emission]]:
@@ -143,18 +149,3 @@ def _averages(reader: Reader, defined: Mapping[Trial, Sequence[Metric]]) -> dict
         for step, (milliseconds, value) in enumerate(found.get((trial.name, name, None), ())):
             emitted.setdefault(trial.name, []).append(Emission(name, step, milliseconds, value))
     return emitted
-
-
-def _frame(points: Sequence[_Point]) -> pd.DataFrame:
-    return frame(
-        CURVES,
-        {
-            "TrainingJobName": [point.trial.name for point in points],
-            "MetricName": [point.emission.metric for point in points],
-            "Step": [point.emission.step for point in points],
-            "Timestamp": [point.emission.milliseconds * 1000 for point in points],
-            "ElapsedSeconds": [point.elapsed for point in points],
-            "Value": [point.emission.value for point in points],
-            "Source": [point.source for point in points],
-        },
-    )

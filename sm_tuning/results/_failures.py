@@ -74,16 +74,16 @@ def errors(
 
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 lines = read_lines(reader, Want(job, per_job[job], missing, window_of(missing)))
-                return _frame(job, missing, lines)
+                places = dict(lines.by_trial())
+                found = [_first(lines, places[one.name]) if one.name in places else None for one in missing]
+                return _frame(job, list(zip(missing, found, strict=True)))
 
             parts.append(by_trial_cached(reader, job, ("errors", {}), ERRORS, trials, read))
         table = join(ERRORS, parts, [one.name for trials in failed.values() for one in trials])
         return reader.finish(table)
 
 
-def _frame(job: Job, trials: Sequence[Trial], lines: Lines) -> pd.DataFrame:
-    places = dict(lines.by_trial())
-    rows = [(trial, _first(lines, places[trial.name]) if trial.name in places else None) for trial in trials]
+def _frame(job: Job, rows: Sequence[tuple[Trial, _Found | None]]) -> pd.DataFrame:
     redact = job.redactor
     # Without a traceback, the end of the trial stands in, in whole milliseconds like the times of log lines.
     milliseconds = [

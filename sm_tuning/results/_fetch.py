@@ -88,7 +88,10 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
     """Read every trial of a job, a hundred a call; of a job that has ended they may be in the cache."""
     entry = reader.load(job, "trials", TEXTS) if job.ended else None
     if entry is not None:
-        return [_trial_from(text) for text in entry.frame["Text"]]
+        cached = [json.loads(text) for text in entry.frame["Text"]]
+        for facts in cached:
+            facts |= {name: facts[name] and datetime.fromisoformat(facts[name]) for name in _TIMES}
+        return [Trial(**facts) for facts in cached]
     pages = reader.pages(
         "sagemaker",
         "list_training_jobs_for_hyper_parameter_tuning_job",
@@ -107,20 +110,9 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
     trials = sorted(found.values(), key=lambda trial: (trial.created, trial.name))
     if job.ended and all(reader.is_settled(trial) for trial in trials):
         names = [trial.name for trial in trials]
-        reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": [_trial_to(trial) for trial in trials]}), names)
+        texts = [json.dumps(vars(trial), default=datetime.isoformat) for trial in trials]
+        reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": texts}), names)
     return trials
-
-
-def _trial_to(trial: Trial) -> str:
-    facts = vars(trial)
-    times = {name: None if facts[name] is None else facts[name].isoformat() for name in _TIMES}
-    return json.dumps({**facts, **times})
-
-
-def _trial_from(text: str) -> Trial:
-    facts: Mapping[str, Any] = json.loads(text)
-    times = {name: None if facts[name] is None else datetime.fromisoformat(facts[name]) for name in _TIMES}
-    return Trial(**{**facts, **times})
 
 
 def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, Detail], str | None]:
@@ -142,7 +134,11 @@ def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tupl
         found |= _describe_all(reader, rest)
         complete = {name: detail for name, detail in found.items() if reader.is_settled(missing[name])}
         if complete:
-            _cache_details(reader, job, cached | complete, job_sources)
+            known = cached | complete
+            texts = {name: json.dumps(vars(detail), default=vars) for name, detail in known.items()}
+            texts[""] = json.dumps(list(dict.fromkeys(job_sources)))  # no trial has an empty name
+            entry = frame(TEXTS, {"Name": list(texts), "Text": list(texts.values())})
+            reader.save(job, "details", entry, list(known))
         details |= {name: detail for name, detail in (cached | found).items() if name in ended}
         sources |= set(job_sources)
     return details, " and ".join(name for name in ("Search", "DescribeTrainingJob") if name in sources) or None
@@ -159,13 +155,6 @@ def _cached_details(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[s
     for facts in found.values():
         facts["machines"] = tuple(Machines(**entry) for entry in facts["machines"])
     return {name: Detail(**facts) for name, facts in found.items()}, sources
-
-
-def _cache_details(reader: Reader, job: Job, details: Mapping[str, Detail], sources: Sequence[str]) -> None:
-    texts = {"": json.dumps(list(dict.fromkeys(sources)))}  # no trial has an empty name
-    for name, detail in details.items():
-        texts[name] = json.dumps({**vars(detail), "machines": [vars(machines) for machines in detail.machines]})
-    reader.save(job, "details", frame(TEXTS, {"Name": list(texts), "Text": list(texts.values())}), list(details))
 
 
 def _search(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, Detail]:

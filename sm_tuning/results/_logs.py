@@ -19,7 +19,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from sm_tuning._errors import InvalidRequestError, ServiceError, SpecError
-from sm_tuning._masking import Redactor
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing, is_transient
 from sm_tuning.description import Job, Trial, select
@@ -158,7 +157,15 @@ def logs(
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 window = window_of(missing, since, until)
                 lines = read_lines(reader, Want(job, per_job[job], missing, window, pattern, keep))
-                return _frame(lines, job.redactor)
+                # Arrays of pandas, and not lists: a million names of hosts and trials would be as many objects.
+                hosts = pd.array([stream.host for stream in lines.streams], dtype="string")
+                columns: dict[str, Any] = {
+                    "TrainingJobName": pd.array(lines.names, dtype="string").take(lines.trial),
+                    "Host": hosts.take(lines.stream) if len(hosts) else hosts,
+                    "Timestamp": lines.milliseconds * 1000,
+                    "Message": job.redactor.each(lines.messages),
+                }
+                return frame(LOGS, columns)
 
             parts.append(by_trial_cached(reader, job, ("logs", query), LOGS, trials, read))
         listed = [one for trials in chosen.values() for one in trials]
@@ -168,18 +175,6 @@ def logs(
             silent = [one.name for one in listed if one.started is not None and one.name not in found]
             table.attrs["trials_without_lines"] = silent
         return reader.finish(table)
-
-
-def _frame(lines: Lines, redact: Redactor) -> pd.DataFrame:
-    """Return the frame of lines, in their order, without secrets."""
-    hosts = pd.array([stream.host for stream in lines.streams], dtype="string")
-    columns: dict[str, Any] = {
-        "TrainingJobName": pd.array(lines.names, dtype="string").take(lines.trial),
-        "Host": hosts.take(lines.stream) if len(hosts) else hosts,
-        "Timestamp": lines.milliseconds * 1000,
-        "Message": redact.each(lines.messages),
-    }
-    return frame(LOGS, columns)
 
 
 def compiled(grep: str | None) -> re.Pattern[str] | None:

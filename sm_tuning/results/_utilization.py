@@ -77,7 +77,13 @@ def utilization(
             by_trial_cached(reader, job, ("utilization", {}), UTILIZATION, some, read) for job, some in chosen.items()
         ]
         found = join(UTILIZATION, parts, [trial.name for some in chosen.values() for trial in some])
-        _warn_of_unknown(found, machines)
+        unscaled = found.loc[found["Value"].isna(), "TrainingJobName"].unique()
+        if len(unscaled):
+            types = sorted({group.type for name in unscaled for group in machines[name]}) or ["an unknown type"]
+            warn(
+                f"the numbers of CPUs and GPUs of {', '.join(types)} are not known, so that their share of the machine "
+                "is nan: update sm-tuning, or read the raw metrics from CloudWatch"
+            )
         # pandas copies attrs at every step, so that those of a thousand equal trials are kept once.
         usual = Counter(machines.values()).most_common(1)[0][0] if machines else ()
         listed = {"": usual} | {name: groups for name, groups in machines.items() if groups != usual}
@@ -91,52 +97,36 @@ def utilization(
 def _read(reader: Reader, trials: Sequence[Trial], machines: Mapping[str, tuple[Machines, ...]]) -> pd.DataFrame:
     """Read the rows of some trials."""
     now = reader.clock.now()
-    queries = [
-        (query, metric, host, scale)
-        for trial in trials
-        for host, instance_type in _hosts(machines[trial.name])
-        for metric, scale in _metrics(instance_type)
-        if (query := wanted(trial, metric, now, host)) is not None
-    ]
-    found = read_averages(reader, [query for query, *_ in queries])
+    queries = []
+    for trial in trials:
+        groups = machines[trial.name]
+        types = {group.type for group in groups}
+        only = types.pop() if len(types) == 1 else None  # in mixed clusters a host's type is unknown
+        for number in range(1, max(sum(group.count for group in groups), 1) + 1):
+            for metric, scale in _metrics(only):
+                query = wanted(trial, metric, now, f"algo-{number}")
+                if query is not None:
+                    queries.append((query, scale))
+    found = read_averages(reader, [query for query, _ in queries])
     return table(
         UTILIZATION,
         (
-            (query.trial, host, metric, milliseconds * 1000, value / scale)
-            for query, metric, host, scale in queries
-            for milliseconds, value in found.get((query.trial, metric, host), ())
+            (query.trial, query.host, query.metric, milliseconds * 1000, value / scale)
+            for query, scale in queries
+            for milliseconds, value in found.get((query.trial, query.metric, query.host), ())
         ),
     )
 
 
-def _hosts(machines: tuple[Machines, ...]) -> Iterator[tuple[str, str | None]]:
-    """Give the hosts ``algo-1``, … of a trial with their types; in mixed clusters a host's type is unknown."""
-    types = {group.type for group in machines}
-    only = types.pop() if len(types) == 1 else None
-    for number in range(1, max(sum(group.count for group in machines), 1) + 1):
-        yield f"algo-{number}", only
-
-
 def _metrics(instance_type: str | None) -> Iterator[tuple[str, float]]:
-    """Give the metrics that a machine can have, with the divisor of CloudWatch's number."""
+    """Give the metrics that a machine can have, with the divisor of CloudWatch's number; nan if it is unknown."""
     cpus = cpus_of(instance_type) if instance_type else None
     gpus = gpus_of(instance_type) if instance_type else None
     for metric in METRICS:
-        if metric.startswith("GPU"):
-            if gpus != 0:
-                yield metric, gpus or float("nan")
-        else:
+        if not metric.startswith("GPU"):
             yield metric, (cpus or float("nan")) if metric == "CPUUtilization" else 1.0
-
-
-def _warn_of_unknown(found: pd.DataFrame, machines: Mapping[str, tuple[Machines, ...]]) -> None:
-    unknown = found.loc[found["Value"].isna(), "TrainingJobName"].unique()
-    types = sorted({group.type for name in unknown for group in machines[name]}) or ["an unknown type"]
-    if len(unknown):
-        warn(
-            f"the numbers of CPUs and GPUs of {', '.join(types)} are not known, so that their share of the machine is "
-            "nan: update sm-tuning, or read the raw metrics from CloudWatch"
-        )
+        elif gpus != 0:
+            yield metric, gpus or float("nan")
 
 
 def utilization_summary(measured: pd.DataFrame) -> pd.DataFrame:
@@ -215,20 +205,22 @@ def sentences(instance_type: str, load: Load) -> Iterator[str]:
     if load.gpu_memory is not None and load.gpu_memory > _FULL:
         yield f"GPU memory was {load.gpu_memory:.0f} % full at most: a larger batch will not fit"
     if gpus and load.gpu is not None:
-        yield from _gpu_sentences(load.gpu, load, gpus)
-    elif gpus == 0 and cpus and load.cpu is not None and load.memory is not None:
-        if cpus <= 2 or max(load.cpu, load.memory) > _HALVES:
+        if load.gpu < _IDLE:
+            yield (
+                f"GPUs were at most {load.gpu:.0f} % busy 95 % of the time: a type without GPU would do, or the code "
+                "uses none"
+            )
+        elif load.cpu is not None and load.cpu > _FULL and load.gpu < _HALVES:
+            yield (
+                f"CPU was {load.cpu:.0f} % busy and GPUs {load.gpu:.0f} %: they wait for data; take more CPUs for each "
+                "GPU"
+            )
+        elif gpus > 1 and max(load.gpu, load.gpu_memory or 0.0) <= _HALVES:
+            yield f"GPUs were at most {load.gpu:.0f} % busy 95 % of the time: {gpus // 2} instead of {gpus} would do"
+    elif gpus == 0 and cpus and cpus > 2 and load.cpu is not None and load.memory is not None:
+        if max(load.cpu, load.memory) > _HALVES:
             return
         yield (
             f"CPU was at most {load.cpu:.0f} % busy 95 % of the time, memory {load.memory:.0f} % full at most: "
             f"a type of the same family with {cpus // 2} instead of {cpus} CPUs would do"
         )
-
-
-def _gpu_sentences(gpu: float, load: Load, gpus: int) -> Iterator[str]:
-    if gpu < _IDLE:
-        yield f"GPUs were at most {gpu:.0f} % busy 95 % of the time: a type without GPU would do, or the code uses none"
-    elif load.cpu is not None and load.cpu > _FULL and gpu < _HALVES:
-        yield f"CPU was {load.cpu:.0f} % busy and GPUs {gpu:.0f} %: they wait for data; take more CPUs for each GPU"
-    elif gpus > 1 and max(gpu, load.gpu_memory or 0.0) <= _HALVES:
-        yield f"GPUs were at most {gpu:.0f} % busy 95 % of the time: {gpus // 2} instead of {gpus} would do"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -139,6 +139,14 @@ class _Name(NamedTuple):
     role: str
     rest: tuple[str, ...]
 
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Split a name at punctuation and at capitals."""
+        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
+        words = [word for word in re.split(r"[^a-z0-9]+", spaced) if word]
+        role = next(("train" if word in _TRAIN else "held_out" for word in words if word in _TRAIN | _HELD_OUT), "")
+        return cls(role, tuple(word for word in words if word not in _TRAIN | _HELD_OUT))
+
 
 def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
     """Return the metrics by which an algorithm's trials are judged, chosen by their names.
@@ -148,7 +156,7 @@ def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
     objective without such a word counts as held out, as an objective should be. If it has no counterpart, another
     complete pair is taken whose direction follows from its name (``loss``, ``accuracy``, …).
     """
-    known = {name: _parsed(name) for name in dict.fromkeys([algorithm.objective, *metrics])}
+    known = {name: _Name.of(name) for name in dict.fromkeys([algorithm.objective, *metrics])}
     own = known[algorithm.objective]
     found = _counterpart(algorithm.objective, known)
     if found is not None:
@@ -166,12 +174,6 @@ def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
     return Pair(algorithm.objective, None, algorithm.maximize)
 
 
-def _parsed(name: str) -> _Name:
-    words = [word for word in re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()) if word]
-    role = next(("train" if word in _TRAIN else "held_out" for word in words if word in _TRAIN | _HELD_OUT), "")
-    return _Name(role, tuple(word for word in words if word not in _TRAIN | _HELD_OUT))
-
-
 def _counterpart(name: str, known: Mapping[str, _Name]) -> str | None:
     """Return the metric that measures the same on the other data; a metric that names its data comes first."""
     own = known[name]
@@ -180,20 +182,6 @@ def _counterpart(name: str, known: Mapping[str, _Name]) -> str | None:
             if other != name and parsed == _Name(role, own.rest):
                 return other
     return None
-
-
-class Judged(NamedTuple):
-    """A trial's curves; ``main`` is the held-out one, or the training one if there is no other."""
-
-    name: str
-    pair: Pair
-    main: Curve | None
-    train: Curve | None
-
-    @property
-    def has_both(self) -> bool:
-        """Whether there is a held-out curve beside a training curve that is long enough."""
-        return self.train is not None and self.main is not self.train and len(self.train.values) >= MIN_STEPS
 
 
 class Reference(NamedTuple):
@@ -208,6 +196,121 @@ class Verdict(NamedTuple):
 
     diagnosis: str
     evidence: str
+
+
+class Judged(NamedTuple):
+    """A trial's curves, and the rules that judge them.
+
+    Attributes:
+        name: of the training job.
+        pair: the metrics of the curves.
+        main: the held-out curve, or the training curve if there is no other.
+        train: the training curve.
+    """
+
+    name: str
+    pair: Pair
+    main: Curve | None
+    train: Curve | None
+
+    def verdict(self, reference: Reference | None) -> Verdict:
+        """Return the verdict of the first rule that holds."""
+        main = self.main
+        if main is None:
+            return Verdict("unknown", "no value of the metric is known")
+        for name, curve in (("held-out", main), ("training", self.train)):
+            if curve is not None and not math.isfinite(curve.raw[-1]):
+                which = name if self.train is not None and main is not self.train else "last"
+                return Verdict("diverged", f"the {which} value at the end is not finite")
+        if len(main.values) < MIN_STEPS:
+            return Verdict("unknown", f"{len(main.values)} values are too few to tell; it needs {MIN_STEPS}")
+        return (
+            self._diverged(main)
+            or self._rising(main)
+            or self._still_improving(main)
+            or self._gap(main)
+            or self._underfitting(reference)
+            or self._plateaued(main)
+            or Verdict("fine", "it learned, and settled towards its end")
+        )
+
+    def row(self, reference: Reference | None) -> Sequence[Any]:
+        """Return the trial's row of the frame."""
+        verdict, pair, main, train = self.verdict(reference), self.pair, self.main, self.train
+        judged = pair.train if main is train and train is not None else pair.held_out or pair.train
+        names = (self.name, verdict.diagnosis, judged, pair.train)
+        if main is None:
+            return (*names, 0, None, *[None] * 5, verdict.evidence)
+        sign = -1.0 if pair.maximize else 1.0  # back into the metric's own direction
+        numbers = (sign * main.start, sign * main.best, sign * main.end, None if train is None else sign * train.end)
+        return (*names, len(main.raw), main.best_step, *numbers, main.sigma, verdict.evidence)
+
+    @property
+    def _has_both(self) -> bool:
+        """Whether there is a held-out curve beside a training curve that is long enough."""
+        return self.train is not None and self.main is not self.train and len(self.train.values) >= MIN_STEPS
+
+    def _diverged(self, main: Curve) -> Verdict | None:
+        curve, which = (main, "held-out") if self.train is None else (self.train, "training")
+        # A held-out error may rise a lot by overfitting, so alone it must rise above everything that it had gained.
+        tolerated = 1.0 if self.train is None else 0.1
+        rise = curve.end - curve.start
+        if rise > max(_SURE * curve.sigma, tolerated * curve.fall, 0.01 * abs(curve.start)):
+            return Verdict("diverged", f"the {which} error ends {rise:.3g} worse than it began")
+        return None
+
+    def _rising(self, main: Curve) -> Verdict | None:
+        train = self.train
+        rise = main.end - main.best
+        if main is train or rise <= max(main.noise, RISE * main.fall):
+            return None
+        # If training gets worse as well, the learning rate is the reason and not the number of steps.
+        if train is not None and self._has_both and train.end - train.best > max(train.noise, rise / 2):
+            return None
+        slope, error = slope_of(main.values[main.best_step :])
+        if len(main.values) - main.best_step >= 4 and slope < 2 * error:
+            return None
+        return Verdict("overfitting", f"the held-out error was best at step {main.best_step}, then rose by {rise:.3g}")
+
+    @staticmethod
+    def _still_improving(main: Curve) -> Verdict | None:
+        count = max(4, math.ceil(TAIL * len(main.values)))
+        slope, error = slope_of(main.values[-count:])
+        gain = -slope * (count - 1)
+        if gain > TAIL_GAIN * main.fall and gain > 0 and -slope > _SURE_SLOPE * error:
+            return Verdict("still_improving", f"the last {count} of {len(main.values)} values still gained {gain:.3g}")
+        return None
+
+    def _gap(self, main: Curve) -> Verdict | None:
+        train = self.train
+        if train is None or not self._has_both:
+            return None
+        gap = main.end - train.end
+        if gap > max(main.noise + train.noise, GAP * main.fall) and train.fall > train.noise:
+            return Verdict("overfitting", f"the held-out error ends {gap:.3g} above the training error")
+        return None
+
+    def _underfitting(self, reference: Reference | None) -> Verdict | None:
+        train = self.train
+        if train is None or len(train.values) < MIN_STEPS or reference is None:
+            return None
+        reached = reference.start - reference.best
+        has_learned = train.fall > max(train.noise, SETTLED * abs(train.start))
+        if not has_learned and (train.fall <= SHORT_OF * reached or reached <= 0):
+            return Verdict("underfitting", "the training error did not fall")
+        above = train.end - reference.best
+        if above <= SHORT_OF * reached or above <= train.noise:
+            return None
+        return Verdict("underfitting", f"the training error ends {above:.3g} above that of the job's best")
+
+    @staticmethod
+    def _plateaued(main: Curve) -> Verdict | None:
+        count = len(main.values)
+        near = main.smooth <= main.best + max(main.spread * 2, SETTLED * main.fall)
+        first = int(near.argmax())
+        if count >= 8 and first < count / 2:
+            return Verdict("plateaued", f"nothing was gained after step {first} of {count}")
+        return None
 
 
 def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.DataFrame:
@@ -253,7 +356,7 @@ def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.Da
         pair: Reference(median(curve.start for curve in found), min(curve.end for curve in found))
         for pair, found in known.items()
     }
-    return table(DIAGNOSIS, [_row(trial, verdict_of(trial, references.get(trial.pair))) for trial in judged])
+    return table(DIAGNOSIS, [trial.row(references.get(trial.pair)) for trial in judged])
 
 
 def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Judged]:
@@ -274,103 +377,3 @@ def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Ju
         train, held_out = curve(name, pair.train, pair), curve(name, pair.held_out, pair)
         judged.append(Judged(name, pair, held_out or train, train))
     return judged
-
-
-def verdict_of(trial: Judged, reference: Reference | None) -> Verdict:
-    """Return the verdict of the first rule that holds."""
-    main = trial.main
-    if main is None:
-        return Verdict("unknown", "no value of the metric is known")
-    for name, curve in (("held-out", main), ("training", trial.train)):
-        if curve is not None and not math.isfinite(curve.raw[-1]):
-            which = name if trial.train is not None and main is not trial.train else "last"
-            return Verdict("diverged", f"the {which} value at the end is not finite")
-    if len(main.values) < MIN_STEPS:
-        return Verdict("unknown", f"{len(main.values)} values are too few to tell; it needs {MIN_STEPS}")
-    return (
-        _diverged(trial, main)
-        or _rising(trial, main)
-        or _still_improving(main)
-        or _gap(trial, main)
-        or _underfitting(trial.train, reference)
-        or _plateaued(main)
-        or Verdict("fine", "it learned, and settled towards its end")
-    )
-
-
-def _diverged(trial: Judged, main: Curve) -> Verdict | None:
-    curve, which = (main, "held-out") if trial.train is None else (trial.train, "training")
-    # A held-out error may rise a lot by overfitting, so alone it must rise above everything that it had gained.
-    tolerated = 1.0 if trial.train is None else 0.1
-    rise = curve.end - curve.start
-    if rise > max(_SURE * curve.sigma, tolerated * curve.fall, 0.01 * abs(curve.start)):
-        return Verdict("diverged", f"the {which} error ends {rise:.3g} worse than it began")
-    return None
-
-
-def _rising(trial: Judged, main: Curve) -> Verdict | None:
-    train = trial.train
-    if main is train:
-        return None
-    rise = main.end - main.best
-    if rise <= max(main.noise, RISE * main.fall):
-        return None
-    # If training gets worse as well, the learning rate is the reason and not the number of steps.
-    if train is not None and trial.has_both and train.end - train.best > max(train.noise, rise / 2):
-        return None
-    slope, error = slope_of(main.values[main.best_step :])
-    if len(main.values) - main.best_step >= 4 and slope < 2 * error:
-        return None
-    return Verdict("overfitting", f"the held-out error was best at step {main.best_step}, then rose by {rise:.3g}")
-
-
-def _still_improving(main: Curve) -> Verdict | None:
-    count = max(4, math.ceil(TAIL * len(main.values)))
-    slope, error = slope_of(main.values[-count:])
-    gain = -slope * (count - 1)
-    if gain > TAIL_GAIN * main.fall and gain > 0 and -slope > _SURE_SLOPE * error:
-        return Verdict("still_improving", f"the last {count} of {len(main.values)} values still gained {gain:.3g}")
-    return None
-
-
-def _gap(trial: Judged, main: Curve) -> Verdict | None:
-    train = trial.train
-    if train is None or not trial.has_both:
-        return None
-    gap = main.end - train.end
-    if gap > max(main.noise + train.noise, GAP * main.fall) and train.fall > train.noise:
-        return Verdict("overfitting", f"the held-out error ends {gap:.3g} above the training error")
-    return None
-
-
-def _underfitting(train: Curve | None, reference: Reference | None) -> Verdict | None:
-    if train is None or len(train.values) < MIN_STEPS or reference is None:
-        return None
-    reached = reference.start - reference.best
-    has_learned = train.fall > max(train.noise, SETTLED * abs(train.start))
-    if not has_learned and (train.fall <= SHORT_OF * reached or reached <= 0):
-        return Verdict("underfitting", "the training error did not fall")
-    above = train.end - reference.best
-    if above <= SHORT_OF * reached or above <= train.noise:
-        return None
-    return Verdict("underfitting", f"the training error ends {above:.3g} above that of the job's best")
-
-
-def _plateaued(main: Curve) -> Verdict | None:
-    count = len(main.values)
-    near = main.smooth <= main.best + max(main.spread * 2, SETTLED * main.fall)
-    first = int(near.argmax())
-    if count >= 8 and first < count / 2:
-        return Verdict("plateaued", f"nothing was gained after step {first} of {count}")
-    return None
-
-
-def _row(trial: Judged, verdict: Verdict) -> Sequence[Any]:
-    sign = -1.0 if trial.pair.maximize else 1.0
-    main, train, pair = trial.main, trial.train, trial.pair
-    judged = pair.train if main is train and train is not None else pair.held_out or pair.train
-    names = (trial.name, verdict.diagnosis, judged, pair.train)
-    if main is None:
-        return (*names, 0, None, *[None] * 5, verdict.evidence)
-    numbers = (sign * main.start, sign * main.best, sign * main.end, None if train is None else sign * train.end)
-    return (*names, len(main.raw), main.best_step, *numbers, main.sigma, verdict.evidence)

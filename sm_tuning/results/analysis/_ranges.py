@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sm_tuning.results.analysis._importance import dependence
 from sm_tuning.results.analysis._sample import Sample, separation
@@ -90,80 +91,143 @@ def _shown(value: float | str | bool) -> str:
 def range_notes(sample: Sample, importance: Mapping[str, Importance]) -> Iterator[Note]:
     """Give advice about the ranges of one algorithm."""
     idle = _idle(sample, importance)
-    for name, range_ in sample.algorithm.ranges.items():
-        if name in idle:
-            continue
-        if isinstance(range_, CategoricalParameter):
-            yield from _drop_values(sample, name, range_)
-            continue
-        log = _log_note(sample, name, range_)
-        if log is not None:
-            yield log
-        if name in sample.names:
-            # Where the good trials lie is judged on the scale that the advice recommends.
-            scaled = range_ if log is None else range_.replace(scaling_type="Logarithmic")
-            places = np.clip(units(scaled, sample.values(name)), 0.0, 1.0)
-            moved = _widen(sample, name, scaled, places) or _narrow(sample, name, scaled, places)
-            if moved is not None:
-                yield moved
+    for name in sample.algorithm.ranges:
+        if name not in idle:
+            yield from _RangeAdvice(sample, name).notes()
     for name, found in idle.items():
         yield _fix(sample, name, found)
 
 
-def _log_note(sample: Sample, name: str, range_: Numeric) -> Note | None:
-    """Advise a logarithmic scale for two decades or more, unless the best trials lie in the top decade."""
-    low, high = range_.min_value, range_.max_value
-    if range_.scaling_type not in ("Linear", "Auto") or low <= 0 or high / low < WIDE:
-        return None
-    if name in sample.names and len(sample) >= MIN_TRIALS:
-        best = sample.values(name)[sample.order[: _top_count(sample, 0.1)]]
-        if (best > high / 10).all():
+class _RangeAdvice:
+    """Advice about one hyperparameter's range.
+
+    Args:
+        sample: the trials.
+        name: of the hyperparameter.
+    """
+
+    def __init__(self, sample: Sample, name: str) -> None:
+        self._sample = sample
+        self._name = name
+
+    def notes(self) -> Iterator[Note]:
+        """Give the advice."""
+        range_ = self._sample.algorithm.ranges[self._name]
+        is_tried = self._name in self._sample.names
+        if isinstance(range_, CategoricalParameter):
+            note = self._drop_values(range_) if is_tried else None
+            if note is not None:
+                yield note
+            return
+        log = self._log_scale(range_, is_tried=is_tried)
+        if log is not None:
+            yield log
+        if is_tried:
+            # Where the good trials lie is judged on the scale that the advice recommends.
+            scaled = range_ if log is None else range_.replace(scaling_type="Logarithmic")
+            places = np.clip(units(scaled, self._sample.values(self._name)), 0.0, 1.0)
+            moved = self._widen(scaled, places) or self._narrow(scaled, places)
+            if moved is not None:
+                yield moved
+
+    def _note(self, code: str, severity: Severity, message: str, evidence: str, range_: ParameterRange) -> Note:
+        algorithm = self._sample.algorithm
+        change = range_change(algorithm, self._name, range_)
+        return Note(code, severity, algorithm.name, self._name, message, evidence, change)
+
+    def _top(self, share: float) -> NDArray[np.intp]:
+        """Return the indices of the best trials, five at least."""
+        return self._sample.order[: max(5, math.ceil(share * len(self._sample)))]
+
+    def _log_scale(self, range_: Numeric, *, is_tried: bool) -> Note | None:
+        """Advise a logarithmic scale for two decades or more, unless the best trials lie in the top decade."""
+        low, high = range_.min_value, range_.max_value
+        if range_.scaling_type not in ("Linear", "Auto") or low <= 0 or high / low < WIDE:
             return None
-    share = (high - high / 10) / (high - low)
-    return Note(
-        "log_scale",
-        "warning" if range_.scaling_type == "Linear" else "hint",
-        sample.algorithm.name,
-        name,
-        f"search {name} on a logarithmic scale",
-        f"{span(range_)} spans a factor of {high / low:.3g}; searched linearly, {share:.0%} of it is the top decade",
-        range_change(sample.algorithm, name, range_.replace(scaling_type="Logarithmic")),
-    )
-
-
-def _top_count(sample: Sample, share: float) -> int:
-    return max(5, math.ceil(share * len(sample)))
-
-
-def _widen(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note | None:
-    """Advise a wider range if the best trials cluster at a bound, more than by chance, and trials there are better."""
-    if len(sample) < MIN_TRIALS:
-        return None
-    top = sample.order[: _top_count(sample, 0.1)]
-    for upper in (False, True):
-        edge = places >= 1 - EDGE if upper else places <= EDGE
-        count = int(edge[top].sum())
-        chance = _edge_chance(range_, upper=upper)
-        # The binomial chance that this number of the best trials, or a greater one, lies at the edge.
-        tail = sum(
-            math.comb(len(top), k) * chance**k * (1 - chance) ** (len(top) - k) for k in range(count, len(top) + 1)
+        if is_tried and len(self._sample) >= MIN_TRIALS:
+            best = self._sample.values(self._name)[self._top(0.1)]
+            if (best > high / 10).all():
+                return None
+        share, factor = (high - high / 10) / (high - low), high / low
+        return self._note(
+            "log_scale",
+            "warning" if range_.scaling_type == "Linear" else "hint",
+            f"search {self._name} on a logarithmic scale",
+            f"{span(range_)} spans a factor of {factor:.3g}; searched linearly, {share:.0%} of it is the top decade",
+            range_.replace(scaling_type="Logarithmic"),
         )
-        if not edge[top[0]] or tail > CHANCE or not (edge.all() or separation(sample.loss, edge) >= BETTER_EDGE):
-            continue
-        wider = _wider(range_, upper=upper)
-        if wider is None:
+
+    def _widen(self, range_: Numeric, places: Floats) -> Note | None:
+        """Advise a wider range if more of the best trials than by chance lie at a bound, and are better there."""
+        if len(self._sample) < MIN_TRIALS:
             return None
-        bound = _shown(range_.max_value if upper else range_.min_value)
-        return Note(
-            "widen",
-            "warning",
-            sample.algorithm.name,
-            name,
-            f"widen {name} {'above' if upper else 'below'} {bound}, to {span(wider)}",
-            f"the best trial and {count} of the best {len(top)} lie within a tenth of the range from {bound}",
-            range_change(sample.algorithm, name, wider),
+        top = self._top(0.1)
+        for upper in (False, True):
+            edge = places >= 1 - EDGE if upper else places <= EDGE
+            count = int(edge[top].sum())
+            chance = _edge_chance(range_, upper=upper)
+            # The binomial chance that this number of the best trials, or a greater one, lies at the edge.
+            terms = [(math.comb(len(top), k), k) for k in range(count, len(top) + 1)]
+            tail = sum(ways * chance**k * (1 - chance) ** (len(top) - k) for ways, k in terms)
+            is_better = edge.all() or separation(self._sample.loss, edge) >= BETTER_EDGE
+            if not edge[top[0]] or tail > CHANCE or not is_better:
+                continue
+            wider = _wider(range_, upper=upper)
+            if wider is None:
+                return None
+            bound = _shown(range_.max_value if upper else range_.min_value)
+            return self._note(
+                "widen",
+                "warning",
+                f"widen {self._name} {'above' if upper else 'below'} {bound}, to {span(wider)}",
+                f"the best trial and {count} of the best {len(top)} lie within a tenth of the range from {bound}",
+                wider,
+            )
+        return None
+
+    def _narrow(self, range_: Numeric, places: Floats) -> Note | None:
+        """Advise a narrower range if the best fifth cluster (more than by chance) and trials among them are better."""
+        if len(self._sample) < MIN_NARROW:
+            return None
+        top = places[self._top(NARROW_SHARE)]
+        count, width = len(top), float(np.ptp(top))
+        # The chance that uniformly drawn places span this width or less.
+        chance = count * width ** (count - 1) - (count - 1) * width**count
+        low, high = max(0.0, top.min() - NARROW_MARGIN), min(1.0, top.max() + NARROW_MARGIN)
+        inside = (places >= low) & (places <= high)
+        if chance > CHANCE or high - low > NARROW_TO or not separation(self._sample.loss, inside) >= BETTER_REGION:
+            return None
+        narrower = between(range_, low, high)
+        if narrower is None:
+            return None
+        return self._note(
+            "narrow",
+            "hint",
+            f"narrow {self._name} to {span(narrower)}",
+            f"the best {count} of {len(self._sample)} trials lie in {high - low:.0%} of {span(range_)}",
+            narrower,
         )
-    return None
+
+    def _drop_values(self, range_: CategoricalParameter) -> Note | None:
+        """Advise to drop values that always ended in the worse half of eight trials or more: by chance in 0.4 %."""
+        sample = self._sample
+        if len(sample) < MIN_NARROW:
+            return None
+        worse = sample.loss > np.median(sample.loss)
+        column, values = sample.column(self._name), range_.values
+        tried = [column == index for index in range(len(values))]  # by index: True and 1 would be one key
+        bad = {index for index, here in enumerate(tried) if here.sum() >= MIN_VALUE and worse[here].all()}
+        kept = [value for index, value in enumerate(values) if index not in bad]
+        if not bad or len(kept) < 2:
+            return None
+        count = int(sum(tried[index].sum() for index in bad))
+        return self._note(
+            "drop_value",
+            "hint",
+            f"leave {', '.join(str(values[index]) for index in sorted(bad))} out of {self._name}",
+            f"all {count} trials with that are in the worse half of {len(sample)}",
+            CategoricalParameter(kept),
+        )
 
 
 def _edge_chance(range_: Numeric, *, upper: bool) -> float:
@@ -215,33 +279,6 @@ def _beyond(range_: Numeric, bound: float, *, upper: bool) -> float:
     return bound + (high - low) / 2 if upper else bound - (high - low) / 2
 
 
-def _narrow(sample: Sample, name: str, range_: Numeric, places: Floats) -> Note | None:
-    """Advise a narrower range if the best fifth cluster, more than by chance, and trials among them are better."""
-    if len(sample) < MIN_NARROW:
-        return None
-    count = _top_count(sample, NARROW_SHARE)
-    top = places[sample.order[:count]]
-    width = float(np.ptp(top))
-    # The chance that uniformly drawn places span this width or less.
-    chance = count * width ** (count - 1) - (count - 1) * width**count
-    low, high = max(0.0, top.min() - NARROW_MARGIN), min(1.0, top.max() + NARROW_MARGIN)
-    inside = (places >= low) & (places <= high)
-    if chance > CHANCE or high - low > NARROW_TO or not separation(sample.loss, inside) >= BETTER_REGION:
-        return None
-    narrower = between(range_, low, high)
-    if narrower is None:
-        return None
-    return Note(
-        "narrow",
-        "hint",
-        sample.algorithm.name,
-        name,
-        f"narrow {name} to {span(narrower)}",
-        f"the best {count} of {len(sample)} trials lie in {high - low:.0%} of {span(range_)}",
-        range_change(sample.algorithm, name, narrower),
-    )
-
-
 def between(range_: Numeric, low: float, high: float) -> Numeric | None:
     """Return the range between two places of its scale; None if that is hardly narrower, or leaves one value."""
     old_low, old_high = range_.min_value, range_.max_value
@@ -253,29 +290,6 @@ def between(range_: Numeric, low: float, high: float) -> Numeric | None:
     narrower = with_bounds(range_, max(rounded.min_value, old_low), min(rounded.max_value, old_high))
     kept = float(np.ptp(units(range_, np.array([narrower.min_value, narrower.max_value], dtype=np.float64))))
     return narrower if kept < 0.75 else None
-
-
-def _drop_values(sample: Sample, name: str, range_: CategoricalParameter) -> Iterator[Note]:
-    """Advise to drop values that always ended in the worse half of eight trials or more: by chance in 0.4 %."""
-    if name not in sample.names or len(sample) < MIN_NARROW:
-        return
-    worse = sample.loss > np.median(sample.loss)
-    tried = [sample.column(name) == index for index in range(len(range_.values))]
-    bad = [bool(here.sum() >= MIN_VALUE and worse[here].all()) for here in tried]
-    kept = [value for value, is_bad in zip(range_.values, bad, strict=True) if not is_bad]
-    if len(kept) == len(bad) or len(kept) < 2:
-        return
-    dropped = ", ".join(str(value) for value, is_bad in zip(range_.values, bad, strict=True) if is_bad)
-    count = int(sum(here.sum() for here, is_bad in zip(tried, bad, strict=True) if is_bad))
-    yield Note(
-        "drop_value",
-        "hint",
-        sample.algorithm.name,
-        name,
-        f"leave {dropped} out of {name}",
-        f"all {count} trials with that are in the worse half of {len(sample)}",
-        range_change(sample.algorithm, name, CategoricalParameter(kept)),
-    )
 
 
 def _idle(sample: Sample, importance: Mapping[str, Importance]) -> dict[str, Importance]:
