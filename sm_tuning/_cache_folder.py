@@ -1,4 +1,4 @@
-"""The folder of the disk cache."""
+"""The one cache folder of this user on this machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Environment variable with the folder; an empty value disables the cache.
+#: Names the folder; an empty value turns the cache off.
 CACHE_VARIABLE = "SM_TUNING_CACHE_DIR"
+
+#: The subfolder of script archives, which shell scripts of ``sm-tuning render --as cli`` upload.
+ARCHIVES = "archives"
 
 
 def cache_folder(environ: Mapping[str, str], platform: str = sys.platform) -> Path | None:
-    """Return the cache folder: ``SM_TUNING_CACHE_DIR``, else in the user's cache folder; None without a cache."""
+    """Return ``SM_TUNING_CACHE_DIR``, else the user's cache folder, or None if there is no cache."""
     if CACHE_VARIABLE in environ:
         named = environ[CACHE_VARIABLE]
         return Path(named).expanduser() if named else None

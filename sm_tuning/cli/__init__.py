@@ -1,4 +1,4 @@
-"""The command line ``sm-tuning``: a skin over the public door."""
+"""The command line ``sm-tuning``: a skin over the public names of the package."""
 
 from sm_tuning.cli._main import main
 

@@ -1,73 +1,169 @@
-"""The command ``sm-tuning``: the table of its commands, and how each of them ends."""
+"""The command ``sm-tuning``: the table of its commands, exit codes, and error messages."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
-from typing import Any
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import click
 
-from sm_tuning.cli._exit import EXPECTED, MEANINGS, complain, exit_code
-from sm_tuning.cli._lazy import Entry, LazyGroup
+import sm_tuning as smt
+from sm_tuning.cli._output import say
+
+
+class Entry(NamedTuple):
+    """Where a command is defined, as ``package.module:attribute``, and its line in the group's help."""
+
+    target: str
+    short_help: str
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module on demand, so that help stays fast."""
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.entries: dict[str, Entry] = dict(entries)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table, which is the order of use."""
+        del ctx
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command, or None if the table does not have the name."""
+        del ctx
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry.target} is not a command but {command!r}")
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, show the help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in self.entries.items()])
+
 
 _HERE = "sm_tuning.cli"
 
-#: Every command, in the order of use.
+#: All commands, in the order of use.
 COMMANDS = {
-    "check": Entry(f"{_HERE}._check:check", "Check a spec file before a dollar is spent."),
-    "render": Entry(f"{_HERE}._render:render", "Print the request that a spec file makes."),
-    "launch": Entry(f"{_HERE}._launch:launch", "Start the tuning job of a spec file."),
-    "list": Entry(f"{_HERE}._follow:list_", "List the tuning jobs, the newest first."),
-    "status": Entry(f"{_HERE}._follow:status", "Say how far a tuning job is."),
-    "wait": Entry(f"{_HERE}._follow:wait", "Wait until a tuning job ends, showing its progress."),
-    "stop": Entry(f"{_HERE}._follow:stop", "Stop a tuning job and its running trials."),
-    "trials": Entry(f"{_HERE}._frames:trials", "The trials of tuning jobs, one row each."),
-    "curves": Entry(f"{_HERE}._frames:curves", "The metrics of all trials over time."),
-    "logs": Entry(f"{_HERE}._frames:logs", "The log lines of the trials."),
-    "errors": Entry(f"{_HERE}._frames:errors", "Why trials failed."),
-    "utilization": Entry(f"{_HERE}._frames:utilization", "How busy the machines were."),
-    "cost": Entry(f"{_HERE}._frames:cost", "What the trials cost."),
-    "report": Entry(f"{_HERE}._look:report", "Write everything about tuning jobs to one HTML file."),
-    "compare": Entry(f"{_HERE}._look:compare", "Tuning jobs beside each other, one row each."),
-    "export": Entry(f"{_HERE}._export:export", "Write tuning jobs for TensorBoard, MLflow, W&B or Optuna."),
-    "advise": Entry(f"{_HERE}._advise:advise", "What to change in the next tuning job, and what in this one says so."),
-    "cache": Entry(f"{_HERE}._cache:cache", "Results of finished trials, kept on disk."),
-    "gate": Entry(f"{_HERE}._gate:gate", "Fail a pipeline when the best model is not good enough."),
-    "import": Entry(f"{_HERE}._import:import_", "Write a spec file from a Weights & Biases sweep."),
-    "register": Entry(f"{_HERE}._register:register", "Register the best model of a tuning job in the Model Registry."),
-    "schema": Entry(f"{_HERE}._schema:schema", "Print the JSON Schema of a spec file."),
-    "local": Entry(f"{_HERE}._local:local", "The SageMaker on this machine."),
+    "check": Entry(f"{_HERE}._specs:check", "Check a spec file before a dollar is spent."),
+    "render": Entry(f"{_HERE}._render:render", "Print the request of a spec file."),
+    "launch": Entry(f"{_HERE}._jobs:launch", "Start the tuning job of a spec file."),
+    "list": Entry(f"{_HERE}._jobs:list_", "List the tuning jobs, the newest first."),
+    "status": Entry(f"{_HERE}._jobs:status", "Show the progress of a tuning job."),
+    "wait": Entry(f"{_HERE}._jobs:wait", "Wait until a tuning job ends, and show its progress."),
+    "stop": Entry(f"{_HERE}._jobs:stop", "Stop a tuning job and its running trials."),
+    "trials": Entry(f"{_HERE}._frames:trials", "Print the trials of tuning jobs, one row each."),
+    "curves": Entry(f"{_HERE}._frames:curves", "Print the metrics of all trials over time."),
+    "logs": Entry(f"{_HERE}._frames:logs", "Print the log lines of the trials."),
+    "errors": Entry(f"{_HERE}._frames:errors", "Print why trials failed."),
+    "utilization": Entry(f"{_HERE}._frames:utilization", "Print the utilization of the machines."),
+    "cost": Entry(f"{_HERE}._frames:cost", "Print the cost of the trials."),
+    "report": Entry(f"{_HERE}._reports:report", "Write everything about tuning jobs to one HTML file."),
+    "compare": Entry(f"{_HERE}._reports:compare", "Compare tuning jobs, one row each."),
+    "export": Entry(f"{_HERE}._reports:export", "Write tuning jobs for TensorBoard, MLflow, W&B or Optuna."),
+    "advise": Entry(f"{_HERE}._reports:advise", "Print what to change in the next tuning job, and the evidence."),
+    "cache": Entry(f"{_HERE}._frames:cache", "Manage the disk cache of finished trials."),
+    "gate": Entry(f"{_HERE}._ship:gate", "Fail a pipeline if the best model is not good enough."),
+    "import": Entry(f"{_HERE}._specs:import_", "Write a spec file from a Weights & Biases sweep."),
+    "register": Entry(f"{_HERE}._ship:register", "Register the best model of a tuning job in the Model Registry."),
+    "schema": Entry(f"{_HERE}._specs:schema", "Print the JSON Schema of a spec file."),
+    "local": Entry(f"{_HERE}._local:local", "Manage the SageMaker on this machine."),
+}
+
+#: The exit code of an error is that of the first class that it belongs to. Other errors are bugs: they keep their
+#: traceback.
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (smt.SpecError, smt.SpecError.exit_code),
+    (smt.JobError, smt.JobError.exit_code),
+    (smt.ServiceError, smt.ServiceError.exit_code),
+    (smt.SmTuningError, smt.SmTuningError.exit_code),
+    (click.ClickException, smt.SpecError.exit_code),
+    (click.Abort, 130),
+    (KeyboardInterrupt, 130),
+)
+
+#: The exit codes for the help text.
+MEANINGS = {
+    0: "done",
+    1: "the job failed",
+    2: "the spec or the arguments are wrong",
+    3: "AWS refused or could not be reached",
+    130: "interrupted",
 }
 
 
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of an expected error.
+
+    Raises:
+        LookupError: the error is not an expected one.
+    """
+    for kind, code in EXIT_CODES:
+        if isinstance(error, kind):
+            return code
+    raise LookupError(f"no exit code for {type(error).__name__}")
+
+
+def _messages(error: BaseException) -> Iterator[str]:
+    if isinstance(error, smt.SpecError):
+        yield from error.problems
+    elif isinstance(error, click.UsageError):
+        yield error.format_message() + (f" (see {error.ctx.command_path} --help)" if error.ctx else "")
+    elif isinstance(error, click.ClickException):
+        yield error.format_message()
+    elif isinstance(error, click.Abort | KeyboardInterrupt):
+        yield "interrupted"
+    else:
+        yield str(error)
+
+
 class Program(LazyGroup):
-    """The outermost group: turns errors into one sentence and an exit code; a bug keeps its traceback."""
+    """The outermost group: prints an expected error as one line per problem, and exits with its code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command line and leave with its exit code."""
+        """Run a command line and exit."""
         settings: dict[str, bool] = {}
         kwargs = {**kwargs, "standalone_mode": False, "obj": settings, "prog_name": "sm-tuning"}
         try:
             code = super().main(*args, **kwargs)
-        except EXPECTED as error:
-            complain(error, verbose=settings.get("verbose", False))
+        except tuple(kind for kind, _ in EXIT_CODES) as error:
+            if settings.get("verbose"):
+                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+            for message in _messages(error):
+                say(message, "error")
             code = exit_code(error)
         sys.exit(code or 0)
 
 
-def _codes() -> str:
-    return "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + "."
-
-
-@click.group(cls=Program, name="sm-tuning", entries=COMMANDS, epilog=_codes())
-@click.option("-v", "--verbose", is_flag=True, help="Log on stderr what is done, and show the traceback of an error.")
+@click.group(
+    cls=Program,
+    name="sm-tuning",
+    entries=COMMANDS,
+    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log to stderr, and show the traceback of an error.")
 @click.version_option(package_name="sm-tuning", prog_name="sm-tuning")
 @click.pass_obj
 def main(settings: dict[str, bool], *, verbose: bool) -> None:
     """Tune hyperparameters on SageMaker, on AWS or on this machine.
 
-    A spec file says what to tune; answers come as tables, CSV, JSON or Parquet on stdout, words on stderr.
+    A spec file describes the tuning. Results are printed as tables, CSV, JSON or Parquet on stdout, messages on stderr.
     """
     settings["verbose"] = verbose
     if verbose:

@@ -1,24 +1,20 @@
-"""Options that several commands share, each a decorator."""
+"""Options and arguments that several commands have, as decorators."""
 
 from __future__ import annotations
 
 import functools
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 import sm_tuning as smt
 
-if TYPE_CHECKING:
-    from sm_tuning.aws import Aws
-
-#: Makes the connection when it is called, so that what is wrong with a spec is said first.
-Connect = Callable[[], "Aws"]
+#: Returns the connection. Commands call it after they have read their arguments, so that errors in a spec come first.
+Connect = Callable[[], "smt.Aws"]
 
 _PLACE = ("profile", "region", "endpoint_url")
 
@@ -33,23 +29,38 @@ overrides = click.option(
     multiple=True,
     help="Replace a field, such as max_jobs=5 or estimator.hyperparameters.epochs=2; may be repeated.",
 )
+prices_option = click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Dollars per hour by instance type (YAML, JSON or CSV); by default the file that SM_TUNING_PRICES names, else "
+    "the AWS Price List.",
+)
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a connection, and call it with a ``Connect`` named ``connect``."""
+    """Add the options of a connection to a command, which gets a ``Connect`` as ``connect``."""
+
+    def check_url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        # botocore accepts some invalid URLs and fails later with an error of another kind.
+        del context, parameter
+        parts = urlsplit(value or "")
+        if value is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise click.BadParameter(f"{value!r} is not of the form http://host:port or https://host")
+        return value
 
     @click.option("--profile", help="A profile of ~/.aws/config.")
     @click.option("--region", help="The AWS region.")
-    @click.option("--endpoint-url", metavar="URL", callback=_url, help="Talk to this address instead of AWS.")
-    @click.option("--local", is_flag=True, help="Talk to the SageMaker on this machine; starts it when none runs.")
+    @click.option("--endpoint-url", metavar="URL", callback=check_url, help="Connect to this address instead of AWS.")
+    @click.option("--local", is_flag=True, help="Use the SageMaker on this machine, and start it if it does not run.")
     @functools.wraps(command)
     def wrapped(*args: Any, local: bool, **kwargs: Any) -> Any:
         place = {name: kwargs.pop(name) for name in _PLACE}
         given = [f"--{name.replace('_', '-')}" for name, value in place.items() if value is not None]
         if local and given:
-            raise click.UsageError(f"--local is a place of its own: leave out {', '.join(given)}")
+            raise click.UsageError(f"--local cannot be combined with {', '.join(given)}")
 
-        def connect() -> Aws:
+        def connect() -> smt.Aws:
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             return smt.connect(**place)
@@ -59,22 +70,8 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what is no URL before botocore does, which has no error of its own for it."""
-    del context, parameter
-    parts = urlsplit(value or "")
-    if value is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
-        raise click.BadParameter(f"{value!r} is not of the form http://host:port or https://host")
-    return value
-
-
 def same_place() -> str:
-    """The options with which another command reaches what this one reached, each with a space in front."""
+    """Return the options by which another command uses the same connection, each with a space in front."""
     given = click.get_current_context().params
     words = [f" --{name.replace('_', '-')} {shlex.quote(given[name])}" for name in _PLACE if given.get(name)]
     return "".join(words) + (" --local" if given.get("local") else "")
-
-
-def warm_start_overrides(parents: tuple[str, ...]) -> list[str]:
-    """The override that makes a job start from others; its type stays as the file has it."""
-    return [f"warm_start.parents={json.dumps(list(parents))}"] if parents else []

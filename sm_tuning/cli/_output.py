@@ -1,4 +1,4 @@
-"""What goes to stdout, and where ``-o`` puts it: tables for people, CSV, JSON and Parquet for programs."""
+"""What commands print: frames as tables, CSV, JSON or Parquet on stdout or in a file, messages on stderr."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 import click
 
-from sm_tuning._errors import SpecError
+import sm_tuning as smt
 from sm_tuning._files import write_output
 
 if TYPE_CHECKING:
@@ -26,8 +28,27 @@ P = ParamSpec("P")
 FORMATS = ("table", "csv", "json", "parquet")
 
 
+def say(message: str, kind: str = "") -> None:
+    """Write one line to stderr; ``kind`` is a word such as error or warning."""
+    click.echo(f"sm-tuning: {kind}: {message}" if kind else f"sm-tuning: {message}", err=True)
+    sys.stderr.flush()
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Print warnings like other messages, in one line each, without the line of code that Python adds."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        say(str(message), "warning")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
 class Output(NamedTuple):
-    """How a frame is to be written: one of ``FORMATS``, to a file, or to stdout when ``path`` is None."""
+    """How to write a frame: in one of ``FORMATS``, to a file, or to stdout if ``path`` is None."""
 
     format: str
     path: Path | None
@@ -36,62 +57,69 @@ class Output(NamedTuple):
         """Write a frame.
 
         Raises:
-            SpecError: when the file cannot be written, or Parquet has nowhere to go or no library.
+            SpecError: the file cannot be written, or Parquet's library is not installed.
         """
-        content = _parquet(frame) if self.format == "parquet" else _TEXTS[self.format](frame).encode()
+        content = self._content(frame)
         if self.path is None:
             emit(content)
         else:
             write_output(self.path, content)
 
     def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """Write rows as a frame of these columns; what a row lacks is missing, what it has beyond them is left out."""
-        import pandas as pd  # noqa: PLC0415  (loads when there is something to write)
+        """Write rows as a frame of these columns; other values of the rows are left out."""
+        import pandas as pd  # noqa: PLC0415  (loads with the first frame, which help does not have)
 
         self.frame(pd.DataFrame.from_records(rows, columns=list(columns)))
 
+    def _content(self, frame: pd.DataFrame) -> str | bytes:
+        if self.format == "csv":
+            return frame.to_csv(index=False)
+        if self.format == "json":
+            return to_json(_records(frame)) + "\n"
+        if self.format == "table":
+            return _table(frame)
+        buffer = io.BytesIO()
+        try:
+            frame.to_parquet(buffer, index=False)
+        except ImportError as error:
+            raise smt.SpecError("--format parquet needs pyarrow: pip install pyarrow") from error
+        return buffer.getvalue()
+
 
 def output_options(command: Callable[P, None]) -> Callable[..., None]:
-    """Give a command ``--format`` and ``-o``, and call it with an ``Output`` named ``output``."""
+    """Add ``--format`` and ``-o`` to a command, which gets an ``Output`` as ``output``."""
 
     @click.option(
-        "--format", "format_", type=click.Choice(FORMATS), help="How to write; a table, or what the name of -o says."
+        "--format", "format_", type=click.Choice(FORMATS), help="Output format; by default that of -o, else a table."
     )
     @click.option("-o", "--output", "path", type=click.Path(path_type=Path), help="Write to a file, not to stdout.")
     @functools.wraps(command)
     def wrapped(*args: Any, format_: str | None, path: Path | None, **kwargs: Any) -> None:
-        output = Output(format_ or _format_of(path), path)
+        ending = path.suffix.lower() if path else ""
+        formats = {"": "table", ".txt": "table", **{f".{name}": name for name in FORMATS[1:]}}
+        if format_ is None and ending not in formats:
+            raise smt.SpecError(
+                f"the name {str(path)!r} has no known ending: end it in .csv, .json, .parquet or .txt, or give --format"
+            )
+        output = Output(format_ or formats[ending], path)
+        # Refuse before any work what would fail after it.
         if path and not path.parent.is_dir():
-            raise SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+            raise smt.SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
         if output.format == "parquet" and path is None and sys.stdout.isatty():
-            raise SpecError("Parquet is not for a terminal: give a file with -o, or send stdout somewhere")
+            raise smt.SpecError("Parquet is not for a terminal: give a file with -o, or redirect stdout")
         command(*args, output=output, **kwargs)  # type: ignore[arg-type]
 
     return wrapped
 
 
-def _format_of(path: Path | None) -> str:
-    """The format that a file's name says; a table for none."""
-    ending = path.suffix.lower() if path else ""
-    found = {"": "table", ".txt": "table", **{f".{name}": name for name in FORMATS[1:]}}.get(ending)
-    if found is None:
-        raise SpecError(
-            f"the name {str(path)!r} says no format: end it in .csv, .json, .parquet or .txt, or give --format"
-        )
-    return found
-
-
 def emit(content: str | bytes) -> bool:
-    """Write to stdout. A reader that went away (``| head``) has what it wanted: the rest is dropped in silence.
-
-    Returns:
-        Whether there is still somebody to read.
-    """
+    """Write to stdout, and return whether it is still open: a reader such as ``| head`` may have closed it."""
     data = content.encode() if isinstance(content, str) else content
     try:
         click.echo(data, nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
+        # Python flushes stdout again when it exits, and would print an error.
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return False
@@ -104,14 +132,14 @@ def emit_json(value: Any) -> None:
 
 
 def emit_fields(fields: dict[str, Any]) -> None:
-    """Write named values as readable lines; what is None has no line."""
+    """Write named values as readable lines, except those that are None."""
     shown = {name: _cell(value) for name, value in fields.items() if value is not None}
     width = max(map(len, shown), default=0)
     emit("".join(f"{name:<{width}}  {text}\n" for name, text in shown.items()))
 
 
 def to_json(value: Any) -> str:
-    """A value as JSON: times as ISO 8601; nan is null, and infinities are text, as JSON has no such numbers."""
+    """Return a value as JSON: times as ISO 8601, NaN as null, and infinities as text, since JSON has neither."""
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -134,25 +162,8 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(values.columns, row, strict=True)) for row in values.itertuples(index=False, name=None)]
 
 
-def _json(frame: pd.DataFrame) -> str:
-    return to_json(_records(frame)) + "\n"
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False)
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    try:
-        frame.to_parquet(buffer, index=False)
-    except ImportError as error:
-        raise SpecError("--format parquet needs pyarrow: pip install pyarrow") from error
-    return buffer.getvalue()
-
-
 def _table(frame: pd.DataFrame) -> str:
-    """Columns side by side, numbers to the right; no value is shortened, and what is missing in every row left out."""
+    """Return a text table: values in full, numbers to the right, columns without any value left out."""
     if len(frame):
         frame = frame.dropna(axis="columns", how="all")
     rows = [[_cell(value) for value in row.values()] for row in _records(frame)]
@@ -174,6 +185,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value).replace("\r", "\\r").replace("\n", "\\n")
-
-
-_TEXTS: dict[str, Callable[[pd.DataFrame], str]] = {"table": _table, "csv": _csv, "json": _json}

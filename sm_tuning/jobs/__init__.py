@@ -1,20 +1,46 @@
 """The life of a tuning job: launch, describe, wait, stop, and start the next job from its results."""
 
-from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning.description import Counts
-from sm_tuning.jobs._control import OnUpdate, WarmStartKind, outcome, stop, wait, warm_start
-from sm_tuning.jobs._launch import SPEC_HASH_TAG, IfExists, OnProgress, Plan, launch, plan, send
-from sm_tuning.jobs._progress import (
-    Progress,
-    Running,
-    best_text,
-    clock_text,
-    line,
-    progress_of,
-    render,
-    shown_progress,
-)
-from sm_tuning.jobs._read import Best, best_of, children, counts_of, describe, list_jobs, status_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sm_tuning._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
+    from sm_tuning.description import Counts
+    from sm_tuning.jobs._control import OnUpdate, WarmStartKind, outcome, stop, wait, warm_start
+    from sm_tuning.jobs._launch import SPEC_HASH_TAG, IfExists, OnProgress, Plan, launch, plan, send
+    from sm_tuning.jobs._progress import (
+        Progress,
+        Running,
+        best_text,
+        clock_text,
+        line,
+        progress_of,
+        render,
+        shown_progress,
+    )
+    from sm_tuning.jobs._read import Best, best_of, children, counts_of, describe, list_jobs, status_of
+else:
+    _HOMES = {
+        "sm_tuning._statuses": ("ObjectiveStatus", "TrainingStatus", "TuningStatus"),
+        "sm_tuning.description": ("Counts",),
+        "._control": ("OnUpdate", "WarmStartKind", "outcome", "stop", "wait", "warm_start"),
+        "._launch": ("SPEC_HASH_TAG", "IfExists", "OnProgress", "Plan", "launch", "plan", "send"),
+        "._progress": (
+            "Progress",
+            "Running",
+            "best_text",
+            "clock_text",
+            "line",
+            "progress_of",
+            "render",
+            "shown_progress",
+        ),
+        "._read": ("Best", "best_of", "children", "counts_of", "describe", "list_jobs", "status_of"),
+    }
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
     "SPEC_HASH_TAG",

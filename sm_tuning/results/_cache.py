@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sm_tuning._cache_folder import cache_folder
+from sm_tuning._cache_folder import ARCHIVES, cache_folder
 from sm_tuning._files import write_atomic
 from sm_tuning.description import Job
 from sm_tuning.results._schema import TIME
@@ -134,13 +134,13 @@ def open_cache(environ: Mapping[str, str]) -> Cache | None:
 
 
 def clear_cache(environ: Mapping[str, str]) -> tuple[int, int]:
-    """Remove the whole disk cache, prices included, and return the number of files and their bytes."""
+    """Delete the whole cache (frames, prices, script archives), and return the number of files and of bytes."""
     folder = cache_folder(environ)
     if folder is None:
         return 0, 0
     count, size = Cache(folder / "frames").clear()
-    prices = folder / "prices.json"
-    if prices.exists():
-        count, size = count + 1, size + prices.stat().st_size
-        prices.unlink()
+    for path in (folder / "prices.json", *(folder / ARCHIVES).glob("*")):
+        if path.is_file():
+            count, size = count + 1, size + path.stat().st_size
+            path.unlink()
     return count, size

@@ -202,7 +202,7 @@ def test_an_endpoint_that_is_no_url(cli, url):
 
 def test_local_is_a_place_of_its_own(cli):
     said = cli.fails("status", "j", "--local", "--region", "us-east-1", code=2)
-    assert said == "--local is a place of its own: leave out --region (see sm-tuning status --help)"
+    assert said == "--local cannot be combined with --region (see sm-tuning status --help)"
 
 
 def test_a_wrong_filter_of_the_list(cli, denier):

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from sm_tuning.cli._lazy import Entry
-from sm_tuning.cli._main import Program
+from sm_tuning.cli._main import Entry, Program
 from sm_tuning.cli._output import Output, output_options, to_json
 
 FRAME = pd.DataFrame(
@@ -113,7 +112,7 @@ def test_the_format_asked_for_wins_over_the_name_of_the_file(runner, program, tm
 def test_a_name_that_says_an_unknown_format_is_refused(runner, program, tmp_path):
     result = runner.invoke(program, ["show", "-o", str(tmp_path / "frame.xlsx")])
     assert result.exit_code == 2
-    assert "says no format: end it in .csv, .json, .parquet or .txt, or give --format" in result.stderr
+    assert "has no known ending: end it in .csv, .json, .parquet or .txt, or give --format" in result.stderr
     assert list(tmp_path.iterdir()) == []
     for name in ("frame.txt", "frame"):
         assert runner.invoke(program, ["show", "-o", str(tmp_path / name)]).exit_code == 0
@@ -154,7 +153,7 @@ def test_parquet_is_kept_off_a_terminal():
     os.close(master)
     assert result.returncode == 2
     assert result.stderr.decode() == (
-        "sm-tuning: error: Parquet is not for a terminal: give a file with -o, or send stdout somewhere\n"
+        "sm-tuning: error: Parquet is not for a terminal: give a file with -o, or redirect stdout\n"
     )
 
 

@@ -101,8 +101,8 @@ def test_an_override_is_checked_in_its_place_and_the_cost_is_said(cli, tmp_path)
     said = cli("check", path, "--set", "max_jobs=3").stderr.splitlines()
     assert said == [
         f"sm-tuning: {path}: at most 0.5 instance-hours (no price for ml.m5.large)",
-        f"sm-tuning: {path}: {NOT_CHECKED} (--json says more)",
-        f"sm-tuning: {path}: nothing found",
+        f"sm-tuning: {path}: {NOT_CHECKED} (details with --json)",
+        f"sm-tuning: {path}: no problem found",
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sm_tuning import _errors
 from sm_tuning.cli import main
-from sm_tuning.cli._exit import EXIT_CODES, MEANINGS, exit_code
+from sm_tuning.cli._main import EXIT_CODES, MEANINGS, exit_code
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "from sm_tuning.cli import main; main()"
@@ -155,7 +155,7 @@ def test_a_wrong_command_line_is_one_sentence_and_code_2(args, message):
 
 def test_a_bug_keeps_its_traceback():
     code = (
-        "import click\nfrom sm_tuning.cli import main\nfrom sm_tuning.cli._lazy import Entry\nimport sys, types\n"
+        "import click\nfrom sm_tuning.cli import main\nfrom sm_tuning.cli._main import Entry\nimport sys, types\n"
         "module = types.ModuleType('faulty')\n"
         "module.command = click.Command('faulty', callback=lambda: 1 / 0)\n"
         "sys.modules['faulty'] = module\n"

@@ -94,11 +94,27 @@ def test_an_archive_has_a_name_made_of_its_content(offline, cli, tmp_path):
     assert len(list(archives.iterdir())) == 2
 
 
-def test_archives_go_to_the_users_cache_when_no_folder_is_given(offline, cli, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    script = cli("render", specs.write(tmp_path, specs.script()), "--as", "cli").stdout
-    (archive,) = (tmp_path / "cache" / "sm-tuning").iterdir()
+def test_archives_go_to_the_cache_by_default_and_cache_clear_deletes_them(offline, cli, tmp_path, monkeypatch):
+    monkeypatch.delenv("SM_TUNING_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    path = specs.write(tmp_path, specs.script())
+    script = cli("render", path, "--as", "cli").stdout
+    (archive,) = (tmp_path / "xdg" / "sm_tuning" / "archives").iterdir()
     assert str(archive) in script
+
+    monkeypatch.setenv("SM_TUNING_CACHE_DIR", str(tmp_path / "mine"))
+    script = cli("render", path, "--as", "cli").stdout
+    (archive,) = (tmp_path / "mine" / "archives").iterdir()
+    assert str(archive) in script
+    assert "removed 1 files" in cli("cache", "clear").stderr
+    assert list((tmp_path / "mine").rglob("*.gz")) == []
+
+
+def test_without_a_cache_a_script_needs_a_folder_for_its_archives(offline, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("SM_TUNING_CACHE_DIR", "")
+    said = cli.fails("render", specs.write(tmp_path, specs.script()), "--as", "cli", code=2)
+    assert said == "no folder for the script archive: give -o, since SM_TUNING_CACHE_DIR turns the cache off"
+    assert cli("render", specs.write(tmp_path, specs.xgboost()), "--as", "cli").stdout.startswith("#!/bin/sh")
 
 
 def test_a_script_stops_where_something_fails(offline, cli, tmp_path):
@@ -181,7 +197,7 @@ def test_a_state_machine_polls_when_it_is_told_to(offline, cli, tmp_path):
         (("--as", "state-machine", "--group", "no_name"), "model_package_group: must be an ARN, or a name"),
         (("--as", "state-machine", "--name", "x" * 20), "at most 19 letters"),
         (("--as", "stepfunctions", "--set", "autotune=true"), "--as state-machine"),
-        (("--as", "state-machine", "--set", "autotune=true", "--integration", "sync"), "takes no Autotune"),
+        (("--as", "state-machine", "--set", "autotune=true", "--integration", "sync"), "does not accept Autotune"),
         (("--as", "stepfunctions", "-o", "somewhere"), "-o is for --as cli"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sm_tuning as smt
-from sm_tuning.cli._summary import summary
+from sm_tuning.cli._jobs import summary
 from sm_tuning.gate import Requirement, facts, judge, markdown
 from sm_tuning.jobs import SPEC_HASH_TAG
 

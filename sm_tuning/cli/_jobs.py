@@ -1,0 +1,257 @@
+"""``sm-tuning launch``, ``list``, ``status``, ``wait`` and ``stop``: the life of tuning jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+import sm_tuning as smt
+from sm_tuning import jobs, views
+from sm_tuning._masking import masked, redacted, secrets_of_job
+from sm_tuning._statuses import COUNTERS
+from sm_tuning.cli._options import (
+    Connect,
+    as_json,
+    connection_options,
+    job_name,
+    overrides,
+    same_place,
+    spec_file,
+)
+from sm_tuning.cli._output import Output, emit_fields, emit_json, output_options, say
+
+#: Columns of ``list``: the API's names, before the counters.
+_COLUMNS = (
+    "HyperParameterTuningJobName",
+    "HyperParameterTuningJobStatus",
+    "Strategy",
+    "CreationTime",
+    "HyperParameterTuningEndTime",
+)
+
+
+@click.command()
+@spec_file
+@overrides
+@click.option("--name", help="The job's name, up to 32 characters; generated and unique by default.")
+@click.option(
+    "--if-exists",
+    type=click.Choice(["attach", "fail"]),
+    default="fail",
+    show_default=True,
+    help="If a job of this name exists: use it if it was launched from this very spec, or fail.",
+)
+@click.option(
+    "--warm-start", "parents", metavar="JOB", multiple=True, help="Learn from this finished job; may be repeated."
+)
+@click.option("--wait", is_flag=True, help="Wait until the job ends, and show its progress on stderr.")
+@as_json
+@connection_options
+def launch(
+    file: Path,
+    overrides: tuple[str, ...],
+    *,
+    name: str | None,
+    if_exists: Literal["attach", "fail"],
+    parents: tuple[str, ...],
+    wait: bool,
+    as_json: bool,
+    connect: Connect,
+) -> None:
+    """Start the tuning job of a spec file.
+
+    With --wait the exit code follows the outcome of the job: 0 if it is done, 1 if it failed or was stopped.
+    Interrupting the wait leaves the job running.
+
+    With --name and --if-exists attach, a pipeline that runs again finds the job that it launched, and fails if spec,
+    scripts or data have changed since. For that a job with a given name has a tag, which needs sagemaker:AddTags.
+
+    Example: sm-tuning launch estimators/xgboost-diabetes.yaml --set max_jobs=5 --local --wait
+    """
+    # The override leaves the type of the warm start as the file has it.
+    warm_start = [f"warm_start.parents={json.dumps(parents)}"] if parents else []
+    tuning = smt.load(file, overrides=[*overrides, *warm_start])
+    job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect())
+    if wait:
+        _finish(job, as_json=as_json)
+    else:
+        _show(summary(job.aws, job.describe()), as_json=as_json)
+
+
+@click.command("list")
+@click.option("--contains", metavar="TEXT", help="Only jobs with this text in their name.")
+@click.option("--status", metavar="STATUS", help="Only jobs of this status of the API, such as Completed.")
+@click.option("--limit", type=int, default=50, show_default=True, help="Maximum number of jobs.")
+@output_options
+@connection_options
+def list_(contains: str | None, status: str | None, limit: int, output: Output, connect: Connect) -> None:
+    """List the tuning jobs, the newest first.
+
+    Example: sm-tuning list --contains xgboost --format json
+    """
+    found = smt.list_jobs(name_contains=contains, status=status, limit=limit, aws=connect())
+    rows = [{**job, **job.get("TrainingJobStatusCounters", {})} for job in found]
+    output.rows(rows, [*_COLUMNS, *COUNTERS])
+
+
+@click.command()
+@job_name
+@click.option("--watch", is_flag=True, help="Show it live until it ends; then the exit code follows the outcome.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="With --watch: time between two polls; by default 5 seconds, or 0.5 with --local.",
+)
+@click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --watch: dollars per hour by instance type, as for `cost`.",
+)
+@as_json
+@connection_options
+def status(job: str, watch: bool, interval: float | None, prices: Path | None, as_json: bool, connect: Connect) -> None:
+    """Show the progress of a tuning job.
+
+    Exits with 0 for every status; `wait` and --watch turn a failure into an exit code.
+
+    With --watch, a terminal shows progress, the best trial so far, the running trials with the objective's curve, and
+    the remaining time and cost; other outputs get a line per change. Interrupting it leaves the job running.
+
+    Example: sm-tuning status my-job --watch
+    """
+    given = {"--interval": interval, "--prices": prices}
+    extra = [name for name, value in given.items() if value is not None and not watch]
+    if extra:
+        raise click.UsageError(f"{', '.join(extra)} can be used with --watch only")
+    handle = smt.attach(job, aws=connect())
+    if watch:
+        follow = partial(views.watch, handle.aws, handle.name, poll=interval, prices=prices)
+        _finish(handle, as_json=as_json, follow=follow, again="status {} --watch")
+    else:
+        _show(summary(handle.aws, handle.describe()), as_json=as_json)
+
+
+@click.command()
+@job_name
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after this time; exit code 1."
+)
+@as_json
+@connection_options
+def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> None:
+    """Wait until a tuning job ends, and show its progress.
+
+    The exit code follows the outcome: 0 if the job is done, 1 if it failed or was stopped. Interrupting the wait, or a
+    timeout, leaves the job running.
+
+    Example: sm-tuning wait my-job --timeout 3600
+    """
+    _finish(smt.attach(job, aws=connect()), timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@job_name
+@connection_options
+def stop(job: str, connect: Connect) -> None:
+    """Stop a tuning job and its running trials.
+
+    Returns at once; `wait` waits until the trials have ended. A job that has ended is left as it is.
+
+    Example: sm-tuning stop my-job
+    """
+    handle = smt.attach(job, aws=connect())
+    handle.stop()
+    say(f"{handle.name} is {handle.status}")
+
+
+def summary(aws: smt.Aws, description: Mapping[str, Any], *, with_model: bool = False) -> dict[str, Any]:
+    """Return the main values of a description; values that look like secrets are masked.
+
+    Args:
+        aws: the connection.
+        description: the response of DescribeHyperParameterTuningJob.
+        with_model: also read the URI of the best trial's model, which is one more call.
+    """
+    best, reason = jobs.best_of(description), description.get("FailureReason")
+    found: dict[str, Any] = {
+        "name": description["HyperParameterTuningJobName"],
+        "arn": description["HyperParameterTuningJobArn"],
+        "region": aws.region,
+        "status": description["HyperParameterTuningJobStatus"],
+        "reason": reason and redacted(reason, secrets_of_job(description)),
+        "created": description["CreationTime"],
+        "ended": description.get("HyperParameterTuningEndTime"),
+        "counts": jobs.counts_of(description)._asdict(),
+        "best": None,
+    }
+    if best is not None:
+        found["best"] = {
+            "name": best.training_job_name,
+            "metric": best.metric_name,
+            "objective": best.objective_value,
+            "hyperparameters": masked(best.hyperparameters),
+        }
+        if with_model:
+            found["best"]["model_uri"] = smt.BestTrial(best, aws).model_uri
+    return found
+
+
+def _show(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a summary, as one JSON object or as readable lines."""
+    if as_json:
+        emit_json(dict(found))
+        return
+    counts, best = found["counts"], found["best"]
+    fields = {name: found[name] for name in ("name", "status", "region", "created", "ended", "reason")}
+    fields["trials"] = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    if best:
+        fields["best"] = f"{best['metric']} = {best['objective']:.6g} in {best['name']}"
+        fields["with"] = ", ".join(f"{name}={value}" for name, value in best["hyperparameters"].items())
+        fields["model"] = best.get("model_uri")
+    emit_fields({name: value or None for name, value in fields.items()})
+
+
+def _finish(
+    job: smt.TuningJob,
+    *,
+    as_json: bool,
+    timeout: float | None = None,
+    follow: Callable[[], object] | None = None,
+    again: str = "wait {}",
+) -> None:
+    """Wait until a job ends, with its progress on stderr, and print its summary, whatever its outcome.
+
+    Args:
+        job: the job.
+        as_json: print JSON.
+        timeout: seconds after which to give up.
+        follow: waits in another way.
+        again: the command that continues after an interrupt.
+
+    Raises:
+        JobError: the job failed or was stopped, or had not ended after ``timeout`` seconds.
+        KeyboardInterrupt: the wait was interrupted; a message says how to continue.
+    """
+    failure: smt.JobError | None = None
+    try:
+        if follow is None:
+            job.wait(timeout=timeout)
+        else:
+            follow()
+    except KeyboardInterrupt:
+        place = f"{job.name}{same_place()}"
+        verb = "waits" if follow is None else "shows it"
+        say(f"{job.name} goes on: `sm-tuning {again.format(place)}` {verb} again, `sm-tuning stop {place}` ends it")
+        raise
+    except smt.JobError as error:
+        failure = error
+    _show(summary(job.aws, job.describe(), with_model=True), as_json=as_json)
+    if failure is not None:
+        raise failure

@@ -1,0 +1,127 @@
+"""``sm-tuning report``, ``compare``, ``export`` and ``advise``: views of finished and running tuning jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import sm_tuning as smt
+from sm_tuning import views
+from sm_tuning.cli._options import Connect, connection_options, job_name, job_names, prices_option
+from sm_tuning.cli._output import Output, output_options, say, warnings_said
+from sm_tuning.views import exports
+
+#: The targets of ``export``, spelled here so that help does not load pandas.
+_TOOLS = ("mlflow", "optuna", "tensorboard", "wandb")
+
+
+@click.command()
+@job_names
+@click.option("-o", "--output", "path", type=click.Path(path_type=Path), required=True, help="The HTML file to write.")
+@prices_option
+@connection_options
+def report(jobs: tuple[str, ...], path: Path, prices: Path | None, connect: Connect) -> None:
+    """Write everything about tuning jobs to one HTML file.
+
+    It opens without a network and shows the best trial, advice, all trials, linked plots, failures and the spec.
+    Several jobs are shown side by side, with the jobs that they were warm-started from.
+
+    Example: sm-tuning report my-job -o report.html
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise smt.SpecError(f"a report is an HTML file, but the name is {str(path)!r}")
+    say(f"{views.report(connect(), jobs, path, prices=prices)} is written")
+
+
+@click.command()
+@job_names
+@prices_option
+@output_options
+@connection_options
+def compare(jobs: tuple[str, ...], prices: Path | None, output: Output, connect: Connect) -> None:
+    """Compare tuning jobs, one row each.
+
+    Example: sm-tuning compare my-job my-other-job
+    """
+    with warnings_said():
+        output.frame(views.compare(connect(), jobs, prices=prices))
+
+
+@click.command()
+@job_names
+@click.option("--to", type=click.Choice(_TOOLS), required=True, help="The tool to write for.")
+@click.argument("dest", metavar="DEST")
+@click.option("--overwrite", is_flag=True, help="Replace earlier exports of these jobs.")
+@click.option("--experiment", help="With mlflow: the experiment; sm-tuning by default.")
+@click.option("--project", help="With wandb: the project to sync to; sm-tuning by default.")
+@click.option("--entity", help="With wandb: the team or user to sync to.")
+@click.option("--study-name", metavar="NAME", help="With optuna and one job: the study; the job's name by default.")
+@click.option("--metric", help="With optuna: the metric of the intermediate values; the objective by default.")
+@connection_options
+def export(  # noqa: PLR0913  (one keyword per option)
+    jobs: tuple[str, ...],
+    to: str,
+    dest: str,
+    *,
+    overwrite: bool,
+    experiment: str | None,
+    project: str | None,
+    entity: str | None,
+    study_name: str | None,
+    metric: str | None,
+    connect: Connect,
+) -> None:
+    """Write tuning jobs for TensorBoard, MLflow, W&B or Optuna.
+
+    DEST is a folder; with mlflow also a tracking URI or the ARN of SageMaker's MLflow, with optuna also a file or the
+    URL of a storage. Values whose names look like secrets are masked. A job is written completely or not at all.
+
+    Example: sm-tuning export my-job --to tensorboard runs && tensorboard --logdir runs
+    """
+    with warnings_said():
+        written = exports.export(
+            connect(),
+            jobs,
+            to,
+            dest,
+            overwrite=overwrite,
+            experiment=experiment,
+            project=project,
+            entity=entity,
+            study_name=study_name,
+            metric=metric,
+        )
+    for job in written:
+        say(f"{job.job}: {job.trials} trials are written to {job.location}")
+    for command in dict.fromkeys(job.look for job in written):
+        say(f"look: {command}")
+
+
+@click.command()
+@job_name
+@click.option(
+    "--next",
+    "spec",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the spec of the next job: this job's spec with the advice applied, warm-started from it.",
+)
+@output_options
+@connection_options
+def advise(job: str, spec: Path | None, output: Output, connect: Connect) -> None:
+    """Print what to change in the next tuning job, and the evidence.
+
+    Warnings are about lost results or money, hints could make the next job better. Without either, the frame is empty.
+
+    Example: sm-tuning advise my-job --next child.yaml && sm-tuning launch child.yaml
+    """
+    handle = smt.attach(job, aws=connect())
+    with warnings_said():
+        advice = handle.advice()
+    output.frame(advice)
+    if not len(advice):
+        say(f"no advice about {handle.name}")
+    if spec is not None:
+        smt.dump(handle.next_tuning(advice), spec)
+        say(f"wrote {spec}: sm-tuning launch {spec}")

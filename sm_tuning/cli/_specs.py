@@ -1,0 +1,205 @@
+"""``sm-tuning check``, ``import`` and ``schema``: commands about spec files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import sm_tuning as smt
+from sm_tuning.cli._options import Connect, as_json, connection_options, overrides, spec_file
+from sm_tuning.cli._output import emit_json, say, warnings_said
+
+if TYPE_CHECKING:
+    from sm_tuning.preflight import CostBound, SmokeReport
+
+
+def _channel_paths(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Read CHANNEL=PATH options."""
+    del context, parameter
+    paths = {}
+    for text in given:
+        channel, _, path = text.partition("=")
+        if not (channel and path):
+            raise click.BadParameter(f"{text!r} is not of the form CHANNEL=PATH")
+        paths[channel] = path
+    return paths
+
+
+@click.command()
+@spec_file
+@overrides
+@click.option("--strict", is_flag=True, help="Fail on advice too.")
+@click.option("--online", is_flag=True, help="Also ask AWS about role, data, bucket, quotas and parents.")
+@click.option("--smoke", is_flag=True, help="Run one shortened trial on the SageMaker of this machine.")
+@click.option(
+    "--smoke-epochs",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Value for epochs, num_round and similar hyperparameters of the shortened trial.",
+)
+@click.option(
+    "--smoke-input",
+    "smoke_inputs",
+    metavar="CHANNEL=PATH",
+    multiple=True,
+    callback=_channel_paths,
+    help="A small local copy of data that is in S3 only; may be repeated.",
+)
+@click.option(
+    "--smoke-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=600.0,
+    show_default=True,
+    help="Stop the trial after this time.",
+)
+@click.option("--max-cost", type=click.FloatRange(min=0), metavar="DOLLARS", help="Refuse a job that may cost more.")
+@click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    help="Dollars per hour by instance type (JSON, YAML or CSV); by default the file that SM_TUNING_PRICES names, or "
+    "with --online the AWS Price List.",
+)
+@as_json
+@connection_options
+def check(  # noqa: PLR0913  (one keyword per option)
+    file: Path,
+    overrides: tuple[str, ...],
+    *,
+    strict: bool,
+    online: bool,
+    smoke: bool,
+    smoke_epochs: int,
+    smoke_inputs: dict[str, str],
+    smoke_timeout: float,
+    max_cost: float | None,
+    prices: Path | None,
+    as_json: bool,
+    connect: Connect,
+) -> int:
+    """Check a spec file before a dollar is spent.
+
+    Checks the rules and quotas of the service, the files that the spec names, the container image, the request as a
+    whole, and good practice; on this machine alone, without credentials. --online, or a connection option such as
+    --profile or --local, also checks what only AWS knows; otherwise that is listed as not checked.
+
+    --smoke runs one shortened trial on the SageMaker of this machine: it shows whether the script starts, which lines
+    the metrics match, whether a model is saved, and whether training resumes from checkpoints.
+
+    Exits with 2 if there is an error, such as a job that may cost more than --max-cost.
+
+    Example: sm-tuning check estimators/xgboost-diabetes.yaml --smoke --max-cost 20 --prices prices.json
+    """
+    from sm_tuning import preflight  # noqa: PLC0415  (pydantic loads when a spec is read, not with help)
+
+    given = click.get_current_context().params
+    online = online or any(given.get(name) for name in ("local", "profile", "endpoint_url"))
+    bound: CostBound | None = None
+    report: SmokeReport | None = None
+    try:
+        tuning = smt.load(file, overrides=overrides)
+    except smt.SpecError as error:
+        findings = preflight.unreadable(error, file, overrides=overrides)
+    else:
+        aws = connect() if online else None
+        known = preflight.prices_for(aws, prices)
+        bound = preflight.cost_bound(tuning, known)
+        findings = preflight.check(
+            tuning, aws=aws, prices=known, max_cost=max_cost, region=_region(given) if aws is None else None
+        )
+        if smoke and not any(finding.severity == "error" for finding in findings):
+            with smt.local.connect():
+                options = preflight.SmokeOptions(smoke_epochs, smoke_inputs, smoke_timeout)
+                report = preflight.smoke(tuning, smt.connect(), options=options)
+            # The trial shows whether the script emits the objective; the advice about it is a guess.
+            static = [finding for finding in findings if finding.code != "objective-emission"]
+            findings = preflight.in_order([*static, *report.findings])
+    failed = any(finding.severity == "error" or (strict and finding.severity == "advice") for finding in findings)
+    if as_json:
+        emit_json(
+            {
+                "file": str(file),
+                "ok": not failed,
+                "findings": [finding._asdict() for finding in findings],
+                "cost": bound._asdict() if bound is not None else None,
+                "smoke": list(report.proofs) if report is not None else None,
+            }
+        )
+    _say(file, findings, bound, report)
+    return smt.SpecError.exit_code if failed else 0
+
+
+def _region(given: dict[str, Any]) -> str:
+    return given["region"] or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _say(file: Path, findings: list[smt.Finding], bound: CostBound | None, report: SmokeReport | None) -> None:
+    """Print the errors, or else the advice, and in one line the codes that were not checked."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    for finding in errors or [finding for finding in findings if finding.severity == "advice"]:
+        say(f"{file}: {finding}", finding.severity)
+    for proof in report.proofs if report is not None else ():
+        say(f"{file}: smoke: {proof}")
+    if errors:
+        return
+    unchecked = [finding.code for finding in findings if finding.severity == "not-checked"]
+    if bound is not None:
+        say(f"{file}: {bound}")
+    if unchecked:
+        say(f"{file}: not checked: {', '.join(dict.fromkeys(unchecked))} (details with --json)")
+    if len(unchecked) == len(findings):
+        say(f"{file}: no problem found")
+
+
+_BASE = ("estimator.", "inputs.")
+
+
+@click.command("import")
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option(
+    "--like",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A spec file whose estimator and inputs are used.",
+)
+@overrides
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The spec file to write, .yaml or .json.",
+)
+def import_(sweep: Path, like: Path, overrides: tuple[str, ...], path: Path) -> None:
+    """Write a spec file from a Weights & Biases sweep.
+
+    The search comes from the sweep (method, metric, parameters, early_terminate, run_cap); estimator and inputs come
+    from another spec file. What SageMaker cannot do is an error with a way out, such as a --set that replaces it.
+
+    Example: sm-tuning import sweep.yaml --like estimators/pytorch-digits.yaml --set max_parallel_jobs=4 -o tuning.yaml
+    """
+    from sm_tuning.spec import read_overrides  # noqa: PLC0415  (pydantic loads when a spec is read, not with help)
+
+    base = smt.load(like, overrides=[override for override in overrides if override.startswith(_BASE)])
+    if base.estimator is None:
+        raise smt.SpecError(f"{like}: --like needs a file with one estimator, but this has several")
+    fields: dict[str, Any] = read_overrides(override for override in overrides if not override.startswith(_BASE))
+    with warnings_said():
+        tuning = smt.from_wandb_sweep(sweep, estimator=base.estimator, inputs=dict(base.inputs), **fields)
+    say(f"wrote {tuning.dump(path)}: check it with `sm-tuning check {path}`")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec file.
+
+    Example: sm-tuning schema > tuning.schema.json
+    """
+    emit_json(smt.schema())
