@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from sm_tuning._errors import MissingExtraError, SpecError
+from sm_tuning._files import write_output
 from sm_tuning.views._axis import Array, Axis, label
 from sm_tuning.views._trials import STATES, Rows
 
@@ -368,10 +369,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, scale: float = 2.0) ->
         content = figure.to_html(include_plotlyjs=True).encode()
     else:
         content = _image(figure, extension[1:], scale)
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise SpecError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_output(path, content)
     return path
 
 
