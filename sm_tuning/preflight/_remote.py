@@ -1,12 +1,13 @@
-"""What only AWS knows: role, data, bucket, names and quotas. Nothing is created or changed.
+"""What only AWS can tell: role, data, bucket, names and quotas. Nothing is created or changed.
 
-What the credentials may not ask, or the endpoint does not answer, is listed as not checked: CI roles often lack
-``iam:Get*``, ``iam:Simulate*`` and ``servicequotas:List*``.
+Calls that the credentials may not make, or the endpoint does not answer, are listed as not checked: the roles of CI
+often lack ``iam:Get*``, ``iam:Simulate*`` and ``servicequotas:List*``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from sm_tuning._errors import (
     AccessDeniedError,
@@ -17,17 +18,15 @@ from sm_tuning._errors import (
     SpecError,
     ThrottledError,
 )
+from sm_tuning._statuses import TuningStatus
+from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws, find_bucket, find_role, is_missing, split_uri
-from sm_tuning.preflight._account import account_problems, instance_problems
 from sm_tuning.preflight._finding import Finding, Severity, place
-from sm_tuning.preflight._iam import may_write, trusts_sagemaker
-from sm_tuning.preflight._parents import parent_problems
-from sm_tuning.preflight._relatives import relatives
+from sm_tuning.preflight._parents import parent_problems, relatives
+from sm_tuning.preflight._rules import MAX_ACTIVE_JOBS, fleets_of
 from sm_tuning.spec import Input, TrainingDefinition, Tuning
 
-Probe = Callable[[], Iterator[Finding]]
-
-#: Code, field, and what a look at AWS would say.
+#: Code, field, and what a call to AWS would tell.
 _QUESTIONS = (
     ("role-trust", "estimator.role", "whether SageMaker may take the role"),
     ("input-missing", "inputs", "whether the data in S3 is there"),
@@ -37,18 +36,24 @@ _QUESTIONS = (
     ("warm-start-available", "warm_start", "whether a finished job could be learned from"),
 )
 _ASK = "check again with credentials (--online, or aws=)"
+_SERVICE = "sagemaker.amazonaws.com"
+
+#: Errors that concern every call, and so end the check.
+_FATAL = (CredentialsError, EndpointError, ThrottledError)
 
 
 def not_checked(tuning: Tuning, name: str | None) -> Iterator[Finding]:
-    """What was left out because there is no connection."""
-    has_remote = any(_is_in_s3(channel) for _, one in tuning.definitions for channel in (one.inputs or {}).values())
+    """Yield what was left out because there is no connection."""
+    channels = [channel for _, definition in tuning.definitions for channel in (definition.inputs or {}).values()]
+    skipped = set()
+    if not any(isinstance(channel, Input) and channel.is_remote for channel in channels):
+        skipped.add("input-missing")
+    if tuning.warm_start or tuning.strategy in ("Grid", "Hyperband"):
+        skipped.add("warm-start-available")
     for code, where, question in _QUESTIONS:
-        if code == "input-missing" and not has_remote:
-            continue
-        if code == "warm-start-available" and (tuning.warm_start or tuning.strategy in ("Grid", "Hyperband")):
-            continue
         field = where if tuning.estimator is not None or "." not in where else "estimators"
-        yield Finding(code, "not-checked", field, question, _ASK)
+        if code not in skipped:
+            yield Finding(code, "not-checked", field, question, _ASK)
     if tuning.warm_start is not None:
         question = "whether the parents have ended and fit"
         yield Finding("warm-start-parents", "not-checked", "warm_start.parents", question, _ASK)
@@ -57,108 +62,187 @@ def not_checked(tuning: Tuning, name: str | None) -> Iterator[Finding]:
 
 
 def remote_problems(tuning: Tuning, aws: Aws, name: str | None) -> Iterator[Finding]:
-    """Ask AWS about all that a tuning needs.
+    """Check with AWS everything that a tuning needs.
 
     Raises:
-        ServiceError: AWS could not be reached, or does not know the credentials.
+        ServiceError: if AWS cannot be reached, or the credentials are invalid.
     """
     for key, definition in tuning.definitions:
-        yield from _definition(aws, key, definition)
-    yield from _asked("instance-quota", "estimator.instance_type", lambda: instance_problems(aws, tuning))
-    yield from _asked("active-quota", "", lambda: account_problems(aws))
+        yield from _definition_problems(aws, key, definition)
+    yield from _ask("instance-quota", "estimator.instance_type", lambda: instance_problems(aws, tuning))
+    yield from _ask("active-quota", "", lambda: account_problems(aws))
     if name is not None:
-        yield from _asked("name-taken", "name", lambda: _name(aws, name))
+        yield from _ask("name-taken", "name", lambda: _taken(aws, name))
     if tuning.warm_start is not None:
-        yield from _asked("warm-start-parents", "warm_start.parents", lambda: parent_problems(aws, tuning))
+        yield from _ask("warm-start-parents", "warm_start.parents", lambda: parent_problems(aws, tuning))
     else:
-        yield from _asked("warm-start-available", "warm_start", lambda: relatives(aws, tuning))
+        yield from _ask("warm-start-available", "warm_start", lambda: relatives(aws, tuning))
 
 
-def _asked(code: str, where: str, probe: Probe) -> Iterator[Finding]:
-    """What a probe found; when it may not ask, that it was not checked."""
+def _ask(code: str, where: str, probe: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what a probe finds; that it was not checked, if a call is refused."""
     try:
         yield from list(probe())
-    except (CredentialsError, EndpointError, ThrottledError):
+    except _FATAL:
         raise
     except ServiceError as error:
         fix = "allow the call" if isinstance(error, AccessDeniedError) else "look at it by hand"
-        yield Finding(code, "not-checked", where, f"the service did not say: {error}", fix)
+        yield Finding(code, "not-checked", where, f"the service gave no answer: {error}", fix)
 
 
-def _definition(aws: Aws, key: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
-    role: str | None = None
-    where = place(key, "estimator.role")
+def _definition_problems(aws: Aws, key: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
+    estimator, role, where = definition.estimator, None, place(key, "estimator.role")
     try:
-        role = find_role(aws, definition.estimator.role)
+        role = find_role(aws, estimator.role)
     except SpecError as error:
         yield from (Finding("role", "error", where, text, "give the ARN of a role") for text in error.problems)
-    except (CredentialsError, EndpointError, ThrottledError):
+    except _FATAL:
         raise
     except ServiceError as error:
         severity: Severity = "error" if is_missing(error) else "not-checked"
         yield Finding("role", severity, where, str(error), "give the ARN of a role that exists")
     if role is not None:
         arn = role
-        yield from _asked("role-trust", where, lambda: trusts_sagemaker(aws, arn, where))
-    yield from _inputs(aws, key, definition)
-    yield from _bucket(aws, key, definition, role)
-
-
-def _inputs(aws: Aws, key: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
+        yield from _ask("role-trust", where, lambda: trusts_sagemaker(aws, arn, where))
     places = {
         place(key, f"inputs.{name}"): channel.uri
         for name, channel in (definition.inputs or {}).items()
         if isinstance(channel, Input) and channel.uri.startswith("s3://")
     }
-    source = definition.estimator.source_dir or ""
-    if source.startswith("s3://"):
-        places[place(key, "estimator.source_dir")] = source
-    for where, uri in places.items():
-        yield from _asked("input-missing", where, lambda where=where, uri=uri: _object(aws, where, uri))  # type: ignore[misc]
+    if (estimator.source_dir or "").startswith("s3://"):
+        places[place(key, "estimator.source_dir")] = str(estimator.source_dir)
+    for field, uri in places.items():
+        yield from _ask("input-missing", field, lambda field=field, uri=uri: _nothing_at(aws, field, uri))  # type: ignore[misc]
+    output = place(key, "estimator.output_path")
+    yield from _ask("output-bucket", output, lambda: _bucket_problems(aws, output, estimator.output_path, role))
 
 
-def _object(aws: Aws, where: str, uri: str) -> Iterator[Finding]:
+def _nothing_at(aws: Aws, where: str, uri: str) -> Iterator[Finding]:
     bucket, prefix = split_uri(uri)
     try:
-        found = aws.call("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        count = aws.call("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount")
     except ServiceError as error:
         if not is_missing(error):
             raise
-        found = {"KeyCount": 0}
-    if not found.get("KeyCount"):
+        count = 0
+    if not count:
         yield Finding("input-missing", "error", where, f"nothing is at {uri}", "put the data there, or correct the URI")
 
 
-def _bucket(aws: Aws, key: str | None, definition: TrainingDefinition, role: str | None) -> Iterator[Finding]:
-    where, given = place(key, "estimator.output_path"), definition.estimator.output_path
-
-    def probe() -> Iterator[Finding]:
-        bucket = None if given else find_bucket(aws, role)
-        uri = given or f"s3://{bucket.name if bucket else ''}/sm-tuning"
-        try:
-            owner = bucket.owner if bucket else None
-            aws.call("s3", "head_bucket", Bucket=split_uri(uri)[0], ExpectedBucketOwner=owner)
-        except ServiceError as error:
-            if not is_missing(error):
-                raise
-            if bucket is None or bucket.owner is None:  # the account's default bucket is made by the launch
-                message = f"there is no bucket {split_uri(uri)[0]!r}"
-                yield Finding("output-bucket", "error", where, message, "make it, or correct output_path")
-                return
-        if role is not None:
-            yield from may_write(aws, role, uri, where)
-
-    yield from _asked("output-bucket", where, probe)
+def _bucket_problems(aws: Aws, where: str, given: str | None, role: str | None) -> Iterator[Finding]:
+    default = None if given else find_bucket(aws, role)
+    uri = given or f"s3://{default.name if default else ''}/sm-tuning"
+    try:
+        owner = default.owner if default else None
+        aws.call("s3", "head_bucket", Bucket=split_uri(uri)[0], ExpectedBucketOwner=owner)
+    except ServiceError as error:
+        if not is_missing(error):
+            raise
+        if default is None or default.owner is None:  # the launch creates the account's default bucket
+            message = f"there is no bucket {split_uri(uri)[0]!r}"
+            yield Finding("output-bucket", "error", where, message, "make it, or correct output_path")
+            return
+    if role is not None:
+        yield from may_write(aws, role, uri, where)
 
 
-def _name(aws: Aws, name: str) -> Iterator[Finding]:
+def trusts_sagemaker(aws: Aws, role: str, where: str) -> Iterator[Finding]:
+    """Check the role's trust policy [IAM User Guide, "How to create a trust policy"].
+
+    Raises:
+        ServiceError: if IAM refuses the call.
+    """
+    answer = aws.call("iam", "get_role", RoleName=role.rpartition("/")[2])
+
+    def to_list(value: Any) -> list[Any]:
+        # Policies write a single value without a list.
+        return value if isinstance(value, list) else [] if value is None else [value]
+
+    def allows(statement: Mapping[str, Any]) -> bool:
+        actions = {str(action).lower() for action in to_list(statement.get("Action"))}
+        if statement.get("Effect") != "Allow" or not actions & {"sts:assumerole", "sts:*", "*"}:
+            return False
+        principal = statement.get("Principal")
+        services = to_list(principal.get("Service")) if isinstance(principal, Mapping) else []
+        return principal == "*" or _SERVICE in services
+
+    document = answer["Role"].get("AssumeRolePolicyDocument") or {}
+    if not any(map(allows, to_list(document.get("Statement")))):
+        message = f"SageMaker may not take the role {role}: its trust policy does not name {_SERVICE}"
+        fix = f"allow sts:AssumeRole for the service {_SERVICE} in the role's trust policy"
+        yield Finding("role-trust", "error", where, message, fix)
+
+
+def may_write(aws: Aws, role: str, uri: str, where: str) -> Iterator[Finding]:
+    """Let IAM simulate whether the role may store models.
+
+    Raises:
+        ServiceError: if IAM refuses the call.
+    """
+    bucket, prefix = split_uri(uri)
+    partition = role.split(":")[1]
+    resource = f"arn:{partition}:s3:::{bucket}/{prefix.rstrip('/')}/*".replace("//", "/")
+    answer = aws.call(
+        "iam",
+        "simulate_principal_policy",
+        PolicySourceArn=role,
+        ActionNames=["s3:PutObject"],
+        ResourceArns=[resource],
+    )
+    decisions = [result.get("EvalDecision") for result in answer.get("EvaluationResults", ())]
+    denied = [decision for decision in decisions if decision != "allowed"]
+    if denied:
+        message = f"the role {role} may not write to {uri}: s3:PutObject is {denied[0]} by its policies"
+        fix = f"allow s3:PutObject on {resource} (a policy of the bucket may do so too)"
+        yield Finding("output-write", "error", where, message, fix)
+
+
+def account_problems(aws: Aws) -> Iterator[Finding]:
+    """Compare the tuning jobs that run with the quota [automatic-model-tuning-limits].
+
+    Raises:
+        ServiceError: if SageMaker refuses the call.
+    """
+    status = TuningStatus.IN_PROGRESS
+    answer = aws.call("sagemaker", "list_hyper_parameter_tuning_jobs", StatusEquals=status, MaxResults=LARGEST_PAGE)
+    active = len(answer["HyperParameterTuningJobSummaries"])
+    if active >= MAX_ACTIVE_JOBS:
+        message = f"{active} tuning jobs run already, which is the default quota"
+        yield Finding("active-quota", "advice", "", message, "wait for one to end, or have the quota raised")
+
+
+def instance_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
+    """Compare the instances that run at once with the quotas, such as "ml.m5.large for training job usage".
+
+    Raises:
+        ServiceError: if Service Quotas refuses the call.
+    """
+    needed: dict[str | None, list[dict[str, int]]] = {}
+    for key, definition in tuning.definitions:
+        usage = "spot training job usage" if definition.estimator.use_spot_instances else "training job usage"
+        needed[key] = [
+            {f"{kind} for {usage}": count * tuning.max_parallel_jobs for kind, count in fleet.items()}
+            for fleet in fleets_of(definition.estimator)
+        ]
+    names = {quota for fleets in needed.values() for fleet in fleets for quota in fleet}
+    limits: dict[str, float] = {}
+    for page in aws.pages("service-quotas", "list_service_quotas", ServiceCode="sagemaker", MaxResults=LARGEST_PAGE):
+        limits |= {quota["QuotaName"]: float(quota["Value"]) for quota in page["Quotas"] if quota["QuotaName"] in names}
+    for key, fleets in needed.items():
+        quotas = {quota: count for fleet in fleets for quota, count in fleet.items()}
+        short = {quota: count for quota, count in quotas.items() if quota in limits and limits[quota] < count}
+        if len(fleets) > 1 and len(short) < len(quotas):
+            continue  # the service may choose, and one of the instance types is available
+        for quota, count in short.items():
+            message = f"{quota!r} is {limits[quota]:g} in this account, but {count} are needed at once"
+            fix = "ask for more in the Service Quotas console, or use fewer or other instances"
+            yield Finding("instance-quota", "error", place(key, "estimator.instance_type"), message, fix)
+
+
+def _taken(aws: Aws, name: str) -> Iterator[Finding]:
     try:
         aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
     except JobNotFoundError:
         return
     message = f"there is a tuning job {name!r} in this account and region already"
     yield Finding("name-taken", "error", "name", message, "choose another name, or launch with --if-exists attach")
-
-
-def _is_in_s3(channel: object) -> bool:
-    return isinstance(channel, Input) and channel.is_remote

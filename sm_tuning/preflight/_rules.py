@@ -1,86 +1,75 @@
-"""Rules of the service that a spec may break although each of its classes accepts it.
+"""Rules of the service that a spec may break although each of its classes accepts it; quotas; and the cost.
 
-Sources are the botocore model of CreateHyperParameterTuningJob and the Developer Guide's pages on automatic model
+Sources are the botocore model of CreateHyperParameterTuningJob, and the Developer Guide's pages on automatic model
 tuning; each rule names its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import NamedTuple
 
+from sm_tuning._wire import EPOCH_KEYS, MOST_RESOURCE
+from sm_tuning.description import Job
 from sm_tuning.preflight._finding import Finding, place
-from sm_tuning.spec import Input, TrainingDefinition, Tuning, XGBoostEstimator
-
-#: Static hyperparameters from which the service infers Hyperband's MaxResource [API Reference,
-#: HyperbandStrategyConfig], and the most that it may be.
-EPOCH_NAMES = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
-MAX_RESOURCE = 20_000
+from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, XGBoostEstimator, combinations
 
 #: Static and tuned hyperparameters together, ``_tuning_objective_metric`` included [define-ranges].
 MAX_HYPERPARAMETERS = 100
 
 #: Metrics that the built-in XGBoost computes beside those of the XGBoost library [Developer Guide, xgboost-tuning].
-XGBOOST_METRICS = frozenset(
-    {
-        "accuracy",
-        "aft-nloglik",
-        "auc",
-        "aucpr",
-        "balanced_accuracy",
-        "cox-nloglik",
-        "error",
-        "f1",
-        "f1_binary",
-        "f1_macro",
-        "gamma-deviance",
-        "gamma-nloglik",
-        "interval-regression-accuracy",
-        "logloss",
-        "mae",
-        "map",
-        "mape",
-        "merror",
-        "mlogloss",
-        "mphe",
-        "mse",
-        "ndcg",
-        "poisson-nloglik",
-        "precision",
-        "precision_macro",
-        "precision_micro",
-        "r2",
-        "recall",
-        "recall_macro",
-        "recall_micro",
-        "rmse",
-        "rmsle",
-        "tweedie-nloglik",
-    }
-)
+_METRICS = """
+accuracy aft-nloglik auc aucpr balanced_accuracy cox-nloglik error f1 f1_binary f1_macro gamma-deviance gamma-nloglik
+interval-regression-accuracy logloss mae map mape merror mlogloss mphe mse ndcg poisson-nloglik precision
+precision_macro precision_micro r2 recall recall_macro recall_micro rmse rmsle tweedie-nloglik
+"""
+XGBOOST_METRICS = frozenset(_METRICS.split())
+
+#: Quotas [Developer Guide, automatic-model-tuning-limits]: the default, which AWS may raise for an account, and the
+#: most that it grants.
+DEFAULT_PARALLEL, MAX_PARALLEL = 10, 100
+DEFAULT_JOBS = 750
+MAX_JOBS = {"Random": 10_000}
+MAX_ACTIVE_JOBS = 100
+MAX_TUNING_DAYS = 30
+
+_DAY, _HOUR = 24 * 3600, 3600
+
+
+# Rules --------------------------------------------------------------------------------------------------------------
 
 
 def rule_problems(tuning: Tuning) -> Iterator[Finding]:
-    """Rules over the spec."""
-    yield from _together(tuning)
+    """Yield the rules that a spec breaks."""
+    # Results of several algorithms are compared, so that one direction must hold [multiple-algorithm-hpo].
+    types = {name: definition.objective_type for name, definition in tuning.definitions}
+    if len(set(types.values())) > 1:
+        message = f"the objectives of all estimators must have one objective_type to be compared, but they are {types}"
+        yield Finding("objective-types", "error", "estimators", message, "give all the same objective_type")
     for name, definition in tuning.definitions:
-        yield from _channels(name, definition)
-        yield from _tags(name, definition)
+        # A mode of the whole estimator binds its channels too [your-algorithms-training-algo-running-container].
+        for key, channel in (definition.inputs or {}).items():
+            mode = channel.input_mode or definition.estimator.input_mode
+            if isinstance(channel, Input) and mode == "FastFile" and channel.s3_data_type != "S3Prefix":
+                message = f"input_mode FastFile needs s3_data_type S3Prefix, but it is {channel.s3_data_type!r}"
+                where = place(name, f"inputs.{key}")
+                yield Finding("fastfile-prefix", "error", where, message, "give the channel input_mode: File")
+        # AWS reserves these keys [API Reference, Tag].
+        reserved = sorted(key for key in definition.estimator.tags if key.lower().startswith("aws:"))
+        if reserved:
+            message = f"tag keys that start with aws: are reserved, but {', '.join(reserved)} do"
+            yield Finding("tags-reserved", "error", place(name, "estimator.tags"), message, "choose other keys")
         yield from _xgboost(name, definition)
         if tuning.strategy == "Hyperband":
             yield from _hyperband(tuning, name, definition)
 
 
-def request_problems(request: Mapping[str, Any]) -> Iterator[Finding]:
-    """Rules over the request, which holds more than the spec: script mode adds hyperparameters of its own."""
-    config = request["HyperParameterTuningJobConfig"]
-    several = request.get("TrainingJobDefinitions")
-    for definition in several or [request["TrainingJobDefinition"]]:
-        ranges = definition.get("HyperParameterRanges") or config.get("ParameterRanges", {})
-        tuned = sum(len(items) for kind, items in ranges.items() if kind != "AutoParameters")
-        total = tuned + len(definition.get("StaticHyperParameters", {})) + 1
+def request_problems(job: Job) -> Iterator[Finding]:
+    """Yield the rules that a request breaks. It holds more than the spec: script mode adds hyperparameters."""
+    for definition in job.definitions:
+        total = len(definition.ranges) + len(definition.static) + 1
         if total > MAX_HYPERPARAMETERS:
-            where = place(definition.get("DefinitionName") if several else None, "estimator.hyperparameters")
+            where = place(definition.name if job.several else None, "estimator.hyperparameters")
             message = (
                 f"at most {MAX_HYPERPARAMETERS} hyperparameters, but with those that start the script and SageMaker's "
                 f"own one they are {total}"
@@ -88,70 +77,176 @@ def request_problems(request: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("too-many-hyperparameters", "error", where, message, "pass a file in place of some of them")
 
 
-def _together(tuning: Tuning) -> Iterator[Finding]:
-    """Results of several algorithms are compared, so that one direction must hold [multiple-algorithm-hpo]."""
-    types = {name: definition.objective_type for name, definition in tuning.definitions}
-    if len(set(types.values())) > 1:
-        message = f"the objectives of all estimators must have one objective_type to be compared, but they are {types}"
-        yield Finding("objective-types", "error", "estimators", message, "give all the same objective_type")
-
-
-def _channels(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
-    """A mode of the whole estimator binds its channels too [your-algorithms-training-algo-running-container]."""
-    for key, channel in (definition.inputs or {}).items():
-        mode = channel.input_mode or definition.estimator.input_mode
-        if isinstance(channel, Input) and mode == "FastFile" and channel.s3_data_type != "S3Prefix":
-            message = f"input_mode FastFile needs s3_data_type S3Prefix, but it is {channel.s3_data_type!r}"
-            fix = "give the channel input_mode: File"
-            yield Finding("fastfile-prefix", "error", place(name, f"inputs.{key}"), message, fix)
-
-
-def _tags(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
-    """Keys that AWS keeps for itself [API Reference, Tag]."""
-    reserved = sorted(key for key in definition.estimator.tags if key.lower().startswith("aws:"))
-    if reserved:
-        message = f"tag keys that start with aws: are reserved, but {', '.join(reserved)} do"
-        yield Finding("tags-reserved", "error", place(name, "estimator.tags"), message, "choose other keys")
-
-
 def _xgboost(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
-    """The objective of the built-in algorithm is one of its validation metrics [xgboost-tuning]."""
+    """Yield problems of the built-in algorithm, whose objective is one of its validation metrics [xgboost-tuning]."""
     estimator = definition.estimator
     if not isinstance(estimator, XGBoostEstimator) or estimator.is_script_mode:
         return
     metric = definition.objective_metric_name or ""
     part, _, measure = metric.partition(":")
     if part != "validation" or measure not in XGBOOST_METRICS:
-        message = f"the objective {metric!r} is none of the metrics that the built-in XGBoost emits"
+        message = f"the objective {metric!r} is not a metric that the built-in XGBoost emits"
         fix = "use validation: and one of " + ", ".join(sorted(XGBOOST_METRICS))
         yield Finding("objective-unknown", "error", place(name, "objective_metric_name"), message, fix)
     elif "validation" not in (definition.inputs or {}):
-        message = f"the objective {metric!r} is computed on a channel named validation, but there is none"
+        message = f"the objective {metric!r} is computed on a channel named validation, which is missing"
         yield Finding("objective-channel", "error", place(name, "inputs"), message, "add a channel validation")
-    known = {*estimator.hyperparameters, *definition.hyperparameter_ranges, *definition.auto_parameters}
-    if "num_round" not in known:
+    if "num_round" not in hyperparameter_names(definition):
         message = "the built-in XGBoost needs the hyperparameter num_round"
         fix = "add num_round to estimator.hyperparameters"
         yield Finding("xgboost-num-round", "error", place(name, "estimator.hyperparameters"), message, fix)
 
 
-def _hyperband(tuning: Tuning, name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
-    """What is inferred from a static hyperparameter obeys the limits of what is given."""
-    config = tuning.strategy_config
-    if config is not None and config.max_resource is not None:
-        return
+def hyperparameter_names(definition: TrainingDefinition) -> set[str]:
+    """Return the names of all hyperparameters, static and tuned."""
     static = definition.estimator.hyperparameters
-    key = next((one for one in EPOCH_NAMES if one in static), None)
-    if key is None:
+    return {*static, *definition.hyperparameter_ranges, *definition.auto_parameters}
+
+
+def _hyperband(tuning: Tuning, name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
+    """Yield problems of a max_resource that the service infers: it obeys the limits of one that is given."""
+    config, static = tuning.strategy_config, definition.estimator.hyperparameters
+    key = next((key for key in EPOCH_KEYS if key in static), None)
+    if key is None or (config is not None and config.max_resource is not None):
         return
     where, value = place(name, f"estimator.hyperparameters.{key}"), static[key]
     text = str(value)
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         message = f"Hyperband takes max_resource from {key}, which must be a whole number above 0, but is {value!r}"
         yield Finding("hyperband-resource", "error", where, message, "give strategy_config.max_resource")
-    elif int(text) > MAX_RESOURCE:
-        message = f"Hyperband takes max_resource from {key}, which may be {MAX_RESOURCE} at most, but is {text}"
-        yield Finding("hyperband-cap", "error", where, message, f"train for {MAX_RESOURCE} epochs or fewer")
+    elif int(text) > MOST_RESOURCE:
+        message = f"Hyperband takes max_resource from {key}, which may be {MOST_RESOURCE} at most, but is {text}"
+        yield Finding("hyperband-cap", "error", where, message, f"train for {MOST_RESOURCE} epochs or fewer")
     elif config is not None and config.min_resource is not None and config.min_resource > int(text):
         message = f"min_resource <= max_resource must hold, but they are {config.min_resource} and {text} (from {key})"
         yield Finding("hyperband-order", "error", "strategy_config.min_resource", message, f"give {text} or less")
+
+
+# Quotas -------------------------------------------------------------------------------------------------------------
+
+
+def quota_problems(tuning: Tuning) -> Iterator[Finding]:
+    """Yield errors for more than AWS grants, and advice for more than the default, which may have been raised."""
+    most = MAX_JOBS.get(tuning.strategy, DEFAULT_JOBS)
+    for code, where, asked, default, limit in (
+        ("parallel-quota", "max_parallel_jobs", tuning.max_parallel_jobs, DEFAULT_PARALLEL, MAX_PARALLEL),
+        ("jobs-quota", "max_jobs", number_of_jobs(tuning) or 0, DEFAULT_JOBS, most),
+    ):
+        if asked > limit:
+            message = f"the service allows {limit} at most, but this asks for {asked}"
+            yield Finding(code, "error", where, message, f"give {limit} or less")
+        elif asked > default:
+            message = f"the default quota is {default}, but this asks for {asked}"
+            fix = "lower it, or have the quota raised in the Service Quotas console"
+            yield Finding(code, "advice", where, message, fix)
+    whole, longest = tuning.max_runtime_in_seconds or 0, MAX_TUNING_DAYS * _DAY
+    if whole > longest:
+        message = (
+            f"a tuning job runs for {MAX_TUNING_DAYS} days at most, so that {whole} seconds ({whole / _DAY:g} days) "
+            "are never used up"
+        )
+        yield Finding("runtime-quota", "advice", "max_runtime_in_seconds", message, f"give {longest}")
+    for name, definition in tuning.definitions:
+        wait = definition.estimator.max_wait
+        if wait is not None and wait > longest:
+            message = f"a training job ends after {MAX_TUNING_DAYS} days in total, but max_wait is {wait} seconds"
+            yield Finding("wait-quota", "error", place(name, "estimator.max_wait"), message, f"give {longest} or less")
+
+
+def number_of_jobs(tuning: Tuning) -> int | None:
+    """Return the largest number of training jobs, for a grid that of its combinations; None if it is open."""
+    if tuning.max_jobs is not None or tuning.strategy != "Grid":
+        return tuning.max_jobs
+    return sum(combinations(definition) or 0 for _, definition in tuning.definitions)
+
+
+# Cost ---------------------------------------------------------------------------------------------------------------
+
+
+class CostBound(NamedTuple):
+    """The highest cost of a tuning job.
+
+    Attributes:
+        instance_hours: of all machines together; None if nothing limits the job.
+        cost: in dollars; None if nothing limits the job, or a price is not known.
+        unpriced: instance types whose price is not known.
+    """
+
+    instance_hours: float | None
+    cost: float | None
+    unpriced: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.instance_hours is None:
+            return "nothing bounds how long the job may run"
+        hours = f"at most {self.instance_hours:,.4g} instance-hours"
+        if self.cost is not None:
+            return f"{hours}, ${self.cost:,.2f}"
+        return f"{hours} (no price for {', '.join(self.unpriced)})"
+
+
+def cost_bound(tuning: Tuning, prices: Mapping[str, float]) -> CostBound:
+    """Return the most that a tuning job can take, in instance-hours and in money.
+
+    In the worst case every training job runs for ``max_run`` on the dearest machines that it may use. The wall-clock
+    limit of the whole job, if there is one, bounds the jobs that run at once. Attempts after an internal error share
+    ``max_run`` [API Reference, StoppingCondition], and waiting for spot instances is not billed. Uploading a model
+    after the end of ``max_run``, storage and data transfer are not included.
+
+    Args:
+        tuning: what to tune.
+        prices: dollars an hour by instance type; see ``sm_tuning._prices.read_prices``.
+    """
+    jobs, whole, parallel = number_of_jobs(tuning), tuning.max_runtime_in_seconds, tuning.max_parallel_jobs
+    runs = [(fleets_of(definition.estimator), definition.estimator.max_run) for _, definition in tuning.definitions]
+    types = dict.fromkeys(kind for fleets, _ in runs for fleet in fleets for kind in fleet)
+    unpriced = tuple(kind for kind in types if kind not in prices)
+    hours: list[float] = []
+    costs: list[float] = []
+    for fleets, run in runs:
+        bounds = [jobs * run] if jobs is not None else []
+        bounds += [min(parallel, jobs or parallel) * whole] if whole is not None else []
+        if not bounds:
+            return CostBound(None, None, unpriced)
+        # Each definition may get all the jobs, so that the dearest definition counts.
+        longest = min(bounds) / _HOUR
+        hours.append(longest * max(sum(fleet.values()) for fleet in fleets))
+        if not unpriced:
+            costs.append(longest * max(sum(prices[kind] * n for kind, n in fleet.items()) for fleet in fleets))
+    return CostBound(max(hours), None if unpriced else max(costs), unpriced)
+
+
+def cost_problems(bound: CostBound, max_cost: float | None) -> Iterator[Finding]:
+    """Yield an error if the job may exceed max_cost, or has no upper bound."""
+    if max_cost is None:
+        return
+    if bound.cost is not None:
+        if bound.cost > max_cost:
+            message = f"the job may cost ${bound.cost:,.2f} ({bound}), more than ${max_cost:,.2f}"
+            fix = "lower max_jobs or max_run, give max_runtime_in_seconds, or use smaller machines"
+            yield Finding("max-cost", "error", "max_jobs", message, fix)
+    elif bound.instance_hours is None:
+        message = f"{bound}, so that ${max_cost:,.2f} cannot be guaranteed"
+        yield Finding("cost-unbounded", "error", "max_jobs", message, "give max_jobs or max_runtime_in_seconds")
+    else:
+        message = f"there is no price for {', '.join(bound.unpriced)}, so that ${max_cost:,.2f} cannot be guaranteed"
+        fix = "give prices (--prices FILE, prices=, or SM_TUNING_PRICES)"
+        yield Finding("price-unknown", "error", "estimator.instance_type", message, fix)
+
+
+def fleets_of(estimator: Estimator) -> list[dict[str, int]]:
+    """Return the machines of one training job, as counts by type; several fleets if the service may choose."""
+    if estimator.instance_configs:
+        return [{choice.instance_type: choice.instance_count} for choice in estimator.instance_configs]
+    config = estimator.resource_config
+    if config is None:
+        return [{str(estimator.instance_type): estimator.instance_count}]
+    groups = config.get("InstanceGroups")
+    if groups:
+        fleet: dict[str, int] = {}
+        for group in groups:
+            kind = str(group["InstanceType"])
+            fleet[kind] = fleet.get(kind, 0) + int(group["InstanceCount"])
+        return [fleet]
+    choices = config.get("InstancePreferences") or [config]
+    return [{str(choice.get("InstanceType", "unknown")): int(choice.get("InstanceCount") or 1)} for choice in choices]

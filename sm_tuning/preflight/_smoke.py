@@ -1,7 +1,7 @@
 """One shortened trial of a spec on a SageMaker that costs nothing, and what it proves.
 
-The caller brings the connection, to the SageMaker on this machine: the same script and container contract, data and
-request, but one trial, few epochs, and this machine's storage.
+The caller brings the connection to the SageMaker on this machine. The trial has the same script, container contract,
+data and request as the job, but few epochs, and this machine's storage.
 """
 
 from __future__ import annotations
@@ -9,20 +9,48 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sm_tuning._errors import InvalidRequestError, SpecError
 from sm_tuning._masking import Redactor, secrets_in
 from sm_tuning.aws import Aws, ensure_bucket, find_bucket, find_role
-from sm_tuning.preflight._files import problems_of, settled
-from sm_tuning.preflight._finding import Finding, ordered, place
-from sm_tuning.preflight._shorten import lengths, obstacles, shortened
-from sm_tuning.preflight._smoke_judge import judge, judge_resumed, unread_channels
-from sm_tuning.preflight._smoke_run import Clock, Place, Run, run, run_again
-from sm_tuning.spec import TrainingDefinition, Tuning, to_data
+from sm_tuning.preflight._check import settled
+from sm_tuning.preflight._finding import Finding, findings_of, in_order, place
+from sm_tuning.preflight._rules import fleets_of
+from sm_tuning.preflight._trial import Judge, Place, Runner, training_length
+from sm_tuning.spec import (
+    AnyEstimator,
+    ContainerEstimator,
+    Input,
+    IntegerParameter,
+    TrainingDefinition,
+    Tuning,
+    to_data,
+)
 
 #: Seconds that a trial may take, and the epochs or rounds that it trains.
 TIMEOUT, EPOCHS = 600.0, 2
+
+#: Hosts of a trial on this machine, for scripts that need several.
+_HOSTS = 2
+
+#: Fields of an estimator that have no meaning on this machine: network, keys, places in S3, and quotas.
+_REMOTE_ONLY = (
+    "instance_configs",
+    "allocation_strategy",
+    "resource_config",
+    "max_wait",
+    "max_pending",
+    "max_retry_attempts",
+    "output_kms_key",
+    "volume_kms_key",
+    "role",
+    "output_path",
+    "code_location",
+    "subnets",
+    "security_group_ids",
+    "tags",
+)
 
 
 class SmokeOptions(NamedTuple):
@@ -44,14 +72,14 @@ class SmokeReport(NamedTuple):
 
     Attributes:
         findings: what went wrong, and what could not be tried.
-        proofs: what was seen to work, one sentence each, such as the log line that a metric matched.
+        proofs: what works, one sentence each, such as the log line that a metric matched.
     """
 
     findings: tuple[Finding, ...]
     proofs: tuple[str, ...]
 
 
-_DEFAULTS, _CLOCK = SmokeOptions(), Clock()
+_DEFAULTS = SmokeOptions()
 
 
 def _token() -> str:
@@ -64,90 +92,133 @@ def smoke(
     *,
     options: SmokeOptions = _DEFAULTS,
     base_dir: str | Path | None = None,
-    clock: Clock = _CLOCK,
     new_token: Callable[[], str] = _token,
 ) -> SmokeReport:
     """Run one shortened trial of each algorithm of a spec; two where checkpoints are configured.
 
     Args:
-        tuning: what is to be tuned.
+        tuning: what to tune.
         aws: a connection to the SageMaker on this machine.
         options: how far it is shortened.
-        base_dir: the folder that relative paths start from; the working directory when left out.
-        clock: tells the time and waits.
-        new_token: gives the random part of the jobs' names.
+        base_dir: the folder that relative paths start from; the working directory by default.
+        new_token: returns the random part of the jobs' names.
 
     Raises:
-        ServiceError: the SageMaker on this machine could not be reached.
+        ServiceError: if the SageMaker on this machine cannot be reached.
     """
-    whole = settled(tuning, Path(base_dir) if base_dir is not None else Path())
+    whole = settled(tuning, base_dir)
     known = tuple(secrets_in(to_data(tuning)))
-    clear = Redactor(known)
     role = find_role(aws, None)
     bucket = find_bucket(aws, role)
     ensure_bucket(aws, bucket)
     findings: list[Finding] = []
     proofs: list[str] = []
     for key, definition in whole.definitions:
-        root = f"s3://{bucket.name}/sm-tuning/smoke/{new_token()}"
-        trial = _Trial(aws, whole, key, definition, options)
-        for item in trial.go(Place(root, role), clock):
+        blocked = list(_obstacles(key, definition, options.inputs))
+        where = Place(f"s3://{bucket.name}/sm-tuning/smoke/{new_token()}", role)
+        for item in blocked or _trials(aws, whole, key, where, options):
             if isinstance(item, Finding):
                 findings.append(item)
             else:
                 proofs.append(f"{key}: {item}" if key else item)
-    return SmokeReport(tuple(ordered(findings, known)), tuple(map(clear, proofs)))
+    return SmokeReport(tuple(in_order(findings, known)), tuple(map(Redactor(known), proofs)))
 
 
-class _Trial:
-    """The trials of one algorithm."""
+def _trials(aws: Aws, tuning: Tuning, key: str | None, where: Place, options: SmokeOptions) -> Iterator[Finding | str]:
+    """Run the trials of one algorithm; yield findings, and sentences about what works."""
+    definition = dict(tuning.definitions)[key]
+    judge, runner = Judge(aws, key, definition, options.epochs), Runner(aws, where, options.timeout)
+    yield from judge.unread_channels()
+    try:
+        short = _shortened(tuning, definition, options, f"{where.root}/checkpoints")
+        first = runner.run(short, f"smoke-{where.root.rpartition('/')[2]}")
+    except SpecError as error:
+        yield from findings_of(error, "smoke-spec")
+        return
+    except InvalidRequestError as error:
+        message = f"the SageMaker on this machine refused the trial: {error}"
+        yield Finding("smoke-refused", "not-checked", place(key, "estimator"), message, "try it on AWS")
+        return
+    yield from judge.first(first)
+    if not first.is_complete or not definition.estimator.checkpoint_s3_uri:
+        return
+    if not definition.estimator.is_script_mode:
+        message = "whether the algorithm resumes from its checkpoints"
+        yield Finding("smoke-resume", "not-checked", place(key, "estimator"), message, "try it on AWS")
+        return
+    if not first.checkpoints:
+        yield judge.no_checkpoint()
+        return
+    second = runner.run_again(first, dict.fromkeys(training_length(definition), options.epochs + 1))
+    yield from judge.resumed(first, second)
 
-    def __init__(
-        self, aws: Aws, tuning: Tuning, key: str | None, definition: TrainingDefinition, options: SmokeOptions
-    ) -> None:
-        self._aws = aws
-        self._tuning = tuning
-        self._key = key
-        self._definition = definition
-        self._options = options
 
-    def go(self, where: Place, clock: Clock) -> Iterator[Finding | str]:
-        """Findings, and sentences about what works."""
-        blocked = list(obstacles(self._key, self._definition, self._options.inputs))
-        if blocked:
-            yield from blocked
-            return
-        yield from unread_channels(self._key, self._definition)
-        try:
-            first = self._run(where, clock)
-        except SpecError as error:
-            yield from problems_of(error, "smoke-spec")
-            return
-        except InvalidRequestError as error:
-            message = f"the SageMaker on this machine refused the trial: {error}"
-            yield Finding("smoke-refused", "not-checked", place(self._key, "estimator"), message, "try it on AWS")
-            return
-        yield from judge(self._aws, self._key, self._definition, first, self._options.epochs)
-        if first.is_complete and self._definition.estimator.checkpoint_s3_uri:
-            yield from self._resume(where, clock, first)
+def _obstacles(key: str | None, definition: TrainingDefinition, inputs: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield why an algorithm cannot be tried on this machine."""
+    estimator = definition.estimator
+    if isinstance(estimator, ContainerEstimator) and not estimator.is_script_mode:
+        message = "the user's own image or algorithm runs on AWS only"
+        yield Finding("smoke-container", "not-checked", place(key, "estimator"), message, "try it on AWS")
+    if (estimator.source_dir or "").startswith("s3://"):
+        message = f"the script is in S3 only, at {estimator.source_dir}"
+        yield Finding("smoke-source", "not-checked", place(key, "estimator.source_dir"), message, "give a local folder")
+    for name, channel in (definition.inputs or {}).items():
+        if name not in inputs and not (isinstance(channel, Input) and not channel.is_remote):
+            message = "the data is not on this machine"
+            fix = f"give a small local copy: --smoke-input {name}=PATH"
+            yield Finding("smoke-input", "not-checked", place(key, f"inputs.{name}"), message, fix)
 
-    def _resume(self, where: Place, clock: Clock, first: Run) -> Iterator[Finding | str]:
-        if not self._definition.estimator.is_script_mode:
-            message = "whether the algorithm resumes from its checkpoints"
-            yield Finding("smoke-resume", "not-checked", place(self._key, "estimator"), message, "try it on AWS")
-            return
-        longer = dict.fromkeys(lengths(self._definition), self._options.epochs + 1)
-        timeout = self._options.timeout
-        second = run_again(self._aws, first, longer, where, timeout=timeout, clock=clock)
-        yield from judge_resumed(self._key, self._definition, (first, second), has_length=bool(longer))
 
-    def _run(self, where: Place, clock: Clock) -> Run:
-        tuning = shortened(
-            self._tuning,
-            self._definition,
-            epochs=self._options.epochs,
-            inputs=self._options.inputs,
-            checkpoints=f"{where.root}/checkpoints",
-        )
-        name = f"smoke-{where.root.rpartition('/')[2]}"
-        return run(self._aws, tuning, name, where, timeout=self._options.timeout, clock=clock)
+def _shortened(tuning: Tuning, definition: TrainingDefinition, options: SmokeOptions, checkpoints: str) -> Tuning:
+    """Return a tuning job of one short trial.
+
+    Args:
+        tuning: the whole.
+        definition: the algorithm to try.
+        options: how far it is shortened.
+        checkpoints: ``s3://`` prefix, in place of the spec's own.
+
+    Raises:
+        SpecError: if the rest breaks a rule.
+    """
+    epochs = options.epochs
+    short = {name: int(min(value, epochs)) for name, value in training_length(definition).items()}
+    ranges = {name: value for name, value in definition.hyperparameter_ranges.items() if name not in short}
+    hints = {name: hint for name, hint in definition.auto_parameters.items() if name not in short}
+    static = {**definition.estimator.hyperparameters, **short}
+    if not ranges and not hints:  # a tuning job must have a range
+        name = next(iter(definition.hyperparameter_ranges))
+        ranges = {name: IntegerParameter(max(1, epochs - 1), max(2, epochs))}
+        static.pop(name)
+    channels: dict[str, Any] = dict(definition.inputs or {})
+    for name, given in options.inputs.items():
+        if name in channels:
+            path, channel = str(Path(given).expanduser().absolute()), channels[name]
+            channels[name] = channel.replace(uri=path) if isinstance(channel, Input) else path
+    return Tuning(
+        estimator=_local_estimator(definition.estimator, static, checkpoints),
+        inputs=channels,
+        objective_metric_name=definition.objective_metric_name,
+        objective_type=definition.objective_type,
+        hyperparameter_ranges=ranges,
+        auto_parameters=hints,
+        autotune=tuning.autotune and bool(hints),
+        strategy="Random",
+        max_jobs=1,
+        random_seed=tuning.random_seed or 0,
+    )
+
+
+def _local_estimator(estimator: AnyEstimator, static: Mapping[str, Any], checkpoints: str) -> AnyEstimator:
+    """Return the estimator without network, keys, places in S3, spot instances and big fleets."""
+    kind, count = next(iter(fleets_of(estimator)[0].items()))
+    defaults: dict[str, Any] = {name: type(estimator).model_fields[name].get_default() for name in _REMOTE_ONLY}
+    return estimator.replace(
+        **defaults,
+        hyperparameters=static,
+        instance_type=kind,
+        instance_count=min(count, _HOSTS),
+        volume_size=30,
+        use_spot_instances=False,
+        checkpoint_s3_uri=checkpoints if estimator.checkpoint_s3_uri else None,
+    )

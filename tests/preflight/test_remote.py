@@ -15,8 +15,8 @@ from botocore.stub import Stubber
 
 import sm_tuning as smt
 from sm_tuning import preflight
-from sm_tuning.preflight._account import instance_problems
 from sm_tuning.preflight._parents import compare
+from sm_tuning.preflight._remote import instance_problems
 
 
 def codes(path: Any, aws: smt.Aws, severity: str = "error", **options: Any) -> list[str]:

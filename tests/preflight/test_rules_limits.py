@@ -25,9 +25,8 @@ from test_rules import (
 )
 
 import sm_tuning as smt
-from sm_tuning.preflight._account import account_problems
-from sm_tuning.preflight._iam import may_write
 from sm_tuning.preflight._parents import parent_problems
+from sm_tuning.preflight._remote import account_problems, may_write
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 CONTAINER = {
