@@ -72,7 +72,7 @@ def curves(
         for job, wanted_trials in chosen.items():
 
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
-                return _read(reader, job, per_job[job], {one: defined[job.definition(one)] for one in missing})
+                return _read(reader, job, per_job[job], {trial: defined[job.definition(trial)] for trial in missing})
 
             # The expressions belong to the cache's key: another metric= gives other rows of the same trials.
             asked = [[tuple(metric) for metric in defined[definition]] for definition in job.definitions]
@@ -117,7 +117,9 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
         places = dict(lines.by_trial())
         # Averages replace lines that are gone for good, not lines that a failed call withheld or that may still come.
         without = reader.lacking() | set(places)
-        averages = _averages(reader, {one: defined[one] for one in chosen if one.terminal and one.name not in without})
+        averages = _averages(
+            reader, {trial: defined[trial] for trial in chosen if trial.terminal and trial.name not in without}
+        )
     for trial in chosen:
         place = places.get(trial.name, slice(0))
         pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)

@@ -69,17 +69,17 @@ def errors(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         parts: list[pd.DataFrame] = []
-        failed = {job: [one for one in chosen if one.failed] for job, chosen in select(per_job, trial).items()}
+        failed = {job: [item for item in chosen if item.failed] for job, chosen in select(per_job, trial).items()}
         for job, trials in failed.items():
 
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 lines = read_lines(reader, Want(job, per_job[job], missing, window_of(missing)))
                 places = dict(lines.by_trial())
-                found = [_first(lines, places[one.name]) if one.name in places else None for one in missing]
+                found = [_first(lines, places[item.name]) if item.name in places else None for item in missing]
                 return _frame(job, list(zip(missing, found, strict=True)))
 
             parts.append(by_trial_cached(reader, job, ("errors", {}), ERRORS, trials, read))
-        table = join(ERRORS, parts, [one.name for trials in failed.values() for one in trials])
+        table = join(ERRORS, parts, [item.name for trials in failed.values() for item in trials])
         return reader.finish(table)
 
 

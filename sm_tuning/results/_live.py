@@ -115,7 +115,7 @@ class _Followed:
         retry = Retry(attempts=_ATTEMPTS, first=2 * pause)
         with reading_with(aws, Reading(clock=clock, keep=False, progress=False)) as reader:
             job = read_job(reader, name)
-            self._trials = {one.name: one for one in read_trials(reader, job)}
+            self._trials = {item.name: item for item in read_trials(reader, job)}
             while True:
                 try:
                     job = read_job(reader, name)
@@ -131,7 +131,7 @@ class _Followed:
                 yield from lines
                 if job.ended:
                     last_looks -= 1
-                    if not last_looks or all(reader.is_settled(one) for one in self._trials.values()):
+                    if not last_looks or all(reader.is_settled(item) for item in self._trials.values()):
                         return
                 clock.sleep(pause)
 
@@ -145,7 +145,7 @@ class _Followed:
             if name not in streams:
                 trial = name.partition("/")[0]
                 streams[name] = stream_of(name, {trial: 0}) if self._is_own(reader, job, trial) else None
-        wanted = {one.name for one in select({job: list(self._trials.values())}, self._trial)[job]}
+        wanted = {item.name for item in select({job: list(self._trials.values())}, self._trial)[job]}
         found = []
         redact = job.redactor
         for event in self._new([event for event in events if streams[event["logStreamName"]] is not None]):
@@ -168,7 +168,7 @@ class _Followed:
     def _is_own(self, reader: Reader, job: Job, trial: str) -> bool:
         """Return whether a trial belongs to the job; the trials are listed again for a name that is new."""
         if trial not in self._trials and trial not in self._foreign:
-            self._trials = {one.name: one for one in read_trials(reader, job)}
+            self._trials = {item.name: item for item in read_trials(reader, job)}
             if trial not in self._trials:
                 self._foreign.add(trial)
         return trial in self._trials

@@ -168,11 +168,11 @@ def logs(
                 return frame(LOGS, columns)
 
             parts.append(by_trial_cached(reader, job, ("logs", query), LOGS, trials, read))
-        listed = [one for trials in chosen.values() for one in trials]
-        table = join(LOGS, parts, [one.name for one in listed])
+        listed = [item for trials in chosen.values() for item in trials]
+        table = join(LOGS, parts, [item.name for item in listed])
         if not any(query.values()):
             found = set(table["TrainingJobName"].unique())
-            silent = [one.name for one in listed if one.started is not None and one.name not in found]
+            silent = [item.name for item in listed if item.started is not None and item.name not in found]
             table.attrs["trials_without_lines"] = silent
         return reader.finish(table)
 

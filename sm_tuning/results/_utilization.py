@@ -63,20 +63,21 @@ def utilization(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         chosen = select(per_job, trials)
-        machines = {trial.name: job.definition(trial).machines for job, some in chosen.items() for trial in some}
+        machines = {trial.name: job.definition(trial).machines for job, members in chosen.items() for trial in members}
         # Where a definition leaves the instance type open, the description of each training job has it.
-        unknown = {job: [trial for trial in some if not machines[trial.name]] for job, some in chosen.items()}
+        unknown = {job: [trial for trial in members if not machines[trial.name]] for job, members in chosen.items()}
         if any(unknown.values()):
-            details, _ = read_details(reader, {job: some for job, some in unknown.items() if some})
+            details, _ = read_details(reader, {job: members for job, members in unknown.items() if members})
             machines |= {name: detail.machines for name, detail in details.items()}
 
         def read(reader: Reader, missing: Sequence[Trial]) -> pd.DataFrame:
             return _read(reader, missing, machines)
 
         parts = [
-            by_trial_cached(reader, job, ("utilization", {}), UTILIZATION, some, read) for job, some in chosen.items()
+            by_trial_cached(reader, job, ("utilization", {}), UTILIZATION, members, read)
+            for job, members in chosen.items()
         ]
-        found = join(UTILIZATION, parts, [trial.name for some in chosen.values() for trial in some])
+        found = join(UTILIZATION, parts, [trial.name for members in chosen.values() for trial in members])
         unscaled = found.loc[found["Value"].isna(), "TrainingJobName"].unique()
         if len(unscaled):
             types = sorted({group.type for name in unscaled for group in machines[name]}) or ["an unknown type"]
