@@ -1,11 +1,10 @@
-"""What holds for every test: no AWS settings of this machine, and no network beyond loopback."""
+"""What holds for every test: no AWS settings of this machine, no network beyond loopback, no process unasked."""
 
 from __future__ import annotations
 
 import functools
-import ipaddress
+import inspect
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import botocore.loaders
 import botocore.session
 import pytest
 from botocore.loaders import Loader
+from guards import BlockedError, Network, Processes
 from hypothesis import HealthCheck, settings
 
 # The tests start hundreds of processes: compiled files save each of them half a second.
@@ -34,31 +34,6 @@ settings.load_profile("few")
 
 #: Variables of this machine that would change what a test does; tests that are marked aws get them back.
 _PREFIXES = ("AWS_", "SM_TUNING_")
-
-
-class BlockedError(RuntimeError):
-    """A test tried to reach something beyond this machine."""
-
-
-class Network:
-    """Lets connections to loopback and to Unix sockets through; to other places only while it is open."""
-
-    def __init__(self) -> None:
-        self.is_open = False
-
-    def check(self, host: Any) -> None:
-        if not self.is_open and not _is_loopback(host):
-            raise BlockedError(f"tests stay on this machine, but one wanted to reach {host!r}")
-
-
-def _is_loopback(host: Any) -> bool:
-    if host is None:
-        return True
-    text = (host.decode() if isinstance(host, bytes) else str(host)).partition("%")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(text).is_loopback or ipaddress.ip_address(text).is_unspecified
-    except ValueError:
-        return text in ("", "localhost") or text.endswith(".localhost")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,27 +76,17 @@ def service_models() -> Iterator[None]:
 def network() -> Iterator[Network]:
     """Block connections and name look-ups beyond loopback."""
     guard = Network()
-    connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
-
-    def guarded_connect(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            guard.check(address[0])
-        connect(self, address)
-
-    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            guard.check(address[0])
-        return connect_ex(self, address)
-
-    def guarded_resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
-        guard.check(host)
-        return resolve(host, *args, **kwargs)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", guarded_connect)
-        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
-        patch.setattr(socket, "getaddrinfo", guarded_resolve)
+        guard.install(patch)
         yield guard
+
+
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """Allow a test to start processes and to listen on ports; ``make test-fast`` leaves such tests out.
+
+    Each fixture that does so asks for it, and each test that does not itself name ``subprocess``; else the test fails.
+    """
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +102,57 @@ def real_aws(own_environment: Mapping[str, str], network: Network) -> Iterator[M
         network.is_open = False
 
 
+_PROCESSES = Processes()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unasked_processes() -> Iterator[None]:
+    """Block processes and ports for tests that have not asked for the fixture ``processes``."""
+    with pytest.MonkeyPatch.context() as patch:
+        _PROCESSES.install(patch)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Let the fixtures of a test, and then the test, do what it asks for."""
+    _PROCESSES.blocked.clear()
+    _PROCESSES.is_allowed = item.get_closest_marker("processes") is not None
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that was kept from something, although the code under test went on without it."""
+    result = yield
+    if _PROCESSES.blocked:
+        raise BlockedError(f"{item.nodeid} needs the fixture 'processes': it {_PROCESSES.blocked[0]}")
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Let fixtures that other tests asked for stop what they started."""
+    _PROCESSES.is_allowed = True
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what is marked aws unless somebody asks for it with SM_TUNING_AWS_TESTS=1."""
-    if os.environ.get("SM_TUNING_AWS_TESTS") == "1":
-        return
+    """Mark the tests that start processes, and skip those that talk to real AWS unless SM_TUNING_AWS_TESTS=1."""
     skip = pytest.mark.skip(reason="talks to real AWS and costs money: set SM_TUNING_AWS_TESTS=1")
     for item in items:
-        if item.get_closest_marker("aws"):
+        if "processes" in getattr(item, "fixturenames", ()) or _runs_subprocesses(item):
+            item.add_marker(pytest.mark.processes)
+        if item.get_closest_marker("aws") and os.environ.get("SM_TUNING_AWS_TESTS") != "1":
             item.add_marker(skip)
+
+
+def _runs_subprocesses(item: pytest.Item) -> bool:
+    """Whether a test, or a function of its module that it calls, names ``subprocess``."""
+    test = getattr(item, "function", None)
+    if test is None:
+        return False
+    test = inspect.unwrap(test)
+    named = [getattr(test.__globals__.get(name), "__code__", None) for name in test.__code__.co_names]
+    return any("subprocess" in code.co_names for code in (test.__code__, *named) if code is not None)

@@ -16,7 +16,7 @@ def cli() -> Cli:
 
 
 @pytest.fixture
-def denier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Denier]:
+def denier(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Denier]:
     server = Denier()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -35,7 +35,7 @@ def denier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Denier]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     state_dir = tmp_path_factory.mktemp("state")
     environ = {"SM_TUNING_STATE_DIR": str(state_dir), "OMP_NUM_THREADS": "1"}
     started = program("local", "start", environ=environ)

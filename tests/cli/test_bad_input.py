@@ -180,6 +180,7 @@ def test_a_denied_question_names_the_permission(cli, denier, command):
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_endpoint_that_is_down(cli, tmp_path, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
-
-pytestmark = pytest.mark.slow
 
 LINES = 100_000
 SCRIPT = f"""
@@ -32,7 +31,9 @@ MODES = ("good", "crash", "hang", "silent", "nan", "tiny", "flood")
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+def frames(
+    processes: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
     """The job's status, trials by mode, curves and logs."""
     folder = tmp_path_factory.mktemp("bad")
     (folder / "train.py").write_text(SCRIPT, encoding="utf-8")
@@ -52,7 +53,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, pd.D
         strategy="Grid",
         max_parallel_jobs=2,
     )
-    with smt.local.connect(state_dir=folder / "state"):
+    with running_server(folder / "state") as info, smt.local.connect(state_dir=info.state_dir):
         job = smt.launch(tuning)
         status = str(job.wait(progress=False, timeout=200)["HyperParameterTuningJobStatus"])
         yield status, job.trials().set_index("mode"), job.curves(), job.logs()

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "estimators" / "xgboost-diabetes.yaml"
 AWS_CLI = shutil.which("aws")
-
-pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,9 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    folder = tmp_path_factory.mktemp("state")
-    smt.local.start(folder)
-    yield Shell(folder)
-    smt.local.stop(folder)
+def shell(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    with running_server(tmp_path_factory.mktemp("state")) as info:
+        yield Shell(Path(info.state_dir))
 
 
 def read_back(shell: Shell, name: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ import pytest
 import sm_tuning as smt
 
 pytest.importorskip("torch", reason="needs the extra 'torch'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("processes")
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.aws import split_uri
@@ -23,19 +24,18 @@ TRIALS_OF_A_JOB = 3
 
 def connect_local(folder: Path) -> Iterator[smt.Aws]:
     pytest.importorskip("moto", reason="needs the extra 'local'")
-    server = smt.local.start(folder)
-    session = boto3.Session(
-        aws_access_key_id=server.access_key_id,
-        aws_secret_access_key=server.secret_access_key,
-        region_name=server.region,
-    )
-    with smt.connect(session=session, endpoint_url=server.endpoint_url) as aws:
-        yield aws
-    smt.local.stop(folder)
+    with running_server(folder) as server:
+        session = boto3.Session(
+            aws_access_key_id=server.access_key_id,
+            aws_secret_access_key=server.secret_access_key,
+            region_name=server.region,
+        )
+        with smt.connect(session=session, endpoint_url=server.endpoint_url) as aws:
+            yield aws
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("aws", marks=pytest.mark.aws)])
-def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[smt.Aws]:
+def aws(processes: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[smt.Aws]:
     """A connection to one of the two endpoints."""
     if request.param == "local":
         yield from connect_local(tmp_path_factory.mktemp("state"))

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import boto3
 import pytest
 from _deploy_specs import script_tuning
+from servers import running_server
 
 import sm_tuning as smt
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    state_dir = tmp_path_factory.mktemp("deploy-server")
-    yield start(state_dir)
-    stop(state_dir)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("deploy-server")) as info:
+        yield info
 
 
 @pytest.fixture(scope="session")

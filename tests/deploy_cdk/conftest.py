@@ -7,10 +7,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.aws import Aws
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 
 ROLE = "arn:aws:iam::123456789012:role/Training"
 NUMBER = r"=([0-9.]+);"
@@ -31,13 +32,9 @@ print(f"loss={1 - args.width / 100:.6f};", flush=True)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    state_dir = tmp_path_factory.mktemp("machines-server")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        info = start(state_dir)
-    yield info
-    stop(state_dir)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("machines-server")) as info:
+        yield info
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from sm_tuning.deploy._policy import WITHOUT_RESOURCE
 
 pytest.importorskip("aws_cdk")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.usefixtures("processes"),
     pytest.mark.skipif(shutil.which("node") is None, reason="the CDK needs Node.js"),
 ]
 

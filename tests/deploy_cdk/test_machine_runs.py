@@ -14,7 +14,7 @@ from sm_tuning import deploy
 from sm_tuning.aws import Aws
 from sm_tuning.deploy._model import best_model, lineage
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("processes")
 
 
 @pytest.fixture

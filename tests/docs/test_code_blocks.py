@@ -43,7 +43,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=240, check=False, env=environ)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(("page", "text"), programs("python").items(), ids=lambda value: getattr(value, "name", ""))
 def test_the_pages_python_runs(page: Path, text: str, tmp_path: Path) -> None:
     if page.name == "sdk.md" and importlib.util.find_spec("sagemaker.train") is None:
@@ -54,7 +54,7 @@ def test_the_pages_python_runs(page: Path, text: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(("page", "text"), programs("sh").items(), ids=lambda value: getattr(value, "name", ""))
 def test_the_pages_shell_scripts_run(page: Path, text: str, tmp_path: Path) -> None:
     done = run(["sh", "-eu", "-c", text], tmp_path)

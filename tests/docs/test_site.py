@@ -18,7 +18,7 @@ import sm_tuning as smt
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def site(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("site")
     program = Path(sys.executable).with_name("properdocs")
     done = subprocess.run(

@@ -21,7 +21,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def command() -> Callable[..., list[str]]:
+def command(processes: None) -> Callable[..., list[str]]:
     """The command line of a script: `command("pytorch_digits", "--lr", "0.1")`."""
     return lambda folder, *args: [sys.executable, str(ENTRYPOINTS / folder / "train.py"), *map(str, args)]
 

@@ -8,20 +8,20 @@ from pathlib import Path
 import boto3
 import pytest
 from exports_script import SCRIPT, SECRET
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.description import job_of
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 from sm_tuning.results import CACHE_VARIABLE
 from sm_tuning.views.exports._export import read_info
 from sm_tuning.views.exports._info import JobInfo
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    state_dir = tmp_path_factory.mktemp("exports-server")
-    yield start(state_dir)
-    stop(state_dir)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("exports-server")) as info:
+        yield info
 
 
 @pytest.fixture(scope="session")

@@ -197,6 +197,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mlflow") / "store"
 
 
+@pytest.mark.usefixtures("processes")
 def test_mlflow_reads_them_all(store: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -218,6 +219,7 @@ def test_mlflow_reads_them_all(store: Path) -> None:
         assert {run.info.status for run in found} == {state}
 
 
+@pytest.mark.usefixtures("processes")
 def test_mlflow_s_limits_are_kept_and_said(store: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -249,6 +251,7 @@ def test_mlflow_s_limits_are_kept_and_said(store: Path) -> None:
     assert sorted(one.step for one in history) == list(range(2500))
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_failure_in_mlflow_leaves_no_run(store: Path, tmp_path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -267,6 +270,7 @@ def test_a_failure_in_mlflow_leaves_no_run(store: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_sagemaker_s_mlflow_is_the_process_s_only_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its plugin asks for the process' tracking URI, whatever the client was given."""
     import mlflow
@@ -283,6 +287,7 @@ def test_sagemaker_s_mlflow_is_the_process_s_only_while_it_is_written(monkeypatc
     mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.usefixtures("processes")
 def test_wandb_writes_them(tmp_path: Path) -> None:
     """What is uploaded is read elsewhere; here, that every trial has a run."""
     for case in ("strange", "several", "nothing"):

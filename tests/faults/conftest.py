@@ -12,7 +12,7 @@ from sm_tuning.local import stop
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> Iterator[Patient]:
+def patient(processes: None, tmp_path: Path) -> Iterator[Patient]:
     one = Patient(tmp_path / "state")
     yield one
     stop(one.folder)

@@ -19,7 +19,7 @@ TRIALS, KILLS, SEED = 30, 20, 2026
 
 
 @pytest.fixture
-def undisturbed(tmp_path):
+def undisturbed(processes, tmp_path):
     """What the trials come out as when nobody disturbs them."""
     patient = Patient(tmp_path / "undisturbed")
     info = patient.start()
@@ -46,7 +46,6 @@ def disturb(patient, kills):
         process.wait()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed):
     info = patient.start()

@@ -6,18 +6,15 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
-from sm_tuning.local import start, stop
 
 
 @pytest.fixture(scope="module")
-def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[smt.Aws]:
-    state_dir = tmp_path_factory.mktemp("gate-server")
-    info = start(state_dir)
-    session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
-    with smt.connect(
-        session=session, endpoint_url=info.endpoint_url, environ={"SM_TUNING_ROLE": info.role_arn}
-    ) as connection:
-        yield connection
-    stop(state_dir)
+def near(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[smt.Aws]:
+    with running_server(tmp_path_factory.mktemp("gate-server")) as info:
+        session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
+        environ = {"SM_TUNING_ROLE": info.role_arn}
+        with smt.connect(session=session, endpoint_url=info.endpoint_url, environ=environ) as connection:
+            yield connection

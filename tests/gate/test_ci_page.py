@@ -19,23 +19,23 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from servers import running_server
 
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo, stop
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 BLOCKS = dict(zip(("tune", "buildspec"), re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S), strict=True))
 PRICES = re.search(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.usefixtures("processes"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+def cloud(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
     """The local SageMaker that stands for AWS."""
-    state_dir = tmp_path_factory.mktemp("cloud")
-    yield start(state_dir)
-    stop(state_dir)
+    with running_server(tmp_path_factory.mktemp("cloud")) as info:
+        yield info
 
 
 class Runner:

@@ -20,7 +20,7 @@ PROGRAM = [sys.executable, "-c", "from sm_tuning.cli import main; main()"]
 SMALL = ["--set", "max_jobs=2", "--set", "max_parallel_jobs=1"]
 SPEC = str(ROOT / "estimators" / "xgboost-diabetes.yaml")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.usefixtures("processes"), pytest.mark.timeout(300)]
 
 
 class Pipeline:

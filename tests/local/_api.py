@@ -7,8 +7,7 @@ from contextlib import contextmanager
 import boto3
 from _training import IMAGE, LOSS, tar_of
 from botocore.config import Config
-
-from sm_tuning.local import start, stop
+from servers import running_server
 
 _numbers = itertools.count(1)
 
@@ -16,10 +15,8 @@ _numbers = itertools.count(1)
 @contextmanager
 def running_api(state_dir):
     """A server of its own, for a module: the jobs of one leave the others' lists and logs alone."""
-    try:
-        yield Api(start(state_dir))
-    finally:
-        stop(state_dir)
+    with running_server(state_dir) as info:
+        yield Api(info)
 
 
 class Api:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 from local_server import LocalServer
+from servers import running_server, stop_server
 from service_requests import NOW, ROLE, Hands, Objects
 
-from sm_tuning.local import start, stop
 from sm_tuning.local._identity import Identity
 from sm_tuning.local.service import Context, SageMakerService
 from sm_tuning.local.store import Store
 
 
 @pytest.fixture(scope="session")
-def local_server(tmp_path_factory):
-    state_dir: Path = tmp_path_factory.mktemp("local-server")
-    info = start(state_dir)
-    yield LocalServer(info)
-    stop(state_dir)
+def local_server(processes, tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("local-server")) as info:
+        yield LocalServer(info)
 
 
 @pytest.fixture
-def state_dir(tmp_path):
+def state_dir(processes, tmp_path):
     """A state dir of the test's own; a server that the test leaves running there is stopped."""
     folder = tmp_path / "state"
     yield folder
-    stop(folder)
+    stop_server(folder)
 
 
 @pytest.fixture

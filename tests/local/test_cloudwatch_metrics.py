@@ -6,8 +6,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from local_server import LocalServer
+from servers import running_server
 
-from sm_tuning.local import start
 from sm_tuning.local._config import resolve_state_dir
 from sm_tuning.local._identity import Identity
 from sm_tuning.local._moto import AwsLocal
@@ -19,9 +19,7 @@ JOB = [{"Name": "TrainingJobName", "Value": "job-1"}]
 
 
 @pytest.fixture(scope="module")
-def cloudwatch(tmp_path_factory):
-    from sm_tuning.local import stop
-
+def cloudwatch(processes, tmp_path_factory):
     state_dir = tmp_path_factory.mktemp("metrics")
     aws = AwsLocal(IDENTITY, resolve_state_dir(state_dir).s3)
     second = BEGIN.timestamp()
@@ -33,8 +31,8 @@ def cloudwatch(tmp_path_factory):
     aws.put_metric_data({"TrainingJobName": "job-2"}, [("loss", second, 100.0)])
     aws.put_metric_data({"Host": "job-1/algo-1"}, [("CPUUtilization", second, 80.0)])
     aws.close()
-    yield LocalServer(start(state_dir)).client("cloudwatch")
-    stop(state_dir)
+    with running_server(state_dir) as info:
+        yield LocalServer(info).client("cloudwatch")
 
 
 def query(metric="loss", stat="Average", period=60, dimensions=JOB, number=0, **more):

@@ -4,9 +4,10 @@ import boto3
 import botocore.session
 import pytest
 from botocore.handlers import BUILTIN_HANDLERS
+from servers import start_server
 
 from sm_tuning._errors import LocalServerError
-from sm_tuning.local import connect, start, status, stop
+from sm_tuning.local import connect, status, stop
 from sm_tuning.local._connect import Connection
 
 
@@ -38,7 +39,7 @@ def test_sts_at_its_public_address_is_answered_by_the_local_server(state_dir):
 
 
 def test_a_server_that_runs_already_is_used_and_left_running(state_dir):
-    running = start(state_dir)
+    running = start_server(state_dir)
     with connect(state_dir) as connection:
         assert connection.info == running
     assert status(state_dir) == running

@@ -20,7 +20,7 @@ from sm_tuning.executor._process import Command, Container, Files, Supervisors, 
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(processes, tmp_path):
     return Files(tmp_path)
 
 

@@ -7,6 +7,8 @@ from _training import Bench, wait_for
 
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 QUADRATIC = """
 import argparse
 parser = argparse.ArgumentParser()
@@ -22,7 +24,7 @@ time.sleep(300)
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path, RunnerSettings(grace=0.5))
     yield bench
     bench.close()

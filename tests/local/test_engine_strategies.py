@@ -21,7 +21,7 @@ X = continuous("x")
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
+def api(processes, tmp_path_factory):
     with running_api(tmp_path_factory.mktemp("state")) as running:
         yield running
 

@@ -12,9 +12,11 @@ from _training import SCRIPTS, Bench, names_in, wait_for
 
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path)
     yield bench
     bench.close()

@@ -1,12 +1,8 @@
 """The whole server: a tuning job over the wire that outlives the kill -9 of its server."""
 
-import os
-import signal
-
 from _training import IMAGE, LOSS, SCRIPTS, tar_of, wait_for
 from local_server import LocalServer
-
-from sm_tuning.local import start, status
+from servers import kill_server, start_server
 
 
 def request(name, code, bucket, role, tally):
@@ -49,15 +45,14 @@ def log_of(server, job):
 
 def test_a_tuning_job_outlives_its_server(state_dir, tmp_path):
     tally = tmp_path / "tally"
-    info = start(state_dir)
+    info = start_server(state_dir)
     server = LocalServer(info)
     code = server.put("code/sourcedir.tar.gz", tar_of({"train.py": (SCRIPTS / "tally.py").read_text()}))
     server.sagemaker.create_hyper_parameter_tuning_job(**request("outlives", code, info.bucket, info.role_arn, tally))
     wait_for(lambda: tally.exists() and " outlives-003" in tally.read_text(), timeout=40)
-    os.kill(info.pid, signal.SIGKILL)
-    wait_for(lambda: status(state_dir) is None)
+    kill_server(info)
 
-    again = LocalServer(start(state_dir))
+    again = LocalServer(start_server(state_dir))
     describe = again.sagemaker.describe_hyper_parameter_tuning_job
 
     def job_status():

@@ -13,9 +13,9 @@ import zlib
 
 import pytest
 from _fuzz import GROUP, Wire, model, mutate, plausible
+from servers import running_server
 from service_requests import request
 
-from sm_tuning.local import start, stop
 from sm_tuning.local._config import resolve_state_dir
 
 REQUESTS = int(os.environ.get("SM_TUNING_TEST_FUZZ", "200"))
@@ -50,11 +50,9 @@ LOGS = (
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
-    info = start(folder)
-    yield info
-    stop(folder)
+def server(processes, tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("fuzz")) as info:
+        yield info
 
 
 @pytest.fixture(scope="module")

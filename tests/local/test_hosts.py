@@ -14,12 +14,14 @@ from sm_tuning.executor._hosts import Cluster, Folder, Site, hosts_of
 from sm_tuning.local.cloudwatch import Cursor
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
 NAMES_RESOLVE = Namespaces().problem({"hosts": "/etc/hosts"}) is None
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path)
     yield bench
     bench.close()

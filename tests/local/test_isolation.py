@@ -10,6 +10,8 @@ from _training import Bench, wait_for
 from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 needs_namespaces = pytest.mark.skipif(
     Namespaces().problem({"net": True}) is not None, reason="this system gives no network namespace"
 )
@@ -37,7 +39,7 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint():
+def endpoint(processes):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -47,7 +49,7 @@ def endpoint():
 
 
 @pytest.fixture
-def bench(tmp_path, endpoint):
+def bench(processes, tmp_path, endpoint):
     bench = Bench(tmp_path, RunnerSettings(grace=0.5), {"AWS_ENDPOINT_URL": endpoint})
     yield bench
     bench.close()

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from local_server import LocalServer
+from servers import start_server
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning.local import start, stop
@@ -398,11 +399,11 @@ def test_logs_and_the_group_are_there_after_a_restart(state_dir):
     aws.put_metric_data({"TrainingJobName": "job"}, [("loss", T0 / 1000, 0.5)])
     aws.close()
     for _ in range(2):
-        server = LocalServer(start(state_dir))
+        server = LocalServer(start_server(state_dir))
         assert filtered(server.logs) == ["line 1", "line 2"]
         metrics = server.client("cloudwatch").list_metrics(Namespace="/aws/sagemaker/TrainingJobs")["Metrics"]
         assert [metric["MetricName"] for metric in metrics] == ["loss"]
-        stop(state_dir)
+        stop(state_dir)  # in good order, unlike stop_server
 
 
 def test_logs_that_cannot_be_read_are_a_clear_error_that_names_the_file(state_dir):

@@ -9,6 +9,8 @@ from _training import Bench, wait_for
 from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 HERE = str(Path(__file__).parent)
 needs_mounts = pytest.mark.skipif(
     Namespaces().problem({"ml": HERE}) is not None, reason="this system gives no mount namespace"
@@ -24,7 +26,7 @@ print("loss=1")
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     with closing(Bench(tmp_path)) as bench:
         yield bench
 

@@ -8,6 +8,8 @@ from _training import Bench, wait_for
 from sm_tuning.executor._environment import Environments, requirements_of
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 BACKEND = """
 import zipfile
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
@@ -29,7 +31,7 @@ INSTALLED = "Successfully installed tiny-pkg"
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path, RunnerSettings(grace=0.5))
     yield bench
     bench.close()

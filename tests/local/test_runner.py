@@ -14,6 +14,8 @@ from _training import IDENTITY, Bench, names_in, tar_of, wait_for
 from sm_tuning.executor.algorithms import algorithm_for
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 HAPPY = """
 import argparse, json, os, sys
 parser = argparse.ArgumentParser()
@@ -35,7 +37,7 @@ with open(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "report.txt"), "w") as 
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path)
     yield bench
     bench.close()

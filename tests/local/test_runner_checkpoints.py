@@ -9,9 +9,11 @@ from sm_tuning.executor._data import Checkpoints
 from sm_tuning.executor._hosts import Folder
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path, RunnerSettings(grace=0.5, checkpoint_period=0.1, keep_folders=True))
     yield bench
     bench.close()

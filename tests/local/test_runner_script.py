@@ -81,6 +81,7 @@ def test_what_is_no_finite_single_precision_number_is_no_value(text):
     assert read_value(text) is None
 
 
+@pytest.mark.usefixtures("processes")
 @given(st.lists(st.one_of(st.floats(-1e30, 1e30), st.just(math.nan), st.just(None)), max_size=8))
 def test_steps_count_the_values_of_a_metric_whatever_lies_between(values):
     lines = [(1000 + i, "chatter" if v is None else f"epoch {i} loss={v!r};") for i, v in enumerate(values)]
@@ -91,6 +92,7 @@ def test_steps_count_the_values_of_a_metric_whatever_lies_between(values):
     assert [one.step for one in found] == list(range(len(kept)))
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_regex_that_is_none_costs_its_metric_only():
     definitions = [{"Name": "bad", "Regex": "("}, {"Name": "no group", "Regex": "a"}, {"Name": "a", "Regex": "a=(.)"}]
     with MetricScanner(definitions, 5.0) as scanner:

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 from local_server import LocalServer
+from servers import running_server
 
-from sm_tuning.local import start, stop
 from sm_tuning.local._config import resolve_state_dir
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ TUNING_JOBS, TRIALS = 100, 50
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory):
+def full(processes, tmp_path_factory):
     """The server, and what its calls cost."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
@@ -25,12 +25,11 @@ def full(tmp_path_factory):
         folder = tmp_path_factory.mktemp("scale")
         fill_jobs(resolve_state_dir(folder), TUNING_JOBS, TRIALS, emissions=5)
         fill_logs(resolve_state_dir(folder), streams=50, lines=200)
-        info = start(folder)
-        yield (
-            LocalServer(info),
-            {name: (best_ms(call), limit) for name, limit, call in calls(info, TUNING_JOBS, TRIALS)},
-        )
-        stop(folder)
+        with running_server(folder) as info:
+            yield (
+                LocalServer(info),
+                {name: (best_ms(call), limit) for name, limit, call in calls(info, TUNING_JOBS, TRIALS)},
+            )
     for name in [name for name in sys.modules if name.startswith("benchmarks.local_scale")]:
         del sys.modules[name]
 

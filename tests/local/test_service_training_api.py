@@ -21,7 +21,7 @@ XGBOOST = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
+def api(processes, tmp_path_factory):
     with running_api(tmp_path_factory.mktemp("state")) as running:
         yield running
 

@@ -14,6 +14,8 @@ from sm_tuning.local.runner import RunnerSettings
 from sm_tuning.local.runner._control import VARIABLE, Control, Moment, moments
 from sm_tuning.local.runner._record import JobRecord, spot_seconds
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 SETTINGS = RunnerSettings(grace=0.5, checkpoint_period=0.2, spot_wait=0.2, keep_folders=True)
 COUNT = """
 import os, signal, sys, time
@@ -34,7 +36,7 @@ for epoch in range(start, 6):
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path, SETTINGS)
     yield bench
     bench.close()

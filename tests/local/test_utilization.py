@@ -8,6 +8,8 @@ from _training import Bench, wait_for
 from sm_tuning.executor._process import count_cpus
 from sm_tuning.local.runner import RunnerSettings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 NAMES = ("CPUUtilization", "MemoryUtilization", "DiskUtilization")
 BURN = """
 import time
@@ -20,7 +22,7 @@ print("loss=1")
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(processes, tmp_path):
     bench = Bench(tmp_path, RunnerSettings(grace=0.5, utilization_period=0.3))
     yield bench
     bench.close()

@@ -101,6 +101,7 @@ def regression(base: Path, diabetes: tuple, **more: str) -> Job:
     )
 
 
+@pytest.mark.usefixtures("processes")
 class TestTraining:
     def test_it_prints_the_metric_of_every_round_and_saves_a_model_that_predicts(self, tmp_path, diabetes):
         job = regression(tmp_path, diabetes).run()
@@ -230,6 +231,7 @@ class TestTraining:
         assert job.model().num_boosted_rounds() >= 4
 
 
+@pytest.mark.usefixtures("processes")
 class TestFailures:
     @pytest.mark.parametrize(
         ("files", "content_type", "words"),

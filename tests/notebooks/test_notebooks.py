@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.usefixtures("processes"),
     pytest.mark.filterwarnings("default"),  # Jupyter's own clients warn; the notebook's kernel is another process
 ]
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 
 
 @pytest.fixture(scope="module")
-def preflight_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    state_dir: Path = tmp_path_factory.mktemp("preflight-server")
-    yield start(state_dir)
-    stop(state_dir)
+def preflight_server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("preflight-server")) as info:
+        yield info
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ class _Deny(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_the_credentials_may_not_ask_is_listed_and_is_no_error(tmp_path) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Deny)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

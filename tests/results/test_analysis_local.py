@@ -10,14 +10,13 @@ import analysis_data as data
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.cli import main
 from sm_tuning.results.analysis import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
 
 DATA = Path(__file__).parents[2] / "estimators" / "data" / "diabetes"
-
-pytestmark = pytest.mark.slow
 
 
 def tuning() -> smt.Tuning:
@@ -42,8 +41,9 @@ def tuning() -> smt.Tuning:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[smt.TuningJob]:
-    with smt.local.connect(state_dir=tmp_path_factory.mktemp("analysis-server")):
+def job(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[smt.TuningJob]:
+    folder = tmp_path_factory.mktemp("analysis-server")
+    with running_server(folder), smt.local.connect(folder):
         job = smt.launch(tuning())
         job.wait(progress=False, timeout=200)
         yield job

@@ -14,9 +14,10 @@ from typing import Any
 import boto3
 import pandas as pd
 import pytest
+from servers import running_server
 
 from sm_tuning.aws import Aws
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 from sm_tuning.results import TRIALS, UTILIZATION, cost, curves, errors, follow_logs, logs, trials, utilization
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
@@ -40,10 +41,9 @@ MODES = ["good", "silent", "crash", "astray"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    state_dir = tmp_path_factory.mktemp("results-server")
-    yield start(state_dir)
-    stop(state_dir)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("results-server")) as info:
+        yield info
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from sm_tuning.deploy._to_sdk import snaked
 from sm_tuning.local import ServerInfo, start, stop
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("processes")
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -22,7 +22,7 @@ from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local import ServerInfo, start, stop
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("processes")
 
 HERE = Path(__file__).parent
 STUDIO = os.environ.get("SM_TUNING_TEST_SDK312_PYTHON")

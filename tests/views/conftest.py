@@ -8,10 +8,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.aws import Aws
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 from sm_tuning.results import CACHE_VARIABLE
 
 #: Trials that get better, one that crashes with a traceback, and hostile text in a value and in the log.
@@ -33,10 +34,9 @@ SCRIPT = textwrap.dedent(
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    state_dir = tmp_path_factory.mktemp("views-server")
-    yield start(state_dir)
-    stop(state_dir)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("views-server")) as info:
+        yield info
 
 
 @pytest.fixture(scope="session")

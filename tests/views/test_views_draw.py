@@ -154,7 +154,7 @@ def test_a_name_that_says_no_format_and_a_folder_that_is_not_there_are_refused(t
         views.save(figure, tmp_path / "nowhere" / "history.html")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not any(map(shutil.which, ("chromium", "google-chrome"))), reason="kaleido needs a Chrome")
 @pytest.mark.filterwarnings("default")
 def test_a_figure_is_saved_as_an_image(tmp_path: Path) -> None:
