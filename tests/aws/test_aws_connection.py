@@ -23,7 +23,7 @@ def session(region: str | None = None) -> boto3.Session:
 
 
 @pytest.fixture
-def closed_port() -> int:
+def closed_port(processes: None) -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
