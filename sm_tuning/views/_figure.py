@@ -71,15 +71,16 @@ class Grid:
     """
 
     def __init__(self, rows: int, columns: int, gaps: tuple[float, float]) -> None:
-        self.rows, self.columns = rows, columns
+        self._rows = rows
+        self._columns = columns
         self._gaps = gaps
         self._sizes = (1 - gaps[0] * (columns - 1)) / columns, (1 - gaps[1] * (rows - 1)) / rows
 
     def domains(self, cell: int) -> tuple[list[float], list[float]]:
         """Return the horizontal and the vertical span of a cell."""
-        row, column = divmod(cell, self.columns)
+        row, column = divmod(cell, self._columns)
         left = column * (self._sizes[0] + self._gaps[0])
-        bottom = (self.rows - 1 - row) * (self._sizes[1] + self._gaps[1])
+        bottom = (self._rows - 1 - row) * (self._sizes[1] + self._gaps[1])
         # Plotly refuses a domain that a rounding error puts beyond 1.
         return [left, min(left + self._sizes[0], 1.0)], [bottom, min(bottom + self._sizes[1], 1.0)]
 
