@@ -139,6 +139,7 @@ def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment
             "choose another endpoint_name, or give update=True",
             operation="CreateEndpoint",
         )
+    # An interrupted call may have created the model, or also its configuration.
     model = requests.model["ModelName"]
     if _describe(aws, "describe_model", ModelName=model) is None:
         aws.call("sagemaker", "create_model", **requests.model)
@@ -178,12 +179,14 @@ def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, regi
     endpoint = deployment.endpoint_name or str(training["TrainingJobName"])
 
     def content_name(content: Mapping[str, Any]) -> str:
+        # A dash and eight digits follow the endpoint's name.
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         return f"{endpoint[: _MAX_NAME - 9].rstrip('-')}-{digest}"
 
     def given(request: Mapping[str, Any]) -> dict[str, Any]:
         return {member: value for member, value in request.items() if value not in (None, [], {})}
 
+    # Tags are not part of the names: the same model with other tags is the same model.
     name = content_name(model)
     config = {"ProductionVariants": [{**variant, "ModelName": name}], "KmsKeyId": deployment.kms_key}
     config_name = content_name(config)

@@ -88,6 +88,7 @@ class _Reader:
         request: dict[str, Any] = {"HyperParameterTuningJobConfig": config}
         if tuner.model_trainer is not None:
             keep = tuner.hyperparameters_to_keep_static
+            # The public method returns ranges in the form of the API, in which an unknown class cannot be reported.
             ranges = self._ranges(tuner, tuner._hyperparameter_ranges, tuner.model_trainer, keep)  # noqa: SLF001
             config["HyperParameterTuningJobObjective"] = _objective(tuner, tuner.objective_metric_name)
             config["ParameterRanges"] = ranges
@@ -118,6 +119,7 @@ class _Reader:
 
     def _definition(self, trainer: Any, ranges: Mapping[str, Any], metrics: Any, inputs: Any) -> dict[str, Any]:
         tuned = {entry["Name"] for entries in ranges.values() for entry in entries}
+        # Compute holds a member of the definition beside those of ResourceConfig.
         machine = self._shape(trainer.compute) or {}
         spot = machine.pop("EnableManagedSpotTraining", None)
         algorithm = {
@@ -194,11 +196,13 @@ class _Reader:
         return {}
 
     def _channels(self, trainer: Any, inputs: Any) -> list[dict[str, Any]]:
+        # The SDK calls the channel of a bare URI "training".
         given = {"training": inputs} if isinstance(inputs, str) else inputs or ()
         if isinstance(given, Mapping):
             channels = [_s3_channel(name, uri) for name, uri in given.items()]
         else:
             channels = [self._channel(channel) for channel in given]
+        # Inputs replace the trainer's channels of the same name, as in ``tuner.tune``.
         names = {channel["ChannelName"] for channel in channels}
         rest = [self._channel(channel) for channel in trainer.input_data_config or ()]
         return [*channels, *(channel for channel in rest if channel["ChannelName"] not in names)]
@@ -221,6 +225,7 @@ class _Reader:
     def _ranges(self, tuner: Any, ranges: Any, trainer: Any, keep: Any) -> dict[str, Any]:
         lists: dict[str, Any] = {member: [] for member in RANGE_KINDS}
         for name, parameter in (ranges or {}).items():
+            # A parameter may be of a user's subclass.
             bases = (base.__name__ for base in type(parameter).__mro__ if base.__name__.endswith("Parameter"))
             member = f"{next(bases, '')}Ranges"
             if member not in lists:

@@ -87,7 +87,7 @@ def best_model(aws: Aws, name: str, *, allow_running: bool = False, allow_stoppe
             status=status.value,
         )
     training = describe_training(aws, best.training_job_name)
-    model_uri(training)
+    model_uri(training)  # raises JobError before anything is created
     spec_hash = aws.tags(description["HyperParameterTuningJobArn"]).get(jobs.SPEC_HASH_TAG)
     return BestModel(description, best, training, spec_hash)
 
@@ -120,6 +120,7 @@ def model_data(training: Mapping[str, Any]) -> dict[str, Any]:
     uri = model_uri(training)
     if training.get("OutputDataConfig", {}).get("CompressionType") != "NONE":
         return {"ModelDataUrl": uri}
+    # The service requires a slash at the end of a prefix [API, S3ModelDataSource].
     prefix = uri if uri.endswith("/") else f"{uri}/"
     return {"ModelDataSource": {"S3DataSource": {"S3Uri": prefix, "S3DataType": "S3Prefix", "CompressionType": "None"}}}
 
@@ -139,6 +140,7 @@ def serving_image(training: Mapping[str, Any], *, region: str, instance_type: st
     if not algorithm.get("TrainingImage"):
         name = algorithm.get("AlgorithmName")
         raise SpecError(f"the algorithm {name!r} does not say which image serves its models: give image_uri")
+    # Images differ for CPU and GPU, so that some instance type must be assumed.
     instance_type = instance_type or training.get("ResourceConfig", {}).get("InstanceType") or "ml.m5.large"
     return inference_image(algorithm["TrainingImage"], region=region, instance_type=instance_type)
 
@@ -184,6 +186,7 @@ def lineage(model: BestModel, own: Mapping[str, str] | None = None) -> dict[str,
     entries = given | {key: text for key, text in texts.items() if text and key not in given}
     if len(entries) <= _MAX_ENTRIES:
         return entries
+    # The entry with the number needs a place too.
     kept = dict(list(entries.items())[: _MAX_ENTRIES - 1])
     return {**kept, LEFT_OUT: str(len(entries) - len(kept))}
 

@@ -128,6 +128,7 @@ def register(aws: Aws, name: str, group: str, registration: Registration = Regis
     _check_gate(aws, name, registration)
     statistics, metrics_file = _statistics(model, registration)
     request = package_request(model, group, registration, region=aws.region, statistics=statistics)
+    # The newest packages come first, and none can be older than the training job, so few are described.
     newest = 0
     if not _create_group(aws, group, registration.tags):
         for summary in _packages(aws, group, since=model.training["CreationTime"]):
@@ -221,6 +222,7 @@ def _statistics(model: BestModel, registration: Registration) -> tuple[str | Non
             raise SpecError(f"metrics: cannot read {str(path)!r}: {error.strerror or error}") from error
         except ValueError as error:
             raise SpecError(f"metrics: {str(path)!r} is not JSON: {error}") from error
+    # The name depends on the content, so that a repeated registration sends the same request.
     root = str(model.training["OutputDataConfig"]["S3OutputPath"]).rstrip("/")
     digest = hashlib.sha256(content).hexdigest()[:16]
     uri = f"{root}/{model.training['TrainingJobName']}/sm-tuning/metrics-{digest}.json"
@@ -289,6 +291,7 @@ def _holds_model_of(package: Mapping[str, Any], training: Mapping[str, Any]) -> 
     """Return whether a package holds a training job's model, whatever tool registered it."""
     if package.get("CustomerMetadataProperties", {}).get(TRAINING_JOB) == training["TrainingJobArn"]:
         return True
+    # Other tools write no such metadata, but a training job's model has a URI of its own.
     data = model_data(training)
     containers = package.get("InferenceSpecification", {}).get("Containers", ())
     return len(containers) == 1 and all(containers[0].get(member) == value for member, value in data.items())

@@ -285,126 +285,123 @@ def chosen(request: Mapping[str, Any], wanted: Integration) -> Literal["sync", "
     return "sdk" if beyond or wanted == "sdk" else "sync"
 
 
-def tune_state(
-    request: Mapping[str, Any], base: str, *, partition: str, sync: bool, following: str | None, on_failure: str
-) -> dict[str, Any]:
-    """Return the Task state that creates the tuning job and, with ``sync``, waits for its end.
-
-    Args:
-        request: of CreateHyperParameterTuningJob, named ``STAND_IN``.
-        base: start of the job's name.
-        partition: of AWS, such as ``aws-cn``.
-        sync: use the integration that waits.
-        following: name of the next state; None ends the machine.
-        on_failure: name of the state that errors go to.
-    """
-    action = "createHyperParameterTuningJob"
-    how = f"sagemaker:{action}.sync" if sync else f"aws-sdk:sagemaker:{action}"
-    limits = request["HyperParameterTuningJobConfig"]["ResourceLimits"]
-    return {
-        "Type": "Task",
-        "QueryLanguage": "JSONata",
-        "Comment": "A tuning job of its own for each execution",
-        "Resource": f"arn:{partition}:states:::{how}",
-        "Arguments": arguments(request, base),
-        **({"TimeoutSeconds": limits.get("MaxRuntimeInSeconds", _LONGEST) + _MARGIN} if sync else {}),
-        "Assign": {"TuningJobName": expression(job_name(base))},
-        # A full quota has room again when other jobs end: the retries cover some hours.
-        "Retry": [_retry(_LIMIT, 300, 12, 1.5, 3600), _retry(_GENERAL, 5, 6, 2, 120)],
-        "Catch": [_catch_all(on_failure)],
-        **({"End": True} if following is None else {"Next": following}),
-    }
-
-
-def machine(
-    request: Mapping[str, Any],
-    base: str,
-    *,
-    partition: str,
-    sync: bool,
-    gate: Gate | None = None,
-    package: Package | None = None,
-    poll_seconds: int = 60,
-) -> dict[str, Any]:
-    """Return a whole state machine: tune, wait, judge, register.
+class States:
+    """The states for the tuning job of one request.
 
     Args:
         request: of CreateHyperParameterTuningJob, named ``STAND_IN``.
         base: start of the job's name.
         partition: of AWS, such as ``aws-cn``.
         sync: use the integration that waits; otherwise the machine polls.
-        gate: threshold of the best objective, or None.
-        package: how to register the best model, or None.
-        poll_seconds: between two polls of the job.
     """
-    steps = ["tune"]
-    tune = tune_state(request, base, partition=partition, sync=sync, following=_DESCRIBE, on_failure=_FAILED)
-    # The job's name is taken if an earlier call created the job and only its response was lost: describe that job. A
-    # job that failed or was stopped is described too, because the cause of the error holds the whole request with its
-    # environment variables. That error is States.TaskFailed, which matches every error: the errors without a job must
-    # be caught before it.
-    look = {"Assign": {"TuningJobName": expression(job_name(base))}, "Next": _DESCRIBE}
-    ended = [{"ErrorEquals": ["States.TaskFailed"], **look}] if sync else []
-    refused = {"ErrorEquals": _REFUSED, "Next": _FAILED}
-    tune["Catch"] = [{"ErrorEquals": _NAME_TAKEN, **look}, refused, *ended, _catch_all(_FAILED)]
-    after_gate = _BEST if package else _DONE
-    states: dict[str, Any] = {_TUNE: tune, **_waiting(partition, _GATE if gate else after_gate, poll_seconds)}
-    if gate is not None:
-        steps.append(f"{gate.metric} must be at {'least' if gate.maximize else 'most'} {gate.threshold:.6g}")
-        states[_GATE] = _choice([(gate.condition, after_gate)], _GATE_FAILED)
-        states[_GATE_FAILED] = _fail(expression(gate.cause), "GateFailed")
-    if package is not None:
-        steps.append(f"register in {package.group}")
-        states |= _registering(partition, package)
-    states[_DONE] = {"Type": "Succeed"}
-    # Names that begin with "States." are the service's own, and no Fail state may have one [States Language].
-    own = expression("$replace($states.input.Error, 'States.', '')")
-    states[_FAILED] = _fail(expression("$states.input.Cause"), own)
-    return {
-        "Comment": f"Hyperparameter tuning: {', '.join(steps)}",
-        "QueryLanguage": "JSONata",
-        "StartAt": _TUNE,
-        "States": states,
-    }
 
+    def __init__(self, request: Mapping[str, Any], base: str, *, partition: str, sync: bool) -> None:
+        self._request = request
+        self._base = base
+        self._partition = partition
+        self._sync = sync
 
-def _waiting(partition: str, following: str, seconds: int) -> dict[str, Any]:
-    """Return the states that describe the job until it has ended; the last description is the next state's input."""
-    job, name = "$states.input", {"HyperParameterTuningJobName": expression("$TuningJobName")}
-    runs = f"{job}.Status in ['{TuningStatus.IN_PROGRESS}', '{TuningStatus.STOPPING}']"
-    completed = f"{job}.Status = '{TuningStatus.COMPLETED}' and $exists({job}.BestTrainingJobName)"
-    return {
-        _DESCRIBE: _task(partition, "describeHyperParameterTuningJob", name, Output=expression(_JOB), Next=_ENDED),
-        _ENDED: _choice([(runs, _WAIT), (completed, following)], _FAILED),
-        _WAIT: {"Type": "Wait", "QueryLanguage": "JSONata", "Seconds": seconds, "Next": _DESCRIBE},
-    }
+    def tune(self, *, following: str | None, on_failure: str) -> dict[str, Any]:
+        """Return the Task state that creates the tuning job and, with ``sync``, waits for its end.
 
+        Args:
+            following: name of the next state; None ends the machine.
+            on_failure: name of the state that errors go to.
+        """
+        action = "createHyperParameterTuningJob"
+        how = f"sagemaker:{action}.sync" if self._sync else f"aws-sdk:sagemaker:{action}"
+        limits = self._request["HyperParameterTuningJobConfig"]["ResourceLimits"]
+        timeout = {"TimeoutSeconds": limits.get("MaxRuntimeInSeconds", _LONGEST) + _MARGIN} if self._sync else {}
+        return {
+            "Type": "Task",
+            "QueryLanguage": "JSONata",
+            "Comment": "A tuning job of its own for each execution",
+            "Resource": f"arn:{self._partition}:states:::{how}",
+            "Arguments": arguments(self._request, self._base),
+            **timeout,
+            "Assign": {"TuningJobName": expression(job_name(self._base))},
+            # A full quota has room again when other jobs end: the retries cover some hours.
+            "Retry": [_retry(_LIMIT, 300, 12, 1.5, 3600), _retry(_GENERAL, 5, 6, 2, 120)],
+            "Catch": [_catch_all(on_failure)],
+            **({"End": True} if following is None else {"Next": following}),
+        }
 
-def _registering(partition: str, package: Package) -> dict[str, Any]:
-    """Return the states that register the best model; the execution's output names the package."""
-    training = {"TrainingJobName": expression("$states.input.BestTrainingJobName")}
-    with_training = expression("$merge([$states.input, {'TrainingJob': $states.result}])")
-    output = expression(
-        "$merge([$sift($states.input, function($v, $k) { $not($k in ['Error', 'Cause', 'TrainingJob']) }), "
-        "{'ModelPackageArn': $states.result.ModelPackageArn}])"
-    )
-    return {
-        _BEST: _task(partition, "describeTrainingJob", training, Output=with_training, Next=_REGISTER),
-        _REGISTER: _task(partition, "createModelPackage", package.arguments, Output=output, Next=_DONE),
-    }
+    def machine(self, *, gate: Gate | None = None, package: Package | None = None, poll: int = 60) -> dict[str, Any]:
+        """Return a whole state machine: tune, wait, judge, register.
 
+        Args:
+            gate: threshold of the best objective, or None.
+            package: how to register the best model, or None.
+            poll: seconds between two polls of the job.
+        """
+        steps = ["tune"]
+        tune = self.tune(following=_DESCRIBE, on_failure=_FAILED)
+        # The job's name is taken if an earlier call created the job and only its response was lost: describe that
+        # job. A job that failed or was stopped is described too, because the cause of the error holds the whole
+        # request with its environment variables. That error is States.TaskFailed, which matches every error: the
+        # errors without a job must be caught before it.
+        look = {"Assign": {"TuningJobName": expression(job_name(self._base))}, "Next": _DESCRIBE}
+        ended = [{"ErrorEquals": ["States.TaskFailed"], **look}] if self._sync else []
+        refused = {"ErrorEquals": _REFUSED, "Next": _FAILED}
+        tune["Catch"] = [{"ErrorEquals": _NAME_TAKEN, **look}, refused, *ended, _catch_all(_FAILED)]
+        after_gate = _BEST if package else _DONE
+        states: dict[str, Any] = {_TUNE: tune, **self._waiting(_GATE if gate else after_gate, poll)}
+        if gate is not None:
+            steps.append(f"{gate.metric} must be at {'least' if gate.maximize else 'most'} {gate.threshold:.6g}")
+            states[_GATE] = _choice([(gate.condition, after_gate)], _GATE_FAILED)
+            states[_GATE_FAILED] = _fail(expression(gate.cause), "GateFailed")
+        if package is not None:
+            steps.append(f"register in {package.group}")
+            states |= self._registering(package)
+        states[_DONE] = {"Type": "Succeed"}
+        # Names that begin with "States." are the service's own, and no Fail state may have one [States Language].
+        own = expression("$replace($states.input.Error, 'States.', '')")
+        states[_FAILED] = _fail(expression("$states.input.Cause"), own)
+        return {
+            "Comment": f"Hyperparameter tuning: {', '.join(steps)}",
+            "QueryLanguage": "JSONata",
+            "StartAt": _TUNE,
+            "States": states,
+        }
 
-def _task(partition: str, action: str, fields: Mapping[str, Any], **rest: Any) -> dict[str, Any]:
-    """Return a Task state that calls SageMaker by the AWS SDK: retried when throttled, other errors fail."""
-    return {
-        "Type": "Task",
-        "QueryLanguage": "JSONata",
-        "Resource": f"arn:{partition}:states:::aws-sdk:sagemaker:{action}",
-        "Arguments": dict(fields),
-        "Retry": [_retry(_GENERAL, 5, 6, 2, 120)],
-        "Catch": [_catch_all(_FAILED)],
-        **rest,
-    }
+    def _waiting(self, following: str, seconds: int) -> dict[str, Any]:
+        """Return the states that describe the job until it has ended; its last description is the next input."""
+        job, name = "$states.input", {"HyperParameterTuningJobName": expression("$TuningJobName")}
+        runs = f"{job}.Status in ['{TuningStatus.IN_PROGRESS}', '{TuningStatus.STOPPING}']"
+        completed = f"{job}.Status = '{TuningStatus.COMPLETED}' and $exists({job}.BestTrainingJobName)"
+        describe = "describeHyperParameterTuningJob"
+        return {
+            _DESCRIBE: self._task(describe, name, output=expression(_JOB), following=_ENDED),
+            _ENDED: _choice([(runs, _WAIT), (completed, following)], _FAILED),
+            _WAIT: {"Type": "Wait", "QueryLanguage": "JSONata", "Seconds": seconds, "Next": _DESCRIBE},
+        }
+
+    def _registering(self, package: Package) -> dict[str, Any]:
+        """Return the states that register the best model; the execution's output names the package."""
+        training = {"TrainingJobName": expression("$states.input.BestTrainingJobName")}
+        with_training = expression("$merge([$states.input, {'TrainingJob': $states.result}])")
+        # The error that would have been raised, and the training job with its environment, are not for the output.
+        output = expression(
+            "$merge([$sift($states.input, function($v, $k) { $not($k in ['Error', 'Cause', 'TrainingJob']) }), "
+            "{'ModelPackageArn': $states.result.ModelPackageArn}])"
+        )
+        return {
+            _BEST: self._task("describeTrainingJob", training, output=with_training, following=_REGISTER),
+            _REGISTER: self._task("createModelPackage", package.arguments, output=output, following=_DONE),
+        }
+
+    def _task(self, action: str, fields: Mapping[str, Any], *, output: str, following: str) -> dict[str, Any]:
+        """Return a Task state that calls SageMaker by the AWS SDK: retried when throttled, other errors fail."""
+        return {
+            "Type": "Task",
+            "QueryLanguage": "JSONata",
+            "Resource": f"arn:{self._partition}:states:::aws-sdk:sagemaker:{action}",
+            "Arguments": dict(fields),
+            "Retry": [_retry(_GENERAL, 5, 6, 2, 120)],
+            "Catch": [_catch_all(_FAILED)],
+            "Output": output,
+            "Next": following,
+        }
 
 
 def _retry(errors: list[str], first: int, attempts: int, rate: float, longest: int) -> dict[str, Any]:

@@ -15,17 +15,7 @@ from sm_tuning.aws import Aws, connect
 from sm_tuning.deploy._model import content_types, serving_image
 from sm_tuning.deploy._policy import definitions_of
 from sm_tuning.deploy._register import APPROVALS, Approval
-from sm_tuning.deploy._states import (
-    DIGITS,
-    STAND_IN,
-    Gate,
-    Integration,
-    Package,
-    Serving,
-    chosen,
-    machine,
-    tune_state,
-)
+from sm_tuning.deploy._states import DIGITS, STAND_IN, Gate, Integration, Package, Serving, States, chosen
 from sm_tuning.description import job_of
 from sm_tuning.jobs import OnProgress
 from sm_tuning.request import base_name
@@ -122,9 +112,10 @@ def stepfunctions_state(
     """
     aws = aws or connect()
     planned, request, base = _prepared(tuning, name, aws)
+    # A single state cannot poll.
     chosen(request, "sync")
-    partition = partition_of(request)
-    state = tune_state(request, base, partition=partition, sync=True, following=next_state, on_failure=on_failure)
+    states = States(request, base, partition=partition_of(request), sync=True)
+    state = states.tune(following=next_state, on_failure=on_failure)
     _deliver(aws, planned, upload=upload, on_progress=on_progress)
     return state
 
@@ -167,15 +158,9 @@ def machine_of(
     Raises:
         SpecError: an option does not fit the request.
     """
-    return machine(
-        request,
-        base,
-        partition=partition,
-        sync=chosen(request, options.integration) == "sync",
-        gate=_gate(request, options.threshold),
-        package=_package(request, options, region),
-        poll_seconds=options.poll_seconds,
-    )
+    states = States(request, base, partition=partition, sync=chosen(request, options.integration) == "sync")
+    gate, package = _gate(request, options.threshold), _package(request, options, region)
+    return states.machine(gate=gate, package=package, poll=options.poll_seconds)
 
 
 def base_of(tuning: Tuning, name: str | None) -> str:
@@ -229,6 +214,7 @@ def _gate(request: Mapping[str, Any], threshold: float | None) -> Gate | None:
     definitions = job_of(request).definitions
     if len({definition.direction for definition in definitions}) > 1:
         raise SpecError("threshold: some of the estimators minimize and some maximize, so one number cannot judge them")
+    # The gate judges the best trial of all definitions, whose objective may have any of these names.
     names = dict.fromkeys(definition.objective for definition in definitions)
     return Gate(" or ".join(names), definitions[0].maximize, float(threshold))
 

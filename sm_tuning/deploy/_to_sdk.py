@@ -64,10 +64,11 @@ def to_sdk_tuner(
     if "TrainingJobDefinition" not in request:
         raise SpecError("estimators: the SDK's tuner cannot hold several algorithms; choose one of them")
     version = re.findall(r"\d+", metadata.version("sagemaker-train"))
+    # Losses are reported before anything is uploaded.
     _report(list(_tuner_losses(request, tuple(int(number) for number in version[:2]))), on_loss)
     jobs.send(connection, planned, _log.info)
     definition, config = request["TrainingJobDefinition"], request["HyperParameterTuningJobConfig"]
-    trainer = _trainer(sdk, definition, base=base_name(tuning), session=_session(sdk, connection, session))
+    trainer = sdk.trainer(definition, base=base_name(tuning), session=sdk.session(connection, session))
     settings = sdk.shapes.HyperParameterTuningJobConfig(**snaked(config))
     start = request.get("WarmStartConfig")
     objective, limits = config["HyperParameterTuningJobObjective"], config["ResourceLimits"]
@@ -75,9 +76,10 @@ def to_sdk_tuner(
         model_trainer=trainer,
         objective_metric_name=objective["MetricName"],
         objective_type=objective["Type"],
-        hyperparameter_ranges=_ranges(sdk, config["ParameterRanges"]),
+        hyperparameter_ranges=sdk.ranges(config["ParameterRanges"]),
         metric_definitions=definition["AlgorithmSpecification"].get("MetricDefinitions"),
         strategy=config["Strategy"],
+        # Members that are not set are "Unassigned", which is false; the tuner expects None.
         strategy_config=settings.strategy_config or None,
         completion_criteria_config=settings.tuning_job_completion_criteria or None,
         max_jobs=limits.get("MaxNumberOfTrainingJobs"),
@@ -89,6 +91,7 @@ def to_sdk_tuner(
         tags=request.get("Tags"),
         base_tuning_job_name=tuning.base_tuning_job_name,
         autotune=tuning.autotune,
+        # With autotune the tuner would let the service choose every static hyperparameter that is not named here.
         hyperparameters_to_keep_static=list(trainer.hyperparameters) if tuning.autotune else None,
     )
 
@@ -138,7 +141,7 @@ def to_model_trainer(
     if bucket is not None:
         ensure_bucket(connection, bucket)
     upload(connection, uploads, options=UploadOptions(kms_key=estimator.output_kms_key))
-    trainer = _trainer(sdk, definition, base=None, session=_session(sdk, connection, session))
+    trainer = sdk.trainer(definition, base=None, session=sdk.session(connection, session))
     metrics = definition["AlgorithmSpecification"].get("MetricDefinitions")
     if metrics:
         trainer.with_metric_definitions([sdk.shapes.MetricDefinition(**snaked(metric)) for metric in metrics])
@@ -288,67 +291,68 @@ class _Sdk:
             except ImportError as error:
                 raise MissingExtraError("the SageMaker SDK's trainer and tuner", "sdk") from error
 
+    def session(self, aws: Aws, session: Any) -> Any:
+        """Return the SDK's session with the same credentials and region."""
+        if session is not None:
+            return session
+        # The session takes neither a region nor an endpoint: it reads them from boto3's session and the environment.
+        if aws.session.region_name == aws.region:
+            return self.Session(boto_session=aws.session)
+        raise SpecError(
+            f"the SDK takes its region from the boto3 session, which has {aws.session.region_name!r} and not "
+            f"{aws.region!r}: set AWS_DEFAULT_REGION, or give session="
+        )
 
-def _session(sdk: _Sdk, aws: Aws, session: Any) -> Any:
-    """Return the SDK's session with the same credentials and region; it reads endpoints from the environment alone."""
-    if session is not None:
-        return session
-    if aws.session.region_name == aws.region:
-        return sdk.Session(boto_session=aws.session)
-    raise SpecError(
-        f"the SDK takes its region from the boto3 session, which has {aws.session.region_name!r} and not "
-        f"{aws.region!r}: set AWS_DEFAULT_REGION, or give session="
-    )
+    def trainer(self, definition: Mapping[str, Any], *, base: str | None, session: Any) -> Any:
+        """Return a trainer with the settings of a training job definition."""
+        algorithm = definition["AlgorithmSpecification"]
+        # Of several machines the first one, for a trainer that is wanted in spite of its losses.
+        machine = (
+            definition.get("ResourceConfig") or definition["HyperParameterTuningResourceConfig"]["InstanceConfigs"][0]
+        )
+        network = snaked(definition.get("VpcConfig", {}))
+        if definition["EnableNetworkIsolation"]:
+            network["enable_network_isolation"] = True
+        if definition["EnableInterContainerTrafficEncryption"]:
+            network["enable_inter_container_traffic_encryption"] = True
+        # The SDK generates the job's name.
+        static = {name: text for name, text in definition["StaticHyperParameters"].items() if name != JOB_NAME_KEY}
+        spot = definition["EnableManagedSpotTraining"]
+        channels = definition.get("InputDataConfig", ())
+        checkpoint, retry = definition.get("CheckpointConfig"), definition.get("RetryStrategy")
+        trainer = self.ModelTrainer(
+            sagemaker_session=session,
+            role=definition["RoleArn"],
+            base_job_name=base,
+            training_image=algorithm.get("TrainingImage"),
+            algorithm_name=algorithm.get("AlgorithmName"),
+            training_input_mode=algorithm["TrainingInputMode"],
+            compute=self.configs.Compute(**snaked(machine), enable_managed_spot_training=spot),
+            networking=self.configs.Networking(**network) if network else None,
+            stopping_condition=self.configs.StoppingCondition(**snaked(definition["StoppingCondition"])),
+            output_data_config=self.shapes.OutputDataConfig(**snaked(definition["OutputDataConfig"])),
+            input_data_config=[self.configs.Channel(**snaked(channel)) for channel in channels],
+            checkpoint_config=self.shapes.CheckpointConfig(**snaked(checkpoint)) if checkpoint else None,
+            environment=dict(definition.get("Environment", {})),
+            hyperparameters=static,
+        )
+        if retry:
+            trainer.with_retry_strategy(self.shapes.RetryStrategy(**snaked(retry)))
+        return trainer
 
-
-def _trainer(sdk: _Sdk, definition: Mapping[str, Any], *, base: str | None, session: Any) -> Any:
-    """Return a trainer with the settings of a training job definition."""
-    algorithm = definition["AlgorithmSpecification"]
-    # Of several machines the first one, for a trainer that is wanted in spite of its losses.
-    machine = definition.get("ResourceConfig") or definition["HyperParameterTuningResourceConfig"]["InstanceConfigs"][0]
-    network = snaked(definition.get("VpcConfig", {}))
-    if definition["EnableNetworkIsolation"]:
-        network["enable_network_isolation"] = True
-    if definition["EnableInterContainerTrafficEncryption"]:
-        network["enable_inter_container_traffic_encryption"] = True
-    static = {name: text for name, text in definition["StaticHyperParameters"].items() if name != JOB_NAME_KEY}
-    spot = definition["EnableManagedSpotTraining"]
-    channels = definition.get("InputDataConfig", ())
-    checkpoint, retry = definition.get("CheckpointConfig"), definition.get("RetryStrategy")
-    trainer = sdk.ModelTrainer(
-        sagemaker_session=session,
-        role=definition["RoleArn"],
-        base_job_name=base,
-        training_image=algorithm.get("TrainingImage"),
-        algorithm_name=algorithm.get("AlgorithmName"),
-        training_input_mode=algorithm["TrainingInputMode"],
-        compute=sdk.configs.Compute(**snaked(machine), enable_managed_spot_training=spot),
-        networking=sdk.configs.Networking(**network) if network else None,
-        stopping_condition=sdk.configs.StoppingCondition(**snaked(definition["StoppingCondition"])),
-        output_data_config=sdk.shapes.OutputDataConfig(**snaked(definition["OutputDataConfig"])),
-        input_data_config=[sdk.configs.Channel(**snaked(channel)) for channel in channels],
-        checkpoint_config=sdk.shapes.CheckpointConfig(**snaked(checkpoint)) if checkpoint else None,
-        environment=dict(definition.get("Environment", {})),
-        hyperparameters=static,
-    )
-    if retry:
-        trainer.with_retry_strategy(sdk.shapes.RetryStrategy(**snaked(retry)))
-    return trainer
-
-
-def _ranges(sdk: _Sdk, ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the SDK's ranges; categorical values are texts of the API, which the SDK sends unchanged."""
-    parameters: dict[str, Any] = {}
-    for member, kind in RANGE_KINDS.items():
-        make = getattr(sdk.parameter, f"{kind}Parameter")
-        for entry in ranges[member]:
-            if kind == "Categorical":
-                parameters[entry["Name"]] = make(list(entry["Values"]))
-            else:
-                number = int if kind == "Integer" else float
-                low, high = number(entry["MinValue"]), number(entry["MaxValue"])
-                parameters[entry["Name"]] = make(low, high, entry["ScalingType"])
-    return parameters
+    def ranges(self, ranges: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the SDK's ranges; categorical values are texts of the API, which the SDK sends unchanged."""
+        parameters: dict[str, Any] = {}
+        for member, kind in RANGE_KINDS.items():
+            make = getattr(self.parameter, f"{kind}Parameter")
+            for entry in ranges[member]:
+                if kind == "Categorical":
+                    parameters[entry["Name"]] = make(list(entry["Values"]))
+                else:
+                    number = int if kind == "Integer" else float
+                    low, high = number(entry["MinValue"]), number(entry["MaxValue"])
+                    parameters[entry["Name"]] = make(low, high, entry["ScalingType"])
+        return parameters
 
 
 def _step_class() -> Any:
@@ -385,6 +389,7 @@ def _step_class() -> Any:
             ConfigurableRetryStep.__init__(
                 self, name, StepTypeEnum.TUNING, display_name, description, depends_on or None, retry_policies or None
             )
+            # The properties let other steps refer to the results, as TuningStep's own constructor sets them.
             self.step_args = None
             self.cache_config = cache_config
             self._request = request

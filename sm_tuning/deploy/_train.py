@@ -238,6 +238,7 @@ def retrain(
         ServiceError: the service refused.
     """
     trial = describe_training(aws, training_job_name)
+    # The service ends the names of trials in a counter and a random part.
     base = training_job_name.rsplit("-", 2)[0] if training_job_name.count("-") > 1 else training_job_name
     name = retraining.name or unique_name(base, now=now(), token=new_token())
     root = (retraining.output_path or str(trial["OutputDataConfig"]["S3OutputPath"])).rstrip("/")
@@ -293,11 +294,13 @@ def retrain_request(
         request["InputDataConfig"] = [*channels, *code]
     if retraining.output_path:
         request["OutputDataConfig"] = {**request["OutputDataConfig"], "S3OutputPath": retraining.output_path}
+    # A job that finds checkpoints continues from them, so another job needs another location.
     if "CheckpointConfig" in request and not retraining.resume:
         root = str(trial["CheckpointConfig"]["S3Uri"]).rstrip("/").removesuffix(f"/{trial['TrainingJobName']}")
         request["CheckpointConfig"] = {**trial["CheckpointConfig"], "S3Uri": f"{root}/{name}"}
     request |= _stopping(trial, retraining)
     request |= {
+        # The service refuses tags of its own, and the hash names the request of the tuning job.
         "Tags": [dict(tag) for tag in tags if not tag["Key"].startswith("aws:") and tag["Key"] != SPEC_HASH_TAG],
         "DebugHookConfig": retraining.debug_hook_config,
         "DebugRuleConfigurations": retraining.debug_rule_configurations,
@@ -316,6 +319,7 @@ def _hyperparameters(trial: Mapping[str, Any], name: str, changed: Mapping[str, 
         raise SpecError(f"hyperparameters {', '.join(reserved)}: these names belong to SageMaker and are set for you")
     # The service itself adds the objective's name to the jobs of a tuning job.
     values = {key: text for key, text in trial.get("HyperParameters", {}).items() if key != OBJECTIVE_KEY}
+    # In script mode the image's toolkit parses each value as JSON.
     encode = encode_json if PROGRAM_KEY in values else encode_plain
     if JOB_NAME_KEY in values:
         values[JOB_NAME_KEY] = encode(name)
@@ -347,6 +351,7 @@ def _resources(trial: Mapping[str, Any], retraining: Retraining) -> dict[str, An
     }
     given = {member: value for member, value in changed.items() if value is not None}
     if "InstanceType" in given:
+        # They name other instances, and the service refuses them beside InstanceType.
         for member in ("InstanceGroups", "InstancePreferences", "TrainingPlanArn"):
             config.pop(member, None)
         config.setdefault("InstanceCount", 1)

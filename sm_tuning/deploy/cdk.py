@@ -13,7 +13,7 @@ from typing import Any
 
 from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning.aws import is_role_arn, split_uri
-from sm_tuning.deploy._policy import Place, Statement, machine_statements, training_statements
+from sm_tuning.deploy._policy import Place, Policy, Statement
 from sm_tuning.deploy._states import STAND_IN, chosen
 from sm_tuning.deploy._stepfunctions import MachineOptions, Spec, base_of, machine_of
 from sm_tuning.request import Staged, stage, to_request
@@ -122,7 +122,7 @@ class TuningJob(Construct):
             request = _replaced(request, {_ROLE: self.role.role_arn})
         sync = chosen(request, props.integration) == "sync"
         definition = machine_of(request, base, props, partition=stack.partition, region=str(region))
-        statements = machine_statements(request, base, self._place, sync=sync, group=props.model_package_group)
+        statements = Policy(request, self._place).machine(base, sync=sync, group=props.model_package_group)
         self.model_package_group: sagemaker.CfnModelPackageGroup | None = self._group(props)
         self.state_machine: sfn.StateMachine = self._machine(definition, statements)
         self.rule: aws_events.Rule | None = self._rule(props)
@@ -205,7 +205,7 @@ class TuningJob(Construct):
             "TrainingRole",
             assumed_by=aws_iam.ServicePrincipal("sagemaker.amazonaws.com"),
             description="SageMaker trains with it",
-            inline_policies={"Training": _document(training_statements(request, self._place))},
+            inline_policies={"Training": _document(Policy(request, self._place).training())},
         )
 
     def _group(self, props: TuningJobProps) -> sagemaker.CfnModelPackageGroup | None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import sm_tuning as smt
-from sm_tuning.deploy._policy import Place, machine_statements
+from sm_tuning.deploy._policy import Place, Policy
 from sm_tuning.request import to_request
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -31,4 +31,4 @@ def test_the_policy_on_the_page_is_what_the_machine_needs():
     request = to_request(tuning, name="diabetes", region="us-east-1")
     place = Place("aws", "us-east-1", "123456789012")
     (shown,) = map(json.loads, blocks("stepfunctions.md", "json"))
-    assert shown["Statement"] == machine_statements(request, "diabetes", place, sync=True, group="diabetes")
+    assert shown["Statement"] == Policy(request, place).machine("diabetes", sync=True, group="diabetes")

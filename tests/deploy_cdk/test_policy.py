@@ -8,7 +8,7 @@ import pytest
 
 import sm_tuning as smt
 from sm_tuning._errors import SpecError
-from sm_tuning.deploy._policy import WITHOUT_RESOURCE, Place, machine_statements, training_statements
+from sm_tuning.deploy._policy import WITHOUT_RESOURCE, Place, Policy
 from sm_tuning.request import to_request
 
 PLACE = Place("aws", "us-east-1", "123456789012")
@@ -31,7 +31,7 @@ def by_action(statements: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def training(*args: Any, **kwargs: Any) -> dict[str, dict[str, Any]]:
-    return by_action(training_statements(request(*args, **kwargs), PLACE))
+    return by_action(Policy(request(*args, **kwargs), PLACE).training())
 
 
 EVERYTHING = {
@@ -49,8 +49,8 @@ EVERYTHING = {
 def test_nothing_is_allowed_everywhere_but_what_knows_no_resource():
     made = request(**EVERYTHING)
     statements = [
-        *training_statements(made, PLACE),
-        *machine_statements(made, "base", PLACE, sync=True, group="group"),
+        *Policy(made, PLACE).training(),
+        *Policy(made, PLACE).machine("base", sync=True, group="group"),
     ]
     assert len(statements) > 10
     for statement in statements:
@@ -67,7 +67,7 @@ def test_a_role_reads_its_inputs_and_writes_its_models_and_no_other_objects():
 
 
 def test_a_bucket_is_listed_below_the_inputs_alone():
-    statements = training_statements(request(inputs={"a": "s3://data/a", "b": "s3://data/b/"}), PLACE)
+    statements = Policy(request(inputs={"a": "s3://data/a", "b": "s3://data/b/"}), PLACE).training()
     (listing,) = [one for one in statements if one["Action"] == ["s3:ListBucket"]]
     assert listing["Resource"] == ["arn:aws:s3:::data"]
     assert listing["Condition"] == {"StringLike": {"s3:prefix": ["a*", "b/*"]}}
@@ -130,7 +130,7 @@ def test_no_role_is_made_for_what_does_not_follow_from_the_request(channel, word
 
 
 def machine(sync: bool = True, group: str | None = "group", **estimator: Any) -> dict[str, dict[str, Any]]:
-    return by_action(machine_statements(request(**estimator), "Base", PLACE, sync=sync, group=group))
+    return by_action(Policy(request(**estimator), PLACE).machine("Base", sync=sync, group=group))
 
 
 def test_a_machine_may_make_jobs_of_its_own_name():

@@ -18,7 +18,7 @@ from sm_tuning import deploy
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.deploy import _states as asl
-from sm_tuning.deploy._states import Gate, chosen, tune_state
+from sm_tuning.deploy._states import Gate, States, chosen
 from sm_tuning.deploy._stepfunctions import base_of, machine_of, partition_of
 from sm_tuning.request import to_request, violations
 
@@ -59,7 +59,7 @@ def named(request: Any, name: str) -> Any:
 
 
 def state_of(request: dict[str, Any], base: str = "base") -> dict[str, Any]:
-    return tune_state(request, base, partition="aws", sync=True, following=None, on_failure="Failed")
+    return States(request, base, partition="aws", sync=True).tune(following=None, on_failure="Failed")
 
 
 def check(tuning: smt.Tuning) -> None:
