@@ -98,7 +98,10 @@ DESCRIPTIONS = {
     "file_system_id": "for example `fs-0123456789abcdef0`.",
     "file_system_type": "EFS or FSx for Lustre.",
     "hyperparameter_ranges": "hyperparameter name -> range.",
-    "ignore_patterns": "names that are left out of the script archive, as shell patterns.",
+    "ignore_patterns": (
+        "shell patterns of names that are left out of the script archive. A `.sagemakerignore` in `source_dir`, with the"
+        " syntax of `.gitignore`, leaves out more."
+    ),
     "input_mode": "how data reaches the container; the default of a channel is the estimator's mode.",
     "inputs": "channel name -> data; the default of a definition is the job's data.",
     "instance_count": "number of machines for each training job.",
