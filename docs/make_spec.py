@@ -99,8 +99,8 @@ DESCRIPTIONS = {
     "file_system_type": "EFS or FSx for Lustre.",
     "hyperparameter_ranges": "hyperparameter name -> range.",
     "ignore_patterns": (
-        "shell patterns of names that are left out of the script archive. A `.sagemakerignore` in `source_dir`, with the"
-        " syntax of `.gitignore`, leaves out more."
+        "shell patterns of names that are left out of the script archive. A `.sagemakerignore` in `source_dir`, with"
+        " the syntax of `.gitignore`, leaves out more."
     ),
     "input_mode": "how data reaches the container; the default of a channel is the estimator's mode.",
     "inputs": "channel name -> data; the default of a definition is the job's data.",
