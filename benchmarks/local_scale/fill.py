@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sm_tuning.executor import Emission
-from sm_tuning.local._config import StateDir, load_keys, make_state_dir
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity, StateDir, load_keys, make_state_dir
 from sm_tuning.local._moto import AwsLocal
 from sm_tuning.local.store import Store
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sm_tuning._statuses import SecondaryStatus, TuningStatus
 from sm_tuning.executor import Emission
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.engine import Engine
 from sm_tuning.local.runner._record import JobRecord
 from sm_tuning.local.store import Store

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sm_tuning._statuses import TrainingStatus
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._moto import AwsLocal
 from sm_tuning.local.runner import Runner
 from sm_tuning.local.store import Store

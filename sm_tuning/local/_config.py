@@ -1,39 +1,46 @@
-"""Where the local SageMaker keeps its state, and what a client needs to talk to it."""
+"""The state dir of a local SageMaker: its files, its keys, its lock, and the data that clients need."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import string
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import IO
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning._files import write_atomic
-from sm_tuning.local._identity import Identity
 
 ACCOUNT_ID = "123456789012"
 ROLE_NAME = "SmTuningLocal"
 DEFAULT_REGION = "us-east-1"
+
 _STATE_DIR_VARIABLE = "SM_TUNING_STATE_DIR"
+# A process that only looks (``holder``) has the lock for an instant.
+_PATIENCE_SECONDS = 1.0
+# A child that a killed server was just starting has the lock until it runs its own program.
+_PATIENCE_AFTER_DEATH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class StateDir:
-    """The files of one local SageMaker."""
+    """The files of a local SageMaker."""
 
     root: Path
 
     @property
     def server_json(self) -> Path:
-        """What a client needs, written by the server once it answers, readable by its owner alone."""
+        """The data that clients need, written when the server answers; readable only by its owner."""
         return self.root / "server.json"
 
     @property
     def keys(self) -> Path:
-        """Region and keys, made once for a state dir."""
+        """Region and keys, created once for a state dir."""
         return self.root / "keys.json"
 
     @property
@@ -43,12 +50,12 @@ class StateDir:
 
     @property
     def log(self) -> Path:
-        """What the server has to say, tracebacks included."""
+        """The log of the server, with tracebacks."""
         return self.root / "server.log"
 
     @property
     def lock(self) -> Path:
-        """Held by the one server that uses this state dir."""
+        """The lock of the server that uses this state dir."""
         return self.root / "lock"
 
     @property
@@ -58,25 +65,47 @@ class StateDir:
 
     @property
     def jobs(self) -> Path:
-        """One work folder for each training job."""
+        """The work folders of the training jobs."""
         return self.root / "jobs"
 
     @property
     def tmp(self) -> Path:
-        """Temporary files of the server, emptied when it starts."""
+        """Temporary files of the server, deleted when it starts."""
         return self.root / "tmp"
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Account and region of a local SageMaker, and the role and bucket that exist from the start.
+
+    Attributes:
+        region: such as ``us-east-1``.
+        account_id: twelve digits.
+        role_arn: the execution role for requests.
+        bucket: SageMaker's default bucket of the account and region.
+    """
+
+    region: str
+    account_id: str
+    role_arn: str
+    bucket: str
+
+    def arn(self, kind: str, name: str) -> str:
+        """Return the ARN of a SageMaker resource."""
+        # The service lower-cases the name inside an ARN, while the name itself keeps its case.
+        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{kind}/{name.lower()}"
+
+
+@dataclass(frozen=True)
 class Keys:
-    """The credentials that open this server, and the region that it is."""
+    """The credentials of a local SageMaker, and its region."""
 
     region: str
     access_key_id: str
     secret_access_key: str
 
     def identity(self) -> Identity:
-        """Return the account, role and bucket that go with the region."""
+        """Return account, role and bucket in this region."""
         return Identity(
             region=self.region,
             account_id=ACCOUNT_ID,
@@ -104,7 +133,7 @@ class ServerInfo:
         return f"ServerInfo({shown})"
 
     def env(self) -> dict[str, str]:
-        """Return the environment with which boto3, the AWS CLI and the SageMaker SDK talk to this server."""
+        """Return the environment variables with which boto3, the AWS CLI and the SageMaker SDK use this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
@@ -121,32 +150,32 @@ class ServerInfo:
 
 
 def resolve_state_dir(state_dir: str | Path | None, environ: Mapping[str, str] = os.environ) -> StateDir:
-    """Return the state dir that is meant: the argument, else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local."""
+    """Return the state dir: the argument, else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local."""
     named = state_dir or environ.get(_STATE_DIR_VARIABLE) or Path.home() / ".sm-tuning" / "local"
     return StateDir(Path(named).expanduser().resolve())
 
 
 def make_state_dir(state: StateDir) -> None:
-    """Make the folders, for their owner alone.
+    """Create the folders, accessible only to their owner.
 
     Raises:
-        LocalServerError: that is not possible there.
+        LocalServerError: the folders cannot be created.
     """
     try:
         for folder in (state.root, state.s3, state.jobs, state.tmp):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as e:
-        raise LocalServerError(f"the state dir {state.root} cannot be made: {e}") from e
+        raise LocalServerError(f"the state dir {state.root} cannot be created: {e}") from e
 
 
 def load_keys(state: StateDir, environ: Mapping[str, str] = os.environ) -> Keys:
-    """Return the state dir's region and keys, making them when it is new.
+    """Return region and keys of a state dir; they are created with it.
 
-    A new state dir takes AWS_REGION or AWS_DEFAULT_REGION; afterwards the region stays, since the names and
-    ARNs of its jobs carry it.
+    A new state dir takes its region from AWS_REGION or AWS_DEFAULT_REGION and keeps it, since names and ARNs of its
+    jobs contain the region.
 
     Raises:
-        LocalServerError: the file is there and cannot be read.
+        LocalServerError: the file exists and cannot be read.
     """
     if state.keys.exists():
         return Keys(**_read(state.keys, tuple(field.name for field in fields(Keys))))
@@ -161,10 +190,10 @@ def load_keys(state: StateDir, environ: Mapping[str, str] = os.environ) -> Keys:
 
 
 def read_server_info(state: StateDir) -> ServerInfo | None:
-    """Return what the last server wrote, or None; it does not say that the server still runs.
+    """Return the data of the last server, which may have ended, or None.
 
     Raises:
-        LocalServerError: the file is there and cannot be read.
+        LocalServerError: the file exists and cannot be read.
     """
     if not state.server_json.exists():
         return None
@@ -178,5 +207,58 @@ def _read(path: Path, names: tuple[str, ...]) -> dict[str, str]:
         return {name: members[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise LocalServerError(
-            f"the state in {path} cannot be read ({type(e).__name__}: {e}); remove that file, or name another state dir"
+            f"the state in {path} cannot be read ({type(e).__name__}: {e}); delete that file, or name another state dir"
         ) from e
+
+
+def hold_lock(path: Path) -> IO[str]:
+    """Take the lock of a state dir and return it; it is held until it is closed.
+
+    The kernel releases the lock when its holder dies, in whichever way.
+
+    Raises:
+        LocalServerError: another server holds the lock.
+    """
+    file = path.open("a+")
+    begun = time.monotonic()
+    while not _try_lock(file, fcntl.LOCK_EX):
+        other = lock_holder(path)
+        patience = _PATIENCE_AFTER_DEATH_SECONDS if other is None else _PATIENCE_SECONDS
+        if time.monotonic() - begun > patience:
+            file.close()
+            raise LocalServerError(
+                f"another local SageMaker (pid {other}) uses the state dir {path.parent}; "
+                "stop it, or name another state dir"
+            )
+        time.sleep(0.02)
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def lock_holder(path: Path) -> int | None:
+    """Return the process id of the live server that holds a lock, or None; 0 while the server starts."""
+    try:
+        file = path.open("r")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with file:
+        if _try_lock(file, fcntl.LOCK_SH):
+            return None
+        text = file.read().strip()
+    pid = int(text) if text.isdigit() else 0
+    if pid:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+    return pid
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

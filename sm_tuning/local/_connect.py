@@ -1,4 +1,4 @@
-"""Everything inside ``with connect():`` talks to the SageMaker on this machine."""
+"""``with connect():``, in which boto3 and the SageMaker SDK use the SageMaker on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sm_tuning._errors import LocalServerError
 from sm_tuning.local import _daemon
 from sm_tuning.local._config import ServerInfo
 
-# What would win over, or undo, the variables that lead to the local server.
+# Variables that take precedence over those of the local server, or disable them.
 _REMOVED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 _STS_EVENT = "before-sign.sts"
 
@@ -22,17 +22,17 @@ _STS_EVENT = "before-sign.sts"
 class Connection:
     """A local SageMaker, and an environment in which boto3 and the SageMaker SDK use it.
 
-    Entering starts a server if none runs on the state dir, sets the AWS variables, and makes boto3 forget its
-    default session and the SageMaker SDK its clients, as leaving does: clients and sessions that you made and
-    keep yourself go on talking to where they did. Leaving puts the variables back and stops the server if
-    entering started it. The SageMaker SDK calls STS at its public address, whatever the environment says; such
-    calls of sessions that are made inside go to the local server as well.
+    On entry, a server is started if none runs on the state dir, the AWS variables are set, and the default session of
+    boto3 and the clients of the SageMaker SDK are dropped. Clients and sessions that you created before keep their
+    endpoints. On exit, the variables are restored, default session and clients are dropped again, and a server that
+    was started is stopped. The SageMaker SDK calls STS at its public address, whatever the environment; calls of
+    sessions that are created inside go to the local server as well.
 
     Args:
-        state_dir: where the server keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
-        port: for a server that is started.
-        keep_running: leave a server that was started running.
-        environ: the environment that is changed.
+        state_dir: folder of all data; by default SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
+        port: port of a server that is started.
+        keep_running: whether a server that was started keeps running.
+        environ: the environment variables to change.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Connection:
 
     @property
     def info(self) -> ServerInfo:
-        """Where the server is and which keys open it.
+        """Address and keys of the server.
 
         Raises:
             LocalServerError: the connection is not open.
@@ -63,7 +63,7 @@ class Connection:
         return self._info
 
     def open(self) -> Self:
-        """Enter without ``with``, as in a notebook; opening what is open changes nothing.
+        """Enter without ``with``, as in a notebook; does nothing if the connection is open.
 
         Raises:
             MissingExtraError: the extra ``local`` is not installed.
@@ -80,7 +80,7 @@ class Connection:
         return self
 
     def close(self) -> None:
-        """Leave; closing what is closed changes nothing."""
+        """Exit; does nothing if the connection is closed."""
         if self._info is None:
             return
         state_dir = self._info.state_dir
@@ -121,32 +121,30 @@ class Connection:
                 self._environ[name] = value
 
     def _redirect_sts(self, request: Any, **_: Any) -> None:
-        """Send a call of STS's public address to the local server, before it is signed."""
+        """Send a call to a public address of STS to the local server, before it is signed."""
         if self._info is None:
             return
-        asked, local = urlsplit(request.url), urlsplit(self._info.endpoint_url)
-        host = asked.hostname or ""
+        public, local = urlsplit(request.url), urlsplit(self._info.endpoint_url)
+        host = public.hostname or ""
         if host.startswith("sts.") and host.endswith(".amazonaws.com"):
-            request.url = urlunsplit((local.scheme, local.netloc, asked.path, asked.query, ""))
+            request.url = urlunsplit((local.scheme, local.netloc, public.path, public.query, ""))
 
 
 def connect(state_dir: str | Path | None = None, port: int | None = None, *, keep_running: bool = False) -> Connection:
     """Return a connection to the SageMaker on this machine, to be used with ``with`` or ``open()``.
 
     Args:
-        state_dir: where the server keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
-        port: for a server that is started; None takes the one of last time, or any.
-        keep_running: leave a server that was started running.
+        state_dir: folder of all data; by default SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
+        port: port of a server that is started; None for the port of its predecessor if that is free, else any.
+        keep_running: whether a server that was started keeps running.
     """
     return Connection(state_dir, port, keep_running=keep_running)
 
 
 def _forget_clients() -> None:
-    """Make boto3 and the SageMaker SDK read the environment anew, if they are loaded at all.
-
-    The SDK's resources keep clients for the whole process: one for each session in newer releases (which have
-    ``reset``), a single one in those before, and a single one for logs.
-    """
+    """Make boto3 and the SageMaker SDK, if they are loaded, read the environment again."""
+    # The SDK's resources keep their clients for the whole process: one for each session in newer releases (which have
+    # ``reset``), a single one in older ones, and a single one for logs.
     boto3: Any = sys.modules.get("boto3")
     if boto3 is not None:
         boto3.DEFAULT_SESSION = None
@@ -155,13 +153,13 @@ def _forget_clients() -> None:
         return
     if hasattr(utils.SageMakerClient, "reset"):
         utils.SageMakerClient.reset()
-    kept = utils.SingletonMeta._instances  # noqa: SLF001  (there is no other way to them)
-    for kind in [kind for kind in kept if kind.__name__ in ("SageMakerClient", "CloudWatchLogsClient")]:
-        del kept[kind]
+    instances = utils.SingletonMeta._instances  # noqa: SLF001  (there is no public access)
+    for kind in [kind for kind in instances if kind.__name__ in ("SageMakerClient", "CloudWatchLogsClient")]:
+        del instances[kind]
 
 
 def _handlers() -> list[Any]:
-    """Return the handlers that botocore gives to each new session."""
+    """Return the handlers that botocore registers in each new session."""
     from botocore.handlers import BUILTIN_HANDLERS  # noqa: PLC0415  (kept off the import path)
 
     handlers: list[Any] = BUILTIN_HANDLERS

@@ -1,4 +1,4 @@
-"""Start the server as a process of its own, look after it, stop it."""
+"""Start, inspect and stop the server, which is a process of its own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sm_tuning._errors import LocalServerError, MissingExtraError
-from sm_tuning.local import _lock
-from sm_tuning.local._config import ServerInfo, StateDir, make_state_dir, read_server_info, resolve_state_dir
+from sm_tuning.local._config import (
+    ServerInfo,
+    StateDir,
+    lock_holder,
+    make_state_dir,
+    read_server_info,
+    resolve_state_dir,
+)
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _NEEDED = ("moto", "flask", "psutil", "scipy", "sklearn", "xgboost")
-# What would lead the server's own libraries, or the training scripts, to another AWS.
+# With these, the server's libraries or the training scripts would use another AWS account.
 _NOT_INHERITED = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -32,13 +38,13 @@ def start(
     foreground: bool = False,
     on_ready: Callable[[ServerInfo], None] | None = None,
 ) -> ServerInfo:
-    """Start a local SageMaker and return once it answers.
+    """Start a local SageMaker and return when it answers.
 
     Args:
-        state_dir: where it keeps everything; else SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
-        port: on 127.0.0.1; None takes the one of last time, or any.
-        foreground: run it in this process, and return only when it was stopped (SIGTERM, SIGINT).
-        on_ready: called once it answers, which in the foreground is the way to learn where.
+        state_dir: folder of all data; by default SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
+        port: port on 127.0.0.1; None for the port of its predecessor if that is free, else any.
+        foreground: whether to run in this process and return only after a stop (SIGTERM, SIGINT).
+        on_ready: called when the server answers.
 
     Raises:
         MissingExtraError: the extra ``local`` is not installed.
@@ -50,7 +56,7 @@ def start(
     running = status(state.root)
     if running is not None:
         raise LocalServerError(
-            f"a local SageMaker (pid {running.pid}, {running.endpoint_url}) uses the state dir {state.root} already; "
+            f"a local SageMaker (pid {running.pid}, {running.endpoint_url}) already uses the state dir {state.root}; "
             "stop it, or name another state dir"
         )
     info = _serve_here(state, port, on_ready) if foreground else _spawn(state, port)
@@ -63,22 +69,22 @@ def status(state_dir: str | Path | None = None) -> ServerInfo | None:
     """Return the local SageMaker that runs on a state dir, or None.
 
     Raises:
-        LocalServerError: what it wrote cannot be read.
+        LocalServerError: its data cannot be read.
     """
     state = resolve_state_dir(state_dir)
-    pid = _lock.holder(state.lock)
+    pid = lock_holder(state.lock)
     info = None if pid is None else read_server_info(state)
     return info if info is not None and info.pid == pid else None
 
 
 def stop(state_dir: str | Path | None = None) -> bool:
-    """Stop the local SageMaker of a state dir; its jobs carry on when it is started again.
+    """Stop the local SageMaker of a state dir; its jobs continue when it is started again.
 
     Returns:
-        Whether one was running.
+        Whether a server was running.
     """
     state = resolve_state_dir(state_dir)
-    pid = _lock.holder(state.lock)
+    pid = lock_holder(state.lock)
     if not pid:
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -86,16 +92,15 @@ def stop(state_dir: str | Path | None = None) -> bool:
             os.kill(pid, number)
         except ProcessLookupError:
             return True
-        if _wait_for(lambda: _lock.holder(state.lock) != pid, _STOP_SECONDS):
-            _wait_for(lambda: _is_gone(pid), _STOP_SECONDS)
+        if _wait_for(lambda: lock_holder(state.lock) != pid, _STOP_SECONDS):
+            _wait_for(lambda: _has_ended(pid), _STOP_SECONDS)
             return True
     raise LocalServerError(f"the local SageMaker (pid {pid}) on {state.root} does not stop")
 
 
-def _is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that this process started is taken off the process table."""
+def _has_ended(pid: int) -> bool:
     try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
+        return os.waitpid(pid, os.WNOHANG)[0] == pid  # a child stays in the process table until it is waited for
     except ChildProcessError:
         return True
 
@@ -103,22 +108,22 @@ def _is_gone(pid: int) -> bool:
 def _serve_here(state: StateDir, port: int | None, on_ready: Callable[[ServerInfo], None] | None) -> ServerInfo:
     from sm_tuning.local import _server  # noqa: PLC0415  (loads the store and, later, moto)
 
-    seen: list[ServerInfo] = []
+    infos: list[ServerInfo] = []
 
-    def note(info: ServerInfo) -> None:
-        seen.append(info)
+    def ready(info: ServerInfo) -> None:
+        infos.append(info)
         if on_ready is not None:
             on_ready(info)
 
     wait = _server.until_signalled()
     _server.log_to(state.log)
-    _server.serve(state, port or 0, note, wait)
-    return seen[0]
+    _server.serve(state, port or 0, ready, wait)
+    return infos[0]
 
 
 def _spawn(state: StateDir, port: int | None) -> ServerInfo:
     make_state_dir(state)
-    said_before = state.log.stat().st_size if state.log.exists() else 0
+    logged_before = state.log.stat().st_size if state.log.exists() else 0
     with state.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(state.root), "--port", str(port or 0)],
@@ -136,16 +141,16 @@ def _spawn(state: StateDir, port: int | None) -> ServerInfo:
         process.kill()
         process.wait()
         raise LocalServerError(
-            f"the local SageMaker did not answer within {_START_SECONDS:g} s; {_tail(state, said_before)}"
+            f"the local SageMaker did not answer within {_START_SECONDS:g} s; {_tail(state, logged_before)}"
         )
     if process.poll() is not None:
         raise LocalServerError(
-            f"the local SageMaker ended with code {process.returncode} instead of starting; {_tail(state, said_before)}"
+            f"the local SageMaker ended with code {process.returncode} at its start; {_tail(state, logged_before)}"
         )
     info = status(state.root)
     if info is None:
-        raise LocalServerError(f"the local SageMaker died right after its start; {_tail(state, said_before)}")
-    # It outlives this process on purpose: keep the Popen from complaining that nobody waited for it.
+        raise LocalServerError(f"the local SageMaker died right after its start; {_tail(state, logged_before)}")
+    # The server outlives this process on purpose; with a returncode, Popen does not warn that it still runs.
     process.returncode = 0
     return info
 
@@ -159,12 +164,12 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _answers(state: StateDir, pid: int) -> bool:
-    if _lock.holder(state.lock) != pid:
+    if lock_holder(state.lock) != pid:
         return False
     try:
         info = read_server_info(state)
     except LocalServerError:
-        return False  # left by an earlier server: the new one replaces it, or ends and says why
+        return False  # of an earlier server: the new one replaces it, or ends with an error
     if info is None or info.pid != pid:
         return False
     try:
@@ -184,9 +189,9 @@ def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _tail(state: StateDir, offset: int, lines: int = 15) -> str:
-    """Quote what the server has said since it was started."""
+    """Quote the end of the server's log since its start."""
     with state.log.open("rb") as log:
         log.seek(offset)
-        said = log.read().decode("utf-8", "replace").strip().splitlines()
-    quoted = "\n".join(said[-lines:])
-    return f"its log ({state.log}) says:\n{quoted}" if quoted else f"its log ({state.log}) says nothing"
+        logged = log.read().decode("utf-8", "replace").strip().splitlines()
+    quoted = "\n".join(logged[-lines:])
+    return f"its log ({state.log}) says:\n{quoted}" if quoted else f"its log ({state.log}) is empty"

@@ -1,8 +1,8 @@
-"""S3 objects on disk: the copy that outlives the server and holds the bytes that moto would keep in memory.
+"""S3 objects on disk: the copy that outlives the server, and from which moto reads the bytes.
 
-``<root>/<bucket>/bucket.json`` says that the bucket exists; ``<sha256 of the key>.json`` describes an object and
-names the file that holds its bytes. The description is renamed into place last, so that an object is there
-whole or not at all; bytes that no description names are removed at the next start.
+``<root>/<bucket>/bucket.json`` marks an existing bucket; ``<sha256 of the key>.json`` describes an object and names the
+file with its bytes. The description is renamed into place last, so that an object exists completely or not at all.
+Bytes without a description are deleted at the next start.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from sm_tuning._errors import LocalServerError
-from sm_tuning._files import replacing, write_atomic
+from sm_tuning._files import write_atomic
 
 _GRACE_SECONDS = 60.0
 
 
 class DiskBytes:
-    """The bytes of an object for moto, opened anew for each read: neither memory nor a descriptor is held.
+    """The bytes of an object for moto, opened for each read, without memory or a file descriptor in between.
 
-    It offers what moto uses of an object's buffer once it is written; moto makes a new object when a key is
-    written again.
+    This is the part of a buffer that moto uses after an object was written; for another write moto creates a new
+    object.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,14 +37,14 @@ class DiskBytes:
         self._position = 0
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position from the start."""
+        """Set the position, from the start."""
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("only from the start")
         self._position = position
         return position
 
     def read(self, size: int = -1) -> bytes:
-        """Read on from the position."""
+        """Read from the position."""
         with self._path.open("rb") as file:
             file.seek(self._position)
             data = file.read(size)
@@ -52,75 +52,71 @@ class DiskBytes:
         return data
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, since no file is open."""
 
 
 class DiskMirror:
-    """The folder of the objects."""
+    """The folder of the objects on disk."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._removed: deque[tuple[float, Path]] = deque()
 
     def put_bucket(self, bucket: str, region: str) -> None:
-        """Note that a bucket exists."""
+        """Record a bucket."""
         folder = self._folder(bucket)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "bucket.json", json.dumps({"region": region}))
 
     def remove_bucket(self, bucket: str) -> None:
-        """Forget a bucket and everything in it."""
+        """Delete a bucket and its objects."""
         shutil.rmtree(self._folder(bucket), ignore_errors=True)
 
-    def put_object(self, bucket: str, key: str, about: Mapping[str, Any], data: bytes | Path) -> Path:
-        """Keep an object and return the file of its bytes.
+    def put_object(self, bucket: str, key: str, about: Mapping[str, Any], data: bytes) -> Path:
+        """Write an object and return the file of its bytes.
 
         Args:
-            bucket: must exist.
+            bucket: name of a bucket that exists.
             key: any S3 key.
-            about: what restores the object besides its bytes; JSON.
-            data: the bytes, or a file to copy them from.
+            about: the description that restores the object, as JSON values.
+            data: the bytes.
         """
         described = self._described(bucket, key)
         old = self._data_file(described)
         name = f"{described.stem}-{secrets.token_hex(4)}.bin"
         target = described.with_name(name)
-        if isinstance(data, Path):
-            with replacing(target) as draft:
-                shutil.copyfile(data, draft)
-        else:
-            write_atomic(target, data)
+        write_atomic(target, data)
         write_atomic(described, json.dumps({**about, "key": key, "data": name}))
         self._reap(old)
         return target
 
     def describe_again(self, bucket: str, key: str, about: Mapping[str, Any]) -> None:
-        """Replace what is known of an object, its bytes staying."""
+        """Replace the description of an object, without its bytes."""
         described = self._described(bucket, key)
         name = json.loads(described.read_text())["data"]
         write_atomic(described, json.dumps({**about, "key": key, "data": name}))
 
     def remove_object(self, bucket: str, key: str) -> None:
-        """Forget an object, if it is there."""
+        """Delete an object, if it exists."""
         described = self._described(bucket, key)
         old = self._data_file(described)
         described.unlink(missing_ok=True)
         self._reap(old)
 
     def buckets(self) -> Iterator[tuple[str, str]]:
-        """Yield each bucket's name and region.
+        """Yield name and region of each bucket.
 
         Raises:
-            LocalServerError: what is on disk cannot be read.
+            LocalServerError: a file cannot be read.
         """
         for path in sorted(self._root.glob("*/bucket.json")):
             yield unquote(path.parent.name), _load(path)["region"]
 
     def objects(self, bucket: str) -> Iterator[tuple[dict[str, Any], Path]]:
-        """Yield what is known of each object, and the file of its bytes; remove bytes that belong to none.
+        """Yield description and file of each object, and delete bytes without a description.
 
         Raises:
-            LocalServerError: what is on disk cannot be read.
+            LocalServerError: a file is missing or cannot be read.
         """
         folder = self._folder(bucket)
         kept = {"bucket.json"}
@@ -131,7 +127,8 @@ class DiskMirror:
             data = folder / about["data"]
             if data.parent != folder or not data.is_file():
                 raise LocalServerError(
-                    f"the bytes of s3://{bucket}/{about['key']} are missing ({data}); remove {path} to go on without"
+                    f"the bytes of s3://{bucket}/{about['key']} are missing ({data}); delete {path} to continue "
+                    "without this object"
                 )
             kept |= {path.name, data.name}
             yield about, data
@@ -149,7 +146,7 @@ class DiskMirror:
         return described.with_name(_load(described)["data"]) if described.exists() else None
 
     def _reap(self, path: Path | None) -> None:
-        """Remove a replaced file once no reader that had found it can still be about to open it."""
+        """Delete a replaced file later, since readers that have found it may be about to open it."""
         now = time.monotonic()
         if path is not None:
             self._removed.append((now, path))
@@ -161,7 +158,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text())
     except (OSError, ValueError) as e:
-        raise LocalServerError(f"the state in {path} cannot be read ({e}); remove it to go on without") from e
+        raise LocalServerError(
+            f"the state in {path} cannot be read ({e}); delete it to continue without this object"
+        ) from e
     if not isinstance(loaded, dict):
-        raise LocalServerError(f"the state in {path} is not a description of an object; remove it to go on without")
+        raise LocalServerError(f"the state in {path} is not a description of an object; delete it to continue without")
     return loaded

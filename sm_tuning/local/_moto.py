@@ -1,7 +1,7 @@
-"""The AWS services around SageMaker, from moto's backends in this process, with what matters kept on disk.
+"""The AWS services around SageMaker: moto's backends in this process, with the important state on disk.
 
-Only this module (and _moto_metrics) knows moto's insides. What it adds: objects survive the server (``restore``)
-and big ones are served from disk instead of memory; the training jobs' logs and metrics have stores of their own.
+Only this module and ``_moto_metrics`` depend on moto's private parts. S3 objects survive the server (``restore``) and
+are read from disk instead of memory; logs and metrics of the training jobs have stores of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._mirror import DiskBytes, DiskMirror
 from sm_tuning.local.cloudwatch import LOG_GROUP, Database, LogsService, LogStore, MetricStore
 
@@ -29,14 +29,14 @@ _TRUST_POLICY = (
 
 
 class AwsLocal:
-    """S3, CloudWatch, CloudWatch Logs, IAM and the rest, as plain functions and as a WSGI app.
+    """S3, CloudWatch, CloudWatch Logs, IAM and other services, as functions and as a WSGI app.
 
-    moto keeps its state in the process: there is one of these in a process at a time.
+    moto keeps its state in the process, so that only one instance can exist at a time.
 
     Args:
         identity: account, region, role and bucket.
-        s3_dir: where objects are kept; logs and metrics are beside it, in ``cloudwatch.sqlite``.
-        clock: epoch seconds now.
+        s3_dir: folder of the objects; logs and metrics are beside it, in ``cloudwatch.sqlite``.
+        clock: returns epoch seconds.
 
     Raises:
         LocalServerError: the logs cannot be read.
@@ -49,10 +49,10 @@ class AwsLocal:
         self.log_store = LogStore(self._database, clock)
         self._mirror = DiskMirror(s3_dir)
         self._lock = threading.RLock()
-        self._kept: dict[tuple[str, str], Any] = {}
+        self._on_disk: dict[tuple[str, str], Any] = {}  # moto's object of each (bucket, key) on disk
 
     def close(self) -> None:
-        """Close what is on disk; moto's state stays in the process."""
+        """Close the databases; moto's state stays in the process."""
         self._database.close()
 
     # -- for the HTTP application
@@ -71,25 +71,25 @@ class AwsLocal:
         return application
 
     def logs(self) -> LogsService:
-        """Return CloudWatch Logs of the training jobs, which is not moto's to answer."""
+        """Return CloudWatch Logs of the training jobs, which this server implements in place of moto."""
         return LogsService(self.log_store, self._identity, _Group(self._logs_backend()))
 
     def sync_bucket(self, bucket: str) -> None:
-        """Bring the copy on disk up to date after a bucket, or any objects in it, may have changed."""
+        """Update the copy on disk after a possible change of a bucket or any of its objects."""
         with self._lock:
             found = self._s3().buckets.get(bucket)
-            kept = [name for place, name in self._kept if place == bucket]
+            mirrored = [name for place, name in self._on_disk if place == bucket]
             if found is None:
                 self._mirror.remove_bucket(bucket)
-                self._kept = {place: key for place, key in self._kept.items() if place[0] != bucket}
+                self._on_disk = {place: key for place, key in self._on_disk.items() if place[0] != bucket}
                 return
             self._mirror.put_bucket(bucket, found.region_name)
-            for name in {*kept, *found.keys.keys()}:
-                if self._kept.get((bucket, name)) is not self._object(bucket, name):
+            for name in {*mirrored, *found.keys.keys()}:
+                if self._on_disk.get((bucket, name)) is not self._object(bucket, name):
                     self._sync_object(bucket, name)
 
     def sync_objects(self, bucket: str, keys: Iterable[str]) -> None:
-        """Bring the copy on disk up to date after these keys may have changed."""
+        """Update the copy on disk after a possible change of these keys."""
         with self._lock:
             for name in keys:
                 self._sync_object(bucket, name)
@@ -97,7 +97,7 @@ class AwsLocal:
     # -- for the server
 
     def prepare(self) -> None:
-        """Make the bucket and the role that requests may count on, where they are not there."""
+        """Create the bucket and the role of the identity, if they do not exist."""
         from moto.iam.models import iam_backends  # noqa: PLC0415  (heavy)
 
         if self._identity.bucket not in self._s3().buckets:
@@ -117,7 +117,7 @@ class AwsLocal:
             )
 
     def restore(self) -> None:
-        """Give moto the buckets and objects that are on disk.
+        """Load the buckets and objects on disk into moto.
 
         Raises:
             LocalServerError: the copy on disk cannot be read.
@@ -132,14 +132,14 @@ class AwsLocal:
             _Group(self._logs_backend()).ensure()
 
     def forget_telemetry(self, training_job: str) -> None:
-        """Remove logs and metrics of a training job that is about to be published again from its beginning."""
+        """Delete logs and metrics of a training job, which are published again from the beginning."""
         self.log_store.delete_streams(f"{training_job}/")
         self.metric_store.forget(training_job)
 
     # -- for the service and the runner
 
     def list_objects(self, uri: str) -> list[str]:
-        """Return the URI of every object whose key starts with the key of this s3:// URI, sorted."""
+        """Return the URIs of all objects whose key starts with the key of this s3:// URI, sorted."""
         bucket, prefix = split_uri(uri)
         with self._lock:
             found = self._s3().buckets.get(bucket)
@@ -149,14 +149,14 @@ class AwsLocal:
             return [f"s3://{bucket}/{name}" for name in sorted(names) if self._object(bucket, name) is not None]
 
     def has_bucket(self, bucket: str) -> bool:
-        """Whether a bucket exists."""
+        """Return whether a bucket exists."""
         return bucket in self._s3().buckets
 
     def download(self, uri: str, path: Path) -> None:
-        """Write one object to a file, making its folder.
+        """Write an object to a file, and create the folder of the file.
 
         Raises:
-            FileNotFoundError: there is no such object.
+            FileNotFoundError: the object does not exist.
         """
         bucket, name = split_uri(uri)
         with self._lock:
@@ -168,7 +168,7 @@ class AwsLocal:
         path.write_bytes(data)
 
     def upload(self, path: Path, uri: str) -> None:
-        """Make an object of a file.
+        """Upload a file as an object.
 
         Raises:
             FileNotFoundError: the bucket, or the file, does not exist.
@@ -181,7 +181,7 @@ class AwsLocal:
             self._sync_object(bucket, name)
 
     def delete(self, uri: str) -> None:
-        """Remove an object, if it is there; where versions are kept a delete marker covers it."""
+        """Delete an object, if it exists; in a bucket with versions, a delete marker hides it."""
         bucket, name = split_uri(uri)
         with self._lock:
             if self._object(bucket, name) is not None:
@@ -189,13 +189,13 @@ class AwsLocal:
                 self._sync_object(bucket, name)
 
     def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
-        """Append (epoch ms, message) to a stream of the training jobs' log group, whatever their age."""
+        """Append (epoch milliseconds, message) to a stream of the training jobs' log group, however old."""
         with self._lock:
             _Group(self._logs_backend()).ensure()
         self.log_store.put(stream, events)
 
     def put_metric_data(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
-        """Add (metric name, epoch seconds, value) to the training jobs' namespace, whatever their age."""
+        """Add (metric name, epoch seconds, value) to the training jobs' namespace, however old."""
         self.metric_store.put(dimensions, data)
 
     # -- how it is done
@@ -216,7 +216,7 @@ class AwsLocal:
         return logs_backends[self._identity.account_id][self._identity.region]
 
     def _object(self, bucket: str, name: str) -> Any:
-        """Return moto's object, or None where there is none or the newest version is a delete marker."""
+        """Return moto's object; None if it does not exist or its newest version is a delete marker."""
         found = self._s3().buckets.get(bucket)
         key = None if found is None else found.keys.get(name)
         return key if hasattr(key, "contentsize") else None
@@ -227,12 +227,12 @@ class AwsLocal:
         key = self._object(bucket, name)
         if key is None:
             self._mirror.remove_object(bucket, name)
-            self._kept.pop((bucket, name), None)
-        elif self._kept.get((bucket, name)) is key:
+            self._on_disk.pop((bucket, name), None)
+        elif self._on_disk.get((bucket, name)) is key:
             self._mirror.describe_again(bucket, name, self._about(key))
         else:
             data = self._mirror.put_object(bucket, name, self._about(key), key.value)
-            self._kept[bucket, name] = key
+            self._on_disk[bucket, name] = key
             if not self._s3().buckets[bucket].is_versioned:
                 _serve_from(key, data)
 
@@ -263,11 +263,11 @@ class AwsLocal:
         self._s3().tagger.tag_resource(key.arn, [{"Key": k, "Value": v} for k, v in about["tags"].items()])
         key.contentsize = about["size"]
         _serve_from(key, data)
-        self._kept[bucket, about["key"]] = key
+        self._on_disk[bucket, about["key"]] = key
 
 
 class _Group:
-    """The training jobs' log group in moto, where it is empty: it is listed, tagged and deleted there."""
+    """The training jobs' log group in moto, which is empty, but is listed, tagged and deleted there."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -299,7 +299,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and key of an s3:// URI.
 
     Raises:
-        ValueError: it is another kind of URI.
+        ValueError: the URI has another form.
     """
     scheme, _, rest = uri.partition("://")
     if scheme != "s3" or not rest:
@@ -309,7 +309,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def configure_process(tmp: Path, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set what moto reads from the environment when it is imported: small buffers, files only under tmp."""
+    """Set the variables that moto reads at its import: small buffers, and files only under ``tmp``."""
     tempfile.tempdir = str(tmp)
     environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(64 * 1024)
     environ["MOTO_DISABLE_GLOBAL_CORS"] = "1"
@@ -318,16 +318,16 @@ def configure_process(tmp: Path, environ: MutableMapping[str, str] = os.environ)
 
 
 def _serve_from(key: Any, data: Path) -> None:
-    """Let moto read an object's bytes from disk, and free what it held of them."""
-    held = key._value_buffer  # noqa: SLF001  (moto offers no other way)
+    """Make moto read the bytes of an object from disk, and free its buffer."""
+    buffer = key._value_buffer  # noqa: SLF001  (moto has no public access)
     with key.lock:
         key._value_buffer = DiskBytes(data)  # noqa: SLF001
-    held.close()
+    buffer.close()
     if key.multipart is not None:
         key.multipart.dispose()
         key.multipart = None
 
 
 def _naive(epoch: float) -> datetime:
-    """Return the naive UTC time that moto compares with."""
+    """Return a naive UTC time, as moto compares them."""
     return datetime.fromtimestamp(epoch, tz=UTC).replace(tzinfo=None)

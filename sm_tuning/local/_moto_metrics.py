@@ -1,7 +1,7 @@
-"""The training jobs' CloudWatch metrics inside moto: its protocols, our values, whole minutes.
+"""The training jobs' CloudWatch metrics inside moto: its protocols with values from a store.
 
-moto walks through every value of every metric for each period of each query, and begins its periods at the first
-value; for this namespace the values are looked up, and periods begin at their multiples, as CloudWatch's do.
+For each period of each query, moto loops over all values of all metrics, and its periods begin at the first value. For
+this namespace, values are looked up, and periods begin at their multiples, as in CloudWatch.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 
 class TrainingMetrics:
-    """Stands before moto's CloudWatch backend for the namespace of the training jobs.
+    """Replaces methods of moto's CloudWatch backend, for the namespace of the training jobs.
 
     Args:
-        backend: moto's, of one account and region.
+        backend: moto's backend of an account and region.
         store: the values.
     """
 
@@ -39,7 +39,7 @@ class TrainingMetrics:
         self._others = {name: getattr(backend, name) for name in _TAKEN}
 
     def install(self) -> None:
-        """Take the backend's calls."""
+        """Replace the methods of the backend."""
         for name in _TAKEN:
             setattr(self._backend, name, getattr(self, name))
 
@@ -50,10 +50,14 @@ class TrainingMetrics:
         end_time: datetime,
         scan_by: str = "TimestampAscending",
     ) -> list[dict[str, Any]]:
-        """GetMetricData; queries of other namespaces are moto's."""
-        ours = [one for one in queries if "MetricStat" in one and _is_ours(one["MetricStat"]["Metric"]["Namespace"])]
-        others = [one for one in queries if one not in ours]
-        if ours and any("Expression" in one for one in others):
+        """Answer GetMetricData; moto answers queries of other namespaces."""
+        ours = [
+            query
+            for query in queries
+            if "MetricStat" in query and query["MetricStat"]["Metric"]["Namespace"] == METRIC_NAMESPACE
+        ]
+        others = [query for query in queries if query not in ours]
+        if ours and any("Expression" in query for query in others):
             raise ValidationError("The local SageMaker computes no expressions over the metrics of training jobs.")
         if start_time >= end_time:
             raise ValidationError("The parameter EndTime must be greater than StartTime.")
@@ -62,9 +66,9 @@ class TrainingMetrics:
             found = self._others["get_metric_data"](others, start_time, end_time, scan_by)
         window = _epoch(start_time), _epoch(end_time)
         backwards = scan_by == "TimestampDescending"
-        found += [self._data_of(one, window, backwards=backwards) for one in ours if one.get("ReturnData", True)]
-        place = {one["Id"]: number for number, one in enumerate(queries)}
-        return sorted(found, key=lambda one: place[one["id"]])
+        found += [self._data_of(query, window, backwards=backwards) for query in ours if query.get("ReturnData", True)]
+        place = {query["Id"]: number for number, query in enumerate(queries)}
+        return sorted(found, key=lambda result: place[result["id"]])
 
     def get_metric_statistics(
         self,
@@ -77,14 +81,15 @@ class TrainingMetrics:
         dimensions: Sequence[Mapping[str, str]],
         unit: str | None = None,
     ) -> list[Any]:
-        """GetMetricStatistics."""
-        asked = (namespace, metric_name, start_time, end_time, period, stats, dimensions, unit)
-        if not _is_ours(namespace):
-            answered: list[Any] = self._others["get_metric_statistics"](*asked)
-            return answered
+        """Answer GetMetricStatistics."""
+        if namespace != METRIC_NAMESPACE:
+            points: list[Any] = self._others["get_metric_statistics"](
+                namespace, metric_name, start_time, end_time, period, stats, dimensions, unit
+            )
+            return points
         if start_time >= end_time:
             raise InvalidParameterValue("The parameter StartTime must be less than the parameter EndTime.")
-        named = {one["Name"]: one["Value"] for one in dimensions or ()}
+        named = {dimension["Name"]: dimension["Value"] for dimension in dimensions or ()}
         own_unit = _unit(named)
         if unit not in (None, own_unit):
             return []
@@ -101,30 +106,26 @@ class TrainingMetrics:
     def get_filtered_metrics(
         self, metric_name: str | None, namespace: str | None, dimensions: Sequence[Mapping[str, str]] | None
     ) -> list[Any]:
-        """What ListMetrics lists."""
+        """Return the metrics of ListMetrics."""
         found: list[Any] = self._others["get_filtered_metrics"](metric_name, namespace, dimensions)
-        if namespace and not _is_ours(namespace):
+        if namespace and namespace != METRIC_NAMESPACE:
             return found
-        job = next((one.get("Value") for one in dimensions or () if one["Name"] == "TrainingJobName"), None)
-        for name, pairs in self._store.metrics(job):
-            wanted = all(
-                one["Name"] in pairs and one.get("Value") in (None, pairs[one["Name"]]) for one in dimensions or ()
-            )
+        filters = {dimension["Name"]: dimension.get("Value") for dimension in dimensions or ()}
+        for name, pairs in self._store.metrics(filters.get("TrainingJobName")):
+            wanted = all(key in pairs and value in (None, pairs[key]) for key, value in filters.items())
             if wanted and metric_name in (None, "", name):
                 named = [{"Name": key, "Value": value} for key, value in pairs.items()]
                 found.append(MetricDatum(METRIC_NAMESPACE, name, 0.0, named, None))
         return found
 
     def _data_of(self, query: Mapping[str, Any], window: tuple[float, float], *, backwards: bool) -> dict[str, Any]:
-        asked = query["MetricStat"]
-        name, stat = asked["Metric"]["MetricName"], asked["Stat"]
-        named = {one["Name"]: one["Value"] for one in asked["Metric"].get("Dimensions") or ()}
-        compute = _statistic(stat)
-        periods = (
-            []
-            if asked.get("Unit") not in (None, _unit(named))
-            else self._periods(name, named, window, int(asked["Period"]))
-        )
+        stat = query["MetricStat"]
+        name = stat["Metric"]["MetricName"]
+        named = {dimension["Name"]: dimension["Value"] for dimension in stat["Metric"].get("Dimensions") or ()}
+        compute = _statistic(stat["Stat"])
+        periods = self._periods(name, named, window, int(stat["Period"]))
+        if stat.get("Unit") not in (None, _unit(named)):
+            periods = []
         points = [(_naive(begin), compute(values)) for begin, values in periods]
         if backwards:
             points.reverse()
@@ -139,57 +140,49 @@ class TrainingMetrics:
     def _periods(
         self, name: str, dimensions: Mapping[str, str], window: tuple[float, float], period: int
     ) -> list[tuple[float, list[float]]]:
-        """Return (beginning, values) of each period that has values, by time."""
+        """Return (begin, values) of each period with values, by time."""
         start, end = window
-        found = self._store.values(name, dimensions, start, end) + self._put_over_the_wire(name, dimensions, window)
+        found = self._store.values(name, dimensions, start, end)
+        # Values that clients themselves put into the namespace are in moto.
+        found += [
+            (_epoch(datum.timestamp), float(datum.value))
+            for datum in self._backend.metric_data
+            if isinstance(datum, MetricDatum)
+            and (datum.namespace, datum.name) == (METRIC_NAMESPACE, name)
+            and {pair.name: pair.value for pair in datum.dimensions} == dimensions
+            and start <= _epoch(datum.timestamp) < end
+        ]
         grouped: dict[float, list[float]] = {}
         for when, value in sorted(found):
             grouped.setdefault(when // period * period, []).append(value)
         return list(grouped.items())
-
-    def _put_over_the_wire(
-        self, name: str, dimensions: Mapping[str, str], window: tuple[float, float]
-    ) -> list[tuple[float, float]]:
-        """Return what clients themselves have put into the namespace, which moto has."""
-        return [
-            (_epoch(one.timestamp), float(one.value))
-            for one in self._backend.metric_data
-            if isinstance(one, MetricDatum)
-            and (one.namespace, one.name) == (METRIC_NAMESPACE, name)
-            and {pair.name: pair.value for pair in one.dimensions} == dimensions
-            and window[0] <= _epoch(one.timestamp) < window[1]
-        ]
 
 
 _TAKEN = ("get_metric_data", "get_metric_statistics", "get_filtered_metrics")
 
 
 def _unit(dimensions: Mapping[str, str]) -> str:
-    """What a host uses is told in percent; a metric of the training code has no unit (as on the service)."""
+    # As on the service, the utilization of a host is in percent, and metrics of the training code have no unit.
     return "Percent" if "Host" in dimensions else "None"
-
-
-def _is_ours(namespace: str) -> bool:
-    return namespace == METRIC_NAMESPACE
 
 
 def _statistic(name: str) -> Callable[[Sequence[float]], float]:
     if name in _STATISTICS:
         return _STATISTICS[name]
     digits = name.removeprefix("p")
-    if name.startswith("p") and digits.replace(".", "", 1).isdigit() and 0 <= float(digits) <= 100:
-        return lambda values: _percentile(sorted(values), float(digits) / 100)
-    raise ValidationError(
-        f"The local SageMaker computes {', '.join(_STATISTICS)} and percentiles such as p99, but not {name}."
-    )
+    if not (name.startswith("p") and digits.replace(".", "", 1).isdigit() and 0 <= float(digits) <= 100):
+        raise ValidationError(
+            f"The local SageMaker computes {', '.join(_STATISTICS)} and percentiles such as p99, but not {name}."
+        )
 
+    def percentile(values: Sequence[float]) -> float:
+        ordered = sorted(values)
+        at = float(digits) / 100 * (len(ordered) - 1)
+        low = math.floor(at)
+        high = min(low + 1, len(ordered) - 1)
+        return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    """Return a percentile between the two nearest values."""
-    at = share * (len(ordered) - 1)
-    low = math.floor(at)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+    return percentile
 
 
 def _epoch(moment: datetime) -> float:

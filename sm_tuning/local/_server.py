@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning._files import write_atomic
-from sm_tuning.local import _lock
 from sm_tuning.local._config import (
     Keys,
     ServerInfo,
     StateDir,
+    hold_lock,
     load_keys,
     make_state_dir,
     read_server_info,
@@ -39,22 +39,26 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wait: Callable[[], None]) -> None:
-    """Run a server until ``wait`` returns, then close it so that the next one carries on.
+    """Run a server until ``wait`` returns, then close it so that the next one can continue.
 
     Args:
         state: its files.
-        port: 0 takes the port of the server before, if that is free, so that clients which wait for a job
-            survive a restart; else any free one.
-        on_ready: called once the server answers.
-        wait: blocks for as long as the server is wanted.
+        port: 0 for the port of its predecessor, if that is free, so that waiting clients survive a restart; else any
+            free port.
+        on_ready: called when the server answers.
+        wait: blocks until the server must stop.
 
     Raises:
         LocalServerError: the port or the state dir is in use, or the state cannot be read.
     """
     make_state_dir(state)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_lock.hold(state.lock))
-        _empty(state.tmp)
+        stack.enter_context(hold_lock(state.lock))
+        for path in state.tmp.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         configure_process(state.tmp)
         keys = load_keys(state)
         store = Store(state.database)
@@ -73,19 +77,30 @@ def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wa
 
 @contextlib.contextmanager
 def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int) -> Iterator[ServerInfo]:
-    """Take up the work that is left, answer requests, and let go of both at the end."""
-    # moto reads its settings when it is imported, which must not be before configure_process.
+    """Continue the unfinished jobs and answer requests until the end of the context."""
+    # moto reads its settings at import, so the imports must follow configure_process.
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
     from sm_tuning.local.http import Application, Verifier, make_http_server  # noqa: PLC0415
     from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
 
     identity = keys.identity()
-    http = _bind(make_http_server, port, _port_before(state))
-    info = _info(state, keys, f"http://127.0.0.1:{http.server_port}")
+    before = read_server_info(state)
+    http = _bind(make_http_server, port, 0 if before is None else urlsplit(before.endpoint_url).port or 0)
+    info = ServerInfo(
+        endpoint_url=f"http://127.0.0.1:{http.server_port}",
+        region=identity.region,
+        account_id=identity.account_id,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        bucket=identity.bucket,
+        role_arn=identity.role_arn,
+        state_dir=str(state.root),
+        pid=os.getpid(),
+    )
 
     def notify(training_job: str) -> None:
-        engine.notify(training_job)  # made after the runner, which it needs; no job runs before recover()
+        engine.notify(training_job)  # the engine needs the runner first, and no job runs before recover()
 
     runner = Runner(store, aws, identity, state.jobs, time.time, notify, child_env=info.env())
     engine = Engine(store, runner, identity, time.time)
@@ -112,46 +127,18 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
 
 
 def _bind(make: Callable[[int], Any], port: int, before: int) -> Any:
-    """Return a listening server; its app is set later, since the app's parts need the port number."""
+    """Return a listening server; its app is set later, since parts of it need the port number."""
     if port == 0 and before:
         with contextlib.suppress(OSError, SystemExit):
             return make(before)
     try:
         return make(port)
     except (OSError, SystemExit) as e:  # werkzeug exits where the address is in use
-        raise LocalServerError(f"port {port} on 127.0.0.1 is in use; name another one, or none") from e
-
-
-def _port_before(state: StateDir) -> int:
-    info = read_server_info(state)
-    return 0 if info is None else urlsplit(info.endpoint_url).port or 0
-
-
-def _info(state: StateDir, keys: Keys, endpoint_url: str) -> ServerInfo:
-    identity = keys.identity()
-    return ServerInfo(
-        endpoint_url=endpoint_url,
-        region=identity.region,
-        account_id=identity.account_id,
-        access_key_id=keys.access_key_id,
-        secret_access_key=keys.secret_access_key,
-        bucket=identity.bucket,
-        role_arn=identity.role_arn,
-        state_dir=str(state.root),
-        pid=os.getpid(),
-    )
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        raise LocalServerError(f"port {port} on 127.0.0.1 is in use; name another one, or leave it out") from e
 
 
 def until_signalled() -> Callable[[], None]:
-    """Return a function that blocks until SIGTERM or SIGINT; to be called in the main thread, early."""
+    """Return a function that blocks until SIGTERM or SIGINT; call this early, in the main thread."""
     stopped = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stopped.set())
@@ -164,7 +151,7 @@ def until_signalled() -> Callable[[], None]:
 
 
 def log_to(path: Path) -> None:
-    """Send what is logged to a file."""
+    """Write all log messages to a file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -188,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LocalServerError as e:
         sys.stderr.write(f"{e}\n")
         return LocalServerError.exit_code
-    except (OSError, sqlite3.OperationalError) as e:  # a full disk, a state dir that is taken away
+    except (OSError, sqlite3.OperationalError) as e:  # a full disk, a deleted state dir
         _log.exception("the server ends")
         sys.stderr.write(f"the local SageMaker cannot use its state dir {state.root}: {e}\n")
         return LocalServerError.exit_code

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moto.moto_api._internal.models import moto_api_backend
 
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._moto import AwsLocal
 from sm_tuning.local.cloudwatch import Cursor
 from sm_tuning.local.engine import Engine

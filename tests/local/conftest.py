@@ -9,7 +9,7 @@ from local_server import LocalServer
 from servers import running_server, stop_server
 from service_requests import NOW, ROLE, Hands, Objects
 
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.service import Context, SageMakerService
 from sm_tuning.local.store import Store
 

@@ -8,8 +8,7 @@ from botocore.exceptions import ClientError
 from local_server import LocalServer
 from servers import running_server
 
-from sm_tuning.local._config import resolve_state_dir
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity, resolve_state_dir
 from sm_tuning.local._moto import AwsLocal
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"

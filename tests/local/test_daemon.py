@@ -160,7 +160,7 @@ def test_state_that_cannot_be_read_is_a_clear_error_that_names_the_file(state_di
 
 def test_a_place_where_no_folder_can_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LocalServerError, match="cannot be made"):
+    with pytest.raises(LocalServerError, match="cannot be created"):
         start(tmp_path / "file" / "state")
 
 
@@ -168,7 +168,7 @@ def test_a_server_that_dies_while_starting_is_quoted(state_dir):
     make_state_dir(resolve_state_dir(state_dir))
     (state_dir / "s3").rmdir()
     (state_dir / "s3").write_text("in the way")
-    with pytest.raises(LocalServerError, match="cannot be made"):
+    with pytest.raises(LocalServerError, match="cannot be created"):
         start(state_dir)
 
 

@@ -12,8 +12,7 @@ from servers import start_server
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning.local import start, stop
-from sm_tuning.local._config import resolve_state_dir
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity, resolve_state_dir
 from sm_tuning.local._moto import AwsLocal
 from sm_tuning.local.cloudwatch import LOG_GROUP, Cursor, Database, LogStore, PatternError, matcher
 

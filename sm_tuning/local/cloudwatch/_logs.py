@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from sm_tuning._wire import TRAINING_JOBS
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, Event, LogStore, Position, Stream
 from sm_tuning.local.cloudwatch._metrics import check_members, invalid
 from sm_tuning.local.service._context import Fault

@@ -8,7 +8,7 @@ from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.store import HiddenMembers, Store, hidden
 from sm_tuning.strategies import DefinitionSearch, ParentTrials, Trial
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.engine._loop import EngineContext, TrainingRunner, TuningLoop
 from sm_tuning.local.store import Store, hidden

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import is_full
 from sm_tuning.local.engine._documents import parents_of, training_job_doc
 from sm_tuning.local.store import Store, hidden

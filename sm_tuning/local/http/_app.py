@@ -12,8 +12,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
-from sm_tuning.local._config import ROLE_NAME
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import ROLE_NAME, Identity
 from sm_tuning.local._workers import is_full
 from sm_tuning.local.http._http import Incoming, read_request
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of

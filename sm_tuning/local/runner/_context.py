@@ -18,7 +18,7 @@ from sm_tuning.executor import (
     ScanProcesses,
     Supervisors,
 )
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.store import Store
 
 

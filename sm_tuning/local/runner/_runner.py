@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sm_tuning._statuses import SecondaryStatus
 from sm_tuning.executor import Environments, Namespaces, ScanProcesses, Supervisors
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
 from sm_tuning.local.runner._record import JobRecord

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sm_tuning._wire import DEFAULT_PAGE
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.store import ListQuery, Store
 
 Doc = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS, to_float32
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._definition_rules import builtin_algorithm

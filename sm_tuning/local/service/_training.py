@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
-from sm_tuning.local._identity import Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid, list_query, not_found
 from sm_tuning.local.service._definition_rules import check_definition, check_places
 from sm_tuning.local.service._documents import (
