@@ -30,6 +30,9 @@ OnLoss = Literal["error", "warn"]
 #: (aws/sagemaker-python-sdk#6500).
 _CARRIES_CHECKPOINTS = (1, 27)
 
+#: The responses whose members other steps of a pipeline may refer to.
+_STEP_SHAPES = ["DescribeHyperParameterTuningJobResponse", "ListTrainingJobsForHyperParameterTuningJobResponse"]
+
 _PLAIN_MACHINE = {"InstanceType", "InstanceCount", "VolumeSizeInGB"}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -393,14 +396,7 @@ def _step_class() -> Any:
             self.step_args = None
             self.cache_config = cache_config
             self._request = request
-            self._properties = Properties(
-                step_name=name,
-                step=self,
-                shape_names=[
-                    "DescribeHyperParameterTuningJobResponse",
-                    "ListTrainingJobsForHyperParameterTuningJobResponse",
-                ],
-            )
+            self._properties = Properties(step_name=name, step=self, shape_names=_STEP_SHAPES)
 
         @property
         def arguments(self) -> dict[str, Any]:
