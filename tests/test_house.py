@@ -78,6 +78,20 @@ def test_statuses_are_spelled_in_one_module() -> None:
     assert found == []
 
 
+def test_packages_see_the_public_names_of_each_other() -> None:
+    private = re.compile(r"from sm_tuning\.(\w+)(?:\.\w+)*\._\w+ import|from sm_tuning\.(\w+)(?:\.\w+)* import _")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in PACKAGE
+        for line in path.read_text(encoding="utf-8").splitlines()
+        for match in private.finditer(line)
+        if (match[1] or match[2]) not in path.relative_to(ROOT).parts
+    ]
+
+    # The lazy names of the package itself may come from any module.
+    assert [line for line in found if not line.startswith("sm_tuning/__init__.py")] == []
+
+
 def test_no_placeholder_is_left() -> None:
     found = [
         str(path.relative_to(ROOT))

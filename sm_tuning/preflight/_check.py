@@ -19,7 +19,7 @@ from sm_tuning.preflight._rules import cost_bound, cost_problems, quota_problems
 from sm_tuning.request import image_uri, stage, to_request
 from sm_tuning.spec import Input, TrainingDefinition, Tuning, load, to_data
 
-#: Placeholders for values that are only known at launch. They have the right form and name nothing that exists.
+#: Stand for values that are only known at launch. They have the right form and name nothing that exists.
 _ROLE = "arn:aws:iam::000000000000:role/found-at-launch"
 _PREFIX = "s3://found-at-launch"
 _NAME = "named-at-launch"
