@@ -10,10 +10,11 @@ from importlib import metadata
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from sm_tuning._errors import ServiceError, SpecError, WaitTimeoutError
+from sm_tuning._errors import EndpointError, ServiceError, SpecError, WaitTimeoutError
 from sm_tuning._masking import secrets_of_job
 from sm_tuning._wire import to_tags
-from sm_tuning.aws._errors import REGION_ADVICE, mapped
+from sm_tuning.aws._answers import BrokenAnswerError, check_answer
+from sm_tuning.aws._errors import REGION_ADVICE, Call, mapped
 from sm_tuning.aws._poll import CLOCK, WAITING, Clock, Retry
 
 _log = logging.getLogger(__name__)
@@ -22,6 +23,12 @@ T = TypeVar("T")
 
 #: More pages than any listing of one job has: 10,000 training jobs are 100 pages, a day of log lines some thousands.
 MAX_PAGES = 20_000
+
+#: Methods without an effect, which may be repeated.
+_READS = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "search")
+
+#: How often a read is repeated whose response was cut off or is not what the operation returns.
+READING = Retry(attempts=5, first=0.5, longest=8.0)
 
 #: Parameters that say what a call is about, for its errors.
 _SUBJECTS = ("HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
@@ -35,8 +42,17 @@ class Aws:
     """
 
     def __init__(
-        self, session: Any, *, region: str | None, endpoint_url: str | None, environ: Mapping[str, str] = os.environ
+        self,
+        session: Any,
+        *,
+        region: str | None,
+        endpoint_url: str | None,
+        environ: Mapping[str, str] = os.environ,
+        retry: Retry = READING,
+        clock: Clock = CLOCK,
     ) -> None:
+        self._retry = retry
+        self._clock = clock
         self._session = session
         self._region = region
         self._endpoint_url = endpoint_url
@@ -56,7 +72,14 @@ class Aws:
 
     def in_region(self, region: str) -> Aws:
         """The same credentials in another region, for services that answer in a few only; makes no call."""
-        return Aws(self._session, region=region, endpoint_url=self._endpoint_url, environ=self._environ)
+        return Aws(
+            self._session,
+            region=region,
+            endpoint_url=self._endpoint_url,
+            environ=self._environ,
+            retry=self._retry,
+            clock=self._clock,
+        )
 
     @property
     def region(self) -> str:
@@ -118,13 +141,27 @@ class Aws:
             **params: the operation's parameters; one that is None is left out.
 
         Raises:
+            EndpointError: the response is cut off or is not what the operation returns, also after repeated reads.
             SmTuningError: the call failed; see ``sm_tuning.aws.mapped``.
         """
         given = {name: value for name, value in params.items() if value is not None}
         client = self._client(service)
-        with mapped(client.meta.method_to_api_mapping[method], _subject(given), secrets_of_job(given)):
-            response: dict[str, Any] = getattr(client, method)(**given)
-        return response
+        about = Call(client.meta.method_to_api_mapping[method], _subject(given))
+        failures = 0
+        while True:
+            try:
+                with mapped(*about, secrets_of_job(given)):
+                    response: dict[str, Any] = getattr(client, method)(**given)
+            except BrokenAnswerError as e:
+                failures += 1
+                error = EndpointError(f"{about} got a broken answer: {e}; try again", operation=about.operation)
+                # Only reads are repeated: a broken answer to a create or a stop leaves open whether it had its effect.
+                pause = self._retry.pause(error, failures) if method.startswith(_READS) else None
+                if pause is None:
+                    raise error from e
+                self._clock.sleep(pause)
+            else:
+                return response
 
     def pages(
         self,
@@ -245,6 +282,7 @@ class Aws:
                     client = self._session.client(
                         service, region_name=region, endpoint_url=self._endpoint_url, config=self._config()
                     )
+                client.meta.events.register("before-parse", check_answer)
                 self._clients[service] = client
             return client
 

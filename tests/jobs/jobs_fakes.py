@@ -75,6 +75,19 @@ def job(name: str = "my-job", status: str = "InProgress", **changes: Any) -> dic
     } | changes
 
 
+def training_description(name: str) -> dict[str, Any]:
+    """The members that DescribeTrainingJob always returns, of a completed training job without a model."""
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}",
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "CreationTime": 1_700_000_000,
+    }
+
+
 class FakeSageMaker:
     """Tuning jobs by name, and answers that come before those for an operation's next calls."""
 
@@ -151,7 +164,7 @@ class FakeSageMaker:
     def _DescribeTrainingJob(self, params: dict[str, Any]) -> Answer:  # noqa: N802
         name = params["TrainingJobName"]
         model = {"S3ModelArtifacts": f"s3://b/{name}/output/model.tar.gz"}
-        return 200, {"TrainingJobName": name, "ModelArtifacts": model}
+        return 200, training_description(name) | {"ModelArtifacts": model}
 
     def _ListTags(self, params: dict[str, Any]) -> Answer:  # noqa: N802
         del params

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_fakes import ROLE, FakeSageMaker, arn, best, child, job
+from jobs_fakes import ROLE, FakeSageMaker, arn, best, child, job, training_description
 
 import sm_tuning as smt
 from sm_tuning.aws import Aws
@@ -116,7 +116,7 @@ def test_there_is_no_best_trial_at_first(aws: Aws, sagemaker: FakeSageMaker) -> 
 
 def test_a_model_that_was_not_saved_is_none(aws: Aws, sagemaker: FakeSageMaker) -> None:
     sagemaker.put(BestTrainingJob=best("t-3", 0.5))
-    sagemaker.next["DescribeTrainingJob"].append((200, {"TrainingJobName": "t-3"}))
+    sagemaker.next["DescribeTrainingJob"].append((200, training_description("t-3")))
     found = smt.TuningJob("my-job", aws).best
 
     assert found is not None

@@ -1,0 +1,167 @@
+"""Broken answers of a server that is reachable: none of them is taken for an empty or a complete one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+import pytest
+
+import sm_tuning as smt
+from sm_tuning.aws import Aws, Clock, Retry
+
+NAME = "t-1"
+DESCRIBED = {
+    "TrainingJobName": NAME,
+    "TrainingJobArn": f"arn:aws:sagemaker:eu-west-1:123456789012:training-job/{NAME}",
+    "TrainingJobStatus": "InProgress",
+    "SecondaryStatus": "Training",
+    "AlgorithmSpecification": {"TrainingInputMode": "File"},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    "CreationTime": 1_700_000_000.5,
+}
+EVENTS = {"events": [{"logStreamName": "s", "timestamp": 1, "message": "x" * 400}]}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Sends the scripted bodies one after the other, the last one for ever."""
+
+    protocol_version = "HTTP/1.1"
+    script: list[tuple[bytes, int]]  # the bytes to send, and the length to announce
+    calls: int
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        server: Any = self.server
+        server.calls += 1
+        body, announced = server.script.pop(0) if len(server.script) > 1 else server.script[0]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(announced))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def faulty(processes: None) -> Iterator[Any]:
+    """A server on an address that does not count as the local SageMaker, so that AWS's rules hold."""
+    server: Any = ThreadingHTTPServer(("127.0.0.2", 0), _Handler)
+    server.calls = 0
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def connect(faulty: Any) -> Iterator[Callable[..., Aws]]:
+    made: list[Aws] = []
+
+    def make(*script: bytes | tuple[bytes, int], attempts: int = 3) -> Aws:
+        faulty.script = [one if isinstance(one, tuple) else (one, len(one)) for one in script]
+        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="eu-west-1")
+        made.append(
+            Aws(
+                session,
+                region="eu-west-1",
+                endpoint_url=f"http://127.0.0.2:{faulty.server_address[1]}",
+                environ={},
+                retry=Retry(attempts=attempts, first=0.0),
+                clock=Clock(sleep=lambda _: None),
+            )
+        )
+        return made[-1]
+
+    yield make
+    for aws in made:
+        aws.close()
+
+
+def whole(answer: Any) -> bytes:
+    return json.dumps(answer).encode()
+
+
+BROKEN = {
+    "cut off": (whole(EVENTS)[:200], len(whole(EVENTS))),
+    "cut off, with the length of the part": whole(EVENTS)[:200],
+    "empty": b"",
+    "HTML": b"<html><body>It works!</body></html>",
+    "null": b"null",
+    "a list": b"[]",
+    "a number": b"1",
+    "a member of another type": whole({"events": "none"}),
+    "an entry of another type": whole({"events": ["none"]}),
+    "text in place of a number": whole({"events": [{"timestamp": "soon"}]}),
+    "a truth value in place of a number": whole({"events": [{"timestamp": True}]}),
+    "a number in place of text": whole({"events": [{"message": 1}]}),
+    "half a character": b'{"events": [{"message": "\xff"}]}',
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_page_of_logs_is_no_empty_page(kind: str, connect: Callable[..., Aws], faulty: Any) -> None:
+    aws = connect(BROKEN[kind])
+
+    with pytest.raises(smt.EndpointError, match=r"FilterLogEvents.*(broken answer|no answer)"):
+        aws.call("logs", "filter_log_events", logGroupName="g")
+    assert faulty.calls >= 3
+
+
+BROKEN_DESCRIPTIONS = {
+    "no members": {},
+    "a missing member": {name: value for name, value in DESCRIBED.items() if name != "TrainingJobStatus"},
+    "a member that is null": DESCRIBED | {"TrainingJobStatus": None},
+    "a time that is text": DESCRIBED | {"CreationTime": "yesterday"},
+    "a time that is a list": DESCRIBED | {"CreationTime": [1]},
+    "a time that is not finite": DESCRIBED | {"CreationTime": float("nan")},
+    "a time after the year 9999": DESCRIBED | {"CreationTime": 1e18},
+    "a structure of another type": DESCRIBED | {"StoppingCondition": "60 s"},
+    "a map of another type": DESCRIBED | {"HyperParameters": ["a"]},
+    "a value of a map of another type": DESCRIBED | {"HyperParameters": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_DESCRIPTIONS)
+def test_a_broken_description_is_an_error_that_names_the_member(kind: str, connect: Callable[..., Aws]) -> None:
+    aws = connect(whole(BROKEN_DESCRIPTIONS[kind]))
+
+    with pytest.raises(smt.EndpointError, match=r"DescribeTrainingJob of 't-1' got a broken answer: .*; try again"):
+        aws.call("sagemaker", "describe_training_job", TrainingJobName=NAME)
+
+
+def test_a_read_is_repeated_until_the_answer_is_whole(connect: Callable[..., Aws], faulty: Any) -> None:
+    aws = connect(BROKEN["HTML"], BROKEN["empty"], whole(EVENTS))
+
+    assert len(aws.call("logs", "filter_log_events", logGroupName="g")["events"]) == 1
+    assert faulty.calls == 3
+
+
+def test_a_call_with_an_effect_is_not_repeated(connect: Callable[..., Aws], faulty: Any) -> None:
+    aws = connect(b"null")
+
+    with pytest.raises(smt.EndpointError, match=r"AddTags of .*broken answer|AddTags got a broken answer"):
+        aws.call("sagemaker", "add_tags", ResourceArn=DESCRIBED["TrainingJobArn"], Tags=[{"Key": "a", "Value": "b"}])
+    assert faulty.calls == 1
+
+
+def test_what_the_service_leaves_out_is_allowed(connect: Callable[..., Aws]) -> None:
+    """A running training job has no model, new members may come, and optional ones may be null."""
+    aws = connect(whole(DESCRIBED | {"NewMember": 1, "FailureReason": None}))
+
+    assert aws.call("sagemaker", "describe_training_job", TrainingJobName=NAME)["TrainingJobStatus"] == "InProgress"
+
+
+def test_an_operation_without_an_output_may_answer_nothing(connect: Callable[..., Aws]) -> None:
+    aws = connect(b"")
+
+    assert aws.call("sagemaker", "stop_training_job", TrainingJobName=NAME)
