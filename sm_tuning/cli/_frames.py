@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,6 @@ from sm_tuning import results
 from sm_tuning.cli._main import Entry, LazyGroup
 from sm_tuning.cli._options import Connect, connection_options, job_names, prices_option
 from sm_tuning.cli._output import Output, emit, output_options, say, warnings_said
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 only_trials = click.option(
     "--trial", "trials", metavar="N", multiple=True, help="Only this trial, by its number or its name; may be repeated."
@@ -30,7 +26,7 @@ refresh_option = click.option("--refresh", is_flag=True, help="Read finished tri
 @refresh_option
 @output_options
 @connection_options
-def trials(jobs: tuple[str, ...], parents: bool, refresh: bool, output: Output, connect: Connect) -> int:
+def trials(jobs: tuple[str, ...], parents: bool, refresh: bool, output: Output, connect: Connect) -> None:
     """Print the trials of tuning jobs, one row each.
 
     Example: sm-tuning trials my-job -o trials.csv
@@ -38,7 +34,7 @@ def trials(jobs: tuple[str, ...], parents: bool, refresh: bool, output: Output, 
     with warnings_said():
         reading = results.Reading(refresh=refresh)
         table = results.trials(connect(), jobs, include_parents=parents, reading=reading)
-        return _written(results.shown(table), output)
+        output.frame(results.shown(table))
 
 
 @click.command()
@@ -55,7 +51,7 @@ def curves(
     refresh: bool,
     output: Output,
     connect: Connect,
-) -> int:
+) -> None:
     """Print the metrics of all trials over time.
 
     Example: sm-tuning curves my-job --metric validation:rmse --format csv
@@ -63,7 +59,7 @@ def curves(
     with warnings_said():
         reading = results.Reading(refresh=refresh)
         table = results.curves(connect(), jobs, metrics=metrics or None, trials=_numbers(trials), reading=reading)
-        return _written(table, output)
+        output.frame(table)
 
 
 @click.command()
@@ -82,7 +78,7 @@ def logs(
     refresh: bool,
     output: Output,
     connect: Connect,
-) -> int:
+) -> None:
     """Print the log lines of the trials.
 
     --follow prints the lines that are already there, and then each new line: trial, host, time and text, separated by
@@ -93,9 +89,9 @@ def logs(
     with warnings_said():
         if follow:
             _follow(connect, jobs, _numbers(trials), grep, output)
-            return 0
+            return
         reading = results.Reading(refresh=refresh)
-        return _written(results.logs(connect(), jobs, trial=_numbers(trials), grep=grep, reading=reading), output)
+        output.frame(results.logs(connect(), jobs, trial=_numbers(trials), grep=grep, reading=reading))
 
 
 def _follow(
@@ -121,7 +117,7 @@ def _follow(
 @refresh_option
 @output_options
 @connection_options
-def errors(jobs: tuple[str, ...], trials: tuple[str, ...], refresh: bool, output: Output, connect: Connect) -> int:
+def errors(jobs: tuple[str, ...], trials: tuple[str, ...], refresh: bool, output: Output, connect: Connect) -> None:
     """Print why trials failed.
 
     One row per failed trial: the last traceback of its log, or else the service's reason.
@@ -130,7 +126,7 @@ def errors(jobs: tuple[str, ...], trials: tuple[str, ...], refresh: bool, output
     """
     with warnings_said():
         reading = results.Reading(refresh=refresh)
-        return _written(results.errors(connect(), jobs, trial=_numbers(trials), reading=reading), output)
+        output.frame(results.errors(connect(), jobs, trial=_numbers(trials), reading=reading))
 
 
 @click.command()
@@ -147,7 +143,7 @@ def utilization(
     refresh: bool,
     output: Output,
     connect: Connect,
-) -> int:
+) -> None:
     """Print the utilization of the machines.
 
     CPU, memory, disk and GPUs of each host, in percent of the whole machine.
@@ -158,12 +154,12 @@ def utilization(
         reading = results.Reading(refresh=refresh)
         table = results.utilization(connect(), jobs, trials=_numbers(trials), reading=reading)
         if not summary:
-            return _written(table, output)
+            output.frame(table)
+            return
         short = results.utilization_summary(table)
         for hint in short.attrs["hints"]:
             say(hint)
         output.frame(short)
-        return _incomplete(short) or _incomplete(table)
 
 
 @click.command()
@@ -172,7 +168,7 @@ def utilization(
 @refresh_option
 @output_options
 @connection_options
-def cost(jobs: tuple[str, ...], prices: Path | None, refresh: bool, output: Output, connect: Connect) -> int:
+def cost(jobs: tuple[str, ...], prices: Path | None, refresh: bool, output: Output, connect: Connect) -> None:
     """Print the cost of the trials.
 
     In US dollars, without storage and transfer. Totals go to stderr.
@@ -186,7 +182,7 @@ def cost(jobs: tuple[str, ...], prices: Path | None, refresh: bool, output: Outp
                 say(f"{name.replace('_', ' ')}: {table.attrs[name]:.4f} {table.attrs['currency']}")
         if table.attrs["spot_savings"] is not None:
             say(f"spot instances saved {table.attrs['spot_savings']:.1%}")
-        return _written(table, output)
+        output.frame(table)
 
 
 @click.group(cls=LazyGroup, entries={"clear": Entry("sm_tuning.cli._frames:clear", "Delete all files of the cache.")})
@@ -207,16 +203,6 @@ def clear() -> None:
     count, size = results.clear_cache(os.environ)
     folder = results.cache_folder(os.environ)
     say(f"removed {count} files ({size / 1e6:.1f} MB) from {folder}" if folder else "there is no cache folder")
-
-
-def _written(table: pd.DataFrame, output: Output) -> int:
-    """Write a frame, and return the exit code, which shows whether AWS withheld a part of it."""
-    output.frame(table)
-    return _incomplete(table)
-
-
-def _incomplete(table: pd.DataFrame) -> int:
-    return smt.ServiceError.exit_code if table.attrs.get("incomplete") else 0
 
 
 def _numbers(trials: tuple[str, ...]) -> list[str | int] | None:

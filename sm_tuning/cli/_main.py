@@ -142,6 +142,8 @@ class Program(LazyGroup):
         kwargs = {**kwargs, "standalone_mode": False, "obj": settings, "prog_name": "sm-tuning"}
         try:
             code = super().main(*args, **kwargs)
+            if settings.get("incomplete"):
+                code = code or smt.ServiceError.exit_code
         except tuple(kind for kind, _ in EXIT_CODES) as error:
             if settings.get("verbose"):
                 click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 import click
 
 import sm_tuning as smt
+from sm_tuning import results
 from sm_tuning._files import write_output
 
 if TYPE_CHECKING:
@@ -36,10 +37,17 @@ def say(message: str, kind: str = "") -> None:
 
 @contextmanager
 def warnings_said() -> Iterator[None]:
-    """Print warnings like other messages, in one line each, without the line of code that Python adds."""
+    """Print warnings like other messages, in one line each, without the line of code that Python adds.
+
+    After a warning of an incomplete frame, the program ends with the exit code of a ``ServiceError``.
+    """
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         say(str(message), "warning")
+        context = click.get_current_context(silent=True)
+        # Whoever warns of a gap has loaded sm_tuning.results already, which help should not load.
+        if context is not None and isinstance(message, results.IncompleteWarning):
+            context.ensure_object(dict)["incomplete"] = True
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)

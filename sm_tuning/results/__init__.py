@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sm_tuning.results._failures import errors
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, Seen, follow_logs
     from sm_tuning.results._logs import logs
-    from sm_tuning.results._reader import Reading, ResultsWarning, Step
+    from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
     from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
     from sm_tuning.results._trials import shown, trials
     from sm_tuning.results._utilization import utilization, utilization_summary
@@ -37,7 +37,7 @@ else:
         "._failures": ("errors",),
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "Seen", "follow_logs"),
         "._logs": ("logs",),
-        "._reader": ("Reading", "ResultsWarning", "Step"),
+        "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
         "._schema": ("COST", "CURVES", "ERRORS", "LOGS", "TRIALS", "UTILIZATION", "UTILIZATION_SUMMARY"),
         "._trials": ("shown", "trials"),
         "._utilization": ("utilization", "utilization_summary"),
@@ -55,6 +55,7 @@ __all__ = [
     "UTILIZATION",
     "UTILIZATION_SUMMARY",
     "Clock",
+    "IncompleteWarning",
     "LiveTrial",
     "LiveTrials",
     "LogLine",

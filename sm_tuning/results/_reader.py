@@ -32,6 +32,10 @@ class ResultsWarning(UserWarning):
     """A frame lacks something, or has an estimate where a number was expected; the message says what to do."""
 
 
+class IncompleteWarning(ResultsWarning):
+    """A frame lacks a part that AWS withheld, for example after throttling; reading again may complete it."""
+
+
 class Step(NamedTuple):
     """The progress of one kind of reading.
 
@@ -239,7 +243,8 @@ class Reader:
             frame.attrs["incomplete"] = [{**gap._asdict(), "trials": list(gap.trials)} for gap in self.gaps]
         for gap in self.gaps:
             trials = f" of {len(gap.trials)} trials" if gap.trials else ""
-            warn(f"{gap.what}{trials} could not be read ({gap.reason}); to read the rest: {gap.advice}")
+            text = f"{gap.what}{trials} could not be read ({gap.reason}); to read the rest: {gap.advice}"
+            warn(text, IncompleteWarning)
         return frame
 
 
@@ -329,9 +334,9 @@ class _Bars:
         return progress
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[ResultsWarning] = ResultsWarning) -> None:
     """Warn the caller of the package: the warning names the first line outside of it."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "sm_tuning":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, ResultsWarning, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level - 1)
