@@ -1,14 +1,20 @@
-"""The SQLite file that logs and metrics share: one writer, any number of readers beside it."""
+"""The SQLite file of logs and metrics, with one writer and any number of readers; the metric values in it."""
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from sm_tuning._errors import LocalServerError
+from sm_tuning._wire import TRAINING_JOBS
+
+METRIC_NAMESPACE = TRAINING_JOBS
 
 _VERSION = 1
 _SCHEMA = """
@@ -42,13 +48,13 @@ CREATE INDEX metrics_owned ON metrics (owner, dimensions, name);
 
 
 class Database:
-    """The file, with its tables.
+    """The file and its tables.
 
-    The write-ahead log lets readers go on while a job writes, and keeps what was written through the death of
-    the process. Readers open the file anew: a page is one query, and no lock is held while it is used.
+    With the write-ahead log, readers continue while a job writes, and written data survives the death of the process.
+    Each reader opens the file itself: a page is one query, and no lock is held while it is used.
 
     Args:
-        path: made when absent.
+        path: the file; created if it does not exist.
 
     Raises:
         LocalServerError: the file is not a database of this kind.
@@ -64,7 +70,7 @@ class Database:
         except (sqlite3.DatabaseError, LocalServerError) as e:
             self._writer.close()
             raise LocalServerError(
-                f"the logs in {path} cannot be read ({e}); move that file away to go on without them"
+                f"the logs in {path} cannot be read ({e}); move that file away to continue without them"
             ) from e
 
     def close(self) -> None:
@@ -74,7 +80,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for one transaction."""
+        """Yield the connection for one transaction."""
         with self._lock:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -87,7 +93,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection of the caller's own that sees what was committed until its first query."""
+        """Yield a new connection, which sees the data that was committed before its first query."""
         with closing(sqlite3.connect(self._path, timeout=10.0, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
             yield connection
@@ -100,3 +106,54 @@ class Database:
             raise LocalServerError(f"it has format {version}, and this sm_tuning reads up to {_VERSION}")
         if version == 0:
             self._writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+
+
+class Metric(NamedTuple):
+    """A metric of the namespace."""
+
+    name: str
+    dimensions: Mapping[str, str]
+
+
+class MetricStore:
+    """The metrics of a namespace.
+
+    Args:
+        database: the file.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
+        """Add (name, epoch seconds, value); like CloudWatch, without values that are not finite."""
+        # The owner is the training job; hosts are named ``<training job>/algo-<n>``.
+        owner = dimensions.get("TrainingJobName") or dimensions.get("Host", "").partition("/")[0]
+        key = self._key(dimensions)
+        rows = [(owner, key, name, when, value) for name, when, value in data if math.isfinite(value)]
+        with self._database.writing() as db:
+            db.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?)", rows)
+
+    def forget(self, training_job: str) -> None:
+        """Delete the values of a training job and its hosts."""
+        with self._database.writing() as db:
+            db.execute("DELETE FROM metrics WHERE owner = ?", (training_job,))
+
+    def values(self, name: str, dimensions: Mapping[str, str], start: float, end: float) -> list[tuple[float, float]]:
+        """Return (epoch seconds, value) of a metric in ``start <= time < end``, by time."""
+        with self._database.reading() as db:
+            return db.execute(
+                "SELECT time, value FROM metrics WHERE dimensions = ? AND name = ? AND time >= ? AND time < ?"
+                " ORDER BY time",
+                (self._key(dimensions), name, start, end),
+            ).fetchall()
+
+    def metrics(self, training_job: str | None = None) -> list[Metric]:
+        """Return the metrics with values, of a training job and its hosts or of all."""
+        where, arguments = ("", []) if training_job is None else ("WHERE owner = ?", [training_job])
+        sql = f"SELECT DISTINCT name, dimensions FROM metrics {where} ORDER BY dimensions, name"  # noqa: S608
+        with self._database.reading() as db:
+            return [Metric(name, json.loads(dimensions)) for name, dimensions in db.execute(sql, arguments)]
+
+    def _key(self, dimensions: Mapping[str, str]) -> str:
+        return json.dumps(dict(sorted(dimensions.items())))

@@ -1,25 +1,25 @@
 """CloudWatch Logs of the training jobs' log group: the operations that read and write streams and events.
 
-Rules: the botocore model of CloudWatch Logs and its documentation; the words of the errors are the service's
-where they are known.
+Rules: botocore's model of CloudWatch Logs and its documentation. Where the service's error texts are known, they are
+used.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.local._config import Identity
-from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, Event, LogStore, Position, Stream
-from sm_tuning.local.cloudwatch._metrics import check_members, invalid
-from sm_tuning.local.service._context import Fault
+from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, LogStore, Stream
+from sm_tuning.local.service import Fault
 
 LOG_GROUP = TRAINING_JOBS
 
@@ -27,7 +27,7 @@ Doc = dict[str, Any]
 Request = Mapping[str, Any]
 _TOKEN = re.compile(r"([fb])/(-?\d{1,19})/(-?\d{1,19})")
 _PAGE_STREAMS = 50
-# What moto would do to its own, empty group of this name.
+# moto would run these on its own, empty group of this name.
 _NOT_DONE = (
     "CreateExportTask",
     "PutMetricFilter",
@@ -38,22 +38,22 @@ _NOT_DONE = (
 
 
 class Group(Protocol):
-    """The log group as moto lists it."""
+    """The log group in moto, which lists it."""
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Return whether the group exists."""
 
     def remove(self) -> None:
-        """Take it off the list."""
+        """Delete the group."""
 
 
 class LogsService:
-    """The training jobs' log group; every other group, and what is not about events, is moto's.
+    """The operations on streams and events of the training jobs' log group; moto answers all others.
 
     Args:
         store: the events.
-        identity: for ARNs.
-        group: the group itself.
+        identity: account and region.
+        group: the group in moto.
     """
 
     def __init__(self, store: LogStore, identity: Identity, group: Group) -> None:
@@ -71,25 +71,32 @@ class LogsService:
         }
 
     def handles(self, operation: str, params: Request) -> bool:
-        """Whether a request is about the events of the training jobs' group."""
+        """Return whether a request concerns the events of the training jobs' group."""
         if operation not in self._operations and operation not in _NOT_DONE:
             return False
-        named = [params.get(member) for member in ("logGroupName", "logGroupIdentifier")]
+        groups = [params.get(member) for member in ("logGroupName", "logGroupIdentifier")]
+        if operation in self._operations and groups == [None, None]:
+            return True  # refused by ``call``
         for member in ("logGroupNames", "logGroupIdentifiers"):
             several = params.get(member)
-            named += several if isinstance(several, list) else []
-        unowned = operation in self._operations and named[:2] == [None, None]
-        return unowned or any(_is_ours(one) for one in named)
+            groups += several if isinstance(several, list) else []
+        for group in groups:
+            arn = re.fullmatch(r"arn:[^:]+:logs:[^:]*:[^:]*:log-group:([^:]+)(:\*)?", str(group))
+            if (group if arn is None else arn[1]) == LOG_GROUP:
+                return True
+        return False
 
     def call(self, operation: str, params: Request) -> Doc:
-        """Carry an operation out.
+        """Return the response of an operation.
 
         Raises:
-            Fault: the answer is an error.
+            Fault: the response is an error.
         """
         if operation in _NOT_DONE:
-            raise Fault("UnsupportedOperation", f"The local SageMaker does no {operation} on {LOG_GROUP}.", 501)
-        check_members(operation, params)
+            raise Fault(
+                "UnsupportedOperation", f"The local SageMaker does not support {operation} on {LOG_GROUP}.", 501
+            )
+        _check_members(operation, params)
         if not self._group.exists():
             raise Fault("ResourceNotFoundException", "The specified log group does not exist.")
         return self._operations[operation](params)
@@ -146,7 +153,7 @@ class LogsService:
     # -- events
 
     def _put_events(self, request: Request) -> Doc:
-        events = [(one["timestamp"], one["message"]) for one in request["logEvents"]]
+        events = [(event["timestamp"], event["message"]) for event in request["logEvents"]]
         if self._store.stream(request["logStreamName"]) is None:
             raise _no_stream()
         if any(later[0] < earlier[0] for earlier, later in itertools.pairwise(events)):
@@ -161,19 +168,30 @@ class LogsService:
         given = request.get("nextToken")
         backwards, position = not request.get("startFromHead", False), None
         if given is not None:
-            found = _TOKEN.fullmatch(given)
-            if found is None:
+            token = _TOKEN.fullmatch(given)
+            if token is None:
                 raise invalid("The specified nextToken is invalid.")
-            backwards, position = (found[1] == "b", (_clipped(int(found[2])), _clipped(int(found[3]))))
+            time, number = (max(-1, min(int(text), LAST[0])) for text in token.groups()[1:])
+            backwards, position = token[1] == "b", (time, number)
         cursor = Cursor(request.get("startTime"), request.get("endTime"), position, backwards)
         page = self._store.read_stream(name, cursor, request.get("limit", PAGE_EVENTS))
         if backwards:
             page.reverse()
-        before, after = _ends(page, position, backwards=backwards)
+        if page:
+            before, after = page[0].position, page[-1].position
+        elif position is None:
+            before = after = LAST if backwards else FIRST
+        else:
+            # At an end, the token in its direction equals the given one, by which clients recognise the end. The other
+            # token leads back to the event at the position.
+            time, number = position
+            before, after = (position, (time, number - 1)) if backwards else ((time, number + 1), position)
         return {
-            "events": [{"timestamp": one.time, "message": one.message, "ingestionTime": one.ingested} for one in page],
-            "nextBackwardToken": _place("b", before),
-            "nextForwardToken": _place("f", after),
+            "events": [
+                {"timestamp": event.time, "message": event.message, "ingestionTime": event.ingested} for event in page
+            ],
+            "nextBackwardToken": f"b/{before[0]}/{before[1]}",
+            "nextForwardToken": f"f/{after[0]}/{after[1]}",
         }
 
     def _filter_events(self, request: Request) -> Doc:
@@ -187,79 +205,48 @@ class LogsService:
             matches = matcher(request.get("filterPattern", ""))
         except PatternError as e:
             raise invalid(f"Invalid filter pattern: {e}") from e
-        asked = [names, prefix, request.get("startTime"), request.get("endTime"), request.get("filterPattern")]
+        parameters = [names, prefix, request.get("startTime"), request.get("endTime"), request.get("filterPattern")]
         backwards, position = not request.get("startFromHead", True), None
-        token = _read_token(request.get("nextToken"), asked)
+        token = _read_token(request.get("nextToken"), parameters)
         if token is not None:
             backwards, position = token[0], (token[1], token[2])
-        end = request.get("endTime")  # included, unlike that of GetLogEvents
+        end = request.get("endTime")  # inclusive, unlike that of GetLogEvents
         cursor = Cursor(request.get("startTime"), None if end is None else end + 1, position, backwards)
         limit = request.get("limit", PAGE_EVENTS)
         page, onward = self._store.read_group(prefix or "" if names is None else names, cursor, limit, matches)
-        answer: Doc = {"events": [_filtered(one) for one in page], "searchedLogStreams": []}
-        return answer if onward is None else {**answer, "nextToken": _token((backwards, *onward), asked)}
+        events = [
+            {
+                "logStreamName": event.stream,
+                "timestamp": event.time,
+                "message": event.message,
+                "ingestionTime": event.ingested,
+                "eventId": f"{event.number:056d}",
+            }
+            for event in page
+        ]
+        response: Doc = {"events": events, "searchedLogStreams": []}
+        return response if onward is None else {**response, "nextToken": _token((backwards, *onward), parameters)}
 
 
-def _is_ours(group: object) -> bool:
-    """Whether a name or ARN is that of the training jobs' group."""
-    if not isinstance(group, str):
-        return False
-    arn = re.fullmatch(r"arn:[^:]+:logs:[^:]*:[^:]*:log-group:([^:]+)(:\*)?", group)
-    return (group if arn is None else arn[1]) == LOG_GROUP
+def _token(place: tuple[Any, ...], parameters: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([_fingerprint(parameters), *place]).encode()).decode()
 
 
-def _filtered(event: Event) -> Doc:
-    return {
-        "logStreamName": event.stream,
-        "timestamp": event.time,
-        "message": event.message,
-        "ingestionTime": event.ingested,
-        "eventId": f"{event.number:056d}",
-    }
-
-
-def _ends(page: list[Event], position: Position | None, *, backwards: bool) -> tuple[Position, Position]:
-    """Return where reading goes on backwards and forwards from a page, which may be empty.
-
-    At an end, the token in its direction is the one that was given: that is how a reader knows. The other one
-    leads back to the event that the position stands on.
-    """
-    if page:
-        return page[0].position, page[-1].position
-    if position is None:
-        return (LAST, LAST) if backwards else (FIRST, FIRST)
-    time, number = position
-    return (position, (time, number - 1)) if backwards else ((time, number + 1), position)
-
-
-def _place(direction: str, position: Position) -> str:
-    return f"{direction}/{position[0]}/{position[1]}"
-
-
-def _clipped(number: int) -> int:
-    return max(-1, min(number, LAST[0]))
-
-
-def _token(place: tuple[Any, ...], asked: list[Any]) -> str:
-    raw = json.dumps([_fingerprint(asked), *place]).encode()
-    return base64.urlsafe_b64encode(raw).decode()
-
-
-def _read_token(token: str | None, asked: list[Any]) -> Any:
-    """Return what a token says, as a tuple; None when there is none."""
+def _read_token(token: str | None, parameters: list[Any]) -> Any:
+    """Return the place in a token as a tuple; None without a token."""
     if token is None:
         return None
     try:
         fingerprint, *place = json.loads(base64.urlsafe_b64decode(token.encode()))
     except (ValueError, TypeError, binascii.Error) as e:
         raise invalid("The specified nextToken is invalid.") from e
-    if fingerprint != _fingerprint(asked):
+    if fingerprint != _fingerprint(parameters):
         raise invalid("The specified nextToken is invalid: it was given for a request with other parameters.")
     return tuple(place)
 
 
-def _fingerprint(asked: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+def _fingerprint(parameters: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:16]
 
 
 def _no_stream() -> Fault:
@@ -276,17 +263,17 @@ _MOST_REGEXES = 2
 
 
 class PatternError(ValueError):
-    """A filter pattern that cannot be read."""
+    """A filter pattern is invalid."""
 
 
 def matcher(pattern: str) -> Callable[[str], bool] | None:
-    """Return the test that a filter pattern stands for; None lets every message through.
+    """Return the test of a filter pattern; None if all messages pass.
 
-    All terms must be in the message (upper and lower case count), none of the ``-`` ones, and one of the ``?``
-    ones if there are no others: beside other terms they have no effect.
+    A message must contain all terms (case matters) and none of the ``-`` terms. Of ``?`` terms it must contain one, but
+    they have no effect beside other terms.
 
     Raises:
-        PatternError: it is none of the forms above.
+        PatternError: the pattern has another form.
     """
     tests: dict[str, list[Callable[[str], bool]]] = {"": [], "-": [], "?": []}
     text = pattern.strip()
@@ -299,28 +286,102 @@ def matcher(pattern: str) -> Callable[[str], bool] | None:
         found = _TERM.match(text, at)
         if found is None:
             raise PatternError(f"Invalid character(s) in term '{text[at:].strip()}'")
-        tests[found["sign"]].append(_test(found))
+        tests[found["sign"]].append(_term_test(found))
         at = found.end()
-    wanted, unwanted, optional = tests[""], tests["-"], tests["?"]
-    if wanted or unwanted:
-        return lambda message: all(one(message) for one in wanted) and not any(one(message) for one in unwanted)
-    return (lambda message: any(one(message) for one in optional)) if optional else None
+    required, excluded, optional = tests[""], tests["-"], tests["?"]
+    if required or excluded:
+        return lambda message: all(test(message) for test in required) and not any(test(message) for test in excluded)
+    return (lambda message: any(test(message) for test in optional)) if optional else None
 
 
-def _test(found: re.Match[str]) -> Callable[[str], bool]:
-    if found["regex"] is not None:
-        return _regex(found["regex"])
+def _term_test(found: re.Match[str]) -> Callable[[str], bool]:
+    regex = found["regex"]
+    if regex is not None:
+        if not _REGEX.fullmatch(regex):
+            raise PatternError(f"Invalid character(s) in term '%{regex}%'")
+        try:
+            compiled = re.compile(regex)
+        except re.error as e:
+            raise PatternError(f"Invalid regular expression '%{regex}%': {e}") from e
+        return lambda message: compiled.search(message) is not None
     term = found["word"] if found["phrase"] is None else re.sub(r"\\(.)", r"\1", found["phrase"])
     if found["word"] is not None and not _WORD.fullmatch(term):
         raise PatternError(f"Invalid character(s) in term '{term}'")
     return lambda message: term in message
 
 
-def _regex(text: str) -> Callable[[str], bool]:
-    if not _REGEX.fullmatch(text):
-        raise PatternError(f"Invalid character(s) in term '%{text}%'")
-    try:
-        compiled = re.compile(text)
-    except re.error as e:
-        raise PatternError(f"Invalid regular expression '%{text}%': {e}") from e
-    return lambda message: compiled.search(message) is not None
+_LARGEST_NUMBERS = {"integer": 2**31 - 1, "long": 2**53}
+_TYPES: dict[str, Any] = {
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "list": list,
+    "map": dict,
+    "structure": dict,
+}
+_NOT_BOTH = "logGroupIdentifier", "logGroupName"
+
+
+def invalid(message: str) -> Fault:
+    """Return an InvalidParameterException."""
+    return Fault("InvalidParameterException", message)
+
+
+def _check_members(operation: str, params: Mapping[str, Any]) -> None:
+    """Check types, lengths, ranges, enums and patterns of a request.
+
+    Raises:
+        Fault: the request does not match the model.
+    """
+    shape = _model().operation_model(operation).input_shape
+    problems = list(_problems(shape, params, ""))
+    if problems:
+        noun = "error" if len(problems) == 1 else "errors"
+        raise invalid(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")
+    if set(_NOT_BOTH) <= shape.members.keys() and len(params.keys() & set(_NOT_BOTH)) != 1:
+        raise invalid("Either logGroupName or logGroupIdentifier must be specified, and not both.")
+
+
+@functools.cache
+def _model() -> Any:
+    from botocore.loaders import Loader  # noqa: PLC0415  (kept off the import path)
+    from botocore.model import ServiceModel  # noqa: PLC0415
+
+    return ServiceModel(Loader().load_service_model("logs", "service-2"), "logs")
+
+
+def _problems(shape: Any, value: Any, path: str) -> Iterator[str]:
+    """Yield a sentence for each violation; unknown members are ignored, as on the service."""
+    kind: Any = _TYPES.get(shape.type_name, object)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        yield _sentence(value, path, f"Member must be a {shape.type_name}")
+    elif shape.type_name == "structure":
+        for name in shape.required_members:
+            if value.get(name) is None:
+                yield _sentence("null", f"{path}{name}", "Member must not be null")
+        for name in [name for name in value if name in shape.members]:
+            if value[name] is not None or name not in shape.required_members:
+                yield from _problems(shape.members[name], value[name], f"{path}{name}")
+    else:
+        rules = shape.metadata
+        size = value if isinstance(value, int) else len(value)
+        noun = "value" if isinstance(value, int) else "length"
+        low, high = rules.get("min"), rules.get("max", _LARGEST_NUMBERS.get(shape.type_name))
+        if low is not None and size < low:
+            yield _sentence(value, path, f"Member must have {noun} greater than or equal to {low}")
+        if high is not None and size > high:
+            yield _sentence(value, path, f"Member must have {noun} less than or equal to {high}")
+        if "enum" in rules and value not in rules["enum"]:
+            yield _sentence(value, path, f"Member must satisfy enum value set: [{', '.join(rules['enum'])}]")
+        if "pattern" in rules and not re.fullmatch(rules["pattern"], value):
+            yield _sentence(value, path, f"Member must satisfy regular expression pattern: {rules['pattern']}")
+        if shape.type_name == "list":
+            for number, item in enumerate(value, start=1):
+                yield from _problems(shape.member, item, f"{path}.{number}.member.")
+
+
+def _sentence(value: Any, path: str, rule: str) -> str:
+    text = str(value)
+    shown = text if len(text) <= 200 else f"{text[:200]}..."
+    return f"Value '{shown}' at '{path.rstrip('.')}' failed to satisfy constraint: {rule}"

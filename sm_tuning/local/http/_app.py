@@ -1,11 +1,11 @@
-"""The WSGI application: who may in, and who answers."""
+"""The WSGI application: authenticates requests, and answers them or passes them to moto."""
 
 from __future__ import annotations
 
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
@@ -16,17 +16,16 @@ from sm_tuning.local._config import ROLE_NAME, Identity
 from sm_tuning.local._workers import is_full
 from sm_tuning.local.http._http import Incoming, read_request
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
-from sm_tuning.local.service._context import Fault
+from sm_tuning.local.service import Fault
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-
 _log = logging.getLogger(__name__)
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
-# moto serves these paths to anybody, whatever the service.
+# moto serves these paths without authentication.
 _MOTO_PAGES = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
-# What this server keeps belongs to its own region; S3, IAM and STS span all of them.
+# Resources of these services belong to the server's region; S3, IAM and STS have none.
 _REGIONAL = ("sagemaker", "logs", "monitoring")
 _TARGETS = {"sagemaker": "SageMaker.", "logs": "Logs_20140328."}
 
@@ -35,30 +34,30 @@ class Operations(Protocol):
     """Operations of a service that this server implements itself, in place of moto."""
 
     def handles(self, operation: str, params: Mapping[str, Any]) -> bool:
-        """Whether this server implements the operation itself."""
+        """Return whether this server implements the operation itself."""
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Carry an operation out, or raise a Fault."""
+        """Return the response of an operation, or raise a Fault."""
 
 
 class ObjectKeeper(Protocol):
-    """Who must hear of every change to S3 before the caller does."""
+    """Makes changes of S3 durable before they are acknowledged."""
 
     def sync_bucket(self, bucket: str) -> None:
-        """Take note of a bucket."""
+        """Save a bucket and its objects."""
 
     def sync_objects(self, bucket: str, keys: Iterable[str]) -> None:
-        """Take note of some objects."""
+        """Save objects of a bucket."""
 
 
 class Application:
-    """Authenticates every request and gives it to this server's own operations or to moto.
+    """Authenticates requests and passes them to this server's own operations or to moto.
 
     Args:
-        operations: what this server does itself, by the name of the service (sagemaker, logs).
+        operations: this server's own operations, by the name of the service (sagemaker, logs).
         others: moto's application.
-        keeper: is told of changes to S3 before they are acknowledged.
-        verifier: knows the keys.
+        keeper: makes changes of S3 durable.
+        verifier: checks signatures.
         identity: account, region and role.
     """
 
@@ -78,28 +77,23 @@ class Application:
         self._identity = identity
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
-        response = self._guarded(environ)
+        """Answer a request."""
+        request = None
+        try:
+            request = read_request(environ)
+            response = self._answer(request, environ)
+        except Exception as e:  # noqa: BLE001  (the client gets an error of the API, the log the traceback)
+            fault = e if isinstance(e, Fault) else _failure(e, environ)
+            response = fault_response(fault, "json" if request is None else protocol_of(request))
         for name in [name for name in dict(response.headers) if name.lower().startswith("access-control-")]:
             del response.headers[name]
         body: Iterable[bytes] = response(environ, start_response)
         return body
 
-    def _guarded(self, environ: WSGIEnvironment) -> Response:
-        request = None
-        try:
-            request = read_request(environ)
-            return self._answer(request, environ)
-        except Fault as fault:
-            return fault_response(fault, "json" if request is None else protocol_of(request))
-        except Exception as e:  # noqa: BLE001  (the last resort: the caller gets AWS's answer, the log the traceback)
-            failure = _failure(e, environ)
-            return fault_response(failure, "json" if request is None else protocol_of(request))
-
     def _answer(self, request: Incoming, environ: WSGIEnvironment) -> Response:
-        # Let in only what a program on this machine sends: no other Host, no page in a browser. A page can reach
-        # loopback, also under a name of its own that resolves to 127.0.0.1; it cannot hide its Origin, nor send a
-        # Host that is not the name it used.
+        # Only programs on this machine may send requests, not web pages in a browser. A page can reach the loopback
+        # interface, also through a DNS name that resolves to 127.0.0.1. But it cannot hide its Origin, nor send a Host
+        # other than the name that it used.
         host = request.header("host") or ""
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if name.lower() not in _HOSTS:
@@ -123,7 +117,7 @@ class Application:
             operation, params = target.removeprefix(prefix), _json_body(request)
             if operations.handles(operation, params):
                 return json_response(operations.call(operation, params))
-        own = own_answer(scope.service, request, self._identity)
+        own = own_response(scope.service, request, self._identity)
         return own or self._from_others(scope, request, environ)
 
     def _from_others(self, scope: Scope, request: Incoming, environ: WSGIEnvironment) -> Response:
@@ -133,35 +127,32 @@ class Application:
         except Exception as e:
             if is_full(e):
                 raise
-            raise _not_done(scope.service, e) from e
+            raise _unsupported(scope.service, e) from e
         if response.status_code == 404 and response.mimetype == "text/html" and scope.service != "s3":
             raise Fault("UnknownOperationException", f"The request names no operation of {scope.service!r}.", 404)
         if scope.service == "s3" and request.method in ("PUT", "POST", "DELETE"):
-            self._note_change(request)
+            bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
+            if key:
+                self._keeper.sync_objects(bucket, [key])
+            elif bucket:
+                self._keeper.sync_bucket(bucket)
         return response
-
-    def _note_change(self, request: Incoming) -> None:
-        bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
-        if key:
-            self._keeper.sync_objects(bucket, [key])
-        elif bucket:
-            self._keeper.sync_bucket(bucket)
 
 
 def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
-    """Return the refusal that stands for an unexpected error, and log the traceback."""
+    """Return the response to an unexpected error, and log the traceback."""
     if isinstance(error, RecursionError):
         return Fault("SerializationException", "The request is nested too deeply.")
     _log.error("the request failed: %s", environ.get("REQUEST_URI"), exc_info=error)
     if is_full(error):
-        # 507 is not tried again by the SDKs, as 500 would be.
+        # The SDKs retry 500, but not 507.
         return Fault("InternalFailure", f"The disk of the local SageMaker is full ({error}): nothing was done.", 507)
     return Fault("InternalFailure", "The request processing has failed; see server.log.", 500)
 
 
-def _not_done(service: str, error: Exception) -> Fault:
-    """Return the refusal of what moto cannot do. 501 is not tried again by the SDKs, as 500 would be."""
-    if isinstance(error, RuntimeError) and "has not been implemented" in str(error):  # moto's words
+def _unsupported(service: str, error: Exception) -> Fault:
+    # The SDKs retry 500, but not 501.
+    if isinstance(error, RuntimeError) and "has not been implemented" in str(error):  # moto's message
         return Fault("UnsupportedOperation", f"The local SageMaker does not do that: {error}.", 501)
     _log.error("a request to %s could not be answered", service, exc_info=error)
     return Fault(
@@ -169,16 +160,15 @@ def _not_done(service: str, error: Exception) -> Fault:
     )
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _json_body(request: Incoming) -> Mapping[str, Any]:
+    def constant(name: str) -> float:
+        raise ValueError(f"{name} is not JSON")  # NaN and Infinity, which Python accepts
+
     try:
-        body = json.loads(request.body or b"{}", parse_constant=_no_constant)
+        body = json.loads(request.body or b"{}", parse_constant=constant)
     except ValueError as e:
         raise Fault("SerializationException", f"The request is not valid JSON: {e}") from e
-    if b"\\ud" in request.body.lower():  # half characters, which neither files nor databases can keep
+    if b"\\ud" in request.body.lower():  # perhaps unpaired surrogates, which neither files nor databases can store
         try:
             json.dumps(body, ensure_ascii=False).encode()
         except UnicodeEncodeError as e:
@@ -192,11 +182,11 @@ _STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 _IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
-def own_answer(service: str, request: Incoming, identity: Identity) -> Response | None:
-    """Answer sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for everything else.
+def own_response(service: str, request: Incoming, identity: Identity) -> Response | None:
+    """Return the response to sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for other operations.
 
     Raises:
-        Fault: a model is asked for a prediction, which moto would make up.
+        Fault: a prediction of an endpoint is requested, which moto would invent.
     """
     if service == "sagemaker" and request.path.startswith("/endpoints/"):
         raise Fault("UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501)
@@ -205,20 +195,16 @@ def own_answer(service: str, request: Incoming, identity: Identity) -> Response 
     members = parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True)
     action = dict(members).get("Action")
     if (service, action) == ("sts", "GetCallerIdentity"):
-        # Say that the caller is the execution role, as it is in a Studio notebook.
+        # The caller is the execution role, as in a Studio notebook.
         arn = f"arn:aws:sts::{identity.account_id}:assumed-role/{ROLE_NAME}/local"
         return query_result(
             "GetCallerIdentity",
             _STS,
             f"<Arn>{arn}</Arn><UserId>AROASMTUNINGLOCAL0000:local</UserId><Account>{identity.account_id}</Account>",
         )
-    if (service, action) == ("iam", "SimulatePrincipalPolicy"):
-        return _simulation(members)
-    return None
-
-
-def _simulation(members: Sequence[tuple[str, str]]) -> Response:
-    """Say that every action is allowed: the holder of the keys may do everything on this machine."""
+    if (service, action) != ("iam", "SimulatePrincipalPolicy"):
+        return None
+    # All actions are allowed to the holder of the keys.
     actions = [value for name, value in members if name.startswith("ActionNames.member.")]
     resources = [value for name, value in members if name.startswith("ResourceArns.member.")] or ["*"]
     results = "".join(
@@ -235,12 +221,9 @@ def _simulation(members: Sequence[tuple[str, str]]) -> Response:
     )
 
 
-JSON_TYPE = "application/x-amz-json-1.1"
-
-
 def json_response(body: Any, status: int = 200) -> Response:
     """Return a JSON 1.1 response with the headers that AWS sets."""
-    response = Response(json.dumps(body), status=status, content_type=JSON_TYPE)
+    response = Response(json.dumps(body), status=status, content_type="application/x-amz-json-1.1")
     response.headers["x-amzn-requestid"] = str(uuid.uuid4())
     return response
 
@@ -253,7 +236,7 @@ def xml_response(body: str, status: int = 200) -> Response:
 
 
 def query_result(operation: str, namespace: str, result: str) -> Response:
-    """Return the Query protocol's envelope around a result."""
+    """Return a result in the envelope of the Query protocol."""
     return xml_response(
         f'<{operation}Response xmlns="{namespace}"><{operation}Result>{result}</{operation}Result>'
         f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata></{operation}Response>"
@@ -261,7 +244,7 @@ def query_result(operation: str, namespace: str, result: str) -> Response:
 
 
 def fault_response(fault: Fault, protocol: str) -> Response:
-    """Return a fault in the shape of a protocol: ``json``, ``s3`` or ``query``."""
+    """Return a fault in the form of a protocol: ``json``, ``s3`` or ``query``."""
     code, message = escape(fault.code), escape(fault.message)
     if protocol == "json":
         response = json_response({"__type": fault.code, "message": fault.message}, fault.status)

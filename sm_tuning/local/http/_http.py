@@ -1,4 +1,4 @@
-"""A request as it came over the wire, and the server that takes it."""
+"""The HTTP server, and requests as they were sent."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Incoming:
-    """A request before anybody has interpreted it, which is what its signature covers.
+    """A request as it was sent, which is what its signature covers.
 
     Attributes:
         path: percent-encoded, as sent.
         query: as sent, without the question mark.
-        headers: names in lower case, in the order in which they came.
+        headers: with names in lower case, in the order in which they were sent.
     """
 
     method: str
@@ -49,22 +49,22 @@ class Incoming:
 
 
 class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
-    """A thread for each connection, on 127.0.0.1 alone; connections stay open between requests.
+    """A thread for each connection, on 127.0.0.1; connections stay open between requests.
 
     Attributes:
-        closing: no further request is answered; clients connect again, to the next server.
+        closing: whether further requests stay unanswered, so that clients connect to the next server.
     """
 
     closing: bool = False
 
     def shutdown(self) -> None:
-        """Stop to accept connections, and to answer on those that are open."""
+        """Accept no further connections, and answer no further requests on open ones."""
         self.closing = True
         super().shutdown()
 
 
 class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
-    """HTTP/1.1 with known lengths; log to the server's log, not to stderr."""
+    """HTTP/1.1 with known lengths, so that connections stay open; writes to the server's log, not to stderr."""
 
     server: HttpServer
     timeout = 120
@@ -77,7 +77,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
         return environ
 
     def run_wsgi(self) -> None:
-        """Read a request whole, answer it whole, and be ready for the next one."""
+        """Read a complete request and send the complete response."""
         environ = self.make_environ()
         try:
             body = self._read_body(environ)
@@ -95,15 +95,15 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
         self._respond(environ)
 
     def _read_body(self, environ: Mapping[str, Any]) -> bytes:
-        """Read what belongs to this request and nothing of the next one.
+        """Return the body of this request, without reading from the next one.
 
         Raises:
-            ValueError: its length is not said, or said twice.
+            ValueError: the length is missing, ambiguous or not a number.
         """
         lengths = set(self.headers.get_all("Content-Length", ()))
         if "Transfer-Encoding" in self.headers:
             if lengths or self.headers["Transfer-Encoding"].strip().lower() != "chunked":
-                raise ValueError("a length, and another one")
+                raise ValueError("an ambiguous length")
             chunked: bytes = environ["wsgi.input"].read()
             return chunked
         text = lengths.pop() if lengths else "0"
@@ -111,7 +111,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
             raise ValueError(text)
         body: bytes = self.rfile.read(int(text))
         if len(body) < int(text):
-            raise ConnectionError("the client left")
+            raise ConnectionError("the client closed the connection")
         return body
 
     def _respond(self, environ: dict[str, Any]) -> None:
@@ -134,10 +134,10 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
         self._headers_buffer.clear()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Stay silent: the SDKs poll every few seconds."""
+        """Do nothing, since the SDKs poll every few seconds."""
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002  (the name in the parent class)
-        """Note a client's mistake, or that it left a connection idle."""
+        """Log an invalid request, or an idle connection."""
         self.log("info", format, *args)
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  (the name in the parent class)

@@ -1,7 +1,7 @@
-"""Who is asking: Signature Version 4 in the header or the query, and S3's older query signature.
+"""Authentication: Signature Version 4 in the header or the query, and S3's older query signature.
 
-Rules: "Create a signed AWS API request" in the IAM User Guide and "Authenticating requests: using query
-parameters" in the S3 API Reference. boto3 still presigns with the older kind in us-east-1.
+Rules: "Create a signed AWS API request" in the IAM User Guide and "Authenticating requests: using query parameters" in
+the S3 API Reference. In us-east-1, boto3 still presigns URLs with the older signature.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +21,7 @@ from botocore.credentials import Credentials
 from botocore.utils import normalize_url_path
 
 from sm_tuning.local.http._http import Incoming
-from sm_tuning.local.service._context import Fault
+from sm_tuning.local.service import Fault
 
 _SKEW_SECONDS = 15 * 60
 _MAX_EXPIRES = 7 * 24 * 3600
@@ -33,7 +34,7 @@ _MISMATCH = (
 
 @dataclass(frozen=True)
 class Scope:
-    """What a valid signature says: the service and the region that the caller means."""
+    """The service and the region of a valid signature."""
 
     service: str
     region: str
@@ -41,7 +42,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class _Claim:
-    """The parts of a signature as the caller sent them."""
+    """The parts of a signature, as sent."""
 
     access_key: str
     date: str
@@ -58,7 +59,7 @@ class _Claim:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-# What is wrong, in the codes of JSON services, of S3 and of the Query protocol.
+# The codes of each problem in JSON services, in S3 and in the Query protocol.
 _CODES: Mapping[str, tuple[str, str, str]] = {
     "missing": ("MissingAuthenticationTokenException", "AccessDenied", "MissingAuthenticationToken"),
     "incomplete": ("IncompleteSignatureException", "AuthorizationHeaderMalformed", "IncompleteSignature"),
@@ -81,9 +82,9 @@ class Verifier:
     """Checks that a request was signed with the keys of this server.
 
     Args:
-        access_key_id: the one key that is known.
+        access_key_id: the only valid key.
         secret_access_key: its secret.
-        clock: epoch seconds now.
+        clock: returns epoch seconds.
     """
 
     def __init__(self, access_key_id: str, secret_access_key: str, clock: Callable[[], float]) -> None:
@@ -95,31 +96,34 @@ class Verifier:
         """Return the scope of a request's signature.
 
         Raises:
-            Fault: there is no signature, or it does not hold; in the code of the protocol that is spoken.
+            Fault: the signature is missing or invalid; the code is that of the request's protocol.
         """
         protocol = protocol_of(request)
         if request.query_value("AWSAccessKeyId") is not None:
             return self._verify_old_presigned(request)
         claim = _read_claim(request, protocol)
         self._check_key(claim.access_key, protocol)
-        expected = self._signature(claim, _canonical_request(request, claim))
-        if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
+        canonical = hashlib.sha256(_canonical_request(request, claim)).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{claim.timestamp}\n{claim.scope}\n{canonical}"
+        key = f"AWS4{self._secret}".encode()
+        for part in (claim.date, claim.region, claim.service, "aws4_request", text):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        if not hmac.compare_digest(key.hex().encode(), claim.signature.encode()):
             raise _refuse("signature", _MISMATCH, protocol)
         self._check_time(request, claim, protocol)
-        _check_payload(request, claim, protocol)
+        if claim.payload.startswith("STREAMING-") and claim.payload not in _UNSIGNED:
+            message = f"This local SageMaker does not accept payloads signed as {claim.payload}."
+            raise _refuse("streaming", message, protocol)
+        body = hashlib.sha256(request.body).hexdigest()
+        if claim.payload not in _UNSIGNED and not hmac.compare_digest(claim.payload.encode(), body.encode()):
+            message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+            raise _refuse("payload", message, protocol)
         return Scope(claim.service.lower(), claim.region)
 
     def _check_key(self, access_key: str, protocol: str) -> None:
         if not hmac.compare_digest(access_key.encode(), self._access_key_id.encode()):
             message = "The security token included in the request is invalid: it is not a key of this local SageMaker."
             raise _refuse("key", message, protocol)
-
-    def _signature(self, claim: _Claim, canonical: bytes) -> str:
-        text = f"AWS4-HMAC-SHA256\n{claim.timestamp}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
-        key = f"AWS4{self._secret}".encode()
-        for part in (claim.date, claim.region, claim.service, "aws4_request", text):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        return key.hex()
 
     def _check_time(self, request: Incoming, claim: _Claim, protocol: str) -> None:
         try:
@@ -146,7 +150,7 @@ class Verifier:
             )
 
     def _verify_old_presigned(self, request: Incoming) -> Scope:
-        """Check the query signature of Signature Version 2, which only S3 has."""
+        """Check the query signature of Signature Version 2, which only S3 accepts."""
         given = {unquote(name): unquote(value) for name, value in request.query_pairs()}
         self._check_key(given["AWSAccessKeyId"], "s3")
         expires = given.get("Expires", "")
@@ -163,7 +167,7 @@ class Verifier:
 
 
 def protocol_of(request: Incoming) -> str:
-    """Return the protocol that a request speaks (json, s3 or query), by what it looks like."""
+    """Return the protocol of a request, by its form: json, s3 or query."""
     if request.header("x-amz-target") is not None:
         return "json"
     named = f"{request.header('authorization') or ''} {unquote(request.query)}"
@@ -175,90 +179,57 @@ def protocol_of(request: Incoming) -> str:
 
 def _read_claim(request: Incoming, protocol: str) -> _Claim:
     authorization = request.header("authorization")
-    if authorization is not None:
-        return _header_claim(request, authorization, protocol)
-    if request.query_value("X-Amz-Signature") is not None:
-        return _query_claim(request, protocol)
-    raise _refuse("missing", "Missing Authentication Token: this local SageMaker wants signed requests.", protocol)
-
-
-def _header_claim(request: Incoming, authorization: str, protocol: str) -> _Claim:
-    kind, _, rest = authorization.partition(" ")
-    parts = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
-    if kind != "AWS4-HMAC-SHA256" or not {"Credential", "SignedHeaders", "Signature"} <= parts.keys():
-        raise _refuse("incomplete", "Authorization header requires Credential, SignedHeaders and Signature.", protocol)
     payload = request.header("x-amz-content-sha256") or hashlib.sha256(request.body).hexdigest()
-    return _claim(
-        protocol,
-        credential=parts["Credential"],
-        signed_headers=parts["SignedHeaders"],
-        signature=parts["Signature"],
-        timestamp=request.header("x-amz-date") or _http_date(request.header("date")),
-        payload=payload,
-        query=tuple(request.query_pairs()),
-    )
-
-
-def _query_claim(request: Incoming, protocol: str) -> _Claim:
-    def member(name: str) -> str:
-        return request.query_value(f"X-Amz-{name}") or ""
-
-    is_s3 = "/s3/" in member("Credential")
-    return _claim(
-        protocol,
-        credential=member("Credential"),
-        signed_headers=member("SignedHeaders"),
-        signature=member("Signature"),
-        timestamp=member("Date"),
-        payload="UNSIGNED-PAYLOAD" if is_s3 else hashlib.sha256(request.body).hexdigest(),
-        query=tuple(pair for pair in request.query_pairs() if pair[0] != "X-Amz-Signature"),
-    )
-
-
-def _claim(protocol: str, *, credential: str, signed_headers: str, **parts: object) -> _Claim:
-    fields = credential.split("/")
-    if len(fields) != 5 or fields[4] != "aws4_request" or not parts["timestamp"]:
+    if authorization is not None:
+        kind, _, rest = authorization.partition(" ")
+        parts = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
+        if kind != "AWS4-HMAC-SHA256" or not {"Credential", "SignedHeaders", "Signature"} <= parts.keys():
+            message = "Authorization header requires Credential, SignedHeaders and Signature."
+            raise _refuse("incomplete", message, protocol)
+        timestamp = request.header("x-amz-date")
+        date = request.header("date")
+        if not timestamp and date is not None:
+            with suppress(ValueError):
+                timestamp = f"{parsedate_to_datetime(date):%Y%m%dT%H%M%SZ}"
+        query = request.query_pairs()
+    elif request.query_value("X-Amz-Signature") is not None:
+        names = ("Credential", "SignedHeaders", "Signature")
+        parts = {name: request.query_value(f"X-Amz-{name}") or "" for name in names}
+        timestamp = request.query_value("X-Amz-Date")
+        if "/s3/" in parts["Credential"]:
+            payload = "UNSIGNED-PAYLOAD"
+        query = [pair for pair in request.query_pairs() if pair[0] != "X-Amz-Signature"]
+    else:
+        message = "Missing Authentication Token: this local SageMaker requires signed requests."
+        raise _refuse("missing", message, protocol)
+    fields = parts["Credential"].split("/")
+    if len(fields) != 5 or fields[4] != "aws4_request" or not timestamp:
         raise _refuse("incomplete", "Credential must have the form key/date/region/service/aws4_request.", protocol)
-    access_key, date, region, service, _ = fields
-    names = tuple(signed_headers.split(";"))
-    if "host" not in names:
+    signed_headers = tuple(parts["SignedHeaders"].split(";"))
+    if "host" not in signed_headers:
         raise _refuse("signature", "'Host' must be a 'SignedHeader' in the AWS Authorization.", protocol)
-    return _Claim(access_key, date, region, service, names, **parts)  # type: ignore[arg-type]  # str and a tuple
+    access_key, scope_date, region, service, _ = fields
+    return _Claim(
+        access_key, scope_date, region, service, signed_headers, parts["Signature"], timestamp, payload, tuple(query)
+    )
 
 
 def _canonical_request(request: Incoming, claim: _Claim) -> bytes:
     path = request.path
     if claim.service != "s3":
         path = quote(normalize_url_path(path), safe="/~")
-    headers = "".join(f"{name}:{_header_value(request, name)}\n" for name in sorted(claim.signed_headers))
+    names = sorted(claim.signed_headers)
+    values = {
+        name: ",".join(" ".join(value.split()) for key, value in request.headers if key == name) for name in names
+    }
+    headers = "".join(f"{name}:{values[name]}\n" for name in names)
     query = "&".join(f"{name}={value}" for name, value in sorted(claim.query))
-    lines = (request.method, path, query, headers, ";".join(sorted(claim.signed_headers)), claim.payload)
-    return "\n".join(lines).encode("latin-1")  # which is how http.server decoded them
-
-
-def _header_value(request: Incoming, name: str) -> str:
-    return ",".join(" ".join(value.split()) for key, value in request.headers if key == name)
-
-
-def _check_payload(request: Incoming, claim: _Claim, protocol: str) -> None:
-    if claim.payload in _UNSIGNED:
-        return
-    if claim.payload.startswith("STREAMING-"):
-        raise _refuse("streaming", f"This local SageMaker does not take payloads signed as {claim.payload}.", protocol)
-    if not hmac.compare_digest(claim.payload.encode(), hashlib.sha256(request.body).hexdigest().encode()):
-        message = "The provided 'x-amz-content-sha256' header does not match what was computed."
-        raise _refuse("payload", message, protocol)
-
-
-def _http_date(value: str | None) -> str:
-    try:
-        return "" if value is None else f"{parsedate_to_datetime(value):%Y%m%dT%H%M%SZ}"
-    except ValueError:
-        return ""
+    lines = (request.method, path, query, headers, ";".join(names), claim.payload)
+    return "\n".join(lines).encode("latin-1")  # the encoding in which http.server decoded the headers
 
 
 def _old_string_to_sign(request: Incoming, given: Mapping[str, str]) -> str:
-    """Return what Signature Version 2 signs; headers may have been moved into the query."""
+    """Return the text that Signature Version 2 signs; headers may be in the query."""
     headers = {name.lower(): value.strip() for name, value in (*request.headers, *given.items())}
     amazon = sorted(name for name in headers if name.startswith("x-amz-"))
     resource = HmacV1QueryAuth(Credentials("", "")).canonical_resource(

@@ -1,4 +1,4 @@
-"""The truth on disk: tuning jobs, training jobs, metric emissions and tags, in one SQLite file."""
+"""Tuning jobs, training jobs, metric emissions and tags, in a SQLite file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Opening the SQLite file of the store."""
+"""The SQLite file of the store, and the queries of List operations.
+
+Pages are cut by key (sort value, name), not by offset: a job that is created or changes while a client reads pages
+neither repeats nor hides another one.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +60,7 @@ CREATE TABLE tags (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the store's file, making its tables when it is new.
-
-    The write-ahead log with synchronous=NORMAL keeps every finished transaction through the death of the
-    process at any moment; only a power cut can lose the last of them, and never breaks the file.
+    """Open the file of the store; a new file gets its tables.
 
     Raises:
         LocalServerError: the file is not a database, is damaged, or was written by a newer version.
@@ -80,6 +81,8 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    # With these, committed transactions survive the death of the process at any moment. A power failure can lose the
+    # last of them, but does not damage the file.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -104,18 +107,18 @@ _COLUMNS = {
 
 
 class BadTokenError(ValueError):
-    """A NextToken that this server did not give for this query."""
+    """A NextToken does not belong to its query."""
 
 
 @dataclass(frozen=True)
 class ListQuery:
-    """Filters, order and page of a List operation; members bear the API's meaning.
+    """Filters, order and page of a List operation; the attributes have the meanings of the API.
 
     Attributes:
-        sort_by: Name, CreationTime, Status or FinalObjectiveMetricValue (which leaves out jobs without one).
-        created_after: epoch seconds, as are the other three times; the bounds themselves are left out.
+        sort_by: Name, CreationTime, Status, or FinalObjectiveMetricValue, which leaves out jobs without one.
+        created_after: epoch seconds, exclusive, as are the other three times.
         tuning_job: only training jobs of this tuning job.
-        training_plan_arn: only training jobs that name this plan.
+        training_plan_arn: only training jobs of this plan.
     """
 
     sort_by: str = "Name"
@@ -149,7 +152,7 @@ class ListQuery:
         """Return a SELECT of (sort value, key, doc), one row more than a page, and its arguments.
 
         Raises:
-            BadTokenError: the token was not given for this query.
+            BadTokenError: the token does not belong to this query.
         """
         column = _COLUMNS[self.sort_by]
         conditions = self._conditions()
@@ -160,7 +163,7 @@ class ListQuery:
             where.append(f"({column}, key) {sign} (?, ?)")
             arguments += self._read_token(self.next_token)
         order = "DESC" if self.descending else "ASC"
-        # Every part of the text comes from the tables above; what callers give goes in as arguments.
+        # All parts of the text are constants above; values of callers are passed as arguments.
         text = (
             f"SELECT {column}, key, doc FROM {table} WHERE {' AND '.join(where)} "  # noqa: S608
             f"ORDER BY {column} {order}, key {order} LIMIT {self.max_results + 1}"

@@ -1,4 +1,4 @@
-"""The store: every method is one transaction, visible to all threads and safe on disk when it returns."""
+"""The store: each method is a transaction, which is visible to all threads and on disk when it returns."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def hidden(doc: Mapping[str, Any]) -> HiddenMembers:
     return cast("HiddenMembers", doc)
 
 
-class NameTaken(KeyError):  # noqa: N818  (a state of affairs, turned into ResourceInUse by the service)
-    """There is a job of that name, compared without regard to case."""
+class NameTaken(KeyError):  # noqa: N818  (a state, which the service reports as ResourceInUse)
+    """A job of that name exists; names are case-insensitive."""
 
 
 class Store:
     """Documents of tuning and training jobs, emissions and tags.
 
-    A document is the Describe response as a plain dict, times in epoch seconds; members whose names start
-    with ``_`` are private to the server. Names are compared without regard to case, as the service does.
+    A document is a dict with the members of the Describe response, times in epoch seconds, and hidden members (see
+    ``HiddenMembers``). Names are case-insensitive, as on the service.
 
     Args:
-        path: the SQLite file; made when absent.
-        clock: epoch seconds now, for LastModifiedTime.
+        path: the SQLite file; created if it does not exist.
+        clock: returns epoch seconds, for LastModifiedTime.
 
     Raises:
-        LocalServerError: the file cannot be read as a store.
+        LocalServerError: the file is not a store, or cannot be read.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -97,7 +97,7 @@ class Store:
         return self._doc("SELECT doc FROM tuning_jobs WHERE key = ?", name.lower())
 
     def update_tuning_job(self, name: str, members: Mapping[str, Any]) -> Doc:
-        """Set members of a tuning job (None removes one), bump its LastModifiedTime and return it.
+        """Set members of a tuning job and its LastModifiedTime, and return the document; None deletes a member.
 
         Raises:
             KeyError: no tuning job has that name.
@@ -111,7 +111,7 @@ class Store:
         return doc
 
     def active_tuning_jobs(self) -> list[str]:
-        """Return the names of those that are InProgress or Stopping, oldest first."""
+        """Return the names of the jobs that are InProgress or Stopping, oldest first."""
         rows = self._rows(f"SELECT doc FROM tuning_jobs WHERE status IN {_ACTIVE} ORDER BY id")  # noqa: S608
         return [json.loads(row[0])["HyperParameterTuningJobName"] for row in rows]
 
@@ -120,7 +120,7 @@ class Store:
         return [json.loads(row[0]) for row in self._rows("SELECT doc FROM tuning_jobs ORDER BY id")]
 
     def delete_tuning_job(self, name: str) -> None:
-        """Remove a tuning job and its tags; its training jobs stay, as on the service."""
+        """Delete a tuning job and its tags; its training jobs stay, as on the service."""
         with self._transaction() as db:
             doc = self.tuning_job(name)
             if doc is not None:
@@ -128,7 +128,7 @@ class Store:
                 db.execute("DELETE FROM tuning_jobs WHERE key = ?", (name.lower(),))
 
     def page_tuning_jobs(self, query: ListQuery) -> tuple[list[Doc], str | None]:
-        """Return one page of documents, and the token of the next page if there is one."""
+        """Return a page of documents, and the token of the next page, if any."""
         return self._page("tuning_jobs", query)
 
     # -- training jobs
@@ -141,11 +141,11 @@ class Store:
         index: int,
         tags: Sequence[Mapping[str, str]],
     ) -> None:
-        """Add a training job, as the index-th (from 1) of a tuning job if one is named.
+        """Add a training job; with a tuning job, ``index`` is its 1-based place there.
 
         Raises:
             NameTaken: a training job has that name.
-            KeyError: there is no such tuning job.
+            KeyError: the tuning job does not exist.
         """
         name = doc["TrainingJobName"]
         with self._transaction() as db:
@@ -166,7 +166,7 @@ class Store:
         return self._doc("SELECT doc FROM training_jobs WHERE key = ?", name.lower())
 
     def update_training_job(self, name: str, members: Mapping[str, Any]) -> Doc:
-        """Set members of a training job (None removes one), bump its LastModifiedTime and return it.
+        """Set members of a training job and its LastModifiedTime, and return the document; None deletes a member.
 
         Raises:
             KeyError: no training job has that name.
@@ -194,7 +194,7 @@ class Store:
         return [json.loads(row[0]) for row in self._rows("SELECT doc FROM training_jobs ORDER BY created, key")]
 
     def delete_training_job(self, name: str) -> None:
-        """Remove a training job, its emissions and its tags."""
+        """Delete a training job, its emissions and its tags."""
         with self._transaction() as db:
             doc = self.training_job(name)
             if doc is not None:
@@ -203,21 +203,21 @@ class Store:
                 db.execute("DELETE FROM training_jobs WHERE key = ?", (name.lower(),))
 
     def page_training_jobs(self, query: ListQuery) -> tuple[list[Doc], str | None]:
-        """Return one page of documents, and the token of the next page if there is one."""
+        """Return a page of documents, and the token of the next page, if any."""
         return self._page("training_jobs", query)
 
     def active_training_jobs(self) -> list[str]:
-        """Return the names of those that are InProgress or Stopping, oldest first."""
+        """Return the names of the jobs that are InProgress or Stopping, oldest first."""
         rows = self._rows(
             f"SELECT doc FROM training_jobs WHERE status IN {_ACTIVE} ORDER BY created, key"  # noqa: S608
         )
         return [json.loads(row[0])["TrainingJobName"] for row in rows]
 
     def counters(self, tuning_job: str) -> tuple[dict[str, int], dict[str, int]]:
-        """Return TrainingJobStatusCounters and ObjectiveStatusCounters, every key present.
+        """Return TrainingJobStatusCounters and ObjectiveStatusCounters with all keys.
 
-        A failed training job counts as RetryableError when the platform failed it (its FailureReason starts
-        with InternalServerError), and as NonRetryableError otherwise.
+        A failed training job counts as RetryableError if the platform failed (FailureReason starts with
+        InternalServerError), and as NonRetryableError otherwise.
         """
         statuses = dict.fromkeys(COUNTERS, 0)
         objectives = dict.fromkeys((str(status) for status in ObjectiveStatus), 0)
@@ -227,21 +227,27 @@ class Store:
             " GROUP BY 1, 2, 3",
             tuning_job.lower(),
         )
-        for status, objective, retryable, count in rows:
-            statuses[_counter_of(TrainingStatus(status), retryable=bool(retryable))] += count
+        for word, objective, retryable, count in rows:
+            status = TrainingStatus(word)
+            counter = str(status if status.is_terminal else TrainingStatus.IN_PROGRESS)
+            if status is TrainingStatus.FAILED:
+                counter = "RetryableError" if retryable else "NonRetryableError"
+            statuses[counter] += count
             objectives[objective] += count
         return statuses, objectives
 
     def best_training_job(self, tuning_job: str) -> Doc | None:
-        """Return the ended training job with the best objective, or None while there is none.
+        """Return the ended training job with the best objective, or None; of equal ones, the earlier.
 
-        Jobs that early stopping ended (Stopped) count too; whether the service lets them is not documented.
-        The earlier job wins a tie.
+        Choice: jobs that early stopping ended (Stopped) count too; the service does not document it.
         """
         parent = self.tuning_job(tuning_job)
         if parent is None:
             return None
-        sign = -1 if _objective_type(parent) == "Maximize" else 1
+        config = parent["HyperParameterTuningJobConfig"]
+        definitions = parent.get("TrainingJobDefinitions") or [{}]
+        objective = config.get("HyperParameterTuningJobObjective") or definitions[0].get("TuningObjective", {})
+        sign = -1 if objective.get("Type", "Maximize") == "Maximize" else 1
         return self._doc(
             "SELECT doc FROM training_jobs WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
             " AND status IN ('Completed', 'Stopped') AND objective_status = 'Succeeded'"
@@ -253,7 +259,7 @@ class Store:
     # -- emissions
 
     def add_emissions(self, training_job: str, emissions: Sequence[Emission]) -> None:
-        """Add emissions; one that is there already (same metric and step) is left as it is."""
+        """Add emissions; an existing one, with the same metric and step, stays unchanged."""
         key = training_job.lower()
         rows = [(key, e.metric, e.step, e.timestamp, _number(e.value)) for e in emissions]
         with self._transaction() as db:
@@ -277,16 +283,14 @@ class Store:
         return [{"Key": key, "Value": value} for key, value in rows]
 
     def add_tags(self, arn: str, tags: Sequence[Mapping[str, str]]) -> None:
-        """Add tags to a resource; one with a key that is there gets the new value."""
+        """Add tags to a resource; an existing key gets the new value."""
         with self._transaction():
             self._put_tags(arn, tags)
 
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
-        """Remove tags by key; keys that are not there are passed over."""
+        """Delete tags by key; unknown keys are ignored."""
         with self._transaction() as db:
             db.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])
-
-    # -- how it is done
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -338,7 +342,7 @@ def _dump(doc: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | None) -> float | None:
-    """SQLite has no nan: it is kept as NULL, which also keeps it out of every ranking."""
+    # SQLite has no NaN. NULL also keeps the value out of all rankings.
     return None if value is None or math.isnan(value) else value
 
 
@@ -350,23 +354,10 @@ def _tuning_columns(doc: Mapping[str, Any]) -> tuple[str, float, float]:
 def _training_columns(doc: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         str(TrainingStatus(doc["TrainingJobStatus"])),
-        str(ObjectiveStatus(doc.get("_ObjectiveStatus", ObjectiveStatus.PENDING))),
-        _number(doc.get("_ObjectiveValue")),
+        str(ObjectiveStatus(hidden(doc).get("_ObjectiveStatus", ObjectiveStatus.PENDING))),
+        _number(hidden(doc).get("_ObjectiveValue")),
         str(doc.get("FailureReason", "")).startswith("InternalServerError"),
         doc.get("ResourceConfig", {}).get("TrainingPlanArn"),
         doc["CreationTime"],
         doc["LastModifiedTime"],
     )
-
-
-def _counter_of(status: TrainingStatus, *, retryable: bool) -> str:
-    if status is TrainingStatus.FAILED:
-        return "RetryableError" if retryable else "NonRetryableError"
-    return str(status if status.is_terminal else TrainingStatus.IN_PROGRESS)
-
-
-def _objective_type(tuning_job: Mapping[str, Any]) -> str:
-    config = tuning_job["HyperParameterTuningJobConfig"]
-    definitions = tuning_job.get("TrainingJobDefinitions") or [{}]
-    objective = config.get("HyperParameterTuningJobObjective") or definitions[0].get("TuningObjective", {})
-    return str(objective.get("Type", "Maximize"))
