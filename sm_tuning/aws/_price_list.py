@@ -7,6 +7,8 @@ which has one answer for all types of a region; it is kept on disk for a week.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,7 +26,7 @@ _LIST_REGION = "us-east-1"  # the Price List API answers for all regions of the 
 
 
 class PriceList(NamedTuple):
-    """Prices by instance type, and where they are from; ``problem`` says why there are none."""
+    """Prices by instance type, and their source; ``problem`` says why there are none, or which ones are invalid."""
 
     by_type: Mapping[str, float]
     source: str
@@ -84,44 +86,71 @@ def _listed(aws: Aws, now: datetime, on: Callable[[Aws], Pager], *, refresh: boo
     if entry and now - datetime.fromisoformat(entry["asked"]) < _FRESH:
         return PriceList(entry["prices"], f"AWS Price List, {entry['asked'][:10]}")
     try:
-        prices = _ask(aws, on)
+        prices, invalid = _ask(aws, on)
     except ServiceError as error:
         return PriceList({}, "none", f"the Price List API did not answer: {error}")
     asked = now.isoformat()
-    if path and prices:
+    if path and prices and not invalid:
         _save(path, {**kept, aws.region: {"asked": asked, "prices": prices}})
-    return PriceList(prices, f"AWS Price List, {asked[:10]}")
+    problem = f"not a price: {', '.join(invalid)}" if invalid else ""
+    return PriceList(prices, f"AWS Price List, {asked[:10]}", problem)
 
 
-def _ask(aws: Aws, on: Callable[[Aws], Pager]) -> dict[str, float]:
-    """All training prices of the region: one page a hundred types."""
+def _ask(aws: Aws, on: Callable[[Aws], Pager]) -> tuple[dict[str, float], list[str]]:
+    """Return all training prices of the region, and invalid ones in words; one page has a hundred types."""
     filters = [
         {"Type": "TERM_MATCH", "Field": "regionCode", "Value": aws.region},
         {"Type": "TERM_MATCH", "Field": "component", "Value": "Training"},
     ]
     with aws.in_region(_LIST_REGION) as there:
         pages = on(there).pages("pricing", "get_products", ServiceCode="AmazonSageMaker", Filters=filters)
-        return prices_of(json.loads(text) for page in pages for text in page["PriceList"])
+        return _prices_of(text for page in pages for text in page["PriceList"])
 
 
-def prices_of(products: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Dollars an hour by instance type, from products of the Price List; the highest, if one has several."""
+def _prices_of(products: Iterable[str]) -> tuple[dict[str, float], list[str]]:
+    """Return dollars an hour by instance type (the highest, if a type has several), and invalid prices in words."""
     found: dict[str, float] = {}
-    for product in products:
-        attributes = product.get("product", {}).get("attributes", {})
-        name = attributes.get("instanceName") or attributes.get("instanceType", "")
-        name = name.removesuffix("-Training")
-        for price in _hourly(product):
-            if name.startswith("ml.") and price > 0:
+    invalid: dict[str, str] = {}
+    for text in products:
+        try:
+            product = json.loads(text)
+            attributes = product["product"]["attributes"]
+            terms = product.get("terms", {}).get("OnDemand", {}).values()
+            dimensions = [entry for term in terms for entry in term.get("priceDimensions", {}).values()]
+        except (ValueError, KeyError, AttributeError, TypeError):
+            invalid["a product"] = "a product that cannot be read"
+            continue
+        name = _type_of(attributes)
+        # Local zones and wavelength zones have the region's code as well, at other prices.
+        if not name or attributes.get("locationType", "AWS Region") != "AWS Region":
+            continue
+        for dimension in dimensions:
+            if str(dimension.get("unit", "")).lower() not in ("hrs", "hours", "hour"):
+                continue
+            amount: Any = (dimension.get("pricePerUnit") or {}).get("USD")
+            try:
+                price = float(amount)
+            except (TypeError, ValueError):
+                price = math.nan
+            if not math.isfinite(price) or price < 0:
+                if amount is not None:  # a list in another currency has no USD
+                    invalid[name] = f"{name} {amount!r}"
+            elif price > 0:
                 found[name] = max(found.get(name, 0.0), price)
-    return found
+    return found, list(invalid.values())
 
 
-def _hourly(product: Mapping[str, Any]) -> Iterable[float]:
-    for term in product.get("terms", {}).get("OnDemand", {}).values():
-        for dimension in term.get("priceDimensions", {}).values():
-            if dimension.get("unit", "").lower() in ("hrs", "hours", "hour") and "USD" in dimension["pricePerUnit"]:
-                yield float(dimension["pricePerUnit"]["USD"])
+def _type_of(attributes: Mapping[str, str]) -> str:
+    """Return the instance type of a product, such as ``ml.m5.xlarge``; empty if it has none.
+
+    Some products name it with a suffix (``ml.m5.xlarge-Training``), others only in ``USE1-Train:ml.m5.xlarge``.
+    """
+    name = attributes.get("instanceName") or attributes.get("instanceType") or ""
+    if not name:
+        usage, _, name = attributes.get("usagetype", "").rpartition(":")
+        name = name if usage.rpartition("-")[2].lower() in ("train", "training") else ""
+    name = re.sub("-training$", "", name, flags=re.IGNORECASE)
+    return name if name.startswith("ml.") else ""
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -178,8 +179,10 @@ def cost(jobs: tuple[str, ...], prices: Path | None, refresh: bool, output: Outp
     with warnings_said():
         table = results.cost(connect(), jobs, prices=prices, reading=results.Reading(refresh=refresh))
         for name in ("total", "so_far", "projected"):
-            if table.attrs[name] is not None:
-                say(f"{name.replace('_', ' ')}: {table.attrs[name]:.4f} {table.attrs['currency']}")
+            dollars = table.attrs[name]
+            if dollars is not None:
+                text = "unknown" if math.isnan(dollars) else f"{dollars:.4f} {table.attrs['currency']}"
+                say(f"{name.replace('_', ' ')}: {text}")
         if table.attrs["spot_savings"] is not None:
             say(f"spot instances saved {table.attrs['spot_savings']:.1%}")
         output.frame(table)

@@ -121,6 +121,8 @@ class Training:
         spot: whether it ran on spot instances.
         billable: billed seconds of each instance; None while unknown.
         training: seconds that it took, on each instance; more than ``billable`` on spot instances.
+        retained: billed seconds of each instance for which a warm pool was kept after it.
+        is_pool_open: whether the warm pool may be billed further.
         model_uri: S3 URI of its model; None if it saved none.
     """
 
@@ -140,6 +142,8 @@ class Training:
     spot: bool
     billable: int | None
     training: int | None
+    retained: int
+    is_pool_open: bool
     model_uri: str | None
 
     @property
@@ -162,6 +166,7 @@ def training_of(description: Mapping[str, Any]) -> Training:
     final = sorted(description.get("FinalMetricDataList") or (), key=lambda metric: metric["Timestamp"])
     algorithm = description.get("AlgorithmSpecification") or {}
     hyperparameters = FrozenDict(description.get("HyperParameters") or {})
+    pool = description.get("WarmPoolStatus") or {}
     return Training(
         name=str(description["TrainingJobName"]),
         arn=str(description.get("TrainingJobArn", "")),
@@ -179,6 +184,8 @@ def training_of(description: Mapping[str, Any]) -> Training:
         spot=bool(description.get("EnableManagedSpotTraining")),
         billable=description.get("BillableTimeInSeconds"),
         training=description.get("TrainingTimeInSeconds"),
+        retained=pool.get("ResourceRetainedBillableTimeInSeconds") or 0,
+        is_pool_open=bool(pool) and pool.get("Status") not in ("Reused", "Terminated"),
         model_uri=(description.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or None,
     )
 

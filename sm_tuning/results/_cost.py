@@ -1,8 +1,9 @@
 """The frame of what trials cost.
 
 Billable seconds are wall-clock time; times the number of instances, times the on-demand price, they are what is paid:
-on spot instances the seconds are fewer instead (API reference, DescribeTrainingJob, BillableTimeInSeconds). Storage
-and transfer are not part of it.
+on spot instances the seconds are fewer instead (API reference, DescribeTrainingJob, BillableTimeInSeconds). A warm
+pool that is kept after a trial is billed the same way (WarmPoolStatus, ResourceRetainedBillableTimeInSeconds).
+Storage and transfer are not part of it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Bill(NamedTuple):
         machines: the instances; None if unknown.
         detail: billed seconds, and whether they are those of spot instances.
         price: of one instance and hour; nan if unknown.
-        elapsed: seconds since the start of training, of a running trial.
+        elapsed: seconds since the start of training, of a running trial; at most its MaxRuntimeInSeconds.
     """
 
     trial: Trial
@@ -43,7 +44,8 @@ class Bill(NamedTuple):
         """Dollars; nan while a factor is unknown. A trial that ended before it started costs nothing."""
         if self.trial.terminal and self.trial.started is None and self.detail.billable is None:
             return 0.0
-        return self._dollars(self.detail.billable)
+        billable = self.detail.billable
+        return self._dollars(None if billable is None else billable + self.detail.retained)
 
     @property
     def so_far(self) -> float:
@@ -69,12 +71,13 @@ def cost(
         reading: how to read.
 
     Returns:
-        ``TrainingJobName, InstanceType, InstanceCount, BillableTimeInSeconds, PricePerHour, Cost``, a row a trial (one
-        for each instance group of a mixed cluster). ``Cost`` is nan while a trial runs, and, with a warning, if a
-        price or the billable seconds are unknown. ``attrs`` has ``total`` (of trials that have ended), ``so_far`` (with
-        an estimate for running trials), ``projected`` (to ``max_jobs``, with the mean cost of ended trials for those
-        that are missing), ``spot_savings`` (share of the on-demand cost that spot instances saved; None without spot
-        instances), ``currency`` and ``price_source``.
+        ``TrainingJobName, InstanceType, InstanceCount, BillableTimeInSeconds, ResourceRetainedBillableTimeInSeconds,
+        PricePerHour, Cost``, a row a trial (one for each instance group of a mixed cluster). The cost includes the
+        seconds for which a warm pool was kept after the trial. ``Cost`` is nan while a trial runs, and, with a
+        warning, if a price or the billable seconds are unknown. ``attrs`` has ``total`` (of trials that have ended;
+        nan if none has ended and a price is unknown), ``so_far`` (with an estimate for running trials), ``projected``
+        (to ``max_jobs``, with the mean cost of ended trials for those that are missing), ``spot_savings`` (share of
+        the on-demand cost that spot instances saved; None without spot instances), ``currency`` and ``price_source``.
 
     Raises:
         SpecError: the given prices cannot be read.
@@ -90,8 +93,11 @@ def cost(
             bills = per_job_bills[job] = []
             for trial in trials:
                 detail = details.get(trial.name, Detail())
+                definition = job.definition(trial)
                 elapsed = 0.0 if trial.started is None else max((now - trial.started).total_seconds(), 0.0)
-                groups: Sequence[Machines | None] = detail.machines or job.definition(trial).machines or [None]
+                # The service ends a trial then; one whose end was never reported is not billed until today.
+                elapsed = min(elapsed, math.inf if definition.max_run is None else definition.max_run)
+                groups: Sequence[Machines | None] = detail.machines or definition.machines or [None]
                 for group in groups:
                     price = math.nan if group is None else listed.by_type.get(group.type, math.nan)
                     bills.append(Bill(trial, group, detail, price, elapsed))
@@ -106,15 +112,21 @@ def cost(
                 "InstanceType": [bill.machines.type if bill.machines else None for bill in bills],
                 "InstanceCount": [bill.machines.count if bill.machines else None for bill in bills],
                 "BillableTimeInSeconds": [bill.detail.billable for bill in bills],
+                "ResourceRetainedBillableTimeInSeconds": [
+                    None if bill.detail.billable is None else bill.detail.retained for bill in bills
+                ],
                 "PricePerHour": [bill.price for bill in bills],
                 "Cost": [bill.cost for bill in bills],
             },
         )
+        total = math.fsum(bill.cost for bill in bills if bill.trial.terminal)
+        so_far = math.fsum(bill.so_far for bill in bills)
         table.attrs |= {
             "currency": "USD",
             "price_source": listed.source,
-            "total": math.fsum(bill.cost for bill in bills if bill.trial.terminal),
-            "so_far": math.fsum(bill.so_far for bill in bills),
+            # Nothing has ended and nothing has a price: a 0 would look like a trial that was free.
+            "total": math.nan if total == 0 and math.isnan(so_far) else total,
+            "so_far": so_far,
             "projected": math.fsum(known) if len(known) == len(projections) else None,
             "spot_savings": _spot_savings(bills),
         }
@@ -139,7 +151,8 @@ def _projected(job: Job, bills: Sequence[Bill], trials: int) -> float | None:
         if not bill.trial.terminal:
             running[bill.trial.name] = running.get(bill.trial.name, 0.0) + bill.so_far
     missing = max(job.limits.max_jobs - trials, 0)
-    return total + math.fsum(max(mean, so_far) for so_far in running.values()) + mean * missing
+    # max() returns its first argument if that is nan: an unknown cost stays unknown.
+    return total + math.fsum(max(so_far, mean) for so_far in running.values()) + mean * missing
 
 
 def _spot_savings(bills: Iterable[Bill]) -> float | None:
@@ -158,7 +171,8 @@ def _warn_of_unknown(bills: Sequence[Bill], listed: PriceList) -> None:
     """Warn of costs that are nan, with the reason."""
     unpriced = sorted({bill.machines.type for bill in bills if bill.machines and math.isnan(bill.price)})
     if unpriced:
-        reason = f" ({listed.problem})" if listed.problem else f" in {listed.source}"
+        reason = f" in {listed.source}" if listed.by_type else ""
+        reason += f" ({listed.problem})" if listed.problem else ""
         warn(
             f"there is no price of {', '.join(unpriced)}{reason}, so that their cost is nan: give prices=, or a file "
             f"in {PRICES_VARIABLE}"

@@ -31,6 +31,8 @@ class Detail:
     Attributes:
         billable: billed seconds of each instance; None while unknown.
         training: seconds that it took, on each instance; more than ``billable`` on spot instances.
+        retained: billed seconds of each instance for which a warm pool was kept after it.
+        is_pool_open: whether the warm pool may be billed further.
         spot: whether it ran on spot instances.
         machines: its instances; empty if unknown.
         metrics: final values by name.
@@ -38,6 +40,8 @@ class Detail:
 
     billable: int | None = None
     training: int | None = None
+    retained: int = 0
+    is_pool_open: bool = False
     spot: bool = False
     machines: tuple[Machines, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -132,7 +136,11 @@ def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tupl
         rest = [name for name in missing if name not in found]
         job_sources += [*(["Search"] if found else []), *(["DescribeTrainingJob"] if rest else [])]
         found |= _describe_all(reader, rest)
-        complete = {name: detail for name, detail in found.items() if reader.is_settled(missing[name])}
+        complete = {
+            name: detail
+            for name, detail in found.items()
+            if reader.is_settled(missing[name]) and not detail.is_pool_open
+        }
         if complete:
             known = cached | complete
             texts = {name: json.dumps(vars(detail), default=vars) for name, detail in known.items()}
@@ -207,4 +215,12 @@ def _describe_all(reader: Reader, names: Sequence[str]) -> dict[str, Detail]:
 
 def _detail_of(description: Mapping[str, Any]) -> Detail:
     training = training_of(description)
-    return Detail(training.billable, training.training, training.spot, training.machines, dict(training.metrics))
+    return Detail(
+        billable=training.billable,
+        training=training.training,
+        retained=training.retained,
+        is_pool_open=training.is_pool_open,
+        spot=training.spot,
+        machines=training.machines,
+        metrics=dict(training.metrics),
+    )

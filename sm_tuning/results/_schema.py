@@ -68,6 +68,7 @@ COST: Mapping[str, str] = {
     "InstanceType": "string",
     "InstanceCount": "Int64",
     "BillableTimeInSeconds": "Int64",
+    "ResourceRetainedBillableTimeInSeconds": "Int64",
     "PricePerHour": "float64",
     "Cost": "float64",
 }

@@ -99,3 +99,14 @@ def test_a_whole_frame_ends_with_exit_code_0_after_an_incomplete_one(service: Fa
     service.refusals = {}
     result = CliRunner().invoke(main, ["logs", "job"])
     assert (result.exit_code, result.stdout.count("validation-rmse")) == (0, 3)
+
+
+def test_cost_names_no_amount_that_is_unknown(service: FakeSageMaker) -> None:
+    running = {"TrainingJobStatus": "InProgress", "TrainingEndTime": None, "BillableTimeInSeconds": None}
+    trial = training_job("job", 1, objective_status="Pending", FailureReason=None, **running)
+    service.put("job", [trial], HyperParameterTuningJobStatus="InProgress")
+    result = CliRunner().invoke(main, ["cost", "job"])
+    assert result.exit_code == 0, result.stderr
+    assert {"sm-tuning: total: unknown", "sm-tuning: so far: unknown"} <= set(result.stderr.splitlines())
+    assert "nan USD" not in result.stderr
+    assert "0.0000" not in result.stderr

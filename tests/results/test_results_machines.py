@@ -259,7 +259,8 @@ def test_cost_so_far_counts_what_runs_and_the_projection_what_is_to_come(sagemak
     )
     jobs = [with_machine(1, BillableTimeInSeconds=3600), with_machine(2, BillableTimeInSeconds=7200), running]
     sagemaker.put("job", jobs, HyperParameterTuningJobStatus="InProgress")
-    sagemaker.jobs["job"]["TrainingJobDefinition"] = on("ml.m5.large", 2)
+    limit = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
+    sagemaker.jobs["job"]["TrainingJobDefinition"] = on("ml.m5.large", 2) | limit
     table = cost(aws, "job", prices=PRICES, reading=Reading(clock=Clock(now=lambda: now)))
     hour = 2 * 0.115
     assert math.isnan(table["Cost"].iloc[2])
@@ -267,6 +268,58 @@ def test_cost_so_far_counts_what_runs_and_the_projection_what_is_to_come(sagemak
     assert table.attrs["so_far"] == pytest.approx(3.5 * hour)
     mean = 1.5 * hour
     assert table.attrs["projected"] == pytest.approx(3 * hour + mean + 6 * mean)  # 9 trials, 3 of them launched
+
+
+def test_the_time_for_which_a_warm_pool_was_kept_is_part_of_the_cost(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    kept = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 69}
+    config = {"InstanceType": "ml.m4.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}
+    trial = training_job("job", 1, 0.5, BillableTimeInSeconds=31, WarmPoolStatus=kept, ResourceConfig=config)
+    sagemaker.put("job", [trial])
+    table = cost(aws, "job", prices={"ml.m4.xlarge": 0.24})
+    assert table["Cost"].tolist() == pytest.approx([100 / 3600 * 0.24])
+    assert table["ResourceRetainedBillableTimeInSeconds"].tolist() == [69]
+
+
+def test_the_cost_of_an_open_warm_pool_is_read_again(
+    sagemaker: FakeSageMaker, aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool = {"Status": "Available", "ResourceRetainedBillableTimeInSeconds": 10}
+    sagemaker.put("job", [with_machine(1, BillableTimeInSeconds=50, WarmPoolStatus=pool)])
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    sagemaker.register(session)
+    environ = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "SM_TUNING_CACHE_DIR": str(tmp_path)}
+    with Aws(session, region=REGION, endpoint_url=None, environ=environ) as there:
+        assert cost(there, "job", prices=PRICES).attrs["total"] == pytest.approx(60 / 3600 * 0.23)
+        pool |= {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 40}
+        assert cost(there, "job", prices=PRICES).attrs["total"] == pytest.approx(90 / 3600 * 0.23)
+
+
+def test_a_trial_that_never_reported_its_end_counts_up_to_its_longest_runtime(
+    sagemaker: FakeSageMaker, aws: Aws
+) -> None:
+    lost = {"TrainingJobStatus": "InProgress", "TrainingEndTime": None, "BillableTimeInSeconds": None}
+    limit = {"StoppingCondition": {"MaxRuntimeInSeconds": 600}}
+    definition_ = on("ml.m5.large", 2) | limit
+    sagemaker.put("job", [with_machine(1, None, FailureReason=None, **lost)], TrainingJobDefinition=definition_)
+    table = cost(aws, "job", prices=PRICES)  # two days later
+    assert table.attrs["so_far"] == pytest.approx(600 / 3600 * 0.23)
+
+
+def test_without_prices_no_total_of_a_running_job_is_0(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    running = {"TrainingJobStatus": "InProgress", "TrainingEndTime": None, "BillableTimeInSeconds": None}
+    never = {"TrainingStartTime": None, "TrainingEndTime": None, "BillableTimeInSeconds": None}
+    trials = [with_machine(1, None, FailureReason=None, **running)]
+    sagemaker.put("job", trials, HyperParameterTuningJobStatus="InProgress")
+    sagemaker.jobs["job"]["TrainingJobDefinition"] = on("ml.m5.large", 2)
+    with pytest.warns(ResultsWarning, match="no prices"):
+        table = cost(aws, "job")
+    assert math.isnan(table.attrs["total"])
+    assert math.isnan(table.attrs["so_far"])
+    # A trial that ended before it started costs 0, which says nothing about the running one.
+    sagemaker.trials["job"] = [*trials, with_machine(2, None, **never)]
+    with pytest.warns(ResultsWarning, match="no prices"):
+        table = cost(aws, "job")
+    assert all(math.isnan(table.attrs[name]) for name in ("total", "so_far", "projected"))
 
 
 def test_groups_of_a_mixed_cluster_are_rows_of_their_own(sagemaker: FakeSageMaker, aws: Aws) -> None:
@@ -370,3 +423,46 @@ def test_the_price_list_is_asked_once_for_a_region_and_kept(sagemaker: FakeSageM
         "component": "Training",
     }
     assert table.attrs["price_source"].startswith("AWS Price List, ")
+
+
+def product(attributes: dict[str, str], usd: str = "0.269") -> dict[str, Any]:
+    whole = price_of("", usd)
+    whole["product"]["attributes"] = {"component": "Training", "regionCode": "eu-west-1", **attributes}
+    return whole
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"instanceName": "ml.m5.large-Training"},
+        {"instanceName": "ml.m5.large-training"},
+        {"instanceType": "ml.m5.large-TRAINING"},
+        {"usagetype": "EUW1-Train:ml.m5.large"},
+        {"usagetype": "Train:ml.m5.large", "locationType": "AWS Region"},
+    ],
+)
+def test_a_product_names_its_instance_type_in_one_of_several_ways(
+    sagemaker: FakeSageMaker, attributes: dict[str, str]
+) -> None:
+    sagemaker.put("job", [with_machine(1)])
+    zone = {"instanceName": "ml.m5.large", "locationType": "AWS Local Zone"}
+    other = {"usagetype": "EUW1-Host:ml.m5.large"}
+    sagemaker.products = [product(attributes), product(zone, "9.99"), product(other, "8.88")]
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-west-1")
+    sagemaker.register(session)
+    with Aws(session, region="eu-west-1", endpoint_url=None, environ={"SM_TUNING_CACHE_DIR": ""}) as there:
+        assert cost(there, "job")["PricePerHour"].tolist() == [0.269]
+
+
+@pytest.mark.parametrize("usd", ["free", "", "NaN", "-1", "inf"])
+def test_a_price_that_is_not_a_number_is_a_warning(sagemaker: FakeSageMaker, tmp_path: Path, usd: str) -> None:
+    sagemaker.put("job", [with_machine(1)])
+    sagemaker.products = [price_of("ml.m5.large", usd), price_of("ml.m5.xlarge", "0.23"), ["broken"]]  # type: ignore[list-item]
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-west-1")
+    sagemaker.register(session)
+    environ = {"SM_TUNING_CACHE_DIR": str(tmp_path)}
+    with Aws(session, region="eu-west-1", endpoint_url=None, environ=environ) as there:
+        with pytest.warns(ResultsWarning, match=r"no price of ml\.m5\.large in AWS Price List.*not a price: ml\.m5"):
+            assert math.isnan(cost(there, "job")["Cost"].iloc[0])
+        sagemaker.products = [price_of("ml.m5.large", "0.115")]
+        assert cost(there, "job")["PricePerHour"].tolist() == [0.115]  # an invalid list was not cached

@@ -182,6 +182,7 @@ def cost(table: pd.DataFrame) -> pd.DataFrame:
             "InstanceType": ["ml.m5.large"] * len(table),
             "InstanceCount": [1] * len(table),
             "BillableTimeInSeconds": seconds,
+            "ResourceRetainedBillableTimeInSeconds": [None if one is None else 0 for one in seconds],
             "PricePerHour": [36.0] * len(table),
             "Cost": [None if one is None else one / 100 for one in seconds],
         },
