@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -199,7 +200,7 @@ def _kind_of(instance_type: str) -> str:
 
 def _sdk() -> Any:
     """Return the module of the SageMaker SDK that finds images, or None if the SDK is not installed."""
-    with _untouched_logging(), warnings.catch_warnings():
+    with _untouched_process(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the SDK's own deprecations are not the user's
         try:
             from sagemaker.core import image_uris  # noqa: PLC0415  (it takes seconds)
@@ -209,15 +210,16 @@ def _sdk() -> Any:
 
 
 @contextmanager
-def _untouched_logging() -> Iterator[None]:
-    """Keep the root logger as it is: sagemaker-core 2.12 puts a RichHandler on it when it is imported."""
+def _untouched_process() -> Iterator[None]:
+    """Keep the root logger and the exception hook: sagemaker-core 2.12 replaces both when it is imported."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, hook = list(root.handlers), root.level, sys.excepthook
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        sys.excepthook = hook
 
 
 def _from_sdk(sdk: Any, wanted: _Wanted) -> str:

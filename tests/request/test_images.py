@@ -24,7 +24,7 @@ SPEC = """
 import logging, sys
 import sm_tuning as smt
 root = logging.getLogger()
-before = (list(root.handlers), root.level)
+before = (list(root.handlers), root.level, sys.excepthook)
 estimator = smt.XGBoostEstimator(version="{version}", instance_type="ml.m5.large", max_run=60,
                                  role="arn:aws:iam::123456789012:role/T", output_path="s3://bucket/out",
                                  hyperparameters={{"num_round": 9}})
@@ -36,7 +36,7 @@ print([finding.message for finding in smt.check(tuning, region="eu-west-1") if f
 from sm_tuning.request import to_request
 definition = to_request(tuning, name="a", region="eu-west-1")["TrainingJobDefinition"]
 print(definition["AlgorithmSpecification"]["TrainingImage"])
-print((list(root.handlers), root.level) == before)
+print((list(root.handlers), root.level, sys.excepthook) == before)
 print(sorted({{"scipy", "paramiko", "sagemaker.core.image_uris"}} & set(sys.modules)))
 """
 
@@ -140,7 +140,12 @@ def test_without_the_sdk_the_table_answers_and_nothing_heavy_is_loaded(tmp_path:
 
 
 def test_an_sdk_that_is_installed_is_asked_first_and_the_users_logging_stays_as_it_was(tmp_path: Path) -> None:
-    noisy = "import logging\nlogging.basicConfig(level=logging.INFO)\ndef retrieve(*_, **__): return 'from-the-sdk:1'"
+    noisy = """
+import logging, sys
+logging.basicConfig(level=logging.INFO)
+sys.excepthook = print
+def retrieve(*_, **__): return "from-the-sdk:1"
+"""
     problems, image, untouched, loaded = run(tmp_path, "99.0", init="", image_uris=noisy)
 
     assert (problems, image, untouched) == ("[]", "from-the-sdk:1", "True")
