@@ -55,7 +55,7 @@ def faulty(processes: None) -> Iterator[Any]:
     """A server on an address that does not count as the local SageMaker, so that AWS's rules hold."""
     server: Any = ThreadingHTTPServer(("127.0.0.2", 0), _Handler)
     server.calls = 0
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server
     server.shutdown()
