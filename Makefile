@@ -8,12 +8,13 @@ LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 # The AWS CLI pins a botocore of its own, so that it lives apart; the tests find it on their PATH.
 AWSCLI := $(CURDIR)/$(VENV)/awscli
+WHEEL := $(VENV)/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix images bench docs clean
+.PHONY: help demo test test-fast test-wheel test-types check ci fix images bench docs clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sm_tuning needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -35,6 +36,25 @@ demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tunin
 
 test: $(DEV)  ## every test, two files at a time
 	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(DEV)  ## the tests that start no process and no server
+	$(BIN)/python -m pytest -n 2 -m 'not processes'
+
+# The wheel as a user gets it: alone in an environment, without an extra and outside of the checkout.
+$(WHEEL)/.installed: $(DEV) $(shell find sm_tuning -name '*.py' -o -name '*.json')
+	rm -rf $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL)/dist .
+	$(WHEEL)/bin/python -m pip install --quiet $(WHEEL)/dist/*.whl
+	@touch $@
+
+test-wheel: $(WHEEL)/.installed  ## the wheel alone in an empty environment: help, check, render
+	$(BIN)/python tests/wheel.py $(CURDIR)/$(WHEEL)/bin
+
+test-types: $(WHEEL)/.installed  ## the public types are complete
+	$(BIN)/python tests/type_completeness.py $(WHEEL)/bin/python
+
+ci: check test test-wheel test-types  ## what CI runs: everything above
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .
