@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from enum import StrEnum
 from typing import Self
 
-from sm_tuning._errors import ServiceError
+_log = logging.getLogger(__name__)
 
 
 class _Status(StrEnum):
     @classmethod
     def of(cls, text: str) -> Self:
-        """Return the member for a status of the API.
+        """Return the member for a status of the API; for a status that this version does not know, a value beside them.
 
-        Raises:
-            ServiceError: if this version does not support the status.
+        The service may get new statuses, which must not end a wait of days. An unknown status is not terminal: a job
+        with it has ended once its end time is set. It is logged once.
         """
         try:
             return cls(text)
-        except ValueError as error:
-            known = ", ".join(cls)
-            raise ServiceError(f"{text!r} is not one of the statuses {known}: update sm-tuning") from error
+        except ValueError:
+            return _unknown(cls, text)  # type: ignore[return-value]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the status."""
+        return self._name_ in type(self).__members__
+
+
+@functools.cache
+def _unknown(kind: type[_Status], text: str) -> _Status:
+    """Return a value for an unknown status, and log it: once, because the value is cached."""
+    _log.warning("%r is a new %s, unknown to this version: update sm-tuning", text, kind.__name__)
+    status = str.__new__(kind, text)
+    status._name_, status._value_ = f"unknown {text}", text
+    return status
 
 
 class TuningStatus(_Status):
@@ -37,7 +52,8 @@ class TuningStatus(_Status):
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
-        return self not in (TuningStatus.IN_PROGRESS, TuningStatus.STOPPING, TuningStatus.DELETING)
+        running = (TuningStatus.IN_PROGRESS, TuningStatus.STOPPING, TuningStatus.DELETING)
+        return self.is_known and self not in running
 
     @property
     def is_success(self) -> bool:
@@ -76,7 +92,7 @@ class ObjectiveStatus(_Status):
     @property
     def is_terminal(self) -> bool:
         """Whether the objective status is final."""
-        return self is not ObjectiveStatus.PENDING
+        return self.is_known and self is not ObjectiveStatus.PENDING
 
     @property
     def is_success(self) -> bool:
@@ -146,7 +162,7 @@ class EndpointStatus(_Status):
     @property
     def is_terminal(self) -> bool:
         """Whether the status is stable until the next API call."""
-        return self not in (
+        return self.is_known and self not in (
             EndpointStatus.CREATING,
             EndpointStatus.UPDATING,
             EndpointStatus.SYSTEM_UPDATING,

@@ -150,9 +150,12 @@ class TrainingJob:
         def status_of(description: Mapping[str, Any]) -> TrainingStatus:
             return TrainingStatus.of(description["TrainingJobStatus"])
 
-        description = self.aws.poll(
-            self.name, self.describe, lambda last: status_of(last).is_terminal, interval=poll, timeout=timeout
-        )
+        def has_ended(description: Mapping[str, Any]) -> bool:
+            # With a status that this version does not know, the end time decides.
+            status = status_of(description)
+            return status.is_terminal or (not status.is_known and bool(description.get("TrainingEndTime")))
+
+        description = self.aws.poll(self.name, self.describe, has_ended, interval=poll, timeout=timeout)
         status = status_of(description)
         if status.is_success:
             return description

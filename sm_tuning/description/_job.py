@@ -238,7 +238,9 @@ class Job:
     def ended(self) -> bool:
         """Whether nothing more can happen to it."""
         # DeleteFailed is not among them: a failed deletion does not say how the job had ended.
-        return self.status in (TuningStatus.COMPLETED, TuningStatus.FAILED, TuningStatus.STOPPED)
+        # A status that this version does not know: the end time decides.
+        is_new = self.ended_at is not None and not TuningStatus.of(self.status).is_known
+        return is_new or self.status in (TuningStatus.COMPLETED, TuningStatus.FAILED, TuningStatus.STOPPED)
 
     @property
     def region(self) -> str:

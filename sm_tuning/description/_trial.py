@@ -63,7 +63,9 @@ class Trial:
     @property
     def terminal(self) -> bool:
         """Whether nothing more can happen to it."""
-        return self.status in ENDED
+        # A status that this version does not know: the end time decides.
+        is_new = self.ended is not None and not TrainingStatus.of(self.status).is_known
+        return self.status in ENDED or is_new
 
     @property
     def failed(self) -> bool:

@@ -73,7 +73,7 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         ServiceError: the service refused a call, or the job does not exist.
     """
     job = job_of(jobs.describe(aws, name))
-    if not TuningStatus.of(job.status).is_terminal:
+    if not (job.ended or TuningStatus.of(job.status).is_terminal):
         raise SpecError(f"the tuning job {name!r} is {job.status}: wait for it first (sm-tuning wait {name})")
     best = job.best if job.best is not None and job.best.value is not None else None
     own: dict[str, float] = {

@@ -12,7 +12,7 @@ from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import reaches
 from sm_tuning.aws import Aws, Clock
 from sm_tuning.description import Job, job_of
-from sm_tuning.jobs._read import describe, status_of
+from sm_tuning.jobs._read import describe, has_ended, status_of
 from sm_tuning.spec import Tuning, WarmStart
 
 OnUpdate = Callable[[Mapping[str, Any]], object]
@@ -50,13 +50,13 @@ def wait(
         ServiceError: the service refused, or was unavailable for longer than ``aws.PATIENCE`` seconds.
     """
 
-    def has_ended(description: Mapping[str, Any]) -> bool:
+    def is_over(description: Mapping[str, Any]) -> bool:
         if on_update is not None:
             on_update(description)
-        return status_of(description).is_terminal
+        return has_ended(description)
 
     watch = Clock(sleep=sleep, monotonic=clock)
-    return outcome(aws.poll(name, lambda: describe(aws, name), has_ended, interval=poll, timeout=timeout, clock=watch))
+    return outcome(aws.poll(name, lambda: describe(aws, name), is_over, interval=poll, timeout=timeout, clock=watch))
 
 
 def outcome(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def stop(aws: Aws, name: str) -> None:
     except InvalidRequestError:
         # The words in which the service refuses to stop such a job are not documented, so the status decides.
         status = status_of(describe(aws, name))
-        if not (status.is_terminal or status is TuningStatus.STOPPING):
+        if not (status.is_terminal or not status.is_known or status is TuningStatus.STOPPING):
             raise
 
 

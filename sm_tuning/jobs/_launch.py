@@ -28,7 +28,7 @@ from sm_tuning.aws import (
     upload,
     was_retried,
 )
-from sm_tuning.jobs._read import describe, status_of
+from sm_tuning.jobs._read import describe, has_ended, status_of
 from sm_tuning.request import Staged, base_name, stage, to_request, unique_name
 from sm_tuning.spec import AnyEstimator, Tuning
 
@@ -209,11 +209,12 @@ def _check_parents(aws: Aws, tuning: Tuning) -> None:
     """Refuse warm-start parents that have not ended [Developer Guide, automatic-model-tuning-warm-start]."""
     for parent in tuning.warm_start.parents if tuning.warm_start else ():
         try:
-            status = status_of(describe(aws, parent))
+            description = describe(aws, parent)
         except AccessDeniedError as error:
             _log.info("the service will check whether the parent %s has ended: %s", parent, error)
             continue
-        if not status.is_terminal:
+        if not has_ended(description):
+            status = status_of(description)
             raise SpecError(
                 f"warm start needs parents that have ended, but {parent!r} is {status}: wait for it or stop it"
             )

@@ -14,9 +14,9 @@ from sm_tuning._errors import ServiceError
 from sm_tuning._masking import masked
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.aws import Aws
-from sm_tuning.description import Counts, job_of
+from sm_tuning.description import Counts, job_of, trial_of
 from sm_tuning.jobs._control import OnUpdate
-from sm_tuning.jobs._read import Best, best_of, children, status_of
+from sm_tuning.jobs._read import Best, best_of, children, has_ended, status_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -75,7 +75,7 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
     job = job_of(description)
     running = []
     for child in children:
-        if not TrainingStatus.of(child["TrainingJobStatus"]).is_terminal:
+        if not trial_of(child).terminal:
             start = child.get("TrainingStartTime")
             elapsed = max(now - (start or child["CreationTime"]), timedelta(0))
             running.append(Running(child["TrainingJobName"], elapsed, start is not None))
@@ -215,7 +215,7 @@ class _Picture:
     def update(self, description: Mapping[str, Any]) -> None:
         """Keep a description, and list the running trials unless the job has ended."""
         running: list[dict[str, Any]] = []
-        if not status_of(description).is_terminal:
+        if not has_ended(description):
             name = description["HyperParameterTuningJobName"]
             try:
                 running = children(self._aws, name, status=TrainingStatus.IN_PROGRESS)

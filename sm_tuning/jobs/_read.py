@@ -48,6 +48,12 @@ def status_of(description: Mapping[str, Any]) -> TuningStatus:
     return TuningStatus.of(description["HyperParameterTuningJobStatus"])
 
 
+def has_ended(description: Mapping[str, Any]) -> bool:
+    """Return whether the job has ended; with a status that this version does not know, by its end time."""
+    status = status_of(description)
+    return status.is_terminal or (not status.is_known and bool(description.get("HyperParameterTuningEndTime")))
+
+
 def counts_of(description: Mapping[str, Any]) -> Counts:
     """Return the counters of a description."""
     return job_of(description).counts

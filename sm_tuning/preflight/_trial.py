@@ -168,7 +168,8 @@ class Runner:
 
         def has_ended() -> bool:
             training = training_of(aws.call("sagemaker", "describe_training_job", TrainingJobName=name))
-            return TrainingStatus.of(training.status).is_terminal
+            status = TrainingStatus.of(training.status)
+            return status.is_terminal or (not status.is_known and training.ended is not None)
 
         stop = functools.partial(aws.call, "sagemaker", "stop_training_job", TrainingJobName=name)
         timed_out = self._wait(name, has_ended, stop)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jobs_fakes import FakeSageMaker, best, child, job, refusal
 
 from sm_tuning import jobs
-from sm_tuning._errors import AccessDeniedError, InvalidRequestError, JobNotFoundError, ServiceError, SpecError
+from sm_tuning._errors import AccessDeniedError, InvalidRequestError, JobNotFoundError, SpecError
+from sm_tuning._statuses import EndpointStatus, ObjectiveStatus
 from sm_tuning.aws import Aws
 from sm_tuning.description import job_of
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
@@ -37,9 +38,19 @@ def test_only_completed_is_a_success_and_only_moving_jobs_are_not_over() -> None
     assert [status for status in TrainingStatus if status.is_success] == [TrainingStatus.COMPLETED]
 
 
-def test_a_status_of_the_future_is_said() -> None:
-    with pytest.raises(ServiceError, match="'Dreaming' is not one of the statuses InProgress"):
-        TuningStatus.of("Dreaming")
+@pytest.mark.parametrize("kind", [TuningStatus, TrainingStatus, EndpointStatus, ObjectiveStatus])
+def test_a_status_of_the_future_is_not_terminal_and_logged_once(
+    kind: type[TuningStatus], caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"Dreaming{kind.__name__}"
+    status = kind.of(name)
+    assert kind.of(name) is status
+    assert (str(status), status.value, status == name) == (name, name, True)
+    assert (status.is_known, status.is_terminal, status.is_success) == (False, False, False)
+    assert name not in list(kind)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"'{name}' is a new {kind.__name__}, unknown to this version: update sm-tuning"
+    ]
 
 
 def test_status_counts_and_best_come_from_one_answer_each(aws: Aws, sagemaker: FakeSageMaker) -> None:

@@ -256,3 +256,23 @@ def test_a_display_that_may_not_list_the_trials_changes_nothing(aws: Aws, sagema
         done = jobs.wait(aws, "my-job", clock=time.clock, sleep=time.sleep, on_update=show)
 
     assert done["HyperParameterTuningJobStatus"] == "Completed"
+
+
+def test_a_status_of_the_future_does_not_end_the_wait(aws: Aws, sagemaker: FakeSageMaker) -> None:
+    sagemaker.put(status="Completed")
+    sagemaker.next[DESCRIBE] += [(200, job(status="Hibernating")), (200, job(status="InProgress"))]
+    time = Time()
+    last = jobs.wait(aws, "my-job", clock=time.clock, sleep=time.sleep)
+    assert last["HyperParameterTuningJobStatus"] == "Completed"
+    assert len(time.slept) == 2
+
+
+def test_a_job_with_a_status_of_the_future_has_ended_once_its_end_time_is_set(
+    aws: Aws, sagemaker: FakeSageMaker
+) -> None:
+    sagemaker.put(status="Perfected", HyperParameterTuningEndTime=T0 + 60)
+    sagemaker.next[DESCRIBE] += [(200, job(status="Perfecting"))]
+    time = Time()
+    with pytest.raises(JobFailedError, match="ended as Perfected"):
+        jobs.wait(aws, "my-job", clock=time.clock, sleep=time.sleep)
+    assert len(time.slept) == 1

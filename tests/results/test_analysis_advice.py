@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import sm_tuning as smt
 from sm_tuning.results.analysis import ADVICE, advice, facts_of, importance, next_tuning, replay
+from sm_tuning.results.analysis._advice import _parallelism
 from sm_tuning.spec import ParameterRange
 
 
@@ -258,6 +260,13 @@ def test_failures_everywhere_are_told_without_a_change() -> None:
     assert "14 of 40 trials failed" in row["Evidence"]
 
 
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_if_all_trials_failed_the_first_advice_is_about_the_failures(count: int) -> None:
+    table = judged(failing(count, lambda trials: trials.index >= 0))
+    assert table["Code"].iloc[0] == "failures"
+    assert f"{count} of {count} trials failed, {count} with: AlgorithmError: out of memory" in table["Evidence"].iloc[0]
+
+
 def test_few_failures_are_not_told() -> None:
     assert "failures:" not in codes(judged(failing(40, lambda trials: trials.index < 3)))
 
@@ -365,3 +374,15 @@ def test_advice_becomes_a_valid_child_from_end_to_end() -> None:
     assert child.estimator is not None
     assert child.estimator.hyperparameters["kind"] in ("a", "b", "c")
     assert json.loads(json.dumps(found["Change"].dropna().tolist()))
+
+
+def test_the_evidence_of_parallelism_is_a_sentence() -> None:
+    """Two trials at once, of two: one round, and nothing is known when they start."""
+    trials = data.trials([1.0, 2.0])
+    moment = pd.Timestamp("2026-01-02T03:04:05Z")
+    trials["TrainingStartTime"], trials["TrainingEndTime"] = moment, moment + pd.Timedelta(60, "s")
+    facts = dataclasses.replace(data.facts({}), strategy="Bayesian", max_jobs=2, max_parallel_jobs=2)
+    (note,) = _parallelism(trials, facts)
+    assert note.evidence.startswith(
+        "2 trials, 2 at once, make 1 round of learning; half of the trials started with no result known"
+    )

@@ -162,7 +162,7 @@ def _health_notes(trials: pd.DataFrame, diagnoses: pd.DataFrame, facts: Facts) -
 def _failures(rows: pd.DataFrame, algorithm: Algorithm) -> Iterator[Note]:
     ended = rows[rows["TrainingJobStatus"].isin(ENDED).to_numpy(bool)]
     failed = (ended["TrainingJobStatus"] == TrainingStatus.FAILED).to_numpy(bool)
-    if failed.sum() < MIN_FAILED or failed.mean() < MANY:
+    if not failed.any() or (not failed.all() and (failed.sum() < MIN_FAILED or failed.mean() < MANY)):
         return
     reasons = ended["FailureReason"][failed].fillna("no reason given").value_counts()
     reason, times = " ".join(str(reasons.index[0]).split()), int(reasons.iloc[0])
@@ -237,12 +237,15 @@ def _parallelism(trials: pd.DataFrame, facts: Facts) -> Iterator[Note]:
     if facts.strategy != "Bayesian" or at_once < 2 or jobs < 2 or jobs / at_once >= MIN_ROUNDS:
         return
     fewer = max(1, jobs // (2 * MIN_ROUNDS))
-    evidence = f"{jobs} trials, {at_once} at once, make {jobs / at_once:.2g} rounds of learning"
+    rounds = f"{jobs / at_once:.2g} {'round' if jobs <= at_once else 'rounds'}"
+    evidence = f"{jobs} trials, {at_once} at once, make {rounds} of learning"
     # For each trial, the number of others that had ended when it started.
     starts, ends = (np.sort(trials[f"Training{edge}Time"].dropna().to_numpy()) for edge in ("Start", "End"))
     known = np.searchsorted(ends, starts, side="right")
     if len(known):
-        evidence += f"; half of the trials started with {int(np.median(known))} or fewer results known"
+        results = int(np.median(known))
+        amount = "no result" if not results else "at most one result" if results == 1 else f"at most {results} results"
+        evidence += f"; half of the trials started with {amount} known"
     yield Note(
         "parallelism",
         "warning",
