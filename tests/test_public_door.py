@@ -104,7 +104,7 @@ def test_every_argument_and_result_has_a_type() -> None:
         assert signature.return_annotation is not signature.empty, name
 
 
-LAZY = ["", ".deploy", ".gate", ".results", ".results.analysis", ".views", ".views.exports"]
+LAZY = ["", ".deploy", ".gate", ".jobs", ".preflight", ".results", ".results.analysis", ".views", ".views.exports"]
 
 
 @pytest.mark.parametrize("name", [f"sm_tuning{path}" for path in LAZY])

@@ -108,6 +108,7 @@ def _follow(
             text = json.dumps(dict(zip(results.LOGS, fields, strict=True)), ensure_ascii=False)
         else:
             text = "\t".join(fields)
+        # A reader such as ``head`` has enough: reading on would cost calls until the job ends.
         if not emit(text + "\n"):
             return
 

@@ -95,6 +95,7 @@ def list_(contains: str | None, status: str | None, limit: int, output: Output, 
     Example: sm-tuning list --contains xgboost --format json
     """
     found = smt.list_jobs(name_contains=contains, status=status, limit=limit, aws=connect())
+    # Flat, because CSV and Parquet have no nested columns.
     rows = [{**job, **job.get("TrainingJobStatusCounters", {})} for job in found]
     output.rows(rows, [*_COLUMNS, *COUNTERS])
 
@@ -252,6 +253,7 @@ def _finish(
         raise
     except smt.JobError as error:
         failure = error
+    # Pipelines read the summary of a failed job too.
     _show(summary(job.aws, job.describe(), with_model=True), as_json=as_json)
     if failure is not None:
         raise failure

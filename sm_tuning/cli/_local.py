@@ -54,6 +54,7 @@ def start(port: int | None, state_dir: Path | None, foreground: bool) -> None:
     def show(info: ServerInfo) -> None:
         emit_json(info.as_dict())
 
+    # In the foreground the server must run in this process, which fails if the state is in use.
     running = None if foreground else smt.local.status(state_dir)
     if running is None:
         smt.local.start(state_dir, port, foreground=foreground, on_ready=show)

@@ -48,6 +48,7 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; without any, show the help."""
+        # click's own no_args_is_help exits with 2.
         return super().parse_args(ctx, args or ["--help"])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -139,6 +140,7 @@ class Program(LazyGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command line and exit."""
         settings: dict[str, bool] = {}
+        # In standalone mode click would print errors itself, and exit with codes of its own.
         kwargs = {**kwargs, "standalone_mode": False, "obj": settings, "prog_name": "sm-tuning"}
         try:
             code = super().main(*args, **kwargs)
@@ -168,6 +170,7 @@ def main(settings: dict[str, bool], *, verbose: bool) -> None:
     A spec file describes the tuning. Results are printed as tables, CSV, JSON or Parquet on stdout, messages on stderr.
     """
     settings["verbose"] = verbose
+    # Only the package's own logger: boto3's debug log would hold request bodies with secrets.
     if verbose:
         logging.basicConfig(stream=sys.stderr, format="%(relativeCreated)6.0f ms %(name)s: %(message)s")
         logging.getLogger("sm_tuning").setLevel(logging.DEBUG)

@@ -61,6 +61,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError(f"--local cannot be combined with {', '.join(given)}")
 
         def connect() -> smt.Aws:
+            # The context of the command ends the redirection of other AWS clients; the server runs on.
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             return smt.connect(**place)

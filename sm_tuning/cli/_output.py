@@ -32,6 +32,7 @@ FORMATS = ("table", "csv", "json", "parquet")
 def say(message: str, kind: str = "") -> None:
     """Write one line to stderr; ``kind`` is a word such as error or warning."""
     click.echo(f"sm-tuning: {kind}: {message}" if kind else f"sm-tuning: {message}", err=True)
+    # In a pipeline's log, stderr is a file: a message must not come after later output of stdout.
     sys.stderr.flush()
 
 
@@ -156,7 +157,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, str):
+    if hasattr(value, "item") and not isinstance(value, str):  # scalars of numpy and pandas
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -166,6 +167,7 @@ def _plain(value: Any) -> Any:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    # Missing values differ by dtype (NaN, NaT, NA); all become None.
     values = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(values.columns, row, strict=True)) for row in values.itertuples(index=False, name=None)]
 
@@ -192,4 +194,5 @@ def _cell(value: Any) -> str:
         return value.isoformat(timespec="seconds")
     if isinstance(value, float):
         return f"{value:.6g}"
+    # A line break would move the rest of a row to the next line.
     return str(value).replace("\r", "\\r").replace("\n", "\\n")

@@ -86,7 +86,8 @@ def render(  # noqa: PLR0913  (one keyword per option)
 
     tuning = smt.load(file, overrides=overrides)
     secrets = sorted({secret for secret, _ in named_secrets(to_data(tuning))})
-    if secrets:  # the request would not work without them
+    # They are not masked: the request would not work without them.
+    if secrets:
         say(f"the output holds {', '.join(secrets)} in clear text: keep it private", "warning")
     options = {"threshold": threshold, "group": group, "approval": approval, "integration": integration}
     given = [option for option, value in options.items() if value is not None]

@@ -66,6 +66,7 @@ def shell_script(rendered: Rendered, folder: Path | None) -> str:
     Raises:
         SpecError: there is no folder, or it cannot be written.
     """
+    # Every value is quoted for the shell: regular expressions and paths may have any character.
     name, region = rendered.request["HyperParameterTuningJobName"], shlex.quote(rendered.region)
     lines = [
         "#!/bin/sh",
@@ -104,6 +105,7 @@ def _file(upload: Upload, folder: Path | None) -> Path:
         return upload.source.absolute()
     if folder is None:
         raise smt.SpecError(f"no folder for the script archive: give -o, since {CACHE_VARIABLE} turns the cache off")
+    # The parent's name is the digest of the content, so that scripts of several renders do not share an archive.
     path = folder.absolute() / f"{parent.rpartition('/')[2]}-{name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,7 @@ def gate(  # noqa: PLR0913  (one keyword per option)
     """
     if not requirements and baseline is None:
         raise click.UsageError("there is no requirement: give --require or --baseline")
+    # Requirements are parsed before the first call, so that a mistake in them costs no time.
     required = [judging.Requirement.parse(text) for text in requirements]
     slack = judging.Tolerance.parse(tolerance)
     aws = connect()

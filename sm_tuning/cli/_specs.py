@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import sm_tuning as smt
+from sm_tuning import preflight
 from sm_tuning.cli._options import Connect, as_json, connection_options, overrides, spec_file
 from sm_tuning.cli._output import emit_json, say, warnings_said
 
@@ -94,8 +95,6 @@ def check(  # noqa: PLR0913  (one keyword per option)
 
     Example: sm-tuning check estimators/xgboost-diabetes.yaml --smoke --max-cost 20 --prices prices.json
     """
-    from sm_tuning import preflight  # noqa: PLC0415  (pydantic loads when a spec is read, not with help)
-
     given = click.get_current_context().params
     online = online or any(given.get(name) for name in ("local", "profile", "endpoint_url"))
     bound: CostBound | None = None
@@ -105,12 +104,14 @@ def check(  # noqa: PLR0913  (one keyword per option)
     except smt.SpecError as error:
         findings = preflight.unreadable(error, file, overrides=overrides)
     else:
+        # Without a connection no credentials are needed, as in a pull request from a fork.
         aws = connect() if online else None
         known = preflight.prices_for(aws, prices)
         bound = preflight.cost_bound(tuning, known)
         findings = preflight.check(
             tuning, aws=aws, prices=known, max_cost=max_cost, region=_region(given) if aws is None else None
         )
+        # A trial of a spec with errors would fail for a reason that is known already.
         if smoke and not any(finding.severity == "error" for finding in findings):
             with smt.local.connect():
                 options = preflight.SmokeOptions(smoke_epochs, smoke_inputs, smoke_timeout)

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Literal
 
@@ -240,16 +240,17 @@ def _tuner_losses(request: Mapping[str, Any], version: tuple[int, ...]) -> Itera
     if config.get("TuningJobCompletionCriteria", {}).get("TargetObjectiveMetricValue") == 0:
         yield "completion_criteria.target_objective_metric_value: the SDK drops 0: choose a number next to it"
     yield from _dropped_zeros(definition)
-    dropped: tuple[tuple[str, Callable[[Mapping[str, Any]], object]], ...] = (
-        ("enable_network_isolation", lambda one: one["EnableNetworkIsolation"]),
-        ("encrypt_inter_container_traffic", lambda one: one["EnableInterContainerTrafficEncryption"]),
-        ("volume_kms_key", lambda one: one.get("ResourceConfig", {}).get("VolumeKmsKeyId")),
-        ("max_pending", lambda one: one["StoppingCondition"].get("MaxPendingTimeInSeconds")),
-        ("algorithm_name", lambda one: one["AlgorithmSpecification"].get("AlgorithmName")),
-        ("instance_configs", lambda one: one.get("HyperParameterTuningResourceConfig")),
-        ("resource_config", lambda one: set(one.get("ResourceConfig", {})) - _PLAIN_MACHINE - {"VolumeKmsKeyId"}),
-    )
-    yield from (f"estimator.{field}: the SDK's tuner drops it" for field, is_set in dropped if is_set(definition))
+    resources = definition.get("ResourceConfig", {})
+    dropped = {
+        "enable_network_isolation": definition["EnableNetworkIsolation"],
+        "encrypt_inter_container_traffic": definition["EnableInterContainerTrafficEncryption"],
+        "volume_kms_key": resources.get("VolumeKmsKeyId"),
+        "max_pending": definition["StoppingCondition"].get("MaxPendingTimeInSeconds"),
+        "algorithm_name": definition["AlgorithmSpecification"].get("AlgorithmName"),
+        "instance_configs": definition.get("HyperParameterTuningResourceConfig"),
+        "resource_config": set(resources) - _PLAIN_MACHINE - {"VolumeKmsKeyId"},
+    }
+    yield from (f"estimator.{field}: the SDK's tuner drops it" for field, value in dropped.items() if value)
     if version < _CARRIES_CHECKPOINTS:
         for field, member in (("checkpoint_s3_uri", "CheckpointConfig"), ("max_retry_attempts", "RetryStrategy")):
             if member in definition:

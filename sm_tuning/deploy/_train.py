@@ -293,7 +293,8 @@ def retrain_request(
         # An isolated container gets its script by a channel, which other data does not replace.
         directory = str(trial.get("HyperParameters", {}).get(SUBMIT_DIRECTORY_KEY, "")).strip('"')
         keeps_code = directory.startswith(f"/opt/ml/input/data/{_CODE}/")
-        code = [one for one in trial.get("InputDataConfig", ()) if keeps_code and one["ChannelName"] == _CODE]
+        given = trial.get("InputDataConfig", ())
+        code = [channel for channel in given if keeps_code and channel["ChannelName"] == _CODE]
         request["InputDataConfig"] = [*channels, *code]
     if retraining.output_path:
         request["OutputDataConfig"] = {**request["OutputDataConfig"], "S3OutputPath": retraining.output_path}
