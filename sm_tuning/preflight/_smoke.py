@@ -17,7 +17,7 @@ from sm_tuning.aws import Aws, ensure_bucket, find_bucket, find_role
 from sm_tuning.preflight._check import settled
 from sm_tuning.preflight._finding import Finding, findings_of, in_order, place
 from sm_tuning.preflight._rules import fleets_of
-from sm_tuning.preflight._trial import Judge, Place, Runner, training_length
+from sm_tuning.preflight._trial import Judge, Runner, training_length
 from sm_tuning.spec import (
     AnyEstimator,
     ContainerEstimator,
@@ -82,17 +82,13 @@ class SmokeReport(NamedTuple):
 _DEFAULTS = SmokeOptions()
 
 
-def _token() -> str:
-    return secrets.token_hex(4)
-
-
 def smoke(
     tuning: Tuning,
     aws: Aws,
     *,
     options: SmokeOptions = _DEFAULTS,
     base_dir: str | Path | None = None,
-    new_token: Callable[[], str] = _token,
+    new_token: Callable[[], str] = lambda: secrets.token_hex(4),
 ) -> SmokeReport:
     """Run one shortened trial of each algorithm of a spec; two where checkpoints are configured.
 
@@ -115,8 +111,9 @@ def smoke(
     proofs: list[str] = []
     for key, definition in whole.definitions:
         blocked = list(_obstacles(key, definition, options.inputs))
-        where = Place(f"s3://{bucket.name}/sm-tuning/smoke/{new_token()}", role)
-        for item in blocked or _trials(aws, whole, key, where, options):
+        runner = Runner(aws, f"s3://{bucket.name}/sm-tuning/smoke/{new_token()}", role, options.timeout)
+        judge = Judge(aws, key, definition, options.epochs)
+        for item in blocked or _trials(runner, judge, whole, key, options):
             if isinstance(item, Finding):
                 findings.append(item)
             else:
@@ -124,14 +121,15 @@ def smoke(
     return SmokeReport(tuple(in_order(findings, known)), tuple(map(Redactor(known), proofs)))
 
 
-def _trials(aws: Aws, tuning: Tuning, key: str | None, where: Place, options: SmokeOptions) -> Iterator[Finding | str]:
+def _trials(
+    runner: Runner, judge: Judge, tuning: Tuning, key: str | None, options: SmokeOptions
+) -> Iterator[Finding | str]:
     """Run the trials of one algorithm; yield findings, and sentences about what works."""
     definition = dict(tuning.definitions)[key]
-    judge, runner = Judge(aws, key, definition, options.epochs), Runner(aws, where, options.timeout)
     yield from judge.unread_channels()
     try:
-        short = _shortened(tuning, definition, options, f"{where.root}/checkpoints")
-        first = runner.run(short, f"smoke-{where.root.rpartition('/')[2]}")
+        short = _shortened(tuning, definition, options, f"{runner.root}/checkpoints")
+        first = runner.run(short, f"smoke-{runner.root.rpartition('/')[2]}")
     except SpecError as error:
         yield from findings_of(error, "smoke-spec")
         return

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sm_tuning._errors import ServiceError, WaitTimeoutError
 from sm_tuning._statuses import TrainingStatus
@@ -64,13 +64,6 @@ _CHANNEL_WORDS = (
 # Running ------------------------------------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
-    """Where a trial stores its objects: an ``s3://`` prefix; and its role."""
-
-    root: str
-    role: str
-
-
 @dataclass(frozen=True)
 class Run:
     """A trial that has ended.
@@ -110,13 +103,15 @@ class Runner:
 
     Args:
         aws: a connection to the SageMaker on this machine.
-        where: where trials store their objects.
+        root: ``s3://`` prefix of the trials' objects.
+        role: ARN of the trials' role.
         timeout: seconds after which a trial is stopped.
     """
 
-    def __init__(self, aws: Aws, where: Place, timeout: float) -> None:
+    def __init__(self, aws: Aws, root: str, role: str, timeout: float) -> None:
         self._aws = aws
-        self._where = where
+        self.root = root
+        self._role = role
         self._timeout = timeout
 
     def run(self, tuning: Tuning, name: str) -> Run:
@@ -126,10 +121,10 @@ class Runner:
             SpecError: if the tuning cannot be launched.
             ServiceError: if the service refuses, or cannot be reached.
         """
-        aws, root = self._aws, self._where.root
+        aws, root = self._aws, self.root
         staged = stage(tuning, code_prefix=f"{root}/code", data_prefix=f"{root}/data")
         output = f"{root}/output"
-        request = to_request(staged.tuning, name=name, region=aws.region, role=self._where.role, output_path=output)
+        request = to_request(staged.tuning, name=name, region=aws.region, role=self._role, output_path=output)
         upload(aws, staged.uploads)
         aws.call("sagemaker", "create_hyper_parameter_tuning_job", **request)
         job = {"HyperParameterTuningJobName": name}
@@ -199,7 +194,7 @@ class Runner:
             status="TimedOut" if timed_out else training.status,
             reason=training.failure,
             lines=self._lines(name),
-            checkpoints=_objects(self._aws, f"{self._where.root}/checkpoints"),
+            checkpoints=_objects(self._aws, f"{self.root}/checkpoints"),
             objective=objective,
             training=training,
             description=description,
@@ -349,7 +344,7 @@ class Judge:
             found = next(((match, line) for line in run.lines if (match := pattern.search(line))), None)
             where = place(self._key, f"estimator.metric_definitions.{metric.name}")
             if found is not None:
-                yield _matched(where, metric.name, *found)
+                yield self._matched(where, metric.name, *found)
             elif run.is_complete:
                 message = f"no line that the script printed matches {metric.regex!r}; {run.tail}"
                 fix = f"print a line that it matches, or correct it; {metric.name} would be empty"
@@ -366,7 +361,7 @@ class Judge:
 
     def _model(self, run: Run) -> Iterator[Finding | str]:
         uri = run.training.model_uri if run.training is not None else None
-        names = _members(self._aws, uri) if uri else []
+        names = self._members(uri) if uri else []
         if names is None:
             yield f"a model landed at {uri}"
         elif not names:
@@ -376,35 +371,34 @@ class Judge:
         else:
             yield f"a model landed, with {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
 
+    @staticmethod
+    def _matched(where: str, name: str, match: re.Match[str], line: str) -> Finding | str:
+        value = match.group(1)
+        try:
+            float(value or "")
+        except ValueError:
+            message = f"the expression takes {value!r} for a value, in the line {line!r}"
+            return Finding("smoke-metric-value", "error", where, message, "put the group around the number alone")
+        return f"{name} = {value} matched in the line: {line}"
+
+    def _members(self, uri: str) -> list[str] | None:
+        """Return the files of a model; None if it is too big to be opened."""
+        bucket, name = split_uri(uri)
+        try:
+            size = self._aws.call("s3", "head_object", Bucket=bucket, Key=name)["ContentLength"]
+        except ServiceError as error:
+            if not is_missing(error):
+                raise
+            # Without compression the model is a folder.
+            return [uri.rpartition("/")[2] for uri in _objects(self._aws, uri.rstrip("/"))]
+        if size > _BIG:
+            return None
+        body = self._aws.call("s3", "get_object", Bucket=bucket, Key=name)["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(body), mode="r:*") as archive:
+            return [member.name.removeprefix("./") for member in archive if member.isfile()]
+
 
 def training_length(definition: TrainingDefinition) -> dict[str, float]:
     """Return the hyperparameters that say how long a training lasts, with their values; infinity for a tuned one."""
     tuned = [name for name in LENGTH_NAMES if name in definition.hyperparameter_ranges]
     return {**lengths(definition.estimator.hyperparameters), **dict.fromkeys(tuned, float("inf"))}
-
-
-def _matched(where: str, name: str, match: re.Match[str], line: str) -> Finding | str:
-    value = match.group(1)
-    try:
-        float(value or "")
-    except ValueError:
-        message = f"the expression takes {value!r} for a value, in the line {line!r}"
-        return Finding("smoke-metric-value", "error", where, message, "put the group around the number alone")
-    return f"{name} = {value} matched in the line: {line}"
-
-
-def _members(aws: Aws, uri: str) -> list[str] | None:
-    """Return the files of a model; None if it is too big to be opened."""
-    bucket, name = split_uri(uri)
-    try:
-        size = aws.call("s3", "head_object", Bucket=bucket, Key=name)["ContentLength"]
-    except ServiceError as error:
-        if not is_missing(error):
-            raise
-        # Without compression the model is a folder.
-        return [uri.rpartition("/")[2] for uri in _objects(aws, uri.rstrip("/"))]
-    if size > _BIG:
-        return None
-    body = aws.call("s3", "get_object", Bucket=bucket, Key=name)["Body"].read()
-    with tarfile.open(fileobj=io.BytesIO(body), mode="r:*") as archive:
-        return [member.name.removeprefix("./") for member in archive if member.isfile()]
