@@ -51,6 +51,9 @@ def is_reserved_hyperparameter(name: str) -> bool:
 EPOCH_KEYS: Final = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 MOST_RESOURCE: Final = 20_000
 
+#: Static and tuned hyperparameters of a training job together; ``OBJECTIVE_KEY`` is one of them [define-ranges].
+MOST_HYPERPARAMETERS: Final = 100
+
 # Lists and pages ----------------------------------------------------------------------------------------------------
 
 #: The kind of each list of tuned hyperparameters in ParameterRanges and HyperParameterRanges.

@@ -166,7 +166,7 @@ def _estimator_advice(name: str | None, estimator: Estimator) -> Iterator[Findin
         message = "a tuning job keeps its instances warm by itself; a keep-alive period may be refused"
         fix = "leave KeepAlivePeriodInSeconds out"
         yield Finding("keep-alive", "advice", place(name, "estimator.resource_config"), message, fix)
-    # Whoever may describe the job can read both [botocore model, DescribeHyperParameterTuningJob].
+    # Everybody who may describe the job can read both [botocore model, DescribeHyperParameterTuningJob].
     for field, values in (("hyperparameters", estimator.hyperparameters), ("environment", estimator.environment)):
         found = sorted(key for key, value in values.items() if is_secret(key, value) and isinstance(value, str))
         if found:

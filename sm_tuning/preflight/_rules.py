@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from sm_tuning._wire import EPOCH_KEYS, MOST_RESOURCE
+from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS, MOST_RESOURCE
 from sm_tuning.description import Job
 from sm_tuning.preflight._finding import Finding, place
 from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, XGBoostEstimator, combinations
-
-#: Static and tuned hyperparameters together, ``_tuning_objective_metric`` included [define-ranges].
-MAX_HYPERPARAMETERS = 100
 
 #: Metrics that the built-in XGBoost computes beside those of the XGBoost library [Developer Guide, xgboost-tuning].
 _METRICS = """
@@ -68,10 +65,10 @@ def request_problems(job: Job) -> Iterator[Finding]:
     """Yield the rules that a request breaks. It holds more than the spec: script mode adds hyperparameters."""
     for definition in job.definitions:
         total = len(definition.ranges) + len(definition.static) + 1
-        if total > MAX_HYPERPARAMETERS:
+        if total > MOST_HYPERPARAMETERS:
             where = place(definition.name if job.several else None, "estimator.hyperparameters")
             message = (
-                f"at most {MAX_HYPERPARAMETERS} hyperparameters, but with those that start the script and SageMaker's "
+                f"at most {MOST_HYPERPARAMETERS} hyperparameters, but with those that start the script and SageMaker's "
                 f"own one they are {total}"
             )
             yield Finding("too-many-hyperparameters", "error", where, message, "pass a file in place of some of them")

@@ -92,7 +92,7 @@ def resolved(tuning: Tuning, *, role: str | None = None, output_path: str | None
     """Return the form of a tuning that its request reads back to: nothing is inherited, or given at launch.
 
     With several estimators, each has its own objective and inputs, and the job's tags. ``role`` and
-    ``output_path`` fill the estimators that have none; a raw ``resource_config`` that says no more than the
+    ``output_path`` fill the estimators that have none; a raw ``resource_config`` that holds no more than the
     estimator's own fields becomes those fields.
     """
     tags = {key: value for _, definition in tuning.definitions for key, value in definition.estimator.tags.items()}

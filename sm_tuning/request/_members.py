@@ -330,7 +330,7 @@ def read_resources(definition: Reader) -> dict[str, Any]:
 
 
 def simple_fields(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the estimator's own fields for a ``ResourceConfig``; None if they cannot say the same."""
+    """Return the estimator's own fields for a ``ResourceConfig``; None if they cannot hold it."""
     needed = {"InstanceType", "InstanceCount", "VolumeSizeInGB"}
     if not needed <= set(config) <= set(_SIMPLE) or config["InstanceCount"] in (0, None):
         return None

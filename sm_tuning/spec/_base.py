@@ -135,8 +135,8 @@ class Spec(BaseModel):
                 raise SpecError([Problem("unknown-key", "", message, fix) for message in messages])
         return data
 
-    # Each class turns the errors in its own fields into problems. Further up, a field cannot be told from a key that
-    # the user chose (a hyperparameter called "tags"): pydantic reports both as plain names.
+    # Each class turns the errors in its own fields into problems. Further up, a field looks like a key that the user
+    # chose (a hyperparameter called "tags"): pydantic reports both as plain names.
     @model_validator(mode="wrap")
     @classmethod
     def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

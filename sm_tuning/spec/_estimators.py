@@ -143,7 +143,7 @@ class Estimator(Spec):
 
     instance_type: str | None = None
     instance_count: int = Field(default=1, ge=1)
-    volume_size: int = Field(default=30, ge=0)
+    volume_size: int = Field(default=30, ge=0)  # 0 for instance types with disks of their own
     instance_configs: tuple[InstanceConfig, ...] = Field(default=(), max_length=6)
     allocation_strategy: Literal["Prioritized"] | None = None
     resource_config: FrozenDict[str, Any] | None = None
@@ -155,6 +155,7 @@ class Estimator(Spec):
     environment: FrozenDict[str, str] = Field(default=FrozenDict())
     input_mode: InputMode = "File"
     use_spot_instances: bool = False
+    # The service's own default is a day; preflight advises to lower it.
     max_run: int = Field(default=86400, ge=1, le=2419200)
     max_wait: int | None = Field(default=None, ge=1)
     max_pending: int | None = Field(default=None, ge=1800, le=2419200)
@@ -175,6 +176,7 @@ class Estimator(Spec):
         BeforeValidator(_tag_map, json_schema_input_type=dict[str, str] | list[dict[str, str]]),
     ] = Field(default=FrozenDict(), max_length=50)
 
+    # Of all estimators, though the built-in XGBoost and plain containers run no script: see ``is_script_mode``.
     entry_point: str | None = None
     source_dir: str | None = None
     dependencies: tuple[str, ...] = ()

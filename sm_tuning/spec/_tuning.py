@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning._wire import EPOCH_KEYS, MOST_RESOURCE
+from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS, MOST_RESOURCE
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._estimators import AnyEstimator
 from sm_tuning.spec._hyperparameters import (
@@ -28,12 +28,10 @@ from sm_tuning.spec._hyperparameters import (
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput
 
+# Limits of fields are those of the botocore model, unless another source is named.
 ObjectiveType = Literal["Maximize", "Minimize"]
 JobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$", max_length=32)]
 WarmStartType = Literal["IdenticalDataAndAlgorithm", "TransferLearning"]
-
-#: Static and tuned hyperparameters together; SageMaker's own ``_tuning_objective_metric`` is one of them.
-MAX_HYPERPARAMETERS = 100
 
 #: Environment variables over all definitions together.
 MAX_ENVIRONMENT = 48
@@ -153,7 +151,7 @@ class Tuning(Spec):
     Args:
         estimator: what is trained; or ``estimators``, several by name, which share the job's budget.
         inputs: channel name -> S3 URI, local path, or an input object.
-        objective_metric_name: the metric that is optimised; ``objective_type`` says in which direction.
+        objective_metric_name: the metric that is optimised; ``objective_type`` is the direction.
         hyperparameter_ranges: hyperparameter name -> range.
         strategy: Bayesian, Random, Grid or Hyperband.
         strategy_config: resources of Hyperband.
@@ -194,6 +192,7 @@ class Tuning(Spec):
     hyperparameter_ranges: Ranges = Field(default=FrozenDict())
     strategy: Literal["Bayesian", "Random", "Grid", "Hyperband"] = "Bayesian"
     strategy_config: HyperbandConfig | None = None
+    # How many jobs an account may have is a quota, which AWS may raise: preflight checks it.
     max_jobs: int | None = Field(default=None, ge=1)
     max_parallel_jobs: int = Field(default=1, ge=1)
     max_runtime_in_seconds: int | None = Field(default=None, ge=120, le=15768000)
@@ -203,6 +202,7 @@ class Tuning(Spec):
     autotune: bool = False
     auto_parameters: FrozenDict[str, str] = Field(default=FrozenDict(), max_length=100)
     random_seed: int | None = Field(default=None, ge=0)
+    # Longer than a job's name may be: ``unique_name`` cuts it to what fits.
     base_tuning_job_name: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")
 
     @model_validator(mode="before")
@@ -324,6 +324,7 @@ class Tuning(Spec):
     def definitions(self) -> tuple[tuple[str | None, TrainingDefinition], ...]:
         """All algorithms with their names; a single estimator has the name None."""
         if self.estimator is not None:
+            # Valid already, as a part of this spec.
             only = TrainingDefinition.model_construct(
                 estimator=self.estimator,
                 objective_metric_name=self.objective_metric_name,
@@ -387,9 +388,9 @@ def _definition_problems(definition: TrainingDefinition, *, autotune: bool) -> I
         yield Problem("static-and-tuned", f"auto_parameters.{name}", message, "give it once")
     # Autotune's hints do not count here: the service turns them into ranges later.
     total = len(ranges) + len(estimator.hyperparameters) + 1
-    if total > MAX_HYPERPARAMETERS:
+    if total > MOST_HYPERPARAMETERS:
         message = (
-            f"at most {MAX_HYPERPARAMETERS} hyperparameters, static and tuned and SageMaker's own one together, "
+            f"at most {MOST_HYPERPARAMETERS} hyperparameters, static and tuned and SageMaker's own one together, "
             f"but got {total}"
         )
         yield Problem("too-many-hyperparameters", "", message, "pass a file in place of hyperparameters")
