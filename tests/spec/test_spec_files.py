@@ -51,6 +51,16 @@ def test_a_spec_reads_back_from_its_plain_data(tuning):
     assert Tuning.parse(json.loads(json.dumps(to_data(tuning)))) == tuning
 
 
+@pytest.mark.parametrize(
+    "text", ["1e100", "1e-3", "-2E5", ".5e1", "1_000", "0x1F", "1:30", "null", "yes", "2026-01-01"]
+)
+def test_text_that_looks_like_a_number_stays_text(write, tmp_path, text):
+    tuning = load(write(SPEC)).replace(base_tuning_job_name="n")
+    estimator = tuning.estimator.replace(environment={"A": text}, tags={"b": text})
+    changed = tuning.replace(estimator=estimator)
+    assert load(dump(changed, tmp_path / "again.yaml"), environ={}) == changed
+
+
 def test_json_and_yaml_say_the_same(write, tmp_path):
     tuning = load(write(SPEC))
     assert load(dump(tuning, tmp_path / "spec.json")) == tuning
