@@ -1,4 +1,4 @@
-"""What the operations work with."""
+"""The services that the operations use, their errors, and the queries of List operations."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ class TuningEngine(Protocol):
     """The tuning loop."""
 
     def submit(self, tuning_job: str) -> None:
-        """Start to work on a tuning job that the store has."""
+        """Start a tuning job that is in the store."""
 
     def stop(self, tuning_job: str) -> None:
         """Stop a tuning job and its running training jobs."""
 
 
 class TrainingRunner(Protocol):
-    """Who runs training jobs."""
+    """Runs training jobs."""
 
     @property
     def container_problem(self) -> str | None:
-        """Why no training process can have an /opt/ml of its own here; None when it can."""
+        """The reason why training processes cannot have an /opt/ml of their own; None if they can."""
 
     def start(self, training_job: str) -> None:
-        """Start to work on a training job that the store has."""
+        """Start a training job that is in the store."""
 
     def stop(self, training_job: str) -> None:
         """Stop a training job."""
 
 
 class Objects(Protocol):
-    """What the service asks of S3."""
+    """The part of S3 that the service uses."""
 
     def list_objects(self, uri: str) -> list[str]:
-        """Return the objects under a URI."""
+        """Return the URIs of all objects under a prefix."""
 
     def has_bucket(self, bucket: str) -> bool:
-        """Whether a bucket exists."""
+        """Return whether a bucket exists."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """The parts behind the operations; clock gives epoch seconds."""
+    """The services that all operations use; ``clock`` returns epoch seconds."""
 
     store: Store
     objects: Objects
@@ -60,13 +60,13 @@ class Context:
     clock: Callable[[], float]
 
 
-class Fault(Exception):  # noqa: N818  (the word of the AWS protocols; it is a response, raised)
-    """A refusal that is sent to the caller.
+class Fault(Exception):  # noqa: N818  (the name in the AWS protocols)
+    """An error response.
 
     Args:
-        code: the error code of the API, such as ValidationException.
-        message: the sentence that the caller reads.
-        status: of HTTP.
+        code: error code of the API, such as ValidationException.
+        message: text for the user.
+        status: HTTP status.
     """
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -82,7 +82,7 @@ def invalid(message: str) -> Fault:
 
 
 def not_found(message: str) -> Fault:
-    """Return a ResourceNotFound, as the tuning operations give it."""
+    """Return a ResourceNotFound."""
     return Fault("ResourceNotFound", message)
 
 
@@ -98,13 +98,20 @@ def list_query(request: Request, *, sort_by: str, tuning_job: str | None = None)
     """Return the query of a List request.
 
     Args:
-        request: fits the model.
-        sort_by: the operation's order when the request names none.
-        tuning_job: only its training jobs.
+        request: a request that matches the model.
+        sort_by: default order of the operation.
+        tuning_job: only the training jobs of this tuning job.
 
     Raises:
         Fault: a time is not a number of seconds.
     """
+    times: dict[str, float] = {}
+    for name, field in _TIMES.items():
+        if name in request:
+            if not isinstance(request[name], int | float):
+                message = f"{name} must be a number of epoch seconds, but it is {request[name]!r}."
+                raise Fault("SerializationException", message)
+            times[field] = float(request[name])
     return ListQuery(
         sort_by=request.get("SortBy", sort_by),
         descending=request.get("SortOrder", "Ascending") == "Descending",
@@ -114,11 +121,5 @@ def list_query(request: Request, *, sort_by: str, tuning_job: str | None = None)
         status=request.get("StatusEquals"),
         tuning_job=tuning_job,
         training_plan_arn=request.get("TrainingPlanArnEquals"),
-        **{field: _epoch(name, request[name]) for name, field in _TIMES.items() if name in request},
+        **times,
     )
-
-
-def _epoch(name: str, value: object) -> float:
-    if isinstance(value, int | float):
-        return float(value)
-    raise Fault("SerializationException", f"{name} must be a number of epoch seconds, but it is {value!r}.")

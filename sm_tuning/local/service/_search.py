@@ -1,4 +1,4 @@
-"""Search over training jobs and tuning jobs."""
+"""The operation Search, over training jobs and tuning jobs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,52 +19,83 @@ from sm_tuning.local.service._context import Context, Doc, Fault, Request, inval
 from sm_tuning.local.service._documents import job_name_of_arn, training_description, tuning_description
 from sm_tuning.request import service_model
 
+#: The resources that are searched here, with the shape of their records.
 RESOURCES = {"TrainingJob": "TrainingJob", "HyperParameterTuningJob": "HyperParameterTuningJobSearchEntity"}
-"""What is searched here, with the shape of its records."""
 
 _NAMES = {"TrainingJob": "TrainingJobName", "HyperParameterTuningJob": "HyperParameterTuningJobName"}
 _KINDS = {"TrainingJob": "training-job", "HyperParameterTuningJob": "hyper-parameter-tuning-job"}
+_MOST_FILTERS = 50
+_ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt,
+    "LessThanOrEqualTo": operator.le,
+}
+_PROPERTY_KINDS = {
+    "string": "text",
+    "integer": "number",
+    "long": "number",
+    "float": "number",
+    "double": "number",
+    "boolean": "truth value",
+    "timestamp": "time",
+}
+
 Position = tuple[bool, list[Any], str]
+"""Place of a record in the results: whether it lacks the property, its value (numbers before texts), its name."""
+
+Test = Callable[[Mapping[str, Any]], bool]
+"""Test of a record, which is a resource as Search returns it, with Tags."""
 
 
 def search(context: Context, request: Request) -> Doc:
-    """Search: full records, newest change first unless the request says otherwise."""
+    """Search; by default, records with the newest change come first."""
     resource = request["Resource"]
     if "VisibilityConditions" in request:
-        raise invalid("The local SageMaker does not support VisibilityConditions: everything here is yours to see.")
+        raise invalid("The local SageMaker does not support VisibilityConditions: all records are visible to you.")
     shape = service_model().shape_for(RESOURCES[resource])
     expression = request.get("SearchExpression")
     test = None if expression is None else compile_expression(shape, expression)
     sort_by = property_of(shape, request.get("SortBy", "LastModifiedTime"))
     if request.get("CrossAccountFilterOption") == "CrossAccount":
-        return {"Results": []}  # there is no other account
+        return {"Results": []}  # this server has a single account
     descending = request.get("SortOrder", "Descending") == "Descending"
-    found = [
-        (_position(record, sort_by, record[_NAMES[resource]]), record)
-        for record in _records(context, resource, expression, shape)
-        if test is None or test(record)
-    ]
+    found: list[tuple[Position, Doc]] = []
+    for record in _records(context, resource, expression, shape):
+        if test is None or test(record):
+            name, values = record[_NAMES[resource]], sort_by.values(record)
+            if not values or isinstance(values[0], dict):
+                found.append(((True, [], name), record))
+            else:
+                number = None if sort_by.kind == "text" else number_of(values[0])
+                found.append(((False, [1, str(values[0])] if number is None else [0, number], name), record))
     found.sort(key=lambda entry: entry[0][1:], reverse=descending)
-    found.sort(key=lambda entry: entry[0][0])  # without the property: last in either order
-    # What a token is bound to: everything that was asked but the page.
-    asked = {name: value for name, value in request.items() if name not in ("NextToken", "MaxResults")}
-    fingerprint = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    found.sort(key=lambda entry: entry[0][0])  # records without the property come last in either order
+    # A token belongs to a request with the same parameters, except for the page.
+    parameters = {name: value for name, value in request.items() if name not in ("NextToken", "MaxResults")}
+    fingerprint = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
     last = _read_token(request["NextToken"], fingerprint) if "NextToken" in request else None
-    rest = [entry for entry in found if last is None or _is_after(entry[0], last, descending=descending)]
+
+    def follows(position: Position) -> bool:
+        if last is None or position[0] != last[0]:
+            return last is None or position[0]
+        return position[1:] < last[1:] if descending else position[1:] > last[1:]
+
+    rest = [entry for entry in found if follows(entry[0])]
     page = rest[: request.get("MaxResults", DEFAULT_PAGE)]
-    answer: Doc = {"Results": [{resource: record} for _, record in page]}
+    response: Doc = {"Results": [{resource: record} for _, record in page]}
     if len(rest) > len(page):
-        answer["NextToken"] = base64.urlsafe_b64encode(json.dumps([fingerprint, *page[-1][0]]).encode()).decode()
-    return answer
+        response["NextToken"] = base64.urlsafe_b64encode(json.dumps([fingerprint, *page[-1][0]]).encode()).decode()
+    return response
 
 
-def _records(context: Context, resource: str, expression: Request | None, shape: Any) -> Iterable[Doc]:
-    """Yield everything that may match, as the response would show it."""
-    described: Iterable[Doc] = (
-        (training_description(doc) for doc in _training_jobs(context, expression or {}))
-        if resource == "TrainingJob"
-        else (tuning_description(context, doc) for doc in context.store.all_tuning_jobs())
-    )
+def _records(context: Context, resource: str, expression: Request | None, shape: Any) -> Iterator[Doc]:
+    """Yield all records that may match, as in the response."""
+    described: Iterable[Doc]
+    if resource == "TrainingJob":
+        described = map(training_description, _training_jobs(context, expression or {}))
+    else:
+        described = (tuning_description(context, doc) for doc in context.store.all_tuning_jobs())
     for doc in described:
         arn = context.identity.arn(_KINDS[resource], doc[_NAMES[resource]])
         record = {name: value for name, value in doc.items() if name in shape.members}
@@ -72,29 +104,14 @@ def _records(context: Context, resource: str, expression: Request | None, shape:
 
 
 def _training_jobs(context: Context, expression: Request) -> list[Doc]:
-    """Return the training jobs of the one tuning job that an expression names, or else all."""
+    # Most searches name a tuning job: then only its training jobs need be read.
     if expression.get("Operator", "And") == "And":
-        for one in expression.get("Filters", []):
-            if one["Name"] == "TuningJobArn" and one.get("Operator", "Equals") == "Equals" and "Value" in one:
-                name = job_name_of_arn(one["Value"], "hyper-parameter-tuning-job")
+        for given in expression.get("Filters", []):
+            if given["Name"] == "TuningJobArn" and given.get("Operator", "Equals") == "Equals" and "Value" in given:
+                name = job_name_of_arn(given["Value"], "hyper-parameter-tuning-job")
                 if name is not None and context.store.tuning_job(name) is not None:
                     return context.store.training_jobs_of(name)
     return context.store.all_training_jobs()
-
-
-def _position(record: Doc, sort_by: Property, name: str) -> Position:
-    """Return where a record stands: whether it lacks the property, its value (numbers before texts), its name."""
-    values = sort_by.values(record)
-    if not values or isinstance(values[0], dict):
-        return True, [], name
-    number = None if sort_by.kind == "text" else number_of(values[0])
-    return False, [1, str(values[0])] if number is None else [0, number], name
-
-
-def _is_after(position: Position, last: Position, *, descending: bool) -> bool:
-    if position[0] != last[0]:
-        return position[0]
-    return position[1:] < last[1:] if descending else position[1:] > last[1:]
 
 
 def _read_token(token: str, fingerprint: str) -> Position:
@@ -109,52 +126,29 @@ def _read_token(token: str, fingerprint: str) -> Position:
     return bool(missing), list(value), str(name)
 
 
-MOST_FILTERS = 50
-
-Record = Mapping[str, Any]
-"""A resource as Search returns it, with Tags."""
-
-Test = Callable[[Record], bool]
-_ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "GreaterThan": lambda one, other: one > other,
-    "GreaterThanOrEqualTo": lambda one, other: one >= other,
-    "LessThan": lambda one, other: one < other,
-    "LessThanOrEqualTo": lambda one, other: one <= other,
-}
-_PROPERTY_KINDS = {
-    "string": "text",
-    "integer": "number",
-    "long": "number",
-    "float": "number",
-    "double": "number",
-    "boolean": "truth value",
-    "timestamp": "time",
-}
-
-
 @dataclass(frozen=True)
 class Property:
-    """A property that can be searched by: its kind, and what it is in a record."""
+    """A property of records: its name, its kind and its path."""
 
     name: str
     kind: str
     path: tuple[str, ...]
 
     def values(self, record: Any) -> list[Any]:
-        """Return its values in a record: none, one, or those of all items of a list."""
+        """Return the values in a record; several if a list is on the path."""
         return list(_walk(record, self.path))
 
 
 def property_of(shape: Any, name: str) -> Property:
-    """Return the property of that name.
+    """Return the property with this name.
 
     Args:
-        shape: of the records, from the service model.
-        name: such as ``TrainingJobStatus``, ``InputDataConfig.ChannelName``, ``HyperParameters.eta``,
+        shape: shape of the records in the service's model.
+        name: for example ``TrainingJobStatus``, ``InputDataConfig.ChannelName``, ``HyperParameters.eta``,
             ``Metrics.validation:rmse`` or ``Tags.team``.
 
     Raises:
-        Fault: ValidationException: the records have no such property.
+        Fault: ValidationException if the records do not have the property.
     """
     first, _, rest = name.partition(".")
     if rest and first == "Tags":
@@ -174,13 +168,13 @@ def property_of(shape: Any, name: str) -> Property:
         else:
             near = nearest(name, shape.members)
             hint = f" Did you mean {near}?" if near else ""
-            raise invalid(f"Unknown property name: {name} is no property of {shape.name}.{hint}")
+            raise invalid(f"Unknown property name: {name} is not a property of {shape.name}.{hint}")
         path.append(part)
     return Property(name, _PROPERTY_KINDS.get(kind.type_name, "structure"), tuple(path))
 
 
 def _walk(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """Yield what a path leads to; of lists every item, or those that a part of the form ``Key=x`` picks."""
+    """Yield the values at a path; of a list, those of all items, or of those that ``Key=x`` in the path selects."""
     if value is None:
         return
     if isinstance(value, list):
@@ -201,12 +195,12 @@ def compile_expression(shape: Any, expression: Request) -> Test:
     """Return the test of a SearchExpression.
 
     Raises:
-        Fault: ValidationException: it is empty, too large, or a filter cannot be.
+        Fault: ValidationException if the expression is empty or too large, or a filter is invalid.
     """
     filters = list(_all_filters(expression))
-    if len(filters) > MOST_FILTERS:
-        raise invalid(f"A search expression can have {MOST_FILTERS} filters, but this one has {len(filters)}.")
-    if sum(one.get("Operator") == "Contains" for one in filters) > 1:
+    if len(filters) > _MOST_FILTERS:
+        raise invalid(f"A search expression can have {_MOST_FILTERS} filters, but this one has {len(filters)}.")
+    if sum(given.get("Operator") == "Contains" for given in filters) > 1:
         raise invalid("'CONTAINS' operator usage limit of 1 exceeded.")
     return _expression(shape, expression)
 
@@ -221,9 +215,9 @@ def _all_filters(expression: Request) -> Iterator[Request]:
 
 def _expression(shape: Any, expression: Request) -> Test:
     tests = [
-        *(_filter(shape, one) for one in expression.get("Filters", [])),
-        *(_nested(shape, one) for one in expression.get("NestedFilters", [])),
-        *(_expression(shape, one) for one in expression.get("SubExpressions", [])),
+        *(_filter(shape, given) for given in expression.get("Filters", [])),
+        *(_nested(shape, given) for given in expression.get("NestedFilters", [])),
+        *(_expression(shape, given) for given in expression.get("SubExpressions", [])),
     ]
     if not tests:
         raise invalid("A search expression needs at least one of Filters, NestedFilters and SubExpressions.")
@@ -233,77 +227,78 @@ def _expression(shape: Any, expression: Request) -> Test:
 
 
 def _nested(shape: Any, nested: Request) -> Test:
-    """Return the test that one item of a list satisfies all filters."""
+    """Return the test whether an item of a list satisfies all filters."""
     name = nested["NestedPropertyName"]
     whole = property_of(shape, name)
     tests = []
-    for one in nested["Filters"]:
-        if not one["Name"].startswith(f"{name}."):
-            raise invalid(f"The name of a filter nested in {name} must start with {name}., but it is {one['Name']}.")
-        tests.append(_filter(shape, one, skip=len(whole.path)))
+    for given in nested["Filters"]:
+        if not given["Name"].startswith(f"{name}."):
+            raise invalid(f"The name of a filter nested in {name} must start with {name}., but it is {given['Name']}.")
+        tests.append(_filter(shape, given, skip=len(whole.path)))
     return lambda record: any(all(test(item) for test in tests) for item in whole.values(record))
 
 
 def _filter(shape: Any, given: Request, skip: int = 0) -> Test:
-    """Return the test of one filter; ``skip`` leaves out the first parts of the path, inside a nested filter."""
+    """Return the test of a filter; in a nested filter, ``skip`` is the number of parts of the path to the item."""
     found = property_of(shape, given["Name"])
     place = Property(found.name, found.kind, found.path[skip:])
-    operator, value = given.get("Operator", "Equals"), given.get("Value")
-    if operator in ("Exists", "NotExists"):
+    name, value = given.get("Operator", "Equals"), given.get("Value")
+    if name in ("Exists", "NotExists"):
         if value is not None:
-            raise invalid(f"The operator {operator} takes no Value, but the filter of {found.name} has {value!r}.")
-        return lambda record: bool(place.values(record)) == (operator == "Exists")
+            raise invalid(f"The operator {name} takes no Value, but the filter of {found.name} has {value!r}.")
+        return lambda record: bool(place.values(record)) == (name == "Exists")
     if value is None:
-        raise invalid(f"The operator {operator} needs a Value: the filter of {found.name} has none.")
-    test = _comparison(found, operator, value)
-    if operator == "NotEquals":  # of lists: no item is equal
+        raise invalid(f"The operator {name} needs a Value: the filter of {found.name} has none.")
+    test = _comparison(found, name, value)
+    if name == "NotEquals":  # of a list: no item is equal
         return lambda record: not any(test(item) for item in place.values(record))
     return lambda record: any(test(item) for item in place.values(record))
 
 
-def _comparison(found: Property, operator: str, value: str) -> Callable[[Any], bool]:
-    """Return the comparison of one value of a property with the value of the filter."""
-    if operator in ("Contains", "In"):
+def _comparison(found: Property, name: str, value: str) -> Callable[[Any], bool]:
+    """Return the comparison of a value of the property with the value of the filter, by the operator's name."""
+    unsupported = invalid(f"The operator {name} is not supported for {found.name}, which is a {found.kind} property.")
+    order = _ORDERS.get(name)
+    if name in ("Contains", "In"):
         if found.kind not in ("text", "hyperparameter"):
-            raise _unsupported(found, operator)
-        if operator == "Contains":
+            raise unsupported
+        if name == "Contains":
             return lambda item: value in str(item)
         choices = {choice.strip() for choice in value.split(",")}
         return lambda item: str(item) in choices
     if found.kind == "hyperparameter":
-        return _hyperparameter_comparison(found, operator, value)
+        return _hyperparameter_comparison(value, order, unsupported)
     wanted = _read(found, value)
-    if operator in _ORDERS:
-        if found.kind not in ("number", "time"):
-            raise _unsupported(found, operator)
-        order = _ORDERS[operator]
-        return lambda item: order(item, wanted)
-    return lambda item: bool(item == wanted)
+    if order is None:
+        return lambda item: bool(item == wanted)
+    if found.kind not in ("number", "time"):
+        raise unsupported
+    return lambda item: order(item, wanted)
 
 
-def _hyperparameter_comparison(found: Property, operator: str, value: str) -> Callable[[Any], bool]:
-    """Compare as numbers where both are: as integers when the given value is one (API Reference, Filter)."""
+def _hyperparameter_comparison(
+    value: str, order: Callable[[Any, Any], bool] | None, unsupported: Fault
+) -> Callable[[Any], bool]:
     wanted = number_of(value)
     if wanted is None:
-        if operator in _ORDERS:
-            raise _unsupported(found, operator)
+        if order is not None:
+            raise unsupported
         return lambda item: bool(item == value)
     whole = value.strip().lstrip("+-").isdigit()
-    order = _ORDERS.get(operator)
 
     def test(item: Any) -> bool:
         number = number_of(item)
         if number is None:
             return False
         if whole and math.isfinite(number):
-            number = float(int(number))
+            number = float(int(number))  # compared as integers if the value is one [API Reference, Filter]
         return number == wanted if order is None else bool(order(number, wanted))
 
     return test
 
 
 def number_of(text: Any) -> float | None:
-    """Return the number that a text says, JSON quotes aside; None for other texts and for nan."""
+    """Return the number in a text, with or without JSON quotes; None for other texts and for NaN."""
     try:
         number = float(str(text).strip('"'))
     except ValueError:
@@ -312,7 +307,7 @@ def number_of(text: Any) -> float | None:
 
 
 def _read(found: Property, value: str) -> Any:
-    """Return a filter's value in the kind of its property."""
+    """Return the value of a filter in the kind of its property."""
     if found.kind == "text":
         return value
     if found.kind == "number":
@@ -332,7 +327,3 @@ def _read(found: Property, value: str) -> Any:
     if found.kind == "structure":
         raise invalid(f"{found.name} has members; name one of them, or use the operator Exists.")
     raise invalid(f"The value of the filter of {found.name} must be {form}, but it is {value!r}.")
-
-
-def _unsupported(found: Property, operator: str) -> Fault:
-    return invalid(f"The operator {operator} is not supported for {found.name}, which is a {found.kind} property.")

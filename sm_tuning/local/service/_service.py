@@ -1,18 +1,60 @@
-"""Which operation is whose, and how one is called."""
+"""The operations by name, and those on tags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sm_tuning.local.service import _tags, _training, _tuning
+from sm_tuning.local.service import _training, _tuning
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid
+from sm_tuning.local.service._documents import job_name_of_arn
 from sm_tuning.local.service._search import RESOURCES, search
-from sm_tuning.local.service._training import create_training_job
+from sm_tuning.local.service._tuning import check_tags
 from sm_tuning.local.store import BadTokenError
 from sm_tuning.request import has_operation, validation_message, violations
 
 Operation = Callable[[Context, Request], Doc]
+
+_MAX_TAGS = 50
+
+
+def list_tags(context: Context, request: Request) -> Doc:
+    """ListTags, always in one page, since a resource has 50 tags at most."""
+    if "NextToken" in request:
+        raise invalid("Invalid NextToken.")
+    return {"Tags": context.store.tags(_arn(context, request))}
+
+
+def add_tags(context: Context, request: Request) -> Doc:
+    """AddTags."""
+    arn = _arn(context, request)
+    check_tags(request["Tags"])
+    keys = {tag["Key"] for tag in (*context.store.tags(arn), *request["Tags"])}
+    if len(keys) > _MAX_TAGS:
+        raise invalid(f"A resource can have {_MAX_TAGS} tags, but with these it would have {len(keys)}.")
+    context.store.add_tags(arn, request["Tags"])
+    return {"Tags": context.store.tags(arn)}
+
+
+def delete_tags(context: Context, request: Request) -> Doc:
+    """DeleteTags."""
+    context.store.delete_tags(_arn(context, request), request["TagKeys"])
+    return {}
+
+
+def _arn(context: Context, request: Request) -> str:
+    """Return the ARN of an existing resource, as it is stored."""
+    arn = request["ResourceArn"]
+    tuning = job_name_of_arn(arn, "hyper-parameter-tuning-job")
+    doc = context.store.tuning_job(tuning) if tuning else None
+    if doc is not None:
+        return str(doc["HyperParameterTuningJobArn"])
+    training = job_name_of_arn(arn, "training-job")
+    doc = context.store.training_job(training) if training else None
+    if doc is not None:
+        return str(doc["TrainingJobArn"])
+    raise invalid("Requested resource not found.")
+
 
 _OPERATIONS: Mapping[str, Operation] = {
     "CreateHyperParameterTuningJob": _tuning.create_tuning_job,
@@ -21,7 +63,7 @@ _OPERATIONS: Mapping[str, Operation] = {
     "StopHyperParameterTuningJob": _tuning.stop_tuning_job,
     "DeleteHyperParameterTuningJob": _tuning.delete_tuning_job,
     "ListTrainingJobsForHyperParameterTuningJob": _tuning.list_trials,
-    "CreateTrainingJob": create_training_job,
+    "CreateTrainingJob": _training.create_training_job,
     "DeleteTrainingJob": _training.delete_training_job,
     "DescribeTrainingJob": _training.describe_training_job,
     "ListTrainingJobs": _training.list_training_jobs,
@@ -29,12 +71,12 @@ _OPERATIONS: Mapping[str, Operation] = {
     "Search": search,
 }
 _TAG_OPERATIONS: Mapping[str, Operation] = {
-    "AddTags": _tags.add_tags,
-    "ListTags": _tags.list_tags,
-    "DeleteTags": _tags.delete_tags,
+    "AddTags": add_tags,
+    "ListTags": list_tags,
+    "DeleteTags": delete_tags,
 }
-# Work that moto would only pretend to do.
-_NOT_DONE: Mapping[str, str] = {
+# Jobs that moto would accept and never run.
+_NOT_SUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(
         ("CreateAutoMLJob", "CreateAutoMLJobV2", "CreateProcessingJob", "CreateTransformJob"),
         "it runs training and hyperparameter tuning jobs",
@@ -50,29 +92,30 @@ class SageMakerService:
         self._context = context
 
     def handles(self, operation: str, params: Mapping[str, Any]) -> bool:
-        """Whether an operation is this service's to answer, be it with a refusal."""
+        """Return whether this service answers an operation, and not moto."""
         if operation in _TAG_OPERATIONS:
-            return _tags.is_ours(params)
+            arn = str(params.get("ResourceArn", ""))
+            return any(job_name_of_arn(arn, kind) for kind in ("hyper-parameter-tuning-job", "training-job"))
         if operation == "Search":
             resource = params.get("Resource")
             return not isinstance(resource, str) or resource in RESOURCES
-        return operation in _OPERATIONS or operation in _NOT_DONE or not has_operation(operation)
+        return operation in _OPERATIONS or operation in _NOT_SUPPORTED or not has_operation(operation)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Doc:
-        """Check a request against the model and carry it out.
+        """Check a request against the model and return the response.
 
         Raises:
-            Fault: the answer is an error.
+            Fault: the response is an error.
         """
         if not has_operation(operation):
             raise Fault("UnknownOperationException", f"SageMaker has no operation {operation}.", 404)
-        carry_out = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
-        if carry_out is None:
-            raise invalid(f"The local SageMaker does not support {operation}: {_NOT_DONE[operation]}.")
+        run = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
+        if run is None:
+            raise invalid(f"The local SageMaker does not support {operation}: {_NOT_SUPPORTED[operation]}.")
         found = violations(operation, params)
         if found:
             raise invalid(validation_message(found))
         try:
-            return carry_out(self._context, params)
+            return run(self._context, params)
         except BadTokenError as e:
             raise invalid(str(e)) from e

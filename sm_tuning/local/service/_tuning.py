@@ -1,4 +1,4 @@
-"""The operations on tuning jobs."""
+"""The operations on tuning jobs, and the rules of a request for one."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from collections.abc import Iterator
 from sm_tuning._statuses import TuningStatus
 from sm_tuning.local.service._autotune import filled_in, with_ranges_of_hints
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid, list_query, not_found
-from sm_tuning.local.service._definition_rules import check_definition, check_places
 from sm_tuning.local.service._documents import trial_summary, tuning_description, tuning_document, tuning_summary
-from sm_tuning.local.service._limits import check_quotas, refuse_what_is_not_built
-from sm_tuning.local.service._ranges import check_budget, check_ranges
-from sm_tuning.local.service._warm_start_rules import check_warm_start
+from sm_tuning.local.service._rules import (
+    check_budget,
+    check_definition,
+    check_places,
+    check_quotas,
+    check_ranges,
+    refuse_unsupported,
+)
+from sm_tuning.local.service._warm_start import check_warm_start
 from sm_tuning.local.store import NameTaken
 from sm_tuning.strategies import hyperband_config
 
 _NAME = "HyperParameterTuningJobName"
+_MAX_VARIABLES = 48  # environment variables of all definitions [API Reference, HyperParameterTrainingJobDefinition]
 
 
 def create_tuning_job(context: Context, request: Request) -> Doc:
-    """CreateHyperParameterTuningJob: checked whole before anything is made."""
+    """CreateHyperParameterTuningJob; the request is checked completely first."""
     if context.store.tuning_job(request[_NAME]) is not None:
         raise _taken(request[_NAME])
     request = checked(request, context)
@@ -61,7 +67,7 @@ def list_trials(context: Context, request: Request) -> Doc:
 
 
 def stop_tuning_job(context: Context, request: Request) -> Doc:
-    """StopHyperParameterTuningJob; stopping a job that is being stopped is no error."""
+    """StopHyperParameterTuningJob; stopping a job in status Stopping is not an error."""
     doc = _found(context, request)
     status = TuningStatus(doc["HyperParameterTuningJobStatus"])
     if status.is_terminal:
@@ -74,7 +80,7 @@ def stop_tuning_job(context: Context, request: Request) -> Doc:
 
 
 def delete_tuning_job(context: Context, request: Request) -> Doc:
-    """DeleteHyperParameterTuningJob: the entry alone; training jobs, objects and logs stay."""
+    """DeleteHyperParameterTuningJob, without its training jobs, objects and logs."""
     doc = _found(context, request)
     status = TuningStatus(doc["HyperParameterTuningJobStatus"])
     if not status.is_terminal:
@@ -100,15 +106,11 @@ def _taken(name: str) -> Fault:
     )
 
 
-MAX_VARIABLES = 48
-"""Environment variables of all definitions together (API Reference, HyperParameterTrainingJobDefinition)."""
-
-
 def checked(request: Request, context: Context) -> Request:
-    """Check a request that fits the model, and return it with what Autotune fills in.
+    """Check a request that matches the model, and return it with the values of Autotune.
 
     Raises:
-        Fault: for the first rule that is broken.
+        Fault: for the first violation.
     """
     single = "TrainingJobDefinition" in request
     if single == ("TrainingJobDefinitions" in request):
@@ -125,7 +127,15 @@ def checked(request: Request, context: Context) -> Request:
     if several and "WarmStartConfig" in request:
         raise invalid("WarmStartConfig is supported with a single training algorithm only.")
     if config["Strategy"] == "Hyperband":
-        _check_hyperband(request, config)
+        if config.get("TrainingJobEarlyStoppingType") == "Auto":
+            raise invalid(
+                "With Strategy Hyperband, TrainingJobEarlyStoppingType must be Off: Hyperband stops jobs itself."
+            )
+        for definition in request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]]:
+            try:
+                hyperband_config(config, definition.get("StaticHyperParameters", {}))
+            except ValueError as e:
+                raise invalid(str(e)) from e
     check_tags(request.get("Tags", []))
     parts = list(_parts(request, config, single=single))
     for definition, objective, ranges in parts:
@@ -134,7 +144,7 @@ def checked(request: Request, context: Context) -> Request:
         check_definition(definition, objective, ranges)
     request = filled_in(request)
     check_budget([ranges for _, _, ranges in parts], request["HyperParameterTuningJobConfig"])
-    refuse_what_is_not_built(request)
+    refuse_unsupported([definition for definition, _, _ in parts])
     check_quotas(request, active=len(context.store.active_tuning_jobs()))
     check_warm_start(request, context)
     for definition, _, _ in parts:
@@ -143,23 +153,23 @@ def checked(request: Request, context: Context) -> Request:
 
 
 def _parts(request: Request, config: Request, *, single: bool) -> Iterator[tuple[Request, Request, Request]]:
-    """Yield each definition with its objective and its ranges, wherever the two stand."""
+    """Yield each definition with its objective and ranges, which may be in the configuration."""
     if single:
         definition = request["TrainingJobDefinition"]
-        stray = [name for name in ("TuningObjective", "HyperParameterRanges") if name in definition]
-        if stray:
+        misplaced = [name for name in ("TuningObjective", "HyperParameterRanges") if name in definition]
+        if misplaced:
             raise invalid(
-                f"{' and '.join(stray)} are for TrainingJobDefinitions. With TrainingJobDefinition, give the objective "
-                "and the ranges in HyperParameterTuningJobConfig."
+                f"{' and '.join(misplaced)} are for TrainingJobDefinitions. With TrainingJobDefinition, give the "
+                "objective and the ranges in HyperParameterTuningJobConfig."
             )
         objective = config.get("HyperParameterTuningJobObjective")
         if objective is None:
             raise invalid("HyperParameterTuningJobObjective is required with TrainingJobDefinition.")
         yield definition, objective, config.get("ParameterRanges", {})
         return
-    stray = [name for name in ("HyperParameterTuningJobObjective", "ParameterRanges") if name in config]
-    if stray:
-        raise invalid(f"With TrainingJobDefinitions, give {' and '.join(stray)} in each definition.")
+    misplaced = [name for name in ("HyperParameterTuningJobObjective", "ParameterRanges") if name in config]
+    if misplaced:
+        raise invalid(f"With TrainingJobDefinitions, give {' and '.join(misplaced)} in each definition.")
     names = [definition.get("DefinitionName") for definition in request["TrainingJobDefinitions"]]
     if None in names or len(set(names)) < len(names):
         raise invalid(f"Each of TrainingJobDefinitions needs a DefinitionName of its own, but they are {names}.")
@@ -168,18 +178,8 @@ def _parts(request: Request, config: Request, *, single: bool) -> Iterator[tuple
         yield definition, definition["TuningObjective"], definition.get("HyperParameterRanges", {})
 
 
-def _check_hyperband(request: Request, config: Request) -> None:
-    if config.get("TrainingJobEarlyStoppingType") == "Auto":
-        raise invalid("With Strategy Hyperband, TrainingJobEarlyStoppingType must be Off: Hyperband stops jobs itself.")
-    for definition in request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]]:
-        try:
-            hyperband_config(config, definition.get("StaticHyperParameters", {}))
-        except ValueError as e:
-            raise invalid(str(e)) from e
-
-
 def _check_together(definitions: list[Request]) -> None:
-    """Check that the results of several definitions can be compared, and what they have in common is not too much."""
+    """Check that the objectives of several definitions are comparable, and their common limit of variables."""
     for definition in definitions:
         if "TuningObjective" not in definition:
             raise invalid(f"TuningObjective is required in the definition {definition['DefinitionName']!r}.")
@@ -187,10 +187,10 @@ def _check_together(definitions: list[Request]) -> None:
     if len(set(types.values())) > 1:
         raise invalid(f"The objectives of all definitions must be of one type to be compared, but they are {types}.")
     variables = sum(len(definition.get("Environment", {})) for definition in definitions)
-    if variables > MAX_VARIABLES:
+    if variables > _MAX_VARIABLES:
         raise invalid(
             f"The number of environment variables of all definitions together, {variables}, exceeds the limit of "
-            f"{MAX_VARIABLES}."
+            f"{_MAX_VARIABLES}."
         )
 
 
@@ -198,7 +198,7 @@ def check_tags(tags: list[Request]) -> None:
     """Check tag keys.
 
     Raises:
-        Fault: ValidationException where one is reserved or repeated.
+        Fault: ValidationException if a key is reserved or repeated.
     """
     keys = [tag["Key"] for tag in tags]
     if len(set(keys)) < len(keys):

@@ -1,0 +1,405 @@
+"""Rules over hyperparameter ranges and training job definitions, quotas, and the limits of this server.
+
+Sources: Developer Guide ("Define hyperparameter ranges", "Resource limits for automatic model tuning") and the API
+Reference of the members.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, RANGE_LISTS, SUBMIT_DIRECTORY_KEY
+from sm_tuning.executor import MOST_HOSTS
+from sm_tuning.executor.algorithms import Algorithm, algorithm_for, check_hyperparameters, is_builtin_image
+from sm_tuning.local.service._context import Context, Fault, Request, invalid
+
+#: The largest number of training jobs that AWS grants a tuning job; it differs only for Random.
+MAX_JOBS = {"Random": 10_000}
+DEFAULT_MAX_JOBS = 750
+
+_MAX_ACTIVE_TUNING_JOBS = 100
+_MAX_PARALLEL_JOBS = 100
+_MAX_RUNTIME_SECONDS = 28 * 24 * 3600
+_MAX_RANGES = 30
+_MAX_HYPERPARAMETERS = 100
+_INSTANCE_MEMBERS = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+
+
+def unsupported(feature: str) -> Fault:
+    """Return the refusal of a feature that AWS has and this server does not."""
+    return invalid(f"The local SageMaker does not support {feature}. On AWS this is possible.")
+
+
+# Ranges -------------------------------------------------------------------------------------------------------------
+
+
+def check_ranges(ranges: Request, static: Request, strategy: str, *, autotune: bool) -> None:
+    """Check the ranges of a definition against each other, the static hyperparameters and the strategy.
+
+    Raises:
+        Fault: ValidationException for the first violation.
+    """
+    names = [entry["Name"] for kind in RANGE_LISTS for entry in ranges.get(kind, [])]
+    if not names:
+        raise invalid("At least one hyperparameter range is required: ParameterRanges has none.")
+    if len(names) > _MAX_RANGES:
+        raise invalid(f"The number of hyperparameter ranges, {len(names)}, exceeds the limit of {_MAX_RANGES}.")
+    if _repeated(names):
+        raise invalid(f"Hyperparameter names must be unique, but these have several ranges: {_repeated(names)}.")
+    both = sorted(set(names) & set(static))
+    if both:
+        raise invalid(f"Hyperparameters cannot be both static and tuned: {both}.")
+    if OBJECTIVE_KEY in names:
+        raise invalid(f"The hyperparameter name {OBJECTIVE_KEY!r} is reserved.")
+    total = len(names) + len({*static, OBJECTIVE_KEY})
+    if total > _MAX_HYPERPARAMETERS:
+        raise invalid(
+            f"The number of static and tuned hyperparameters, {total} with {OBJECTIVE_KEY!r}, exceeds the limit "
+            f"of {_MAX_HYPERPARAMETERS}."
+        )
+    if ranges.get("AutoParameters") and not autotune:
+        raise invalid("AutoParameters need Autotune: give Autotune, or ranges instead of AutoParameters.")
+    for entry in ranges.get("IntegerParameterRanges", []):
+        _check_integer(entry)
+    for entry in ranges.get("ContinuousParameterRanges", []):
+        _check_continuous(entry)
+    for entry in ranges.get("CategoricalParameterRanges", []):
+        repeated = _repeated(entry["Values"])
+        if repeated:
+            raise invalid(f"The categorical hyperparameter {entry['Name']!r} has duplicate values: {repeated}.")
+    numeric = [entry["Name"] for kind in RANGE_LISTS[:2] for entry in ranges.get(kind, [])]
+    if strategy == "Grid" and numeric:
+        raise invalid(f"Strategy Grid takes categorical hyperparameters only, but these are numeric: {numeric}.")
+
+
+def _repeated(values: Sequence[str]) -> list[str]:
+    return sorted(value for value, count in Counter(values).items() if count > 1)
+
+
+def _check_integer(entry: Request) -> None:
+    try:
+        low, high = int(entry["MinValue"]), int(entry["MaxValue"])
+    except ValueError as e:
+        raise invalid(
+            f"The integer hyperparameter {entry['Name']!r} has bounds that are not integers: "
+            f"MinValue {entry['MinValue']!r}, MaxValue {entry['MaxValue']!r}."
+        ) from e
+    if entry.get("ScalingType") == "ReverseLogarithmic":
+        raise invalid(
+            f"The integer hyperparameter {entry['Name']!r} has ScalingType ReverseLogarithmic, which is for "
+            "continuous ones only."
+        )
+    _check_bounds(entry, low, high)
+
+
+def _check_continuous(entry: Request) -> None:
+    try:
+        low, high = float(entry["MinValue"]), float(entry["MaxValue"])
+    except ValueError as e:
+        raise invalid(
+            f"The continuous hyperparameter {entry['Name']!r} has bounds that are not numbers: "
+            f"MinValue {entry['MinValue']!r}, MaxValue {entry['MaxValue']!r}."
+        ) from e
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise invalid(
+            f"The continuous hyperparameter {entry['Name']!r} has a bound that is not finite: "
+            f"MinValue {entry['MinValue']!r}, MaxValue {entry['MaxValue']!r}."
+        )
+    if entry.get("ScalingType") == "ReverseLogarithmic" and not (low >= 0 and high < 1):
+        raise invalid(
+            f"The hyperparameter {entry['Name']!r} has ScalingType ReverseLogarithmic, which needs a range inside "
+            f"0 <= x < 1.0, but it is {entry['MinValue']} to {entry['MaxValue']}."
+        )
+    _check_bounds(entry, low, high)
+
+
+def _check_bounds(entry: Request, low: float, high: float) -> None:
+    if low >= high:
+        raise invalid(
+            f"The hyperparameter {entry['Name']!r} needs MinValue < MaxValue, but MinValue is {entry['MinValue']} "
+            f"and MaxValue is {entry['MaxValue']}. Make a hyperparameter with one value static."
+        )
+    if entry.get("ScalingType") == "Logarithmic" and low <= 0:
+        raise invalid(
+            f"The hyperparameter {entry['Name']!r} has ScalingType Logarithmic, which needs values greater than 0, "
+            f"but MinValue is {entry['MinValue']}."
+        )
+
+
+def combinations(definitions: Sequence[Request]) -> int | None:
+    """Return the number of combinations in the ranges of all definitions; None if a range is continuous."""
+    total = 0
+    for ranges in definitions:
+        if ranges.get("ContinuousParameterRanges"):
+            return None
+        integers = ranges.get("IntegerParameterRanges", [])
+        sizes = [int(entry["MaxValue"]) - int(entry["MinValue"]) + 1 for entry in integers]
+        sizes += [len(entry["Values"]) for entry in ranges.get("CategoricalParameterRanges", [])]
+        total += math.prod(sizes)
+    return total
+
+
+def check_budget(definitions: Sequence[Request], config: Request) -> None:
+    """Check that the ranges of all definitions have enough combinations for the number of training jobs.
+
+    Raises:
+        Fault: ValidationException if there are too few, or if the number of jobs of a grid is not that of combinations.
+    """
+    budget = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+    size = combinations(definitions)
+    if budget is None or size is None:
+        return
+    if config["Strategy"] == "Grid":
+        if budget != size:
+            raise invalid(
+                f"With Strategy Grid, MaxNumberOfTrainingJobs must be the number of combinations, {size}, or absent, "
+                f"but it is {budget}."
+            )
+    elif size < budget:
+        raise invalid(
+            "You don't have enough combinations of hyperparameter ranges. The total number of hyperparameter "
+            f"combinations for the provided ranges [{float(size)}] must be equal or greater than the value of "
+            f"MaxNumberOfJobs, [{budget}]. Provide additional ranges."
+        )
+
+
+# Definitions --------------------------------------------------------------------------------------------------------
+
+
+def check_definition(definition: Request, objective: Request | None, ranges: Request) -> None:
+    """Check a definition, except for the rules that need S3.
+
+    Args:
+        definition: a training job definition, or a training job in that form.
+        objective: the objective; None for a training job outside of tuning jobs.
+        ranges: its hyperparameter ranges.
+
+    Raises:
+        Fault: ValidationException for the first violation.
+    """
+    specification = definition["AlgorithmSpecification"]
+    image = specification.get("TrainingImage")
+    if bool(image) == bool(specification.get("AlgorithmName")):
+        raise invalid("Give either TrainingImage or AlgorithmName in AlgorithmSpecification, not both and not neither.")
+    if image:
+        _check_image(image, definition, ranges)
+        _check_metrics(definition, objective)
+    _check_resources(definition)
+    condition = definition["StoppingCondition"]
+    run, wait = condition.get("MaxRuntimeInSeconds", 24 * 3600), condition.get("MaxWaitTimeInSeconds")
+    if run > _MAX_RUNTIME_SECONDS:
+        raise invalid(f"MaxRuntimeInSeconds must not exceed {_MAX_RUNTIME_SECONDS} (28 days), but it is {run}.")
+    if definition.get("EnableManagedSpotTraining"):
+        if wait is None or wait < run:
+            raise invalid(
+                "With EnableManagedSpotTraining, MaxWaitTimeInSeconds must be given and not less than "
+                f"MaxRuntimeInSeconds, {run}, but it is {wait}."
+            )
+    elif wait is not None:
+        raise invalid("MaxWaitTimeInSeconds is for EnableManagedSpotTraining only; set that, or leave it out.")
+    channels = [channel["ChannelName"] for channel in definition.get("InputDataConfig", [])]
+    if len(set(channels)) < len(channels):
+        raise invalid(f"Channel names must be unique, but they are {channels}.")
+    given = definition.get("StaticHyperParameters", {}).get(OBJECTIVE_KEY)
+    if objective is not None and given is not None and given.strip('"') != objective["MetricName"]:
+        raise invalid(
+            f"The static hyperparameter {OBJECTIVE_KEY!r} is reserved for the objective metric, "
+            f"{objective['MetricName']!r}, but it is {given!r}."
+        )
+
+
+def builtin_algorithm(definition: Request) -> Algorithm | None:
+    """Return the built-in algorithm of a definition; None for a script, an entrypoint or a custom image."""
+    # The XGBoost image is both: it runs a program in the hyperparameters, or an entrypoint, if there is one.
+    if _has_entrypoint(definition) or PROGRAM_KEY in definition.get("StaticHyperParameters", {}):
+        return None
+    return algorithm_for(definition["AlgorithmSpecification"].get("TrainingImage", ""))
+
+
+def _has_entrypoint(definition: Request) -> bool:
+    return bool(definition["AlgorithmSpecification"].get("ContainerEntrypoint"))
+
+
+def _check_image(image: str, definition: Request, ranges: Request) -> None:
+    if _has_entrypoint(definition):
+        return
+    static = definition.get("StaticHyperParameters", {})
+    algorithm = builtin_algorithm(definition)
+    if algorithm is not None:
+        for problem in check_hyperparameters(algorithm, static, ranges):
+            raise invalid(problem)
+        resource = definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig", {})
+        if any(_hosts(choice) > 1 for choice in (resource, *resource.get("InstanceConfigs", []))):
+            raise invalid(
+                f"The local SageMaker trains the built-in {algorithm.name} on one instance only: set InstanceCount "
+                "to 1. On AWS more are possible."
+            )
+        return
+    missing = [key for key in (PROGRAM_KEY, SUBMIT_DIRECTORY_KEY) if key not in static]
+    if PROGRAM_KEY in missing and is_builtin_image(image):
+        raise unsupported(f"the built-in algorithm of {image}")
+    if missing:
+        raise invalid(
+            f"The local SageMaker cannot run containers: {image} needs script mode, with the hyperparameters "
+            f"{PROGRAM_KEY}, {SUBMIT_DIRECTORY_KEY}, but {', '.join(missing)} is missing."
+        )
+
+
+def _check_metrics(definition: Request, objective: Request | None) -> None:
+    metrics = definition["AlgorithmSpecification"].get("MetricDefinitions", [])
+    names = [metric["Name"] for metric in metrics]
+    if len(set(names)) < len(names):
+        raise invalid(f"Metric names must be unique, but they are {names}.")
+    for metric in metrics:
+        name, regex = metric["Name"], metric["Regex"]
+        try:
+            groups = re.compile(regex).groups
+        except re.error as e:
+            raise invalid(f"The regex of metric {name!r} is not valid: {e}. It is {regex!r}.") from e
+        if groups == 0:
+            raise invalid(f"The regex of metric {name!r} has no group: put the value in parentheses. It is {regex!r}.")
+    if objective is None:
+        return
+    algorithm = builtin_algorithm(definition)
+    if algorithm is not None:
+        known = [metric["Name"] for metric in algorithm.metric_definitions]
+        if objective["MetricName"] not in (*known, *names):
+            raise invalid(
+                f"The objective metric for the hyperparameter tuning job, [{objective['MetricName']}], isn't valid "
+                f"for the [{algorithm.name}] algorithm. Choose a valid objective metric: {known}."
+            )
+    elif objective["MetricName"] not in names:
+        raise invalid(
+            "A metric is required for this hyperparameter tuning job objective. "
+            "Provide a metric in the metric definitions."
+        )
+
+
+def _check_resources(definition: Request) -> None:
+    given = [name for name in ("ResourceConfig", "HyperParameterTuningResourceConfig") if name in definition]
+    if len(given) != 1:
+        raise invalid(
+            "Give one of ResourceConfig and HyperParameterTuningResourceConfig in the training job definition, "
+            f"not {' and '.join(given) or 'neither'}."
+        )
+    resource = definition[given[0]]
+    single = [name for name in _INSTANCE_MEMBERS if name in resource]
+    if resource.get("InstanceConfigs"):
+        if single:
+            raise invalid(f"InstanceConfigs cannot be combined with {', '.join(single)}.")
+    elif resource.get("InstanceGroups"):
+        excess = [name for name in single if name != "VolumeSizeInGB"]
+        if excess:
+            raise invalid(f"InstanceGroups cannot be combined with {' and '.join(excess)}.")
+        names = [group["InstanceGroupName"] for group in resource["InstanceGroups"]]
+        if len(set(names)) < len(names):
+            raise invalid(f"The names of instance groups must be unique, but they are {names}.")
+        if _hosts(resource) < 1:
+            raise invalid("InstanceGroups have no instance: give an InstanceCount of 1 or more.")
+    else:
+        missing = [name for name in _INSTANCE_MEMBERS if not resource.get(name)]
+        if missing:
+            raise invalid(f"{given[0]} needs {', '.join(missing)}.")
+
+
+def _hosts(resource: Request) -> int:
+    groups = resource.get("InstanceGroups") or [resource]
+    return sum(int(group.get("InstanceCount", 1)) for group in groups)
+
+
+def check_places(definition: Request, context: Context) -> None:
+    """Check that the inputs and the bucket of the outputs exist.
+
+    Raises:
+        Fault: ValidationException for the first that does not exist.
+    """
+
+    def is_s3(uri: str) -> bool:
+        return re.fullmatch(r"s3://[^/]+(/.*)?", uri, re.DOTALL) is not None
+
+    places = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in definition.get("InputDataConfig", [])]
+    source = definition.get("StaticHyperParameters", {}).get(SUBMIT_DIRECTORY_KEY, "").strip('"')
+    if source.startswith("s3://"):
+        places.append(source)
+    for uri in places:
+        if not (is_s3(uri) and context.objects.list_objects(uri)):
+            raise invalid(
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
+                f"exists in the selected region ({context.identity.region}), that objects exist under that S3 prefix, "
+                f'and that the role "{definition["RoleArn"]}" has "s3:ListBucket" permissions on bucket '
+                f'"{uri.partition("://")[2].partition("/")[0]}".'
+            )
+    output = definition["OutputDataConfig"]["S3OutputPath"]
+    bucket = output.partition("://")[2].partition("/")[0]
+    if not is_s3(output) or not context.objects.has_bucket(bucket):
+        raise invalid(f'The S3 bucket "{bucket}" of the output path "{output}" does not exist.')
+
+
+# Limits -------------------------------------------------------------------------------------------------------------
+
+
+def refuse_unsupported(definitions: Sequence[Request]) -> None:
+    """Refuse features that AWS has and this server does not.
+
+    Raises:
+        Fault: ValidationException for the first feature.
+    """
+    for definition in definitions:
+        for member in ("ResourceConfig", "HyperParameterTuningResourceConfig"):
+            resource = definition.get(member, {})
+            if any(_hosts(choice) > MOST_HOSTS for choice in (resource, *resource.get("InstanceConfigs", []))):
+                raise unsupported(f"training jobs on more than {MOST_HOSTS} instances, each of which is a process here")
+        if definition["AlgorithmSpecification"].get("AlgorithmName"):
+            raise unsupported("AlgorithmName (algorithms of AWS Marketplace or your own); give a TrainingImage")
+        default_mode = definition["AlgorithmSpecification"]["TrainingInputMode"]
+        for channel in definition.get("InputDataConfig", []):
+            source = channel["DataSource"].get("S3DataSource")
+            if channel.get("InputMode", default_mode) == "Pipe":
+                raise unsupported("input mode Pipe; use File or FastFile")
+            if channel.get("RecordWrapperType") == "RecordIO":
+                raise unsupported("RecordWrapperType RecordIO; use None")
+            if source is None:
+                raise unsupported("channels that are not on S3; give an S3DataSource")
+            if source.get("S3DataType") in ("AugmentedManifestFile", "Converse"):
+                raise unsupported("S3DataType AugmentedManifestFile or Converse; use S3Prefix or ManifestFile")
+
+
+def check_quotas(request: Request, *, active: int) -> None:
+    """Check the highest quotas that AWS grants.
+
+    Args:
+        request: a request that matches the model.
+        active: the number of tuning jobs that have not ended.
+
+    Raises:
+        Fault: ResourceLimitExceeded.
+    """
+    config = request["HyperParameterTuningJobConfig"]
+    limits, strategy = config["ResourceLimits"], config["Strategy"]
+    if active >= _MAX_ACTIVE_TUNING_JOBS:
+        raise Fault(
+            "ResourceLimitExceeded",
+            f"The account-level service limit for concurrent hyperparameter tuning jobs is {_MAX_ACTIVE_TUNING_JOBS}, "
+            f"with current utilization of {active}.",
+        )
+    jobs = 0  # without a number, the quota itself is the limit, except for a grid
+    if strategy == "Grid":
+        own = [definition.get("HyperParameterRanges", {}) for definition in request.get("TrainingJobDefinitions", [])]
+        jobs = combinations(own or [config.get("ParameterRanges", {})]) or 0
+    for name, requested, highest in (
+        ("MaxParallelTrainingJobs", limits["MaxParallelTrainingJobs"], _MAX_PARALLEL_JOBS),
+        (
+            "MaxNumberOfTrainingJobs",
+            limits.get("MaxNumberOfTrainingJobs", jobs),
+            MAX_JOBS.get(strategy, DEFAULT_MAX_JOBS),
+        ),
+    ):
+        if requested > highest:
+            raise Fault(
+                "ResourceLimitExceeded",
+                f"The account-level service limit '{name}' for {strategy} tuning jobs is {highest}, "
+                f"with a request of {requested}.",
+            )
