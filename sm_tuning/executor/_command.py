@@ -67,22 +67,16 @@ class Script:
         ]
 
 
-def has_entrypoint(job: Mapping[str, Any]) -> bool:
-    """Return whether the job names the program of its container."""
-    return bool(job["AlgorithmSpecification"].get("ContainerEntrypoint"))
-
-
-def is_script_mode(job: Mapping[str, Any]) -> bool:
-    """Return whether the job names a script for the toolkit of its image."""
-    return PROGRAM_KEY in (job.get("HyperParameters") or {}) and not has_entrypoint(job)
-
-
-def script_of(job: Mapping[str, Any]) -> Script:
-    """Return the script of a job in script mode.
+def script_of(job: Mapping[str, Any]) -> Script | None:
+    """Return the script of a job; None for a job with an entrypoint or a built-in algorithm.
 
     Raises:
         TrainingFailedError: the place of the code is missing, or the launcher is not supported on this machine.
     """
+    if PROGRAM_KEY not in (job.get("HyperParameters") or {}):
+        return None
+    if job["AlgorithmSpecification"].get("ContainerEntrypoint"):
+        return None
     values = {key: decode(value) for key, value in job["HyperParameters"].items()}
     framework = {key: value for key, value in values.items() if key.startswith("sagemaker_")}
     for key in _UNSUPPORTED_KEYS:
@@ -175,6 +169,7 @@ def command_line(script: Script, site: Site, python: str, gpus: int) -> list[str
 def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus: int) -> dict[str, str]:
     """Return the ``SM_*`` variables of a host; values that are not strings are JSON."""
     folder, host, cluster = site.folder, site.host, site.cluster
+    channels = sorted(channel["ChannelName"] for channel in job.get("InputDataConfig") or ())
     resources = cluster.resource_config(host)
     groups = resources["instance_groups"]
     values: dict[str, Any] = {
@@ -205,7 +200,7 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
         "log_level": script.framework.get(LOG_LEVEL_KEY, 20),
         "framework_module": "",
         "input_data_config": input_data_config(job),
-        "channels": sorted(channel["ChannelName"] for channel in job.get("InputDataConfig") or ()),
+        "channels": channels,
         "num_cpus": count_cpus(),
         "num_gpus": gpus,
         "num_neurons": 0,
@@ -213,14 +208,10 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
     if len(cluster.hosts) > 1:
         # By these four the drivers of SDK v3 place a script. On a cluster any port is free; here parallel jobs share
         # one loopback interface, so the port is one that was free.
-        values |= {
-            "master_addr": cluster.master_addr,
-            "master_port": cluster.master_port,
-            "host_count": len(cluster.hosts),
-            "current_host_rank": host.rank,
-        }
+        values |= {"master_addr": cluster.master_addr, "master_port": cluster.master_port}
+        values |= {"host_count": len(cluster.hosts), "current_host_rank": host.rank}
     values["training_env"] = {**values, "job_name": job["TrainingJobName"]}
-    values |= {f"channel_{channel}": str(folder.data / channel) for channel in values["channels"]}
+    values |= {f"channel_{channel}": str(folder.data / channel) for channel in channels}
     values |= {f"hp_{key}": value for key, value in script.hyperparameters.items()}
 
     def text(value: Any) -> str:
@@ -292,7 +283,7 @@ def training_command(
         }
         variables = script_environment(job, script, site, gpus)
         return Command(command_line(script, site, python, gpus), {**variables, **env, **paths}, code)
-    if has_entrypoint(job):
+    if specification.get("ContainerEntrypoint"):
         # A job of SDK v3's ModelTrainer, for example. A container may install packages: here it does so in a virtual
         # environment of its own, first on the PATH, that sees the packages of this interpreter.
         environment = Environment(site.folder.environment)

@@ -79,7 +79,7 @@ class LogWriter:
             self._partial = self._partial[LONGEST_LINE:]
 
     def _add(self, stamp: bytes, line: bytes) -> None:
-        text = line.removesuffix(b"\r").decode("utf-8", "replace").encode()
+        text = line.removesuffix(b"\r").decode("utf-8", "replace").encode()  # so that the file is valid UTF-8
         self._records.append(stamp + text + b"\n")
         self._size += len(text)
         if self._since is None:
@@ -148,6 +148,7 @@ class Supervisor:
             self._log.end()
             self._record(127)
             return 0
+        # A selector cannot wait for the end of a process: a thread does, and writes to a pipe.
         threading.Thread(target=self._reap, args=(process,), daemon=True).start()
         self._follow(process)
         _signal_group(process.pid, signal.SIGKILL)  # processes that the main process left behind
@@ -155,6 +156,7 @@ class Supervisor:
         self._log.end()
         returncode = process.wait()
         self._alone = self._adopts and _all_gone()
+        # A process that ended before the kill of an abandoned group has its record, so that its job need not run again.
         if not (self._abandoned and returncode == -signal.SIGKILL):
             self._record(returncode)
         return 0
@@ -177,7 +179,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
-            start_new_session=True,
+            start_new_session=True,  # a group of its own, so that signals reach its children too
             preexec_fn=die_with_supervisor if sys.platform == "linux" else None,  # noqa: PLW1509 - no other thread yet
         )
         _replace(
@@ -209,7 +211,7 @@ class Supervisor:
             selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
             while True:
                 ready = [key.fd for key, _ in selector.select(self._timeout())]
-                if output in ready and not self._copy(output):
+                if output in ready and not self._copy(output):  # closed, but the process may go on
                     selector.unregister(output)
                 if self._wake_read in ready:
                     return
@@ -339,7 +341,7 @@ def _read_order() -> Order | None:
 
 def main() -> int:
     """Read the order and run it."""
-    os.set_blocking(sys.stdout.fileno(), False)
+    os.set_blocking(sys.stdout.fileno(), False)  # a server that does not read must not stop the job
     # As a subreaper this process becomes the parent of orphaned descendants, so that none is overlooked. This is done
     # before the order comes, which may be long after this process was started.
     adopts = _prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -56,6 +56,7 @@ def extract(archive: Path, folder: Path) -> None:
         with tarfile.open(archive, "r:*") as tar:
             members = tar.getmembers()
             for member in members:
+                # The data filter would strip a leading slash instead of refusing the member.
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts:
                     raise client_error(f"{archive.name} is refused: its member {member.name!r} is outside the folder")
@@ -127,6 +128,7 @@ def _objects(channel: Mapping[str, Any], s3: ObjectStore, folder: Folder) -> Ite
         yield uri, PurePosixPath(uri).name
         return
     base = prefix_folder(uri, found)
+    # Keys that end with a slash are the console's markers of empty folders.
     yield from ((item, item.removeprefix(base)) for item in found if not item.endswith("/"))
 
 
@@ -232,6 +234,7 @@ class Checkpoints:
         """Upload files that are new or changed since the last time, and delete objects whose files are gone."""
         if self._uri is None or not self._path.is_dir():
             return
+        # Uploads come before deletions: a script that renames its newest checkpoint must not leave S3 without one.
         for path in files_in(self._path):
             try:
                 stamp = _stamp(path)

@@ -49,6 +49,7 @@ class Namespaces:
         """Return why this kind of order is not possible here; None if it is."""
         if not self._wanted:
             return "namespaces are disabled by a setting of the server"
+        # Paths and process ids do not matter: an order with the same keys succeeds or fails alike.
         kind = ",".join(sorted(key for key, value in order.items() if value))
         with self._lock:
             if kind not in self._problems:

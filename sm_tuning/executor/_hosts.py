@@ -133,6 +133,7 @@ class Cluster:
 
     def hosts_file(self) -> str:
         """Return an /etc/hosts that gives each host a loopback address of its own."""
+        # Programs look up their own host name; without an entry that would need a name server.
         lines = [f"{LOOPBACK} localhost", "::1 localhost"]
         own = socket.gethostname()
         lines += [f"{LOOPBACK} {own}"] if own != "localhost" else []

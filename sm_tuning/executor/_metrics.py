@@ -55,7 +55,7 @@ class LogFollower:
         self.first_ms: int | None = None
 
     def read(self, limit: int = 1 << 22) -> list[Line]:
-        """Return the next complete lines, about ``limit`` bytes at most; an empty list if there are none.
+        """Return the next complete lines, about ``limit`` bytes at most; an empty list without new lines.
 
         TAB becomes ``#011``, the form in which the service shows and searches lines.
         """

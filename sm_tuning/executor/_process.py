@@ -137,7 +137,7 @@ class Supervisors:
         return self._start()
 
     def prepare(self) -> None:
-        """Start a spare supervisor, if there is none."""
+        """Start a spare supervisor, unless one waits already."""
         with self._lock:
             if self._spare is None and not self._closed:
                 self._spare = self._start()
@@ -155,7 +155,7 @@ class Supervisors:
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("_container.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in the server's terminal must not reach it
             bufsize=0,
         )
 
@@ -182,6 +182,7 @@ class Container:
     ) -> None:
         self._lock = threading.Lock()
         self._popen = supervisors.take()
+        # The order goes through stdin, whose end tells the supervisor that this process has died.
         order = {
             "argv": list(command.argv),
             "env": {**command.env, TOKEN_VARIABLE: token},
@@ -337,6 +338,7 @@ class Fleet:
                 self._containers = []
         exits = [files.read_exit(self._step) for _, files in work]
         for ended, (_, files) in zip(exits, work, strict=True):
+            # The search reads the environments of all processes of the machine, so it is left out if it is unnecessary.
             if ended is None or not ended.alone:
                 kill_leftovers(files)
         return exits

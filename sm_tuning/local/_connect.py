@@ -105,6 +105,7 @@ class Connection:
         self.close()
 
     def _set_environment(self, info: ServerInfo) -> None:
+        # The endpoint of a single service takes precedence over that of all, and a proxy would get the requests.
         specific = [name for name in self._environ if name.startswith("AWS_ENDPOINT_URL_")]
         direct = ",".join(filter(None, ("127.0.0.1", self._environ.get("NO_PROXY") or self._environ.get("no_proxy"))))
         wanted: dict[str, str | None] = {

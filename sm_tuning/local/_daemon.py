@@ -74,6 +74,7 @@ def status(state_dir: str | Path | None = None) -> ServerInfo | None:
     state = resolve_state_dir(state_dir)
     pid = lock_holder(state.lock)
     info = None if pid is None else read_server_info(state)
+    # The data may be that of a predecessor, while the new server starts.
     return info if info is not None and info.pid == pid else None
 
 
@@ -87,7 +88,7 @@ def stop(state_dir: str | Path | None = None) -> bool:
     pid = lock_holder(state.lock)
     if not pid:
         return False
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):  # a server may be stuck in moto
         try:
             os.kill(pid, number)
         except ProcessLookupError:

@@ -190,7 +190,7 @@ class AwsLocal:
 
     def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Append (epoch milliseconds, message) to a stream of the training jobs' log group, however old."""
-        with self._lock:
+        with self._lock:  # two jobs may start at once
             _Group(self._logs_backend()).ensure()
         self.log_store.put(stream, events)
 
@@ -233,6 +233,7 @@ class AwsLocal:
         else:
             data = self._mirror.put_object(bucket, name, self._about(key), key.value)
             self._on_disk[bucket, name] = key
+            # In a bucket with versions, the file is deleted with the next version, while moto still has this one.
             if not self._s3().buckets[bucket].is_versioned:
                 _serve_from(key, data)
 
@@ -310,7 +311,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 def configure_process(tmp: Path, environ: MutableMapping[str, str] = os.environ) -> None:
     """Set the variables that moto reads at its import: small buffers, and files only under ``tmp``."""
-    tempfile.tempdir = str(tmp)
+    tempfile.tempdir = str(tmp)  # where moto puts the buffers of objects
     environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(64 * 1024)
     environ["MOTO_DISABLE_GLOBAL_CORS"] = "1"
     environ["MOTO_LAMBDA_DATA_DIR"] = str(tmp / "lambda")

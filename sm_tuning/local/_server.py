@@ -119,6 +119,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     try:
         yield info
     finally:
+        # In this order: without requests no job starts, without loops no trial starts.
         http.shutdown()
         engine.close()
         runner.close()
@@ -167,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wait = until_signalled()
     state = resolve_state_dir(arguments.state_dir)
     log_to(state.log)
+    # macOS allows 256 open files by default; connections and the pipes of training processes need more.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4096 <= hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))

@@ -81,6 +81,7 @@ class Workers(Generic[W]):
                 except (OSError, sqlite3.OperationalError) as e:
                     if not is_full(e):
                         raise
+                    # A failed job cannot be recorded either; after the user has made space, the job continues.
                     _log.warning("%s %s waits %g s for space on the disk: %s", self._noun, name, pause, e)
                 else:
                     return

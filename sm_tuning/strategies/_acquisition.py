@@ -142,6 +142,7 @@ class Maximiser:
         encoder, rng = self._encoder, self._rng
         if not len(incumbents):
             return np.empty((0, len(encoder.space.dimensions)))
+        # Scales are spread over two and a half decades, as the length scale of the optimum is unknown.
         base = np.repeat(incumbents, self._effort.around, axis=0)
         scale = 10.0 ** rng.uniform(-2.5, -0.5, size=(len(base), 1))
         touched = rng.random(base.shape) < max(0.4, 1.0 / base.shape[1])

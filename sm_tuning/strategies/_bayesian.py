@@ -55,6 +55,7 @@ class BayesianSearch(NeverStops):
         n = len(trials)
         seen = self._space.seen(trial.hyperparameters for trial in trials) | self._known
         size = self._space.size()
+        # Without a free point there is nothing to model.
         if size is not None and len(seen) >= size:
             return self._space.answer(draw_new(self._space, seen, self._seed, n))
         with _one_at_a_time, threadpool_limits(limits=1):  # matrices are small: threads would wait for each other

@@ -77,6 +77,7 @@ def rules_of(tuning: Mapping[str, Any], searches: Sequence[DefinitionSearch]) ->
     limits = config["ResourceLimits"]
     criteria = config.get("TuningJobCompletionCriteria") or {}
     seconds = limits.get("MaxRuntimeInSeconds")
+    # A grid without a limit runs all combinations.
     sizes = [search.space.size() for search in searches]
     combinations = sum(size for size in sizes if size is not None) if None not in sizes else None
     default = combinations if config["Strategy"] == "Grid" and combinations else _DEFAULT_MAX_JOBS

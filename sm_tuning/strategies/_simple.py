@@ -48,6 +48,7 @@ def draw_new(space: Space, seen: set[Point], seed: int, n: int) -> Point:
     """Return a random point that is not in ``seen``, or any point if all are."""
     random = Random(entropy(seed, n, "draw"))  # noqa: S311 - a search, no secret
     point = space.draw(random)
+    # Redrawing keeps the distribution uniform; only in a nearly used-up space is a free point searched for.
     for _ in range(_REDRAWS):
         if point not in seen:
             return point

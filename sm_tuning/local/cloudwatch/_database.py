@@ -87,7 +87,7 @@ class Database:
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
-                if self._writer.in_transaction:
+                if self._writer.in_transaction:  # a full disk ends it already
                     self._writer.execute("ROLLBACK")
                 raise
 

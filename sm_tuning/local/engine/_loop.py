@@ -91,7 +91,7 @@ class TuningLoop:
         """
         try:
             self._run()
-        except Exception as e:
+        except Exception as e:  # any error must end the job, or its client would wait forever
             if is_full(e):
                 raise
             _log.exception("tuning job %s", self._name)
@@ -113,7 +113,7 @@ class TuningLoop:
         ledger = _Ledger(self._context.store, self._name)
         exhausted = False
         while not self._closing:
-            self._woken.clear()
+            self._woken.clear()  # before the reading below, so that no change is missed
             status = TuningStatus(self._doc()["HyperParameterTuningJobStatus"])
             if status.is_terminal:
                 return

@@ -85,6 +85,7 @@ class Application:
         except Exception as e:  # noqa: BLE001  (the client gets an error of the API, the log the traceback)
             fault = e if isinstance(e, Fault) else _failure(e, environ)
             response = fault_response(fault, "json" if request is None else protocol_of(request))
+        # moto allows all origins. Without these headers, browsers do not show responses to web pages.
         for name in [name for name in dict(response.headers) if name.lower().startswith("access-control-")]:
             del response.headers[name]
         body: Iterable[bytes] = response(environ, start_response)
@@ -103,7 +104,7 @@ class Application:
         path = unquote(request.path)
         if not path.startswith("/") or any(path == page or path.startswith(page) for page in _MOTO_PAGES):
             raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
-        scope = self._verifier.verify(request)
+        scope = self._verifier.verify(request)  # before the body is parsed
         if scope.service in _REGIONAL and scope.region != self._identity.region:
             raise Fault(
                 "InvalidSignatureException",
@@ -121,7 +122,7 @@ class Application:
         return own or self._from_others(scope, request, environ)
 
     def _from_others(self, scope: Scope, request: Incoming, environ: WSGIEnvironment) -> Response:
-        environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
+        environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)  # it would select another account
         try:
             response = Response.from_app(self._others, environ, buffered=True)
         except Exception as e:

@@ -67,7 +67,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
     """HTTP/1.1 with known lengths, so that connections stay open; writes to the server's log, not to stderr."""
 
     server: HttpServer
-    timeout = 120
+    timeout = 120  # seconds without a request, after which a connection is closed
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -86,7 +86,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
             if not isinstance(e, ConnectionError | TimeoutError):
                 self.send_error(HTTPStatus.BAD_REQUEST)
             return
-        if self.server.closing:
+        if self.server.closing:  # the client gets no answer and connects again, to the next server
             self.close_connection = True
             return
         environ["wsgi.input"] = io.BytesIO(body)

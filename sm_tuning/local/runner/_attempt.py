@@ -31,7 +31,6 @@ from sm_tuning.executor import (
     failure_text,
     fetch_code,
     install_command,
-    is_script_mode,
     job_environment,
     last_error,
     requirements_of,
@@ -87,11 +86,11 @@ class Attempt:
         for files, site in zip(self._files, self._sites, strict=True):
             files.folder.mkdir(parents=True, exist_ok=True)
             for step in ("install", "train"):
-                files.exit(step).unlink(missing_ok=True)
+                files.exit(step).unlink(missing_ok=True)  # of the attempt before
             site.folder.make()
         self._control.check()
         self._record.move(SecondaryStatus.DOWNLOADING)
-        script = script_of(self._job) if is_script_mode(self._job) else None
+        script = script_of(self._job)
         self._download(script)
         self._control.check()
         self._record.move(SecondaryStatus.TRAINING)
@@ -205,7 +204,7 @@ class Attempt:
         fleet = Fleet(step, self._context.settings.grace, self._context.supervisors)
         with self._control.over(fleet):
             exits = fleet.run(list(zip(commands, self._files, strict=False)), tick)
-        self._publisher.publish()
+        self._publisher.publish()  # without a time: no host writes any more
         ended = [ended for ended in exits if ended is not None]
         if len(ended) < len(exits):
             self._sync()

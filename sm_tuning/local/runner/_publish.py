@@ -72,7 +72,7 @@ class Publisher:
 
     def _scan_until(self, horizon: int | None) -> None:
         """Search the lines until a time in epoch milliseconds, in the order of their arrival."""
-        if len(self._followers) > 1:
+        if len(self._followers) > 1:  # the lines of one host are in order already
             self._waiting.sort(key=lambda line: line[:2])
         ready = [line for line in self._waiting if horizon is None or len(self._followers) == 1 or line[0] <= horizon]
         if not ready:

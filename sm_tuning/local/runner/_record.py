@@ -63,7 +63,7 @@ class JobRecord:
         self._store = store
         self._clock = clock
         self._on_event = on_event
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # a stop may come from any thread between reading and writing
 
     @property
     def doc(self) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from sm_tuning.executor import (
     TrainingFailedError,
     free_port,
     hosts_of,
-    is_script_mode,
     kill_leftovers,
     recorded,
     script_of,
@@ -93,7 +92,7 @@ class TrainingRun:
                     self._record.end({})
             except TrainingFailedError as e:
                 self._fail(str(e))
-            except Exception as e:
+            except Exception as e:  # any error must end the job, or its tuning job would wait forever
                 if is_full(e):
                     raise
                 _log.exception("training job %s", self._name)
@@ -111,6 +110,7 @@ class TrainingRun:
         """Clean up after an earlier server; return True if the processes had ended and the job is finished."""
         context, name = self._context, self._name
         places = [context.files_of(name, host) for host in self._hosts]
+        # Two supervisors must not work in one folder, and a leftover script would go on writing checkpoints.
         for files in places:
             wait_until_free(files, _SUPERVISOR_END_SECONDS)
             kill_leftovers(files)
@@ -186,7 +186,7 @@ class TrainingRun:
             return
         rank = min(failed)[2]
         job, host = self._record.doc, self._hosts[rank]
-        script = script_of(job) if is_script_mode(job) else None
+        script = script_of(job)
         argv = ["train"] if script is None else [sys.executable, script.program, *script.arguments]
         folder, files = self._context.folder_of(self._name, host), self._context.files_of(self._name, host)
         raise host_failure(folder, files, "ExecuteUserScriptError" if script else "", ended[rank], argv)

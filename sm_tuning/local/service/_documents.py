@@ -163,8 +163,8 @@ def tuning_description(context: Context, doc: Mapping[str, Any]) -> Doc:
     if best is not None:
         described["BestTrainingJob"] = trial_summary(best, doc)
     if doc.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm":
-        # Only with this type are the objectives comparable. The parents' own parents and deleted parents do not count;
-        # of equal jobs, the one of the earlier parent.
+        # Only with this type are the objectives comparable. The parents' own parents and deleted parents do not count.
+        # Of equal jobs, that of the earlier parent counts.
         candidates = [(parent, context.store.best_training_job(parent)) for parent in parent_names(doc)]
         known = [(owner, job) for owner, job in [*candidates, (name, best)] if job is not None]
         if known:

@@ -112,6 +112,7 @@ class SageMakerService:
         run = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
         if run is None:
             raise invalid(f"The local SageMaker does not support {operation}: {_NOT_SUPPORTED[operation]}.")
+        # Clients may send anything: the rules below rely on types, lengths and enums of the model.
         found = violations(operation, params)
         if found:
             raise invalid(validation_message(found))

@@ -39,7 +39,7 @@ def create_tuning_job(context: Context, request: Request) -> Doc:
     )
     try:
         context.store.create_tuning_job(doc, request.get("Tags", []))
-    except NameTaken as e:
+    except NameTaken as e:  # a request with the same name came in between
         raise _taken(request[_NAME]) from e
     context.engine.submit(request[_NAME])
     return {"HyperParameterTuningJobArn": doc["HyperParameterTuningJobArn"]}
@@ -145,6 +145,7 @@ def checked(request: Request, context: Context) -> Request:
     request = filled_in(request)
     check_budget([ranges for _, _, ranges in parts], request["HyperParameterTuningJobConfig"])
     refuse_unsupported([definition for definition, _, _ in parts])
+    # The rules that need the store or S3 come last, as they are the slowest.
     check_quotas(request, active=len(context.store.active_tuning_jobs()))
     check_warm_start(request, context)
     for definition, _, _ in parts:

@@ -261,6 +261,7 @@ class Store:
     def add_emissions(self, training_job: str, emissions: Sequence[Emission]) -> None:
         """Add emissions; an existing one, with the same metric and step, stays unchanged."""
         key = training_job.lower()
+        # A recovered job publishes its log again from the beginning.
         rows = [(key, e.metric, e.step, e.timestamp, _number(e.value)) for e in emissions]
         with self._transaction() as db:
             db.executemany("INSERT OR IGNORE INTO emissions VALUES (?, ?, ?, ?, ?)", rows)
@@ -295,6 +296,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            # IMMEDIATE: a transaction that reads first and writes later could fail at its first write.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
