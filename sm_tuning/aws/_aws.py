@@ -35,10 +35,10 @@ _SUBJECTS = ("HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logG
 
 
 class Aws:
-    """AWS, or a server that speaks its API, as seen with one set of credentials in one region.
+    """A connection to AWS, or to a server with its API, with one set of credentials in one region.
 
-    Made by ``connect``. Making it calls nobody; each client is made when it is first asked for, under a lock, and may
-    be shared by threads, as boto3's documentation allows for clients (not for sessions).
+    ``connect`` returns it; creating it makes no API call. Each client is created on first use, under a lock, and may be
+    shared by threads, as boto3's documentation allows for clients (not for sessions).
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Aws:
         """The region.
 
         Raises:
-            SpecError: there is none.
+            SpecError: if no region is set.
         """
         if not self._region:
             raise SpecError(f"there is no AWS region: {REGION_ADVICE}")
@@ -188,7 +188,7 @@ class Aws:
             **params: as in ``call``.
 
         Raises:
-            ServiceError: a token came twice, or there was no end; nothing is cut off in silence.
+            ServiceError: if a token is repeated, or there are too many pages; no list is cut off silently.
         """
         asked, answered = (token, token) if isinstance(token, str) else token
         seen: set[str] = set()

@@ -26,7 +26,7 @@ _SAY_WHICH = (
 
 
 def is_role_arn(role: str) -> bool:
-    """Whether a role is given in full, so that nobody needs to be asked."""
+    """Return whether a role is given as an ARN, so that no look-up is needed."""
     return _ROLE_ARN.fullmatch(role) is not None
 
 

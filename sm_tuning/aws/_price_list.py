@@ -26,7 +26,7 @@ _LIST_REGION = "us-east-1"  # the Price List API answers for all regions of the 
 
 
 class PriceList(NamedTuple):
-    """Prices by instance type, and their source; ``problem`` says why there are none, or which ones are invalid."""
+    """Prices by instance type, and their source; ``problem`` says why prices are missing or invalid."""
 
     by_type: Mapping[str, float]
     source: str
@@ -52,10 +52,10 @@ def find_prices(
     now: datetime | None = None,
     on: Callable[[Aws], Pager] = _itself,
 ) -> PriceList:
-    """The prices for the region of the connection.
+    """Return the prices for the region of the connection.
 
-    When the user gives any, these alone count. A server on this machine costs nothing and stands for no region's
-    prices, so that for it nobody is asked.
+    Prices that the user gives replace those of the Price List. A server on this machine has no prices, so no call is
+    made for it.
 
     Args:
         aws: the connection.

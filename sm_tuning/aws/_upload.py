@@ -97,7 +97,7 @@ def upload(
         on_done: called with each URI and whether it was sent.
 
     Raises:
-        SpecError: a file is not there any more, or a URI is none.
+        SpecError: if a file no longer exists, or a URI is invalid.
         ServiceError: S3 refused; files that had not begun are not sent.
     """
     once = list({item.uri: item for item in reversed(uploads)}.values())[::-1]

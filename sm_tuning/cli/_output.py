@@ -46,7 +46,7 @@ def warnings_said() -> Iterator[None]:
     def show(message: Warning | str, *_: object, **__: object) -> None:
         say(str(message), "warning")
         context = click.get_current_context(silent=True)
-        # Whoever warns of a gap has loaded sm_tuning.results already, which help should not load.
+        # Code that warns of a gap has loaded sm_tuning.results already, which help should not load.
         if context is not None and isinstance(message, results.IncompleteWarning):
             context.ensure_object(dict)["incomplete"] = True
 
