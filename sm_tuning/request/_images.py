@@ -177,7 +177,7 @@ def _from_table(wanted: _Wanted) -> str:
     while kind is not None and kind not in kinds:
         kind = table["kinds"][kind]
     if kind is None or kinds[kind] is None:
-        raise wanted.unknown(f"there is none for {wanted.instance_type}", "sm-tuning")
+        raise wanted.unknown(f"there is no image for {wanted.instance_type}", "sm-tuning")
     number, image = kinds[kind]
     accounts = table["registries"][number]
     if wanted.region not in accounts:

@@ -108,7 +108,7 @@ def test_it_has_them_for_every_instance_type_and_region(
         (images._Wanted("xgboost", "9.9", None, "us-east-1", "ml.m5.large"), "known versions are 1, .*1.7-1, 3.0-5"),
         (images._Wanted("pytorch", "2.6", "py2", "us-east-1", "ml.m5.large"), "known Python versions are py312"),
         (images._Wanted("xgboost", "1.7-1", None, "moon-1", "ml.m5.large"), "known regions are .*eu-west-1"),
-        (images._Wanted("xgboost", "1.7-1", None, "us-east-1", "ml.m6g.large"), "there is none for ml.m6g.large"),
+        (images._Wanted("xgboost", "1.7-1", None, "us-east-1", "ml.m6g.large"), "there is no image for ml.m6g.large"),
         (images._Wanted("pytorch", "2.9", None, "us-east-1", "ml.g5.xlarge", "inference"), "'2.9' that serves"),
     ],
 )
