@@ -171,7 +171,6 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
     folder, host, cluster = site.folder, site.host, site.cluster
     channels = sorted(channel["ChannelName"] for channel in job.get("InputDataConfig") or ())
     resources = cluster.resource_config(host)
-    groups = resources["instance_groups"]
     values: dict[str, Any] = {
         "model_dir": str(folder.model),
         "output_dir": str(folder.output),
@@ -186,10 +185,10 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
         "current_instance_type": host.instance_type,
         "current_instance_group": host.group,
         "current_instance_group_hosts": [member.name for member in cluster.groups[host.group]],
-        "instance_groups": [group["instance_group_name"] for group in groups],
-        "instance_groups_dict": {group["instance_group_name"]: group for group in groups},
+        "instance_groups": [group["instance_group_name"] for group in resources["instance_groups"]],
+        "instance_groups_dict": {group["instance_group_name"]: group for group in resources["instance_groups"]},
         "distribution_instance_groups": [],
-        "is_hetero": len(groups) > 1,
+        "is_hetero": len(resources["instance_groups"]) > 1,
         "topology": resources["topology"],
         "hps": dict(script.hyperparameters),
         "user_entry_point": script.program,
@@ -215,9 +214,8 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
     values |= {f"hp_{key}": value for key, value in script.hyperparameters.items()}
 
     def text(value: Any) -> str:
-        if value is None or isinstance(value, str):
-            return value or ""
-        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+        plain = value is None or isinstance(value, str)
+        return str(value or "") if plain else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     return {f"SM_{key.upper()}": text(value) for key, value in values.items()}
 
