@@ -1,21 +1,21 @@
-"""The one tree of errors that sm_tuning raises.
+"""The tree of errors that sm_tuning raises, with the exit code of the command line.
 
 SmTuningError
-├── SpecError               the spec, or an argument, breaks a rule              exit code 2
+├── SpecError               the spec, or an argument, breaks a rule                      exit code 2
 │   └── MissingExtraError   a feature needs an extra that is not installed
-├── JobError                the job ended badly                                  exit code 1
-│   ├── JobFailedError      it ended as Failed
-│   ├── JobStoppedError     it was stopped before it was done
-│   └── WaitTimeoutError    it had not ended when the time given to wait was up
-└── ServiceError            AWS (or the local SageMaker) refused or is not there exit code 3
-    ├── AccessDeniedError   the credentials may not do this
-    ├── CredentialsError    there are no credentials, or they are wrong or expired
-    ├── EndpointError       no answer from the endpoint
-    ├── InvalidRequestError the service says that the request is not valid
+├── JobError                the job did not succeed                                      exit code 1
+│   ├── JobFailedError      the job failed
+│   ├── JobStoppedError     the job was stopped before its end
+│   └── WaitTimeoutError    the job is still running at the end of the time-out of a wait
+└── ServiceError            AWS (or the local SageMaker) refused or cannot be reached    exit code 3
+    ├── AccessDeniedError   the credentials lack a permission
+    ├── CredentialsError    there are no credentials, or they are invalid or expired
+    ├── EndpointError       no response from the endpoint, or a broken one
+    ├── InvalidRequestError the service rejects the request
     ├── JobNotFoundError    there is no job of that name
-    ├── NameTakenError      there is a job of that name already
-    ├── QuotaError          a limit of the account
-    ├── ThrottledError      too many calls, also after the retries
+    ├── NameTakenError      a job of that name exists already
+    ├── QuotaError          a limit of the account is reached
+    ├── ThrottledError      too many calls, also after retries
     └── LocalServerError    the local SageMaker cannot start, or its state is in use
 """
 
@@ -51,7 +51,7 @@ class Problem:
 
 
 class SmTuningError(Exception):
-    """Base of everything that sm_tuning raises on purpose."""
+    """Base of all errors that sm_tuning raises on purpose."""
 
     exit_code = 1
 
@@ -89,12 +89,12 @@ class MissingExtraError(SpecError):
 
 
 class JobError(SmTuningError):
-    """A job ended badly.
+    """A job did not succeed.
 
     Attributes:
-        job_name: the tuning job.
-        status: its status as the service names it.
-        reason: the service's FailureReason, or an empty string.
+        job_name: the name of the tuning job.
+        status: its status in the API.
+        reason: its FailureReason; empty without one.
     """
 
     def __init__(self, message: str, *, job_name: str, status: str = "", reason: str = "") -> None:
@@ -105,23 +105,23 @@ class JobError(SmTuningError):
 
 
 class JobFailedError(JobError):
-    """The tuning job ended as Failed."""
+    """The tuning job failed."""
 
 
 class JobStoppedError(JobError):
-    """The tuning job was stopped before it was done."""
+    """The tuning job was stopped before its end."""
 
 
 class WaitTimeoutError(JobError):
-    """The tuning job had not ended when the time given to wait was up; it goes on."""
+    """The time-out of a wait is over, and the job is still running."""
 
 
 class ServiceError(SmTuningError):
     """AWS, or the local SageMaker, refused a call or could not be reached.
 
     Attributes:
-        operation: the API operation, such as ``CreateHyperParameterTuningJob``; empty when none was made.
-        code: the service's error code; empty when it gave none.
+        operation: the API operation, such as ``CreateHyperParameterTuningJob``; empty without one.
+        code: the service's error code; empty without one.
     """
 
     exit_code = 3
@@ -133,19 +133,19 @@ class ServiceError(SmTuningError):
 
 
 class AccessDeniedError(ServiceError):
-    """The credentials are known but may not do this."""
+    """The credentials are valid but lack a permission."""
 
 
 class CredentialsError(ServiceError):
-    """There are no credentials, or they are wrong or expired."""
+    """There are no credentials, or they are invalid or expired."""
 
 
 class EndpointError(ServiceError):
-    """Nothing answered at the endpoint."""
+    """The endpoint sent no response, or a broken one."""
 
 
 class InvalidRequestError(ServiceError):
-    """The service says that the request is not valid."""
+    """The service rejects the request."""
 
 
 class JobNotFoundError(ServiceError):
@@ -153,15 +153,15 @@ class JobNotFoundError(ServiceError):
 
 
 class NameTakenError(ServiceError):
-    """There is a job of that name in this account and region already."""
+    """A job of that name exists already in this account and region."""
 
 
 class QuotaError(ServiceError):
-    """A limit of the account stands in the way."""
+    """A limit of the account is reached."""
 
 
 class ThrottledError(ServiceError):
-    """The service wants fewer calls, also after the retries."""
+    """The service throttles the calls, also after retries."""
 
 
 class LocalServerError(ServiceError):
@@ -169,7 +169,7 @@ class LocalServerError(ServiceError):
 
 
 class SdkLossWarning(UserWarning):
-    """An object of the SageMaker SDK was made that will not carry a field of the spec; the message names the field."""
+    """An object of the SageMaker SDK lacks a field of the spec; the message names the field."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
