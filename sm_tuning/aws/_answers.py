@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
-#: Members that the model requires and that the service leaves out until a training job has ended.
-_LATE = frozenset({"ModelArtifacts"})
+#: Required members that an answer may lack: the service leaves the model out until a training job has ended, and moto,
+#: which holds the model registry of the local SageMaker, leaves out the name of a package that has a version.
+_OPTIONAL = frozenset({"ModelArtifacts", "ModelPackageName"})
 
 #: The last second of the year 9999, which is the last that a datetime holds.
 _LAST_SECOND = 253_402_300_799
@@ -91,7 +92,7 @@ def _problems(shape: Any, value: Any, path: str, *, depth: int) -> Iterator[str]
     if not _fits(kind, value):
         yield f"{path or 'the response'} is {value!r:.60} instead of a {kind}"
     elif kind == "structure":
-        missing = [name for name in shape.required_members if value.get(name) is None and name not in _LATE]
+        missing = [name for name in shape.required_members if value.get(name) is None and name not in _OPTIONAL]
         if missing and depth < 2:
             yield f"{path or 'the response'} lacks {', '.join(missing)}"
         for name, member in shape.members.items():
