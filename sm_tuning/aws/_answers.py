@@ -14,8 +14,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 #: Required members that an answer may lack: the service leaves the model out until a training job has ended, and moto,
-#: which holds the model registry of the local SageMaker, leaves out the name of a package that has a version.
-_OPTIONAL = frozenset({"ModelArtifacts", "ModelPackageName"})
+#: which holds the model registry of the local SageMaker, leaves out who made a group and the name of a version.
+_OPTIONAL = frozenset({"CreatedBy", "ModelArtifacts", "ModelPackageName"})
 
 #: The last second of the year 9999, which is the last that a datetime holds.
 _LAST_SECOND = 253_402_300_799
