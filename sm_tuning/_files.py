@@ -7,61 +7,62 @@ import os
 import secrets
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from sm_tuning._errors import SpecError
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a draft beside a file; the draft replaces the file when the block ends without an error.
-
-    Readers see the old file or the new one, never a part. Each draft has a name of its own, so that writers in
-    several threads and processes do not disturb each other: the last one wins. A block that deletes the draft keeps
-    the old file.
-
-    Raises:
-        OSError: the file cannot be replaced; the draft is deleted.
-    """
-    # The name is cut, since file systems allow 255 bytes for a name, and a character may take four.
-    draft = path.with_name(f".{path.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        yield draft
-        if draft.exists():
-            draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
 def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all: readers see the old file or the new one, never a part.
+
+    The target of a symbolic link is replaced, and not the link. A file that is replaced keeps its mode. A device or a
+    pipe, such as ``/dev/null``, is written in place.
 
     Args:
         path: the file.
         content: text is written as UTF-8, with its line ends unchanged.
-        private: only the owner may read the file, and the content reaches the disk before the name does, so that
-            credentials survive a power failure.
+        private: only the owner may read the file, a link is replaced and not followed, and the content reaches the
+            disk before the name does, so that credentials survive a power failure.
 
     Raises:
         OSError: the file cannot be written; the file that was there is unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as draft:
-        if not private:
-            draft.write_bytes(data)
-            return
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    try:
+        status = path.lstat() if private else path.stat()
+    except FileNotFoundError:
+        status = None
+    if status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+        with path.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        return
+    target = path if private else Path(os.path.realpath(path))
+    # A random name, so that writers in several processes do not disturb each other: the last one wins. It is cut,
+    # since file systems allow 255 bytes for a name, and a character may take four.
+    draft = target.with_name(f".{target.name[:50]}.{os.getpid()}-{secrets.token_hex(8)}.part")
+    # Until the draft has the mode of the file that it replaces, only the owner may read it. O_EXCL follows no link.
+    mode = 0o666 if status is None and not private else 0o600
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            if private:
+                file.flush()
+                os.fsync(file.fileno())
+        if status is not None and not private:
+            with suppress(OSError):  # only root may give a file to its former owner
+                os.chown(draft, status.st_uid, status.st_gid)
+            draft.chmod(stat.S_IMODE(status.st_mode))
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def write_output(path: Path, content: str | bytes) -> None:
-    """Write a file that the user named, whole or not at all.
+    """Write a file that the user named, as ``write_atomic`` does.
 
     Raises:
         SpecError: the file cannot be written.

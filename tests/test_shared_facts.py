@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import resource
 import struct
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import botocore.session
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from sm_tuning import _statuses as statuses
 from sm_tuning._errors import SpecError, did_you_mean
-from sm_tuning._files import replacing, write_atomic, write_output, write_tar
+from sm_tuning._files import write_atomic, write_output, write_tar
 from sm_tuning._wire import (
     RANGE_KINDS,
     from_float32,
@@ -97,11 +98,68 @@ def test_the_statuses_are_those_of_the_service_model(ours: type[statuses.TuningS
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_atomic(path, "first\n")
-    with suppress(ZeroDivisionError), replacing(path) as draft:
-        draft.write_text("half")
-        raise ZeroDivisionError
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # as on a full disk
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_atomic(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"first\n"
     assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_the_target_of_a_link_is_replaced_and_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "table.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to("there/table.csv")
+    before = target.stat().st_ino
+    write_output(link, "new")
+    assert link.is_symlink()
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
+    assert target.stat().st_ino != before  # replaced as a whole, not overwritten
+    new = tmp_path / "new.csv"
+    new.symlink_to(tmp_path / "there" / "made.csv")
+    write_output(new, "made")
+    assert (tmp_path / "there" / "made.csv").read_text() == "made"
+
+
+def test_a_pipe_or_device_is_written_in_place(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_output(pipe, "rows\n")
+        assert read.result(timeout=60) == b"rows\n"
+    assert pipe.is_fifo()
+    assert [found.name for found in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_an_output_that_is_a_folder_is_refused_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SpecError, match=r"cannot write .*folder"):
+        write_output(tmp_path / "folder", "x")
+    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_output(tmp_path / "new.csv", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new.csv").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_private_file_replaces_a_planted_link(tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    planted.write_text("mine")
+    (tmp_path / "keys.json").symlink_to(planted)
+    write_atomic(tmp_path / "keys.json", "{}", private=True)
+    assert planted.read_text() == "mine"
+    assert not (tmp_path / "keys.json").is_symlink()
 
 
 def test_writers_of_the_same_file_do_not_disturb_each_other(tmp_path: Path) -> None:
