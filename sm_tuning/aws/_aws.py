@@ -15,7 +15,7 @@ from sm_tuning._masking import secrets_of_job
 from sm_tuning._wire import to_tags
 from sm_tuning.aws._answers import BrokenAnswerError, check_answer
 from sm_tuning.aws._errors import REGION_ADVICE, Call, mapped
-from sm_tuning.aws._poll import CLOCK, WAITING, Clock, Retry
+from sm_tuning.aws._poll import CLOCK, LOCAL, REMOTE, Clock, Policy, Retry
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +26,6 @@ MAX_PAGES = 20_000
 
 #: Methods without an effect, which may be repeated.
 _READS = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "search")
-
-#: How often a read is repeated whose response was cut off or is not what the operation returns.
-READING = Retry(attempts=5, first=0.5, longest=8.0)
 
 #: Parameters that say what a call is about, for its errors.
 _SUBJECTS = ("HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
@@ -48,10 +45,10 @@ class Aws:
         region: str | None,
         endpoint_url: str | None,
         environ: Mapping[str, str] = os.environ,
-        retry: Retry = READING,
+        policy: Policy | None = None,
         clock: Clock = CLOCK,
     ) -> None:
-        self._retry = retry
+        self._policy = policy
         self._clock = clock
         self._session = session
         self._region = region
@@ -77,7 +74,7 @@ class Aws:
             region=region,
             endpoint_url=self._endpoint_url,
             environ=self._environ,
-            retry=self._retry,
+            policy=self._policy,
             clock=self._clock,
         )
 
@@ -156,7 +153,7 @@ class Aws:
                 failures += 1
                 error = EndpointError(f"{about} got a broken answer: {e}; try again", operation=about.operation)
                 # Only reads are repeated: a broken answer to a create or a stop leaves open whether it had its effect.
-                pause = self._retry.pause(error, failures) if method.startswith(_READS) else None
+                pause = self.policy.broken.pause(error, failures) if method.startswith(_READS) else None
                 if pause is None:
                     raise error from e
                 self._clock.sleep(pause)
@@ -222,7 +219,7 @@ class Aws:
         interval: float | None = None,
         timeout: float | None = None,
         clock: Clock = CLOCK,
-        retry: Retry = WAITING,
+        retry: Retry | None = None,
     ) -> T:
         """Call a function until its result is final, and return that result.
 
@@ -233,7 +230,7 @@ class Aws:
             interval: seconds between two calls; ``poll_interval`` by default.
             timeout: seconds after which to give up; None waits without a limit.
             clock: the clock.
-            retry: how transient errors of ``ask`` are treated.
+            retry: how transient errors of ``ask`` are treated; as the policy says by default.
 
         Raises:
             SpecError: the interval or the timeout is invalid.
@@ -241,6 +238,7 @@ class Aws:
             ServiceError: a call failed, and the error is not transient or lasted longer than ``retry`` allows.
         """
         interval = self.poll_interval if interval is None else interval
+        retry = self.policy.waiting if retry is None else retry
         if interval <= 0 or (timeout is not None and timeout < 0):
             raise SpecError(f"poll must be above 0 seconds and timeout not below, but got poll={interval}, {timeout=}")
         answered = start = clock.monotonic()
@@ -295,20 +293,25 @@ class Aws:
     @property
     def poll_interval(self) -> float:
         """The seconds between two calls that wait for a change: few for a server on this machine, more for AWS."""
-        return 0.5 if self.is_local else 5.0
+        return self.policy.interval
+
+    @property
+    def policy(self) -> Policy:
+        """How patient the connection is: as given, or else much with AWS and little with a server on this machine."""
+        return self._policy or (LOCAL if self.is_local else REMOTE)
 
     def _config(self) -> Any:
-        """Patience with AWS, little with a server on this machine, which has no host names for buckets either."""
         from botocore.config import Config  # noqa: PLC0415
 
-        local = self.is_local
+        policy = self.policy
         return Config(
-            retries={"mode": "adaptive", "total_max_attempts": 3 if local else 10},
-            connect_timeout=3 if local else 10,
-            read_timeout=60,
+            retries={"mode": policy.mode, "total_max_attempts": policy.attempts},
+            connect_timeout=policy.connect_timeout,
+            read_timeout=policy.read_timeout,
             max_pool_connections=32,
             user_agent_extra=f"sm_tuning/{metadata.version('sm-tuning')}",
-            s3={"addressing_style": "path"} if local else None,
+            # A server on this machine has no host names for buckets.
+            s3={"addressing_style": "path"} if self.is_local else None,
         )
 
 
@@ -319,6 +322,7 @@ def connect(
     region: str | None = None,
     endpoint_url: str | None = None,
     environ: Mapping[str, str] = os.environ,
+    policy: Policy | None = None,
 ) -> Aws:
     """Prepare to speak to AWS, or to a server that speaks its API; makes no call.
 
@@ -329,6 +333,7 @@ def connect(
         endpoint_url: where all services are spoken to; when left out, ``AWS_ENDPOINT_URL`` and its like count, as
             botocore reads them.
         environ: where ``AWS_REGION`` and our own settings are read from; boto3 reads the real environment.
+        policy: time-outs and retries; by default much patience with AWS, and little with a server on this machine.
 
     Raises:
         SpecError: both ``session`` and ``profile`` are given, or an endpoint is no URL.
@@ -347,7 +352,7 @@ def connect(
         with mapped():
             session = boto3.Session(profile_name=profile, region_name=region or environ.get("AWS_REGION") or None)
         region = session.region_name
-    return Aws(session, region=region, endpoint_url=endpoint_url, environ=environ)
+    return Aws(session, region=region, endpoint_url=endpoint_url, environ=environ, policy=policy)
 
 
 def _subject(params: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Time, retries and polling: the one policy for transient errors, and the one loop that waits for a result."""
+"""Time and retries: what is repeated after transient errors, how often, and after which pauses."""
 
 from __future__ import annotations
 
@@ -71,4 +71,33 @@ class Retry:
 PATIENCE = 300.0
 
 CLOCK = Clock()
-WAITING = Retry(patience=PATIENCE)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient a connection is: with one call, with a reading of many calls, and while it waits.
+
+    Attributes:
+        attempts: calls that botocore itself makes within seconds, the first one included.
+        mode: of botocore's retries: ``adaptive`` also slows down while the service throttles, ``standard`` does not.
+        connect_timeout: seconds until a connection must be open.
+        read_timeout: seconds in which something must arrive.
+        broken: repeats a read whose response was cut off or is not what the operation returns.
+        reading: repeats the calls that read results.
+        waiting: repeats the calls of ``Aws.poll``.
+        interval: seconds between two calls of ``Aws.poll``.
+    """
+
+    attempts: int = 10
+    mode: str = "adaptive"
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    broken: Retry = Retry(attempts=5, first=0.5, longest=8.0)
+    reading: Retry = Retry(attempts=6)
+    waiting: Retry = Retry(patience=PATIENCE)
+    interval: float = 5.0
+
+
+#: The policy for AWS, and the one for a server on this machine, which answers at once or not at all.
+REMOTE = Policy()
+LOCAL = Policy(attempts=3, connect_timeout=3.0, reading=Retry(attempts=6, first=0.2), interval=0.5)

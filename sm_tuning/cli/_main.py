@@ -139,7 +139,8 @@ class Program(LazyGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command line and exit."""
-        settings: dict[str, bool] = {}
+        # A caller in Python may bring settings: "connect" then makes the connection, in place of smt.connect.
+        settings: dict[str, Any] = dict(kwargs.get("obj") or {})
         # In standalone mode click would print errors itself, and exit with codes of its own.
         kwargs = {**kwargs, "standalone_mode": False, "obj": settings, "prog_name": "sm-tuning"}
         try:
@@ -164,7 +165,7 @@ class Program(LazyGroup):
 @click.option("-v", "--verbose", is_flag=True, help="Log to stderr, and show the traceback of an error.")
 @click.version_option(package_name="sm-tuning", prog_name="sm-tuning")
 @click.pass_obj
-def main(settings: dict[str, bool], *, verbose: bool) -> None:
+def main(settings: dict[str, Any], *, verbose: bool) -> None:
     """Tune hyperparameters on SageMaker, on AWS or on this machine.
 
     A spec file describes the tuning. Results are printed as tables, CSV, JSON or Parquet on stdout, messages on stderr.

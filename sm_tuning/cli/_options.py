@@ -64,7 +64,9 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             # The context of the command ends the redirection of other AWS clients; the server runs on.
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
-            return smt.connect(**place)
+            settings = click.get_current_context().find_object(dict) or {}
+            aws: smt.Aws = settings.get("connect", smt.connect)(**place)
+            return aws
 
         return command(*args, connect=connect, **kwargs)
 

@@ -17,12 +17,11 @@ import pandas as pd
 
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning._prices import Prices
-from sm_tuning.aws import Aws, Clock, PriceList, Retry, find_prices
+from sm_tuning.aws import Aws, Clock, PriceList, find_prices
 from sm_tuning.description import Job, Trial
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
 from sm_tuning.results._schema import frame, join
 
-_ATTEMPTS = 6  # of a call, each with botocore's own retries inside
 _SHORT = ("trials", "details")  # kinds of entries that are kept in memory as well
 _SETTLING = timedelta(minutes=10)  # after its end, a trial's last log lines and metrics may still arrive
 _QUIET = 1.0  # seconds in which no progress is shown: most readings take less
@@ -151,7 +150,7 @@ class Reader:
         Raises:
             SmTuningError: as ``Aws.call``; a transient error only after several attempts.
         """
-        retry = Retry(attempts=_ATTEMPTS, first=0.2 if self.aws.is_local else 1.0)
+        retry = self.aws.policy.reading
         for failures in itertools.count(1):
             if not self.aws.is_local:
                 for quota, amount in costs:

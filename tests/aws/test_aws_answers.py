@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 import sm_tuning as smt
-from sm_tuning.aws import Aws, Clock, Retry
+from sm_tuning.aws import Aws, Clock, Policy, Retry
 
 NAME = "t-1"
 DESCRIBED = {
@@ -76,7 +76,7 @@ def connect(faulty: Any) -> Iterator[Callable[..., Aws]]:
                 region="eu-west-1",
                 endpoint_url=f"http://127.0.0.2:{faulty.server_address[1]}",
                 environ={},
-                retry=Retry(attempts=attempts, first=0.0),
+                policy=Policy(broken=Retry(attempts=attempts, first=0.0)),
                 clock=Clock(sleep=lambda _: None),
             )
         )
