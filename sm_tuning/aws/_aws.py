@@ -22,7 +22,14 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: More pages than any listing of one job has: 10,000 training jobs are 100 pages, a day of log lines some thousands.
-MAX_PAGES = 20_000
+MAX_PAGES = 5_000
+
+#: Pages in a row that equal the page before, empty ones included. FilterLogEvents returns some empty pages while it
+#: searches a large group, but no list repeats its entries.
+MAX_EQUAL_PAGES = 200
+
+#: Seconds of paging after which a message says so; the next one comes after twice the time.
+_SLOW_SECONDS = 10.0
 
 #: Methods without an effect, which may be repeated.
 _READS = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "search")
@@ -185,18 +192,32 @@ class Aws:
             **params: as in ``call``.
 
         Raises:
-            ServiceError: if a token is repeated, or there are too many pages; no list is cut off silently.
+            ServiceError: if a token is repeated, 200 pages in a row are equal, or there are too many pages; no list is
+                cut off silently.
         """
         asked, answered = (token, token) if isinstance(token, str) else token
         seen: set[str] = set()
-        for _ in range(max_pages):
+        spent, due = 0.0, _SLOW_SECONDS
+        equal, last = 0, None
+        for number in range(1, max_pages + 1):
+            begun = self._clock.monotonic()
             page = (call or self.call)(service, method, **params)
+            spent += self._clock.monotonic() - begun  # without the time that the caller takes between two pages
+            if spent >= due and page.get(answered):
+                _log.warning("%s is still reading after %.0f s and %d pages", method, spent, number)
+                due = 2 * spent
             yield page
+            content = {name: value for name, value in page.items() if name not in (answered, "ResponseMetadata")}
+            equal, last = (equal + 1 if content == last else 0), content
             following = page.get(answered)
             if not following or (repeat_ends and following == params.get(asked)):
                 return
             if following in seen:
                 raise ServiceError(f"{method} gave the page token {following!r} twice, so its list has no end")
+            if equal >= MAX_EQUAL_PAGES:
+                raise ServiceError(
+                    f"{method} gave {equal + 1} equal pages with new page tokens, so its list has no end; try again"
+                )
             seen.add(following)
             params[asked] = following
         raise ServiceError(f"{method} had not come to an end after {max_pages} pages: ask for less at once")

@@ -16,6 +16,7 @@ from botocore.stub import Stubber
 
 from sm_tuning._errors import CredentialsError, EndpointError, InvalidRequestError, ServiceError, SpecError
 from sm_tuning.aws import Aws, connect
+from sm_tuning.aws._poll import Clock
 
 
 def session(region: str | None = None) -> boto3.Session:
@@ -188,6 +189,46 @@ def test_pages_without_end_are_an_error_not_a_shorter_list(stubbed: tuple[Aws, S
 
     with pytest.raises(ServiceError, match="after 3 pages"):
         listed(aws, max_pages=3)
+
+
+@pytest.mark.parametrize("names", [(), ("a",)])
+def test_equal_pages_with_ever_new_tokens_are_an_error_soon(names: tuple[str, ...]) -> None:
+    asked = []
+
+    def call(*_: str, NextToken: str = "0", **__: Any) -> dict[str, Any]:  # noqa: N803  (the member's name)
+        asked.append(NextToken)
+        return page(*names, token=str(len(asked)))
+
+    with connect(session=session("eu-west-1"), environ={}) as aws, pytest.raises(ServiceError, match="201 equal pages"):
+        listed(aws, call=call)
+    assert len(asked) == 201
+
+
+def test_a_few_equal_pages_are_read_on(caplog: pytest.LogCaptureFixture) -> None:
+    pages = iter([*(page(token=str(number)) for number in range(150)), page("a", token="x"), page("b")])
+
+    with connect(session=session("eu-west-1"), environ={}) as aws:
+        assert listed(aws, call=lambda *_, **__: next(pages)) == ["a", "b"]
+    assert caplog.messages == []
+
+
+def test_paging_that_takes_long_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+
+    def call(*_: str, **__: Any) -> dict[str, Any]:
+        nonlocal now
+        now += 4.0
+        number = int(now / 4)
+        return page(str(number), token=str(number) if number < 8 else None)
+
+    clock = Clock(monotonic=lambda: now)
+    aws = Aws(session("eu-west-1"), region="eu-west-1", endpoint_url=None, environ={}, clock=clock)
+
+    assert len(listed(aws, call=call)) == 8
+    assert caplog.messages == [
+        "list_hyper_parameter_tuning_jobs is still reading after 12 s and 3 pages",
+        "list_hyper_parameter_tuning_jobs is still reading after 24 s and 6 pages",
+    ]
 
 
 def test_a_repeated_token_may_mean_the_end(connected: Callable[..., Aws]) -> None:
