@@ -134,8 +134,8 @@ def check(  # noqa: PLR0913  (one keyword per option)
     return smt.SpecError.exit_code if failed else 0
 
 
-def _region(given: dict[str, Any]) -> str:
-    return given["region"] or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+def _region(given: dict[str, Any]) -> str | None:
+    return given["region"] or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 def _say(file: Path, findings: list[smt.Finding], bound: CostBound | None, report: SmokeReport | None) -> None:

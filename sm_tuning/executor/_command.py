@@ -71,13 +71,18 @@ def script_of(job: Mapping[str, Any]) -> Script | None:
     """Return the script of a job; None for a job with an entrypoint or a built-in algorithm.
 
     Raises:
-        TrainingFailedError: the place of the code is missing, or the launcher is not supported on this machine.
+        TrainingFailedError: the place of the code is missing, the launcher is not supported on this machine, or a
+            hyperparameter cannot be an argument and an environment variable.
     """
     if PROGRAM_KEY not in (job.get("HyperParameters") or {}):
         return None
     if job["AlgorithmSpecification"].get("ContainerEntrypoint"):
         return None
     values = {key: decode(value) for key, value in job["HyperParameters"].items()}
+    for key, value in values.items():
+        if "=" in key:
+            raise client_error(f"the hyperparameter {key!r} cannot be an environment variable: '=' is in its name.")
+        _refuse_nul(f"the hyperparameter {key!r}", key, argument(value))
     framework = {key: value for key, value in values.items() if key.startswith("sagemaker_")}
     for key in _UNSUPPORTED_KEYS:
         if framework.get(key) is True:
@@ -92,6 +97,12 @@ def script_of(job: Mapping[str, Any]) -> Script | None:
         hyperparameters={key: value for key, value in values.items() if key not in framework and key != OBJECTIVE_KEY},
         framework=framework,
     )
+
+
+def _refuse_nul(what: str, *texts: str) -> None:
+    # Arguments and environment variables are C strings, so the process could not even be started.
+    if any("\0" in text for text in texts):
+        raise client_error(f"{what} contains a NUL character, which no process can receive.")
 
 
 def decode(value: str) -> Any:
@@ -231,7 +242,12 @@ def job_environment(
         region: AWS region.
         parallel: number of training jobs that run at once on this machine.
         child_env: variables by which a process reaches the AWS endpoints.
+
+    Raises:
+        TrainingFailedError: a variable of the job contains a NUL character.
     """
+    for key, value in (job.get("Environment") or {}).items():
+        _refuse_nul(f"the environment variable {key!r}", key, value)
     # Neither the credentials of the user who started the server, nor variables that change the meaning of those below.
     inherited = {
         key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES) and key not in _OWN_NAMES
@@ -288,6 +304,7 @@ def training_command(
         environment.make()
         path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
         argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
+        _refuse_nul("the entrypoint", *argv)
         return Command(argv, {**env, "PATH": path}, site.folder.root)
     image = specification.get("TrainingImage", "")
     algorithm = algorithm_for(image)

@@ -143,7 +143,7 @@ class Supervisor:
                 SourceFileLoader(module.__name__, path).exec_module(module)
                 module.enter(self._order["namespaces"])
             process = self._spawn()
-        except OSError as e:
+        except (OSError, ValueError) as e:  # ValueError: text that the kernel cannot take
             self._log.feed(f"cannot start {self._order['argv'][0]}: {e}\n".encode())
             self._log.end()
             self._record(127)

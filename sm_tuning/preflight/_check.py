@@ -15,7 +15,14 @@ from sm_tuning.description import job_of
 from sm_tuning.preflight._advice import advice
 from sm_tuning.preflight._finding import Finding, findings_of, in_order, place, unreadable
 from sm_tuning.preflight._remote import not_checked, remote_problems
-from sm_tuning.preflight._rules import cost_bound, cost_problems, quota_problems, request_problems, rule_problems
+from sm_tuning.preflight._rules import (
+    cost_bound,
+    cost_problems,
+    partition_problems,
+    quota_problems,
+    request_problems,
+    rule_problems,
+)
 from sm_tuning.request import image_uri, stage, to_request
 from sm_tuning.spec import Input, TrainingDefinition, Tuning, load, to_data
 
@@ -48,7 +55,8 @@ def check(
         max_cost: the most that the job may cost, in dollars.
         name: the name of the job, if known.
         base_dir: the folder that relative paths start from; the working directory by default.
-        region: whose container images are looked up; that of ``aws`` by default, else us-east-1.
+        region: whose container images are looked up, and to whose partition roles and keys must belong; that of
+            ``aws`` by default. Without either, images are looked up in us-east-1.
 
     Returns:
         Errors first, then advice, then what was not checked; no error if the launch can go ahead.
@@ -64,9 +72,10 @@ def check(
         except SpecError as error:
             return unreadable(error, file)
     known = prices_for(aws if max_cost is not None else None, prices)
-    region = region or (aws.region if aws is not None else _REGION)
+    region = region or (aws.region if aws is not None else None)
     local = settled(tuning, base_dir)
-    found = [*_offline(local, region, name), *cost_problems(cost_bound(local, known), max_cost)]
+    found = [*_offline(local, region or _REGION, name), *cost_problems(cost_bound(local, known), max_cost)]
+    found += partition_problems(tuning, region) if region else []
     found += remote_problems(tuning, aws, name) if aws is not None else not_checked(tuning, name)
     return in_order(found, secrets_in(to_data(tuning)))
 

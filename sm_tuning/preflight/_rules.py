@@ -6,6 +6,7 @@ tuning; each rule names its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -32,6 +33,20 @@ MAX_TUNING_DAYS = 30
 
 _DAY, _HOUR = 24 * 3600, 3600
 
+#: The bucket of an S3 URI: a name, or the ARN or alias of an access point [S3 User Guide, bucketnamingrules].
+_BUCKET = re.compile(r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z-]+:s3[a-z-]*:.+")
+
+#: Regions of other partitions than ``aws`` by their beginning [botocore's partitions.json].
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "us-isof-": "aws-iso-f",
+    "eu-isoe-": "aws-iso-e",
+    "eusc-": "aws-eusc",
+}
+
 
 # Rules --------------------------------------------------------------------------------------------------------------
 
@@ -56,9 +71,75 @@ def rule_problems(tuning: Tuning) -> Iterator[Finding]:
         if reserved:
             message = f"tag keys that start with aws: are reserved, but {', '.join(reserved)} do"
             yield Finding("tags-reserved", "error", place(name, "estimator.tags"), message, "choose other keys")
+        yield from _impossible_uris(name, definition)
+        yield from _unpassable(name, definition)
         yield from _xgboost(name, definition)
         if tuning.strategy == "Hyperband":
             yield from _hyperband(tuning, name, definition)
+
+
+def _impossible_uris(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
+    """Yield S3 URIs whose bucket cannot exist, such as s3://None/train of a variable that was not set."""
+    estimator = definition.estimator
+    uris = {f"inputs.{key}": item.uri for key, item in (definition.inputs or {}).items() if isinstance(item, Input)}
+    for field in ("source_dir", "code_location", "output_path", "checkpoint_s3_uri"):
+        uris[f"estimator.{field}"] = getattr(estimator, field) or ""
+    for where, uri in uris.items():
+        bucket = uri.removeprefix("s3://").partition("/")[0]
+        # An empty bucket is refused by the API model.
+        if uri.startswith("s3://") and bucket and not _BUCKET.fullmatch(bucket):
+            rule = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
+            message = f"{uri!r} cannot exist: {rule}, but this one is {bucket!r}"
+            yield Finding("bucket-name", "error", place(name, where), message, "write s3://bucket/prefix")
+
+
+def _unpassable(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
+    """Yield texts that no process can receive: arguments and environment variables are C strings, NAME=VALUE."""
+    estimator, where = definition.estimator, place(name, "estimator.environment")
+    for key in sorted(key for key, value in estimator.environment.items() if "\0" in key + value):
+        message = f"the variable {key!r} contains a NUL character, which no environment variable can"
+        yield Finding("environment", "error", where, message, "leave the character out, or pass a file")
+    if not estimator.is_script_mode:
+        return  # other images read hyperparameters from a file
+    choices = {key: tuned.values for key, tuned in definition.hyperparameter_ranges.items() if hasattr(tuned, "values")}
+    texts = {**dict.fromkeys(hyperparameter_names(definition), ""), **estimator.hyperparameters, **choices}
+    for key, value in sorted(texts.items()):
+        problem = "has '=' in its name" if "=" in key else "contains a NUL character" if _has_nul([key, value]) else ""
+        if problem:
+            where = place(name, f"hyperparameter_ranges.{key}" if key in choices else "estimator.hyperparameters")
+            message = f"the hyperparameter {key!r} {problem}, so that no script can get it as an environment variable"
+            yield Finding("hyperparameter-text", "error", where, message, "rename it, or pass a file")
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_nul, (*value, *value.values())))
+    return any(map(_has_nul, value)) if isinstance(value, list | tuple) else isinstance(value, str) and "\0" in value
+
+
+def partition_of(region: str) -> str:
+    """Return the partition of a region, such as ``aws-cn``."""
+    return next((name for begin, name in _PARTITIONS.items() if region.startswith(begin)), "aws")
+
+
+def partition_problems(tuning: Tuning, region: str) -> Iterator[Finding]:
+    """Yield roles, keys and other resources that belong to another partition than a region."""
+    partition = partition_of(region)
+    for name, definition in tuning.definitions:
+        estimator = definition.estimator
+        named: dict[str, object] = {
+            f"estimator.{field}": getattr(estimator, field, None)
+            for field in ("role", "output_kms_key", "volume_kms_key", "algorithm_name")
+        }
+        for key, channel in (definition.inputs or {}).items():
+            for field in ("uri", "hub_content_arn", "dataset_arn"):
+                named[f"inputs.{key}"] = getattr(channel, field, None) or named.get(f"inputs.{key}")
+        for where, value in named.items():
+            found = re.match(r"(?:s3://)?arn:(aws[a-z-]*):", str(value))
+            if found and found[1] != partition:
+                message = f"{value} belongs to the partition {found[1]}, but the region {region} to {partition}"
+                fix = f"give one of {partition}, or choose another region"
+                yield Finding("partition", "error", place(name, where), message, fix)
 
 
 def request_problems(job: Job) -> Iterator[Finding]:

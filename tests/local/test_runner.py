@@ -288,6 +288,11 @@ def test_a_link_out_of_the_code_folder_is_refused(bench):
         ({"program": "train.R"}, "not in"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/elsewhere"}}, "/elsewhere"),
         ({"OutputDataConfig": {"S3OutputPath": "https://b/c"}}, "s3://"),
+        ({"hyperparameters": {"text": "a\0b"}}, "the hyperparameter 'text' contains a NUL character"),
+        ({"hyperparameters": {"text": json.dumps({"key": "a\0b"})}}, "'text' contains a NUL character"),
+        ({"hyperparameters": {"a\0b": "1"}}, r"'a\x00b' contains a NUL character"),
+        ({"hyperparameters": {"a=b": "1"}}, "the hyperparameter 'a=b' cannot be an environment variable"),
+        ({"Environment": {"TEXT": "a\0b"}}, "the environment variable 'TEXT' contains a NUL character"),
     ],
 )
 def test_what_this_machine_cannot_do_is_a_clear_failure(bench, change, words):

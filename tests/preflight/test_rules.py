@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import _preflight_specs as specs
+import botocore.session
 import pytest
-from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, script
+from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, container, script
 
 import sm_tuning as smt
 from sm_tuning._errors import ServiceError
+from sm_tuning.preflight._rules import partition_of
 from sm_tuning.request import stage, to_request
 from sm_tuning.request._model import _DEFINITION_FIELDS, _JOB_FIELDS
 from sm_tuning.spec import Spec
@@ -418,6 +420,55 @@ def test_nothing_is_wrong_with_a_spec_that_is_well(base, tmp_path) -> None:
 @pytest.mark.parametrize("path", specs.SHIPPED, ids=lambda path: path.stem)
 def test_there_is_no_false_alarm_on_the_shipped_specs(path) -> None:
     assert [str(finding) for finding in smt.check(path) if finding.severity != "not-checked"] == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://my.bucket-1/train",
+        "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/train",
+        "s3://mine-abcdefghijkl0123456789-s3alias/train",
+        "https://s3.amazonaws.com/Bucket/train",
+    ],
+)
+def test_buckets_and_access_points_are_possible_places(uri, tmp_path) -> None:
+    found = smt.check(specs.write(tmp_path, changed(container(), {"inputs/train": uri})))
+    assert [finding for finding in found if finding.severity == "error"] == []
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
+ROLE = "arn:aws:iam::123456789012:role/Mine"
+
+
+@pytest.mark.parametrize(
+    ("field", "arn", "region", "other"),
+    [
+        ("role", ROLE, "cn-north-1", "aws-cn"),
+        ("role", ROLE, "us-gov-west-1", "aws-us-gov"),
+        ("role", ROLE.replace("arn:aws:", "arn:aws-cn:"), "eu-west-1", "aws"),
+        ("output_kms_key", KEY, "cn-northwest-1", "aws-cn"),
+        ("volume_kms_key", KEY, "us-isob-east-1", "aws-iso-b"),
+    ],
+)
+def test_what_belongs_to_another_partition_than_the_region_is_an_error(field, arn, region, other, tmp_path) -> None:
+    path = specs.write(tmp_path, changed(container(), {f"estimator/{field}": arn}))
+    errors = [one for one in smt.check(path, region=region) if one.severity == "error"]
+    assert [(one.code, one.where) for one in errors] == [("partition", f"estimator.{field}")]
+    assert f"the region {region} to {other}" in errors[0].message
+    own = changed(container(), {f"estimator/{field}": f"arn:{other}:" + arn.split(":", 2)[2]})
+    assert [one for one in smt.check(specs.write(tmp_path, own), region=region) if one.severity == "error"] == []
+
+
+def test_the_prefixes_of_regions_are_those_of_botocore() -> None:
+    session = botocore.session.get_session()
+    regions = [region for name in session.get_available_partitions() for region in regions_of(session, name)]
+    assert {region: partition_of(region) for region in regions} == {
+        region: session.get_partition_for_region(region) for region in regions
+    }
+
+
+def regions_of(session: botocore.session.Session, partition: str) -> list[str]:
+    return session.get_available_regions("sts", partition) + session.get_available_regions("s3", partition)
 
 
 def test_every_code_is_on_the_page_and_no_other() -> None:
