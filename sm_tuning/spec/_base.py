@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
@@ -23,6 +25,9 @@ V = TypeVar("V")
 
 #: The tags of unions start with this, so that they can be removed from the place that pydantic reports.
 TAG = "#"
+
+#: Set in the context of a validation whose values come from plain data, such as a file.
+IS_DATA = "is_data"
 
 #: pydantic adds this to the place of an error in a key, to tell it from an error in the key's value.
 _KEY = "[key]"
@@ -95,6 +100,31 @@ def freeze(value: Any) -> Any:
     return FrozenList(freeze(item) for item in value) if isinstance(value, list | tuple) else value
 
 
+def to_python(value: Any) -> Any:
+    """Return a value as plain Python has it, at every depth.
+
+    Scalars and arrays of NumPy and pandas become numbers, booleans, text and lists; a ``Decimal`` becomes a whole
+    number if it has no decimal places, else a float; paths and text enums become text. Other values are unchanged.
+    """
+    # Left to pydantic, a NumPy integer in a union of types becomes a float: 16 would reach the script as 16.0.
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, decimal.Decimal):
+        places = value.as_tuple().exponent
+        return int(value) if isinstance(places, int) and 0 <= places < 1000 else float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return [to_python(item) for item in value]
+    return {to_python(key): to_python(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
 def unknown_key(key: str, known: set[str]) -> str:
     """Return the message about a key that does not exist, with the most similar key that does."""
     return f"unknown key {key!r}; {did_you_mean(key, known, kind='known keys')}"
@@ -114,6 +144,9 @@ class Spec(BaseModel):
     #: Codes of the limits that pydantic checks, by field. ``_code`` is that of all other fields.
     _field_codes: ClassVar[Mapping[str, str]] = {}
     _code: ClassVar[str] = ""
+
+    #: Fields that convert their values to text themselves.
+    _text_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, /, **data: Any) -> None:
         try:
@@ -140,6 +173,8 @@ class Spec(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(data, Mapping):
+            data = {key: value if key in cls._text_fields else to_python(value) for key, value in data.items()}
         try:
             return handler(data)
         except ValidationError as error:
@@ -189,7 +224,7 @@ class Spec(BaseModel):
             SpecError: if a value breaks a rule.
         """
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, context={IS_DATA: True})
         except ValidationError as error:
             raise cls._error(error, data, where) from None
 
