@@ -163,3 +163,12 @@ def test_a_value_that_no_range_can_hold_is_one_problem_with_the_alternative(valu
         smt.CategoricalParameter(values)
     (problem,) = caught.value.problems
     assert "write it as text, such as " in problem
+
+
+def test_text_that_looks_like_a_number_is_still_text_in_a_dumped_file(tmp_path):
+    tuning = smt.Tuning(
+        estimator=container(metric_definitions={"loss": "loss=(.*)"}, environment={"RATE": "1e100"}),
+        objective_metric_name="loss",
+        hyperparameter_ranges={"lr": smt.ContinuousParameter(0.1, 0.5)},
+    )
+    assert smt.load(tuning.dump(tmp_path / "tuning.yaml"), environ={}) == tuning
