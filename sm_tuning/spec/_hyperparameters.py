@@ -195,10 +195,10 @@ class CategoricalParameter(Spec):
                 f"a categorical value is text, a number or a boolean, but got {odd[0]!r}: write it as text, such as "
                 f"{text!r}, and convert it in the script"
             )
-            raise SpecError(Problem("categorical-values", "", message, "list text, numbers or booleans"))
+            raise SpecError(Problem("categorical-values", "", message, "list 2 to 30 different values"))
         if any(isinstance(value, float) and not math.isfinite(value) for value in values):
             message = f"categorical values must be finite, but got {values!r}"
-            raise SpecError(Problem("categorical-values", "", message, "list finite values"))
+            raise SpecError(Problem("categorical-values", "", message, "list 2 to 30 different values"))
         return values
 
     @model_validator(mode="after")
