@@ -199,7 +199,7 @@ class Estimator(Spec):
     @field_validator("environment", "tags", mode="before")
     @classmethod
     def _numbers_as_text(cls, values: Any, info: ValidationInfo) -> Any:
-        values = _tag_map(values)
+        values = _tag_map(values) if info.field_name == "tags" else values
         if not isinstance(values, Mapping):
             return values
         texts, field = {}, str(info.field_name)
@@ -211,7 +211,7 @@ class Estimator(Spec):
             if not isinstance(value, str):
                 if isinstance(value, bool) or is_data or not isinstance(value, int | float | Decimal):
                     message = f"must be text, but got a value of type {type(value).__name__}: put it in quotes"
-                    raise SpecError(Problem(field, str(name), message, "put the value in quotes"))
+                    raise SpecError(Problem(field, str(name), message))
                 value = str(value)
             texts[to_python(name)] = value
         return texts
