@@ -26,6 +26,9 @@ V = TypeVar("V")
 #: The tags of unions start with this, so that they can be removed from the place that pydantic reports.
 TAG = "#"
 
+#: Unknown keys of one mapping that are named, each with a similar key.
+_MOST_MESSAGES = 20
+
 #: Set in the context of a validation whose values come from plain data, such as a file.
 IS_DATA = "is_data"
 
@@ -125,6 +128,12 @@ def to_python(value: Any) -> Any:
     return {to_python(key): to_python(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def shortened(value: Any, most: int = 300) -> str:
+    """Return the repr of a value, cut off if it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def unknown_key(key: str, known: set[str]) -> str:
     """Return the message about a key that does not exist, with the most similar key that does."""
     return f"unknown key {key!r}; {did_you_mean(key, known, kind='known keys')}"
@@ -163,7 +172,10 @@ class Spec(BaseModel):
         if isinstance(data, Mapping):
             known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
             fix = "correct the name, or take the key out: a tuning job has no such setting"
-            messages = [unknown_key(str(key), known) for key in data if key not in known]
+            unknown = [str(key) for key in data if key not in known]
+            messages = [unknown_key(key, known) for key in unknown[:_MOST_MESSAGES]]
+            if len(unknown) > _MOST_MESSAGES:
+                messages.append(f"{len(unknown) - _MOST_MESSAGES} more unknown keys")
             if messages:
                 raise SpecError([Problem("unknown-key", "", message, fix) for message in messages])
         return data
@@ -196,7 +208,9 @@ class Spec(BaseModel):
                 message = "is required"
             else:
                 masked = any(is_secret(part, detail["input"]) for part in parts)
-                value = "its value, which looks like a secret, is not" if masked else f"got {detail['input']!r}"
+                value = (
+                    "its value, which looks like a secret, is not" if masked else f"got {shortened(detail['input'])}"
+                )
                 message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, but {value}"
             code = context.get("code") or cls._field_codes.get(parts[0] if parts else "", cls._code)
             found.append(Problem(code, where, message, context.get("fix", "")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
@@ -69,7 +70,7 @@ class MetricDefinition(Spec):
     def _compiles(cls, regex: str) -> str:
         try:
             why = "" if re.compile(regex).groups else "needs a group (…) around the value"
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             why = f"does not compile: {error}"
         if why:
             fix = "write an expression with one group around the value"
@@ -282,7 +283,7 @@ class Estimator(Spec):
         if len(names) > MAX_METRICS:
             message = f"at most {MAX_METRICS} metric_definitions, but got {len(names)}"
             yield Problem("too-many-metrics", "", message, "keep the metrics that you look at")
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if repeated:
             message = f"metric_definitions must have different names, but {', '.join(repeated)} is given more than once"
             yield Problem("metrics-twice", "", message, "name each metric once")
