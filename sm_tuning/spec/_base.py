@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
@@ -191,6 +192,23 @@ class Spec(BaseModel):
             return handler(data)
         except ValidationError as error:
             raise SpecError(cls._problems(error)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields:
+            change = f"{self._noun}.replace({name}={shortened(value, 60)})"
+            raise SpecError(f"{type(self).__name__} is frozen: build a changed copy with {change}")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in type(self).model_fields:
+            raise SpecError(f"{type(self).__name__} is frozen: build a changed copy with {self._noun}.replace(…)")
+        super().__delattr__(name)
+
+    @property
+    def _noun(self) -> str:
+        """A variable name for examples, such as ``estimator``."""
+        words = re.findall("[A-Z][a-z]+", type(self).__name__)
+        return words[-1].lower()
 
     @classmethod
     def _problems(cls, error: ValidationError) -> list[Problem]:

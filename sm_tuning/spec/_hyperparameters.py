@@ -14,10 +14,10 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning.spec._base import TAG, FrozenDict, Spec, to_python
+from sm_tuning.spec._base import TAG, FrozenDict, Spec, shortened, to_python
 
 ScalingType = Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]
 
@@ -224,6 +224,21 @@ def _kind(data: Any) -> str | None:
     return f"{TAG}{kind}" if kind else None
 
 
+def _no_bare_values(data: Any) -> Any:
+    """Refuse values without a kind: (1, 5) may be an integer range, a continuous range, or two categories."""
+    if data is None or isinstance(data, list | str | bool | int | float):
+        parts = ", ".join(map(repr, data[:5])) if isinstance(data, list) else repr(data)
+        is_whole = isinstance(data, list) and all(isinstance(value, int) for value in data)
+        numeric = "smt.IntegerParameter" if is_whole else "smt.ContinuousParameter"
+        message = (
+            f"a range needs a kind, but got {shortened(data)}: {numeric}(low, high) for values between two bounds, "
+            f"smt.CategoricalParameter([{parts}]) for a list of values; in a file, a mapping with "
+            "type: continuous, integer or categorical"
+        )
+        raise SpecError(Problem("range-kind", "", message, "say type: continuous, integer or categorical"))
+    return data
+
+
 ParameterRange = Annotated[
     Annotated[ContinuousParameter, Tag(f"{TAG}continuous")]
     | Annotated[IntegerParameter, Tag(f"{TAG}integer")]
@@ -237,4 +252,5 @@ ParameterRange = Annotated[
             {"code": "range-kind", "fix": "say type: continuous, integer or categorical"}
         ),
     ),
+    BeforeValidator(_no_bare_values),
 ]
