@@ -38,7 +38,7 @@ class YamlLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Compose one node; an alias counts as many nodes as it stands for."""
-        before, event = self._nodes, self.peek_event()
+        before, event = self._nodes, self.peek_event()  # type: ignore[no-untyped-call]
         is_alias = isinstance(event, yaml.AliasEvent)
         self._depth += 1
         if self._depth > MAX_DEPTH:

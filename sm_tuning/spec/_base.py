@@ -207,7 +207,7 @@ class Spec(BaseModel):
     @property
     def _noun(self) -> str:
         """A variable name for examples, such as ``estimator``."""
-        words = re.findall("[A-Z][a-z]+", type(self).__name__)
+        words: list[str] = re.findall("[A-Z][a-z]+", type(self).__name__)
         return words[-1].lower()
 
     @classmethod

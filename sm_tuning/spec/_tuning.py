@@ -148,8 +148,17 @@ def _one_channel(data: Any) -> Any:
 
 
 #: The first parameters of the SDK's ``HyperparameterTuner``, which callers often give by position.
-_POSITIONS = ("estimator", "objective_metric_name", "hyperparameter_ranges", "metric_definitions", "strategy")
-_POSITIONS += ("objective_type", "max_jobs", "max_parallel_jobs", "max_runtime_in_seconds")
+_POSITIONS = (
+    "estimator",
+    "objective_metric_name",
+    "hyperparameter_ranges",
+    "metric_definitions",
+    "strategy",
+    "objective_type",
+    "max_jobs",
+    "max_parallel_jobs",
+    "max_runtime_in_seconds",
+)
 
 
 class Tuning(Spec):
