@@ -131,8 +131,6 @@ def _checked(data: Any) -> Any:
                 raise DocumentError("it holds an integer of more than 308 digits")
             elif isinstance(value, str) and not value.isascii():
                 _refuse_surrogates(value)
-            if isinstance(value, str) and "\0" in value:
-                raise DocumentError("it holds a text with a NUL character, which neither paths nor variables can hold")
         level = below
     return data
 

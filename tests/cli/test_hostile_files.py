@@ -31,7 +31,6 @@ VALUES = {
     "empty integer": "!!int ''",
     "endless sexagesimal": "1:" * 3000 + "0.5",
     "half of a character": '"\\ud800"',
-    "NUL": '"\\0"',
 }
 FILES = {
     "aliases of nine levels": LAUGHS,
@@ -44,6 +43,8 @@ FILES = {
     "one long word": "a" * 200_000 + ": ]",
     "home of an unknown user": SPEC + "inputs: {train: ~no-such-user/x}\n",
     "long path": SPEC + f"inputs: {{train: {'a' * 1000}}}\n",
+    "NUL in a path": SPEC + 'inputs: {train: "a\\0b"}\n',
+    "NUL in a script": SPEC.replace("type: container", 'entry_point: "a\\0.py", type: container'),
     "empty": "",
 }
 JSON = {
