@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 from sm_tuning import aws as wire
@@ -13,8 +12,6 @@ from sm_tuning._handle import TuningJob
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import TuningStatus
 from sm_tuning.spec import Tuning, as_tuning
-
-_ARN = re.compile(r"arn:aws[a-z\-]*:sagemaker:([a-z0-9\-]+):\d{12}:hyper-parameter-tuning-job/(.+)")
 
 
 def launch(
@@ -68,25 +65,29 @@ def attach(
     """Return the handle of an existing tuning job, finished or running, created by this or any other tool.
 
     Args:
-        name: the job's name, or its ARN, which also gives the region.
-        aws: an existing connection, instead of the following arguments.
+        name: the job's name, or its ARN, which also gives the region and must be of the credentials' account.
+        aws: an existing connection, instead of the following arguments; with an ARN of another region, its credentials
+            are used there.
         session: like the following, as for ``connect``.
         profile: a profile of ``~/.aws/config``.
         region: the AWS region.
         endpoint_url: address of all services, instead of AWS.
 
     Raises:
+        SpecError: the ARN is invalid, or its region is not ``region``, or its account not that of the credentials.
         JobNotFoundError: there is no such job.
         ServiceError: AWS refused or could not be reached.
     """
-    match = _ARN.fullmatch(name)
-    if match is not None:
-        name = match.group(2)
-        if aws is None:
-            region = region or match.group(1)
+    arn = jobs.JobArn.parse(name)
+    if arn is not None and region not in (None, arn.region):
+        raise SpecError(f"{name} is in {arn.region}, but region is {region!r}: leave region out")
+    if arn is not None and aws is None:
+        region = arn.region
     connection = _connection(aws, session, profile, region, endpoint_url)
+    if arn is not None and connection.region != arn.region:
+        connection = connection.in_region(arn.region)
     # The service compares names without case; the handle takes the job's own spelling.
-    description = jobs.describe(connection, name)
+    description = jobs.describe(connection, name) if arn is None else jobs.describe_arn(connection, arn)
     return TuningJob(description["HyperParameterTuningJobName"], connection, description)
 
 

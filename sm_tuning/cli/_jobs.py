@@ -15,6 +15,7 @@ from sm_tuning import jobs, views
 from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._options import (
+    JOB,
     Connect,
     as_json,
     connection_options,
@@ -47,7 +48,12 @@ _COLUMNS = (
     help="If a job of this name exists: use it if it was launched from this very spec, or fail.",
 )
 @click.option(
-    "--warm-start", "parents", metavar="JOB", multiple=True, help="Learn from this finished job; may be repeated."
+    "--warm-start",
+    "parents",
+    metavar="JOB",
+    multiple=True,
+    type=JOB,
+    help="Learn from this finished job; may be repeated.",
 )
 @click.option("--wait", is_flag=True, help="Wait until the job ends, and show its progress on stderr.")
 @as_json

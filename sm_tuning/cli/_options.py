@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 import sm_tuning as smt
+from sm_tuning import jobs
 
 #: Returns the connection. Commands call it after they have read their arguments, so that errors in a spec come first.
 Connect = Callable[[], "smt.Aws"]
@@ -19,8 +20,30 @@ Connect = Callable[[], "smt.Aws"]
 _PLACE = ("profile", "region", "endpoint_url")
 
 spec_file = click.argument("file", type=click.Path(path_type=Path))
-job_name = click.argument("job")
-job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+_ARNS = "sm_tuning.arns"  # where a command's context keeps them
+
+
+class _JobType(click.ParamType):
+    """A tuning job by its name or ARN; the ARN's region and account are checked when the command connects."""
+
+    name = "job"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        del param
+        arn = jobs.JobArn.parse(value)
+        if arn is None:
+            return value
+        if ctx is not None:
+            ctx.meta.setdefault(_ARNS, []).append(arn)
+        return arn.name
+
+
+#: The type of each argument and option that names a job.
+JOB = _JobType()
+
+job_name = click.argument("job", type=JOB)
+job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True, type=JOB)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 overrides = click.option(
     "--set",
@@ -60,17 +83,39 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if local and given:
             raise click.UsageError(f"--local cannot be combined with {', '.join(given)}")
 
+        arns: list[jobs.JobArn] = click.get_current_context().meta.get(_ARNS, [])
+        regions = {arn.region for arn in arns}
+        if len(regions) > 1:
+            raise click.UsageError(f"the jobs are in several regions ({', '.join(sorted(regions))}): name those of one")
+        if place["region"] is not None and regions - {place["region"]}:
+            raise click.UsageError(f"{arns[0]} is in {arns[0].region}, but --region is {place['region']}: leave it out")
+        region = arns[0].region if arns and not local else place["region"]
+
         def connect() -> smt.Aws:
             # The context of the command ends the redirection of other AWS clients; the server runs on.
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             settings = click.get_current_context().find_object(dict) or {}
-            aws: smt.Aws = settings.get("connect", smt.connect)(**place)
-            return aws
+            aws: smt.Aws = settings.get("connect", smt.connect)(**{**place, "region": region})
+            return _checked(aws, arns)
 
         return command(*args, connect=connect, **kwargs)
 
     return wrapped
+
+
+def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn]) -> smt.Aws:
+    """Return the connection, if it reaches the jobs that the ARNs name.
+
+    Raises:
+        SpecError: it reaches another account, region or partition.
+        ServiceError: there is no such job, or AWS refused.
+    """
+    for arn in arns:
+        if arn.region != aws.region:
+            raise smt.SpecError(f"{arn} is in {arn.region}, but the local SageMaker is in {aws.region}")
+        jobs.describe_arn(aws, arn)
+    return aws
 
 
 def same_place() -> str:

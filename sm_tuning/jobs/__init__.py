@@ -21,7 +21,17 @@ if TYPE_CHECKING:
         render,
         shown_progress,
     )
-    from sm_tuning.jobs._read import Best, best_of, children, counts_of, describe, list_jobs, status_of
+    from sm_tuning.jobs._read import (
+        Best,
+        JobArn,
+        best_of,
+        children,
+        counts_of,
+        describe,
+        describe_arn,
+        list_jobs,
+        status_of,
+    )
 else:
     _HOMES = {
         "sm_tuning._statuses": ("ObjectiveStatus", "TrainingStatus", "TuningStatus"),
@@ -38,7 +48,17 @@ else:
             "render",
             "shown_progress",
         ),
-        "._read": ("Best", "best_of", "children", "counts_of", "describe", "list_jobs", "status_of"),
+        "._read": (
+            "Best",
+            "JobArn",
+            "best_of",
+            "children",
+            "counts_of",
+            "describe",
+            "describe_arn",
+            "list_jobs",
+            "status_of",
+        ),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
@@ -47,6 +67,7 @@ __all__ = [
     "Best",
     "Counts",
     "IfExists",
+    "JobArn",
     "ObjectiveStatus",
     "OnProgress",
     "OnUpdate",
@@ -62,6 +83,7 @@ __all__ = [
     "clock_text",
     "counts_of",
     "describe",
+    "describe_arn",
     "launch",
     "line",
     "list_jobs",

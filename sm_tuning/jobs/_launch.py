@@ -15,7 +15,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from sm_tuning._errors import AccessDeniedError, JobNotFoundError, NameTakenError, SpecError
+from sm_tuning._errors import (
+    AccessDeniedError,
+    EndpointError,
+    JobNotFoundError,
+    NameTakenError,
+    ServiceError,
+    SpecError,
+)
 from sm_tuning._wire import JOB_NAME_KEY
 from sm_tuning.aws import (
     Aws,
@@ -115,7 +122,7 @@ def launch(
             report(f"tuning job {same} is there already, made by the same spec")
             return same
         if if_exists == "fail":
-            _check_name_is_free(aws, name)
+            _check_name_is_free(aws, request)
     _check_parents(aws, tuning)
     # Nothing has been written so far, so that a wrong spec leaves no traces. From here on there are costs.
     send(aws, planned, report)
@@ -190,19 +197,17 @@ def send(aws: Aws, planned: Plan, report: OnProgress) -> None:
     report(f"uploaded {len(done.sent)} files ({done.size:,} bytes); {len(done.kept)} were there already")
 
 
-def _check_name_is_free(aws: Aws, name: str) -> None:
+def _check_name_is_free(aws: Aws, request: Mapping[str, Any]) -> None:
     """Refuse a name that is taken before anything is uploaded; the service checks it again at the creation."""
+    name = request["HyperParameterTuningJobName"]
     try:
-        describe(aws, name)
+        job = describe(aws, name)
     except JobNotFoundError:
         return
     except AccessDeniedError as error:
         _log.info("the service will check whether the name %s is free: %s", name, error)
         return
-    raise NameTakenError(
-        f"there is a tuning job {name!r} in this account and region already: choose another name, or leave it out",
-        operation="CreateHyperParameterTuningJob",
-    )
+    raise _taken(request, job, _hash_of(aws, job))
 
 
 def _check_parents(aws: Aws, tuning: Tuning) -> None:
@@ -220,15 +225,84 @@ def _check_parents(aws: Aws, tuning: Tuning) -> None:
             )
 
 
-def _create(aws: Aws, request: dict[str, Any]) -> None:
+def _create(aws: Aws, request: Mapping[str, Any]) -> None:
+    """Create the job. If the name is taken or the answer is lost, look whether this request has made the job.
+
+    Raises:
+        NameTakenError: another launch made the job of that name; the message has its facts.
+        ServiceError: the service refused, or no answer came and there is no job of this request.
+    """
     try:
         aws.call("sagemaker", "create_hyper_parameter_tuning_job", **request)
-    except NameTakenError as error:
-        # When a response is lost, botocore repeats the request, and the service refuses the name that the first
-        # attempt took. The name was free or random, so that this is success: another name would start a second job.
-        if not was_retried(error):
-            raise
+    except (NameTakenError, EndpointError) as error:
+        # When an answer is lost, botocore repeats the request, and the service refuses the name that the first attempt
+        # took. Another launch may have taken it in the meantime, too.
+        may_be_own = isinstance(error, EndpointError) or was_retried(error)
+        try:
+            job = describe(aws, request["HyperParameterTuningJobName"])
+            found = _hash_of(aws, job)
+        except ServiceError:
+            # A job that cannot be read: a generated name is random, and another one would start a second job.
+            if isinstance(error, NameTakenError) and may_be_own and _wanted_hash(request) is None:
+                return
+            raise error from error.__cause__
+        if not (may_be_own and _is_own(request, job, found)):
+            raise _taken(request, job, found) from error
         _log.info("the service had created the job at the first attempt")
+
+
+def _hash_of(aws: Aws, job: Mapping[str, Any]) -> str | None:
+    """Return the digest in the tag of a job; None without one, or if the credentials may not list tags."""
+    try:
+        return aws.tags(job["HyperParameterTuningJobArn"]).get(SPEC_HASH_TAG)
+    except AccessDeniedError as error:
+        _log.info("the tags of %s cannot be read: %s", job["HyperParameterTuningJobName"], error)
+        return None
+
+
+def _wanted_hash(request: Mapping[str, Any]) -> str | None:
+    return next((tag["Value"] for tag in request.get("Tags", ()) if tag["Key"] == SPEC_HASH_TAG), None)
+
+
+def _is_own(request: Mapping[str, Any], job: Mapping[str, Any], found: str | None) -> bool:
+    """Return whether a request has made a job; ``found`` is the digest in the job's tag."""
+    wanted = _wanted_hash(request)
+    if wanted is not None:
+        return found == wanted
+
+    # A job with a generated name has no tag. Its static hyperparameters name the script by its content. The service
+    # adds some of its own.
+    def static(members: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        definitions = members.get("TrainingJobDefinitions") or [members.get("TrainingJobDefinition", {})]
+        return {item.get("DefinitionName", ""): item.get("StaticHyperParameters", {}) for item in definitions}
+
+    ours, theirs = static(request), static(job)
+    return ours.keys() == theirs.keys() and all(ours[name].items() <= theirs[name].items() for name in ours)
+
+
+def _taken(request: Mapping[str, Any], job: Mapping[str, Any], found: str | None) -> NameTakenError:
+    """Return the error about a job that another launch has made, with the facts of that job."""
+    if found is None:
+        origin = f"it has no tag {SPEC_HASH_TAG}, or its tags cannot be read"
+    elif found == _wanted_hash(request):
+        origin = "the same spec made it, so that --if-exists attach (if_exists='attach') returns it"
+    else:
+        origin = f"another spec made it ({SPEC_HASH_TAG} {found})"
+    return NameTakenError(
+        f"there is a tuning job {_facts(job)} in this account and region already, which this launch did not make; "
+        f"{origin}: choose another name, or leave it out",
+        operation="CreateHyperParameterTuningJob",
+    )
+
+
+def _facts(job: Mapping[str, Any]) -> str:
+    """Return the name of a job, and what tells its owner."""
+    definition = (job.get("TrainingJobDefinitions") or [job.get("TrainingJobDefinition", {})])[0]
+    return (
+        f"{job['HyperParameterTuningJobName']!r} ({job['HyperParameterTuningJobStatus']}, created "
+        f"{job['CreationTime'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, role {definition.get('RoleArn', 'unknown')}, "
+        f"{job['HyperParameterTuningJobArn']})"
+    )
 
 
 def _digest(request: Mapping[str, Any]) -> str:
@@ -253,20 +327,19 @@ def _existing(aws: Aws, request: Mapping[str, Any]) -> str | None:
         SpecError: another spec made the job of that name, or it has no digest.
         ServiceError: the service refused.
     """
-    name = request["HyperParameterTuningJobName"]
     try:
-        job = describe(aws, name)
+        job = describe(aws, request["HyperParameterTuningJobName"])
     except JobNotFoundError:
         return None
     found, wanted = aws.tags(job["HyperParameterTuningJobArn"]).get(SPEC_HASH_TAG), _digest(request)
     if found is None:
         raise SpecError(
-            f"there is a tuning job {name!r} already, and it has no tag {SPEC_HASH_TAG} to tell whether this spec made "
-            "it: choose another name"
+            f"there is a tuning job {_facts(job)} already, and it has no tag {SPEC_HASH_TAG} to tell whether this spec "
+            "made it: choose another name"
         )
     if found != wanted:
         raise SpecError(
-            f"there is a tuning job {name!r} already, and another spec made it (its {SPEC_HASH_TAG} is {found}, that "
-            f"of this spec is {wanted}): choose another name, or go back to the spec and scripts of that job"
+            f"there is a tuning job {_facts(job)} already, and another spec made it (its {SPEC_HASH_TAG} is {found}, "
+            f"that of this spec is {wanted}): choose another name, or go back to the spec and scripts of that job"
         )
     return str(job["HyperParameterTuningJobName"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import AccessDeniedError, JobNotFoundError, ServiceError, SpecError
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
@@ -31,6 +32,69 @@ class Best:
     objective_value: float
     hyperparameters: dict[str, Any]
     definition_name: str | None = None
+
+
+_ARN = re.compile(r"arn:([^:]+):sagemaker:([^:]+):(\d{12}):hyper-parameter-tuning-job/([^/]+)")
+
+
+class JobArn(NamedTuple):
+    """The parts of a tuning job's ARN. The service writes the name in lower case there."""
+
+    partition: str
+    region: str
+    account: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the parts of an ARN, or None for a plain name.
+
+        Raises:
+            SpecError: the text begins like an ARN, and is not the ARN of a tuning job.
+        """
+        if not text.startswith("arn:"):
+            return None
+        match = _ARN.fullmatch(text)
+        if match is None:
+            raise SpecError(
+                f"{text!r} is not the ARN of a tuning job, which is of the form "
+                "arn:aws:sagemaker:REGION:ACCOUNT:hyper-parameter-tuning-job/NAME"
+            )
+        return cls(*match.groups())
+
+    def __str__(self) -> str:
+        resource = f"hyper-parameter-tuning-job/{self.name.lower()}"
+        return f"arn:{self.partition}:sagemaker:{self.region}:{self.account}:{resource}"
+
+
+def describe_arn(aws: Aws, arn: JobArn) -> dict[str, Any]:
+    """Return the description of the very job that an ARN names, not of another one of the same name.
+
+    Args:
+        aws: a connection to the ARN's region.
+        arn: the ARN.
+
+    Raises:
+        SpecError: the credentials belong to another account, or the endpoint has another partition or region.
+        JobNotFoundError: there is no such job.
+    """
+    other = "use credentials of that account (--profile, profile=), in its region, or the plain name of a job"
+    try:
+        description = describe(aws, arn.name)
+    except (AccessDeniedError, JobNotFoundError):
+        try:
+            account = str(aws.call("sts", "get_caller_identity")["Account"])
+        except ServiceError:
+            account = arn.account  # unknown, so that the first error stands
+        if account != arn.account:
+            raise SpecError(
+                f"{arn} is in account {arn.account}, but the credentials are of {account}: {other}"
+            ) from None
+        raise
+    found = description["HyperParameterTuningJobArn"]
+    if found.lower() != str(arn).lower():
+        raise SpecError(f"{arn} is not the job that the credentials and the endpoint reach, which is {found}: {other}")
+    return description
 
 
 def describe(aws: Aws, name: str) -> dict[str, Any]:

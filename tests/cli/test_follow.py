@@ -92,9 +92,8 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_sent(launched, at_ho
     objects = sum(1 for _ in (at_home.state_dir / "s3").rglob("*"))
     (tmp_path / "train.csv").write_text("1,2,3\n" * 50)
     said = cli.fails("launch", path, "--name", "first", "--local", code=3)
-    assert said == (
-        "there is a tuning job 'first' in this account and region already: choose another name, or leave it out"
-    )
+    assert said.startswith("there is a tuning job 'first' (Completed, created 20")
+    assert "in this account and region already, which this launch did not make; another spec made it" in said
     assert sum(1 for _ in (at_home.state_dir / "s3").rglob("*")) == objects
 
 

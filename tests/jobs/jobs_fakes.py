@@ -93,6 +93,7 @@ class FakeSageMaker:
 
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.tags: dict[str, list[dict[str, str]]] = {}
         self.children: list[dict[str, Any]] = []
         self.next: defaultdict[str, deque[Answer | Callable[[dict[str, Any]], Answer]]] = defaultdict(deque)
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -106,6 +107,12 @@ class FakeSageMaker:
     def put(self, **description: Any) -> None:
         made = job(**description)
         self.jobs[made["HyperParameterTuningJobName"].lower()] = made
+
+    def create(self, params: dict[str, Any]) -> None:
+        """Make the job of a request, with its definitions and tags."""
+        definitions = {name: value for name, value in params.items() if name.startswith("TrainingJobDefinition")}
+        self.put(name=params["HyperParameterTuningJobName"], **definitions)
+        self.tags[arn(params["HyperParameterTuningJobName"])] = params.get("Tags", [])
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         return [params for name, params in self.calls if name == operation]
@@ -129,7 +136,7 @@ class FakeSageMaker:
     def _CreateHyperParameterTuningJob(self, params: dict[str, Any]) -> Answer:  # noqa: N802
         if self._found(params):
             return refusal("ResourceInUse", "A hyperparameter tuning job with the name already exists.")
-        self.put(name=params["HyperParameterTuningJobName"])
+        self.create(params)
         return 200, {"HyperParameterTuningJobArn": arn(params["HyperParameterTuningJobName"])}
 
     def _StopHyperParameterTuningJob(self, params: dict[str, Any]) -> Answer:  # noqa: N802
@@ -167,5 +174,4 @@ class FakeSageMaker:
         return 200, training_description(name) | {"ModelArtifacts": model}
 
     def _ListTags(self, params: dict[str, Any]) -> Answer:  # noqa: N802
-        del params
-        return 200, {"Tags": []}
+        return 200, {"Tags": self.tags.get(params["ResourceArn"], [])}

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from jobs_fakes import ROLE, FakeSageMaker, arn, best, child, job, training_description
 
 import sm_tuning as smt
-from sm_tuning.aws import Aws
+from sm_tuning.aws import Aws, connect
 
 
 @pytest.fixture
@@ -75,6 +76,41 @@ def test_attaching_by_arn(aws: Aws, sagemaker: FakeSageMaker) -> None:
     sagemaker.put(name="My-Job")
 
     assert smt.attach(arn("My-Job"), aws=aws).name == "My-Job"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (arn("my-job").replace("123456789012", "999999999999"), "is not the job that the credentials"),
+        (arn("other").replace("123456789012", "999999999999"), "in account 999999999999, .* are of 123456789012"),
+        (arn("my-job").replace("arn:aws:", "arn:aws-cn:"), "is not the job that the credentials"),
+        (arn("my-job").replace("eu-west-1", "us-west-2"), "which is arn:aws:sagemaker:eu-west-1"),
+        (arn("my-job").replace("hyper-parameter-tuning-job", "training-job"), "is not the ARN of a tuning job"),
+    ],
+    ids=["account", "account without such a job", "partition", "region", "kind"],
+)
+def test_an_arn_of_another_place_is_not_taken_for_the_job_of_that_name(
+    aws: Aws, sagemaker: FakeSageMaker, wrong: str, message: str
+) -> None:
+    sagemaker.put()
+
+    with pytest.raises(smt.SpecError, match=message):
+        smt.attach(wrong, aws=aws)
+
+
+def test_attaching_by_arn_uses_the_arns_region(session: boto3.Session, sagemaker: FakeSageMaker) -> None:
+    there = arn("my-job").replace("eu-west-1", "us-west-2")
+    sagemaker.put(HyperParameterTuningJobArn=there)
+
+    assert smt.attach(there, session=session).region == "us-west-2"
+    assert smt.attach(there, aws=connect(session=session, region="eu-west-1")).region == "us-west-2"
+    with pytest.raises(smt.SpecError, match="is in us-west-2, but region is 'eu-west-1'"):
+        smt.attach(there, session=session, region="eu-west-1")
+
+
+def test_an_arn_of_a_job_that_is_gone_is_a_missing_job(aws: Aws) -> None:
+    with pytest.raises(smt.JobNotFoundError):
+        smt.attach(arn("gone"), aws=aws)
 
 
 def test_a_connection_and_its_options_exclude_each_other(aws: Aws) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_fakes import ROLE, Answer, FakeSageMaker, refusal
+from jobs_fakes import ROLE, Answer, FakeSageMaker, arn, refusal
 
 from sm_tuning import jobs
 from sm_tuning._errors import (
     AccessDeniedError,
+    EndpointError,
     InvalidRequestError,
     JobNotFoundError,
     NameTakenError,
@@ -141,14 +142,79 @@ def test_generated_names_are_not_tried_for_ever(aws: Aws, sagemaker: FakeSageMak
 
 def test_an_answer_that_was_lost_makes_no_second_job(aws: Aws, sagemaker: FakeSageMaker, tuning: Tuning) -> None:
     def created_but_not_heard(params: dict[str, Any]) -> Answer:
+        sagemaker.create(params)
+        return refusal("InternalFailure", status=500)
+
+    for given in (None, "mine"):
+        sagemaker.jobs.clear()
+        sagemaker.next[CREATE].append(created_but_not_heard)
+
+        name = jobs.launch(aws, tuning, name=given)
+
+        assert list(sagemaker.jobs) == [name]
+
+
+def test_an_answer_that_was_cut_off_makes_no_second_job(aws: Aws, sagemaker: FakeSageMaker, tuning: Tuning) -> None:
+    def created_but_cut_off(params: dict[str, Any]) -> Answer:
+        sagemaker.create(params)
+        return 200, {}
+
+    sagemaker.next[CREATE].append(created_but_cut_off)
+
+    assert jobs.launch(aws, tuning, name="mine") == "mine"
+    assert len(sagemaker.called(CREATE)) == 1
+
+
+def test_a_cut_off_answer_without_a_job_is_an_error(aws: Aws, sagemaker: FakeSageMaker, tuning: Tuning) -> None:
+    sagemaker.next[CREATE].append((200, {}))
+
+    with pytest.raises(EndpointError, match="broken answer"):
+        jobs.launch(aws, tuning, name="mine")
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "attach"])
+@pytest.mark.parametrize("tags", [[], [{"Key": jobs.SPEC_HASH_TAG, "Value": "another"}]], ids=["no hash", "another"])
+def test_a_job_that_a_stranger_made_between_two_attempts_is_refused_with_its_facts(
+    aws: Aws, sagemaker: FakeSageMaker, tuning: Tuning, if_exists: jobs.IfExists, tags: list[dict[str, str]]
+) -> None:
+    def taken_meanwhile(params: dict[str, Any]) -> Answer:
+        stranger = {"StaticHyperParameters": {}, "RoleArn": "arn:aws:iam::123456789012:role/stranger"}
+        sagemaker.create({**params, "TrainingJobDefinition": stranger, "Tags": tags})
+        return refusal("InternalFailure", status=500)
+
+    sagemaker.next[CREATE].append(taken_meanwhile)
+
+    with pytest.raises((NameTakenError, SpecError)) as caught:
+        jobs.launch(aws, tuning, name="mine", if_exists=if_exists)
+    for fact in ("'mine'", "InProgress", "2025-10-09 08:53:20 UTC", "role/stranger", arn("mine")):
+        assert fact in str(caught.value)
+
+
+def test_a_generated_name_that_a_stranger_took_between_two_attempts_is_replaced(
+    aws: Aws, sagemaker: FakeSageMaker, tuning: Tuning
+) -> None:
+    def taken_meanwhile(params: dict[str, Any]) -> Answer:
         sagemaker.put(name=params["HyperParameterTuningJobName"])
         return refusal("InternalFailure", status=500)
 
-    sagemaker.next[CREATE].append(created_but_not_heard)
+    sagemaker.next[CREATE].append(taken_meanwhile)
 
-    name = jobs.launch(aws, tuning)
+    assert jobs.launch(aws, tuning, now=lambda: NOW, new_token=tokens()) == "pytorch-261120-171503-0001"
 
-    assert list(sagemaker.jobs) == [name]
+
+def test_of_two_launches_of_one_name_one_wins_and_the_other_is_told_whose_job_it_is(
+    aws: Aws, sagemaker: FakeSageMaker, tuning: Tuning
+) -> None:
+    changed_spec = tuning.replace(max_jobs=3)
+
+    def the_other_was_faster(params: dict[str, Any]) -> Answer:
+        jobs.launch(aws, changed_spec, name=params["HyperParameterTuningJobName"])
+        return refusal("ResourceInUse")
+
+    sagemaker.next[CREATE].append(the_other_was_faster)
+
+    with pytest.raises(NameTakenError, match=rf"'mine' \(InProgress, .*another spec made it \({jobs.SPEC_HASH_TAG}"):
+        jobs.launch(aws, tuning, name="mine")
 
 
 @pytest.mark.usefixtures("nothing_done")
@@ -157,7 +223,7 @@ def test_a_given_name_that_is_taken_is_said_before_anything_is_done(
 ) -> None:
     sagemaker.put(name="Mine")
 
-    with pytest.raises(NameTakenError, match="there is a tuning job 'mine'"):
+    with pytest.raises(NameTakenError, match=r"there is a tuning job 'Mine' \(InProgress, created 2025"):
         jobs.launch(aws, tuning, name="mine")
 
 
