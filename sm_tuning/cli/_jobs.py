@@ -15,11 +15,11 @@ from sm_tuning import jobs, views
 from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._options import (
-    JOB,
     Connect,
     as_json,
     connection_options,
     job_name,
+    named_jobs,
     overrides,
     same_place,
     spec_file,
@@ -52,7 +52,7 @@ _COLUMNS = (
     "parents",
     metavar="JOB",
     multiple=True,
-    type=JOB,
+    callback=named_jobs,
     help="Learn from this finished job; may be repeated.",
 )
 @click.option("--wait", is_flag=True, help="Wait until the job ends, and show its progress on stderr.")

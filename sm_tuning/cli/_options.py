@@ -23,27 +23,22 @@ spec_file = click.argument("file", type=click.Path(path_type=Path))
 _ARNS = "sm_tuning.arns"  # where a command's context keeps them
 
 
-class _JobType(click.ParamType):
-    """A tuning job by its name or ARN; the ARN's region and account are checked when the command connects."""
+def named_jobs(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return the names of jobs that are given by name or ARN; the callback of each parameter that names a job.
 
-    name = "job"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
-        del param
-        arn = jobs.JobArn.parse(value)
-        if arn is None:
-            return value
-        if ctx is not None:
-            ctx.meta.setdefault(_ARNS, []).append(arn)
-        return arn.name
+    Region and account of the ARNs are checked when the command connects.
+    """
+    if not isinstance(value, str):
+        return value and tuple(named_jobs(context, parameter, item) for item in value)
+    arn = jobs.JobArn.parse(value)
+    if arn is None:
+        return value
+    context.meta.setdefault(_ARNS, []).append(arn)
+    return arn.name
 
 
-#: The type of each argument and option that names a job.
-JOB = _JobType()
-
-job_name = click.argument("job", type=JOB)
-job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True, type=JOB)
+job_name = click.argument("job", callback=named_jobs)
+job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True, callback=named_jobs)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 overrides = click.option(
     "--set",

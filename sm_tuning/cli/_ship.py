@@ -12,7 +12,7 @@ import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning import gate as judging
 from sm_tuning._files import write_output
-from sm_tuning.cli._options import JOB, Connect, as_json, connection_options, job_name
+from sm_tuning.cli._options import Connect, as_json, connection_options, job_name, named_jobs
 from sm_tuning.cli._output import emit, emit_fields, emit_json, say
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
     help="A requirement (also <=, >, <, ==, !=) on a final metric of the best trial, objective, cost, "
     "billable_seconds, trials, completed_trials, failed_trials or stopped_trials; may be repeated.",
 )
-@click.option("--baseline", metavar="JOB", type=JOB, help="A job whose best objective this job must not fall behind.")
+@click.option(
+    "--baseline", metavar="JOB", callback=named_jobs, help="A job whose best objective this job must not fall behind."
+)
 @click.option(
     "--tolerance",
     metavar="X",
@@ -134,7 +136,9 @@ def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str,
     help="The first approval status of the model.",
 )
 @click.option("--require", metavar="NAME>=NUMBER", multiple=True, help="A requirement, as for gate; may be repeated.")
-@click.option("--baseline", metavar="JOB", type=JOB, help="A job that this job must not fall behind, as for gate.")
+@click.option(
+    "--baseline", metavar="JOB", callback=named_jobs, help="A job that this job must not fall behind, as for gate."
+)
 @click.option("--tolerance", metavar="X", default="0", help="By how much it may fall behind, as for gate.")
 @click.option("--prices", type=click.Path(path_type=Path), help="Dollars per hour by instance type, for cost.")
 @click.option("--metrics", metavar="FILE", help="A JSON file of metrics for the registry, local or s3://.")

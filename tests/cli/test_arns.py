@@ -15,7 +15,7 @@ import pytest
 from _program import Cli
 
 from sm_tuning.cli import main
-from sm_tuning.cli._options import JOB
+from sm_tuning.cli._options import named_jobs
 
 ACCOUNT = "123456789012"
 COMMANDS = {
@@ -113,7 +113,7 @@ def test_every_parameter_that_names_a_job_takes_arns() -> None:
         assert command is not None
         for parameter in command.params:
             if parameter.name in ("job", "jobs") or (parameter.metavar or "").startswith("JOB"):
-                assert parameter.type is JOB, f"{name} {parameter.name}"
+                assert parameter.callback is named_jobs, f"{name} {parameter.name}"
                 found.add(name if isinstance(parameter, click.Argument) else f"{name} {parameter.opts[0]}")
     assert found - {"launch --warm-start"} <= COMMANDS.keys()
     assert "launch" in COMMANDS
