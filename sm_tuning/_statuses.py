@@ -136,6 +136,21 @@ class SecondaryStatus(_Status):
         return self is SecondaryStatus.COMPLETED
 
 
+#: The secondary statuses between the start of an attempt at a training job and its training, as text: the enumeration
+#: lacks those that the local SageMaker does not have.
+PREPARING = frozenset(
+    {
+        "Starting",
+        "Pending",
+        "Restarting",
+        "LaunchingMLInstances",
+        "PreparingTrainingStack",
+        "Downloading",
+        "DownloadingTrainingImage",
+    }
+)
+
+
 class PackageStatus(_Status):
     """``ModelPackageStatus``."""
 

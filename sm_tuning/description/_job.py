@@ -92,6 +92,8 @@ class Definition:
         image: URI of the training image, or the name of an algorithm resource.
         as_json: whether the image's toolkit parses hyperparameters as JSON (script mode).
         spot: whether trials run on spot instances.
+        retries: how often a trial is trained again after a fault of the service.
+        has_checkpoints: whether a trial that is trained again resumes from checkpoints.
         max_run: seconds after which a trial is stopped; None without such a limit.
         inputs: the S3 URI, or the ID of the file system, of each input channel.
     """
@@ -108,6 +110,8 @@ class Definition:
     image: str = ""
     as_json: bool = False
     spot: bool = False
+    retries: int = 0
+    has_checkpoints: bool = False
     max_run: int | None = None
     inputs: Mapping[str, str] = field(default=FrozenDict({}), hash=False)
 
@@ -361,6 +365,8 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
         image=str(algorithm.get("TrainingImage") or algorithm.get("AlgorithmName") or ""),
         as_json=as_json,
         spot=bool(definition.get("EnableManagedSpotTraining")),
+        retries=(definition.get("RetryStrategy") or {}).get("MaximumRetryAttempts") or 0,
+        has_checkpoints=bool(definition.get("CheckpointConfig")),
         max_run=(definition.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds"),
         inputs=FrozenDict(
             {channel["ChannelName"]: _input_of(channel) for channel in definition.get("InputDataConfig") or ()}

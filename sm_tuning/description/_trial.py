@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import redacted, secrets_of_job
-from sm_tuning._statuses import ENDED, ObjectiveStatus, TrainingStatus
+from sm_tuning._statuses import ENDED, PREPARING, ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_reserved_hyperparameter
 from sm_tuning.description._values import Value, decode
 from sm_tuning.spec import FrozenDict
@@ -125,6 +125,7 @@ class Training:
         training: seconds that it took, on each instance; more than ``billable`` on spot instances.
         retained: billed seconds of each instance for which a warm pool was kept after it.
         is_pool_open: whether the warm pool may be billed further.
+        last_attempt: when the last attempt that trained began; None if there was one attempt at most.
         model_uri: S3 URI of its model; None if it saved none.
     """
 
@@ -146,6 +147,7 @@ class Training:
     training: int | None
     retained: int
     is_pool_open: bool
+    last_attempt: datetime | None
     model_uri: str | None
 
     @property
@@ -188,8 +190,30 @@ def training_of(description: Mapping[str, Any]) -> Training:
         training=description.get("TrainingTimeInSeconds"),
         retained=pool.get("ResourceRetainedBillableTimeInSeconds") or 0,
         is_pool_open=bool(pool) and pool.get("Status") not in ("Reused", "Terminated"),
+        last_attempt=_last_attempt(description.get("SecondaryStatusTransitions") or ()),
         model_uri=(description.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or None,
     )
+
+
+def _last_attempt(transitions: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """Return when the last attempt that trained began; None if there was one attempt at most.
+
+    The service trains again after a spot interruption, and after its own faults if there is a retry strategy. A change
+    of the profiler's settings leads from Training to Updating and back, which is the same attempt.
+    """
+    attempts: list[datetime] = []
+    begun: datetime | None = None
+    is_new = True
+    for transition in sorted(transitions, key=lambda entry: entry["StartTime"]):
+        status, start = transition["Status"], transition["StartTime"]
+        if status == SecondaryStatus.INTERRUPTED:
+            begun, is_new = None, True
+        elif status in PREPARING:
+            begun, is_new = begun or start, True
+        elif status == SecondaryStatus.TRAINING and is_new:
+            attempts.append(begun or start)
+            begun, is_new = None, False
+    return attempts[-1] if len(attempts) > 1 else None
 
 
 def values_of(hyperparameters: Mapping[str, str], *, as_json: bool) -> dict[str, Value]:

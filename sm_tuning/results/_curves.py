@@ -11,7 +11,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Definition, Job, Metric, Trial, select
 from sm_tuning.results._cloudwatch import read_averages, wanted
-from sm_tuning.results._fetch import read_jobs
+from sm_tuning.results._fetch import read_jobs, read_last_attempts
 from sm_tuning.results._logs import TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._patterns import Emission, emissions, server_pattern, unreadable
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
@@ -45,6 +45,9 @@ def curves(
     Values are read from the logs by the jobs' own metric definitions, which loses nothing (``Source`` is ``logs``).
     For a trial that has ended and whose log lines are gone, CloudWatch's averages are returned (``cloudwatch``): a
     step is then a period with data, and ``Timestamp`` its beginning.
+
+    A trial that was trained again, for example after a spot interruption, has the values of its last attempt. With
+    checkpoints it resumes, so that it has the values of all attempts.
 
     Args:
         aws: the connection.
@@ -117,13 +120,14 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
         places = dict(lines.by_trial())
         # Averages replace lines that are gone for good, not lines that a failed call withheld or that may still come.
         without = reader.lacking() | set(places)
-        averages = _averages(
-            reader, {trial: defined[trial] for trial in chosen if trial.terminal and trial.name not in without}
-        )
+        # After the lines: of an attempt that begins between the two calls there are no lines yet, and none are mixed.
+        begins = read_last_attempts(reader, job, [item for item in chosen if not job.definition(item).has_checkpoints])
+        wanted_averages = {item: defined[item] for item in chosen if item.terminal and item.name not in without}
+        averages = _averages(reader, wanted_averages, begins)
     for trial in chosen:
-        place = places.get(trial.name, slice(0))
+        place, begin = places.get(trial.name, slice(0)), begins.get(trial.name, 0)
         pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)
-        ordered = sorted(pairs, key=lambda pair: pair[0])  # of several hosts
+        ordered = sorted((pair for pair in pairs if pair[0] >= begin), key=lambda pair: pair[0])  # of several hosts
         points += [_Point(trial, emission, "logs") for emission in emissions(ordered, defined[trial])]
         points += [_Point(trial, emission, "cloudwatch") for emission in averages.get(trial.name, ())]
     return frame(
@@ -140,14 +144,17 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
     )
 
 
-def _averages(reader: Reader, defined: Mapping[Trial, Sequence[Metric]]) -> dict[str, list[Emission]]:
-    """Return CloudWatch's averages of some trials as emissions, metric by metric."""
+def _averages(
+    reader: Reader, defined: Mapping[Trial, Sequence[Metric]], begins: Mapping[str, int]
+) -> dict[str, list[Emission]]:
+    """Return CloudWatch's averages of some trials as emissions, metric by metric, from the begin of each trial on."""
     now = reader.clock.now()
     pairs = [(trial, name) for trial, metrics in defined.items() for name in dict.fromkeys(m.name for m in metrics)]
     queries = [query for trial, name in pairs if (query := wanted(trial, name, now)) is not None]
     found = read_averages(reader, queries)
     emitted: dict[str, list[Emission]] = {}
     for trial, name in pairs:
-        for step, (milliseconds, value) in enumerate(found.get((trial.name, name, None), ())):
+        averages = [item for item in found.get((trial.name, name, None), ()) if item[0] >= begins.get(trial.name, 0)]
+        for step, (milliseconds, value) in enumerate(averages):
             emitted.setdefault(trial.name, []).append(Emission(name, step, milliseconds, value))
     return emitted

@@ -15,7 +15,7 @@ import pandas as pd
 
 from sm_tuning.aws import Aws
 from sm_tuning.description import Job, Trial, select
-from sm_tuning.results._fetch import read_jobs
+from sm_tuning.results._fetch import read_jobs, read_last_attempts
 from sm_tuning.results._logs import Lines, TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
 from sm_tuning.results._schema import ERRORS, frame, join, microseconds
@@ -74,8 +74,13 @@ def errors(
 
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 lines = read_lines(reader, Want(job, per_job[job], missing, window_of(missing)))
+                # A traceback of an earlier attempt says nothing about why the last one failed.
+                begins = read_last_attempts(reader, job, missing)
                 places = dict(lines.by_trial())
-                found = [_first(lines, places[item.name]) if item.name in places else None for item in missing]
+                found = [
+                    _first(lines, places[item.name], begins.get(item.name, 0)) if item.name in places else None
+                    for item in missing
+                ]
                 return _frame(job, list(zip(missing, found, strict=True)))
 
             parts.append(by_trial_cached(reader, job, ("errors", {}), ERRORS, trials, read))
@@ -103,11 +108,18 @@ def _frame(job: Job, rows: Sequence[tuple[Trial, _Found | None]]) -> pd.DataFram
     )
 
 
-def _first(lines: Lines, place: slice) -> _Found | None:
-    """Return the earliest of the last tracebacks of a trial's hosts: the other hosts fail because that one did."""
+def _first(lines: Lines, place: slice, begin: int) -> _Found | None:
+    """Return the earliest of the last tracebacks of a trial's hosts: the other hosts fail because that one did.
+
+    Args:
+        lines: of all trials.
+        place: of the trial's lines.
+        begin: epoch milliseconds before which lines do not count.
+    """
     hosts: dict[str, list[int]] = {}
     for row in range(*place.indices(len(lines))):
-        hosts.setdefault(lines.streams[lines.stream[row]].host, []).append(row)
+        if lines.milliseconds[row] >= begin:
+            hosts.setdefault(lines.streams[lines.stream[row]].host, []).append(row)
     found = []
     for host, rows in hosts.items():
         traceback = last_traceback([lines.messages[row] for row in rows])

@@ -15,10 +15,10 @@ from typing import Any
 
 from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError, ServiceError
 from sm_tuning._wire import LARGEST_PAGE
-from sm_tuning.aws import is_transient
+from sm_tuning.aws import Aws, is_transient
 from sm_tuning.description import Job, Machines, Trial, job_of, training_of, trial_of
 from sm_tuning.results._reader import Gap, Reader, warn
-from sm_tuning.results._schema import TEXTS, frame
+from sm_tuning.results._schema import TEXTS, frame, microseconds
 
 _AT_ONCE = 8  # calls, of the 32 connections of a client's pool
 _TIMES = ("created", "started", "ended")
@@ -36,6 +36,7 @@ class Detail:
         spot: whether it ran on spot instances.
         machines: its instances; empty if unknown.
         metrics: final values by name.
+        last_attempt: when the last attempt began, in epoch milliseconds; None if there was one attempt at most.
     """
 
     billable: int | None = None
@@ -45,6 +46,7 @@ class Detail:
     spot: bool = False
     machines: tuple[Machines, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    last_attempt: int | None = None
 
 
 def read_job(reader: Reader, name: str) -> Job:
@@ -209,7 +211,7 @@ def _describe_all(reader: Reader, names: Sequence[str]) -> dict[str, Detail]:
     failed = {name: result for name, result in found.items() if isinstance(result, ServiceError)}
     if failed:
         reason = str(next(iter(failed.values())))
-        reader.gaps.append(Gap("billable seconds and metrics", reason, tuple(failed), None, "ask again"))
+        reader.gaps.append(Gap("details", reason, tuple(failed), None, "ask again"))
     return {name: result for name, result in found.items() if isinstance(result, Detail)}
 
 
@@ -223,4 +225,23 @@ def _detail_of(description: Mapping[str, Any]) -> Detail:
         spot=training.spot,
         machines=training.machines,
         metrics=dict(training.metrics),
+        last_attempt=None if training.last_attempt is None else microseconds(training.last_attempt) // 1000,
     )
+
+
+def read_last_attempts(reader: Reader, job: Job, trials: Sequence[Trial]) -> dict[str, int]:
+    """Return when the last attempt began, in epoch milliseconds, of each of these trials that was trained again.
+
+    Makes no call for a job on AWS whose trials run on demand and without a retry strategy: those are trained once.
+    """
+    chosen = [trial for trial in trials if may_train_again(reader.aws, job, trial)]
+    details, _ = read_details(reader, {job: chosen})
+    details |= _describe_all(reader, [trial.name for trial in chosen if not trial.terminal])
+    return {name: detail.last_attempt for name, detail in details.items() if detail.last_attempt is not None}
+
+
+def may_train_again(aws: Aws, job: Job, trial: Trial) -> bool:
+    """Return whether there may be several attempts at a trial."""
+    definition = job.definition(trial)
+    # A local SageMaker that was killed runs its unfinished trials again, on demand or not.
+    return trial.started is not None and (aws.is_local or definition.spot or definition.retries > 0)

@@ -5,7 +5,8 @@ hosts. So each look begins a minute before the last line, and lines that were re
 
 ``LiveTrials`` needs two calls a look, however many trials run: a page of the newest trials (older ones that have ended
 cannot change), and a page of new log lines. FilterLogEvents returns all streams of a job at once, with every value;
-DescribeTrainingJob would be a call a trial, for the last value alone.
+DescribeTrainingJob would be a call a trial, for the last value alone. It is called only for trials that may be trained
+again, after new values.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from sm_tuning._errors import ServiceError, SpecError
 from sm_tuning._prices import Prices
 from sm_tuning._wire import LARGEST_PAGE, TRAINING_JOBS
 from sm_tuning.aws import Aws, Clock, Retry, is_missing
-from sm_tuning.description import Job, Trial, job_of, select, trial_of
-from sm_tuning.results._fetch import read_job, read_trials
+from sm_tuning.description import Job, Trial, job_of, select, training_of, trial_of
+from sm_tuning.results._fetch import may_train_again, read_job, read_trials
 from sm_tuning.results._logs import (
     Moment,
     Stream,
@@ -291,7 +292,7 @@ class LiveTrials:
             self._curves.read(job, running)
 
     def _live(self, job: Job, trial: Trial) -> LiveTrial:
-        values = () if trial.terminal else tuple(self._curves.values.get(trial.name, ()))
+        values = () if trial.terminal else self._curves.values(trial.name)
         machines, prices = job.definition(trial).machines, self._prices or {}
         costs = [group.count * prices.get(group.type, math.nan) for group in machines]
         hourly = math.fsum(costs) if machines else math.nan
@@ -299,10 +300,16 @@ class LiveTrials:
 
 
 class _ObjectiveValues:
-    """The objective's values of each trial, read from the log a few pages at a time."""
+    """The objective's values of each trial, read from the log a few pages at a time.
+
+    Trials that may be trained again, and do not resume from checkpoints, are described after new values, because those
+    may be of a new attempt, which replace the values of the attempt before.
+    """
 
     def __init__(self, aws: Aws) -> None:
-        self.values: dict[str, list[float]] = {}
+        self._points: dict[str, list[tuple[int, float]]] = {}  # epoch milliseconds, value
+        self._unchecked: set[str] = set()  # trials with values whose attempt is unknown
+        self._begins: dict[str, int] = {}
         self._aws = aws
         self._start: int | None = None
         self._token: str | None = None
@@ -321,7 +328,7 @@ class _ObjectiveValues:
         if not regexes:
             return
         scanners = {trial.name: objectives[job.definition(trial).name] for trial in running}
-        self.values = {name: values for name, values in self.values.items() if name in scanners}
+        self._points = {name: points for name, points in self._points.items() if name in scanners}
         if self._token is None:
             first = microseconds(min(trial.created for trial in running) - _EARLY) // 1000
             self._start = max(first, self._last - _OVERLAP)
@@ -335,11 +342,28 @@ class _ObjectiveValues:
                 trial = event["logStreamName"].partition("/")[0]
                 found = [value for scan in scanners.get(trial, ()) if (value := scan(event["message"])) is not None]
                 if found:
-                    self.values[trial] = [*self.values.get(trial, ()), *found][-_LONGEST_CURVE:]
+                    points = [(event["timestamp"], value) for value in found]
+                    self._points[trial] = [*self._points.get(trial, ()), *points][-_LONGEST_CURVE:]
+                    self._unchecked.add(trial)
             self._token = page.get("nextToken")
             if self._token is None:
                 break
         self._seen = {key: moment for key, moment in self._seen.items() if moment >= self._last - 2 * _OVERLAP}
+        self._find_attempts(job, running)
+
+    def values(self, trial: str) -> tuple[float, ...]:
+        """Return the values of a trial's last attempt, the newest last."""
+        return tuple(value for moment, value in self._points.get(trial, ()) if moment >= self._begins.get(trial, 0))
+
+    def _find_attempts(self, job: Job, running: Sequence[Trial]) -> None:
+        for trial in running:
+            if trial.name not in self._unchecked:
+                continue
+            if may_train_again(self._aws, job, trial) and not job.definition(trial).has_checkpoints:
+                answer = self._aws.call("sagemaker", "describe_training_job", TrainingJobName=trial.name)
+                begun = training_of(answer).last_attempt
+                self._begins[trial.name] = 0 if begun is None else microseconds(begun) // 1000
+            self._unchecked.discard(trial.name)
 
     def _page(self, job: Job, pattern: str | None) -> Mapping[str, Any]:
         """Return one page; an empty one if there is no log group yet."""

@@ -141,3 +141,29 @@ def test_a_training_job_has_the_user_s_own_values(hyperparameters: dict[str, str
     assert training.final_metrics == {"acc": 0.25}
     assert training.machines == (Machines("ml.m5.large", 2),)
     assert training.model_uri == "s3://b/model.tar.gz"
+
+
+def transitions(*statuses: str) -> dict[str, Any]:
+    """A training job that entered these statuses, one a second."""
+    entries = [
+        {"Status": status, "StartTime": datetime.fromtimestamp(second, UTC)} for second, status in enumerate(statuses)
+    ]
+    return {"TrainingJobName": "one", "SecondaryStatusTransitions": entries}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "second"),
+    [
+        ([], None),
+        (["Starting", "LaunchingMLInstances", "Downloading", "Training", "Uploading", "Completed"], None),
+        (["Starting", "Training", "Starting", "Downloading", "Training", "Completed"], 2),
+        (["Starting", "Training", "Interrupted", "Starting", "Training", "Interrupted", "Training"], 6),
+        (["Starting", "Training", "Interrupted", "LaunchingMLInstances", "DownloadingTrainingImage", "Training"], 3),
+        (["Starting", "Training", "Restarting", "Training", "Failed"], 2),
+        (["Starting", "Training", "Updating", "Training", "Uploading"], None),
+        (["Starting", "Training", "Interrupted", "Starting", "MaxWaitTimeExceeded"], None),
+    ],
+)
+def test_the_last_attempt_is_the_last_one_that_trained(statuses: list[str], second: int | None) -> None:
+    begun = training_of(transitions(*statuses)).last_attempt
+    assert begun == (None if second is None else datetime.fromtimestamp(second, UTC))

@@ -64,6 +64,9 @@ def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, und
         assert len({one["TrainingJobName"] for one in trials}) == TRIALS
         assert {one["TrainingJobStatus"] for one in trials} == {"Completed"}
         check_frame(smt.attach("storm").trials(), patient)
+        # A trial that was killed and run again has the curve of the run that ended, not of all of them.
+        steps = smt.attach("storm").curves().groupby("TrainingJobName")["Step"].agg(list)
+        assert steps.tolist() == [[0, 1, 2]] * TRIALS
         for one in trials:
             check_log(patient, messages(logs, one["TrainingJobName"]), one)
         wait_for(lambda: patient.scripts() == [], 10)

@@ -229,3 +229,55 @@ def test_chunks_keep_the_limits_of_a_call_and_lose_nothing(shapes: list[tuple[in
         assert len({one.period for one in chunk}) == 1
         assert len(chunk) <= 500
         assert len(chunk) == 1 or len(chunk) * minutes.total_seconds() / chunk[0].period <= 180_000
+
+
+def attempts(*starts: float) -> list[dict[str, Any]]:
+    """The transitions of a trial that began to prepare at these times, and to train 5 s later each time."""
+    phases = [(status, start + late) for start in starts for status, late in (("Starting", 0), ("Training", 5))]
+    return [{"Status": status, "StartTime": T0 + start} for status, start in phases]
+
+
+def rerun(sagemaker: FakeSageMaker, **changes: Any) -> None:
+    """One trial whose first attempt was killed after two values, and whose second one wrote three."""
+    sagemaker.put("job", [training_job("job", 1, 0.5, SecondaryStatusTransitions=attempts(90, 150), **changes)])
+    with_metrics(sagemaker, ("loss", "loss=(.*)"))
+    lines = [log_event(f"{ONE}/algo-1-1", 100 + n, f"loss={n}") for n in (1, 2, 60, 61, 62)]
+    sagemaker.log_pages = in_pages(lines, [])
+
+
+def test_a_trial_that_was_trained_again_has_the_curve_of_its_last_attempt(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    rerun(sagemaker)
+    table = curves(aws, "job")
+    assert table["Value"].tolist() == [60, 61, 62]
+    assert table["Step"].tolist() == [0, 1, 2]
+
+
+def test_a_running_trial_has_the_curve_of_its_last_attempt_too(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    rerun(sagemaker, TrainingJobStatus="InProgress", TrainingEndTime=None)
+    assert curves(aws, "job")["Value"].tolist() == [60, 61, 62]
+
+
+def test_with_checkpoints_the_steps_continue_over_the_attempts(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    rerun(sagemaker)
+    sagemaker.jobs["job"]["TrainingJobDefinition"]["CheckpointConfig"] = {"S3Uri": "s3://b/c"}
+    assert curves(aws, "job")["Step"].tolist() == [0, 1, 2, 3, 4]
+    assert sagemaker.calls["Search"] == sagemaker.calls["DescribeTrainingJob"] == 0
+
+
+def test_averages_of_an_earlier_attempt_are_left_out(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    minute = T0 // 60 * 60
+    begun = [minute - T0, minute - T0 + 600]
+    sagemaker.put("job", [training_job("job", 2, 0.5, SecondaryStatusTransitions=attempts(*begun))])
+    sagemaker.trials["job"][0] |= {"TrainingStartTime": float(minute), "TrainingEndTime": minute + 900.0}
+    sagemaker.log_pages = in_pages([], [])
+    data = [(5, 9.0), (605, 1.0), (665, 2.0)]
+    for seconds, value in data:
+        point = {
+            "MetricName": "train:rmse",
+            "Dimensions": [{"Name": "TrainingJobName", "Value": TWO}],
+            "Timestamp": datetime.fromtimestamp(minute + seconds, UTC),
+            "Value": value,
+        }
+        aws.cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=[point])
+    table = curves(aws, "job", metrics="train:rmse")
+    assert table[["Step", "Value"]].to_numpy().tolist() == [[0, 1.0], [1, 2.0]]

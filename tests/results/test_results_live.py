@@ -94,6 +94,42 @@ def test_a_line_that_is_seen_again_counts_once_and_late_lines_are_found(aws: Aws
     assert asked[1]["startTime"] == second["timestamp"] - 60_000
 
 
+def test_a_trial_that_is_trained_again_begins_a_new_curve(aws: Aws, sagemaker: FakeSageMaker) -> None:
+    def phases(*starts: float) -> list[dict[str, Any]]:
+        pairs = [(status, start + late) for start in starts for status, late in (("Starting", 0), ("Training", 5))]
+        return [{"Status": status, "StartTime": T0 + start} for status, start in pairs]
+
+    name = running(2)["TrainingJobName"]
+    first, again = [rmse(name, 300, 0.9), rmse(name, 310, 0.8)], [rmse(name, 330, 0.95), rmse(name, 340, 0.7)]
+    put(sagemaker, running(2, SecondaryStatusTransitions=phases(200)))
+    sagemaker.log_pages = in_pages(first, [])
+    time = Time()
+    live = LiveTrials(aws, clock=time.clock)
+    assert values(look(live, aws)) == {"job-002": (0.9, 0.8)}
+
+    # The service interrupts the trial; until it writes values again, those of the first attempt are shown.
+    put(sagemaker, running(2, SecondaryStatusTransitions=phases(200, 320)))
+    assert values(look(live, aws)) == {"job-002": (0.9, 0.8)}
+    sagemaker.log_pages = in_pages([*first, *again], [])
+    sagemaker.refusals["DescribeTrainingJob"] = RefusalError("InternalFailure", "oops", 500)
+    assert "the metrics are not up to date" in look(live, aws).notes[0]
+    sagemaker.refusals.clear()
+    time.seconds = 1e6
+    assert values(look(live, aws)) == {"job-002": (0.95, 0.7)}
+    sagemaker.calls.clear()
+    look(live, aws)
+    assert sagemaker.calls["DescribeTrainingJob"] == 0  # nothing new
+
+
+def test_values_of_all_attempts_belong_to_a_trial_that_resumes(aws: Aws, sagemaker: FakeSageMaker) -> None:
+    resumes = definition(CheckpointConfig={"S3Uri": "s3://b/c"})
+    put(sagemaker, running(2), TrainingJobDefinition=resumes)
+    name = running(2)["TrainingJobName"]
+    sagemaker.log_pages = in_pages([rmse(name, 300, 0.9), rmse(name, 330, 0.8)], [])
+    assert values(look(LiveTrials(aws), aws)) == {"job-002": (0.9, 0.8)}
+    assert sagemaker.calls["DescribeTrainingJob"] == 0
+
+
 def test_a_look_takes_two_calls_however_many_trials_have_ended(aws: Aws, sagemaker: FakeSageMaker) -> None:
     put(sagemaker, *(training_job("job", number, 0.5) for number in range(1, 260)), running(260))
     sagemaker.log_pages = in_pages([], [])

@@ -8,7 +8,7 @@ import math
 import struct
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import boto3
@@ -23,7 +23,7 @@ from sm_tuning.results import TRIALS, UTILIZATION, cost, curves, errors, follow_
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
 LOSSES = [12.5, 0.1, 1e-05]
 SCRIPT = f"""
-import argparse, sys
+import argparse, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--units", type=int)
 parser.add_argument("--mode")
@@ -35,6 +35,7 @@ elif args.mode == "crash":
 else:
     for epoch, loss in enumerate({LOSSES!r}):
         print(f"epoch={{epoch}};\\tloss={{loss!r}}; acc={{args.units}};", flush=True)
+        time.sleep(0.5 if args.mode == "slow" else 0)
     print("loss=nan;" if args.mode == "astray" else "done")
 """
 MODES = ["good", "silent", "crash", "astray"]
@@ -62,8 +63,13 @@ def job(local: Aws, server: ServerInfo) -> str:
         member.size = len(SCRIPT.encode())
         tar.addfile(member, io.BytesIO(SCRIPT.encode()))
     local.call("s3", "put_object", Bucket=server.bucket, Key="code.tar.gz", Body=archive.getvalue())
-    name = "frames"
-    local.call("sagemaker", "create_hyper_parameter_tuning_job", **request(name, server))
+    return run(local, request("frames", server))
+
+
+def run(local: Aws, asked: dict[str, Any]) -> str:
+    """Create a tuning job, and return its name when it has ended."""
+    name = str(asked["HyperParameterTuningJobName"])
+    local.call("sagemaker", "create_hyper_parameter_tuning_job", **asked)
     until = time.monotonic() + 90
     while True:
         answer = local.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
@@ -73,7 +79,7 @@ def job(local: Aws, server: ServerInfo) -> str:
         time.sleep(0.1)
 
 
-def request(name: str, server: ServerInfo) -> dict[str, Any]:
+def request(name: str, server: ServerInfo, modes: Sequence[str] = MODES) -> dict[str, Any]:
     return {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": {
@@ -82,7 +88,7 @@ def request(name: str, server: ServerInfo) -> dict[str, Any]:
             "ResourceLimits": {"MaxParallelTrainingJobs": 2},
             "ParameterRanges": {
                 "CategoricalParameterRanges": [
-                    {"Name": "mode", "Values": [f'"{mode}"' for mode in MODES]},
+                    {"Name": "mode", "Values": [f'"{mode}"' for mode in modes]},
                     {"Name": "units", "Values": ["8"]},
                 ]
             },
@@ -141,6 +147,26 @@ def test_the_curves_of_a_real_job_are_the_printed_numbers(local: Aws, job: str) 
     assert set(losses.index) == {table["good"], table["astray"]}
     assert set(values["Source"]) == {"logs"}
     assert values["ElapsedSeconds"].between(-1, 90).all()
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_trial_on_a_reclaimed_spot_instance_has_the_curve_of_one_attempt(
+    local: Aws, job: str, server: ServerInfo, resumes: bool
+) -> None:
+    asked = request(f"spot-{resumes}".lower(), server, modes=["slow"])
+    asked["TrainingJobDefinition"] |= {
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 120},
+        "Environment": {"SM_TUNING_LOCAL_SPOT_INTERRUPT_AFTER": "2 emissions"},
+    }
+    if resumes:
+        asked["TrainingJobDefinition"]["CheckpointConfig"] = {"S3Uri": f"s3://{server.bucket}/checkpoints"}
+    table = curves(local, run(local, asked), metrics="loss")
+    before = table["Value"].tolist()[: -len(LOSSES)]
+    assert table["Value"].tolist()[-len(LOSSES) :] == LOSSES
+    assert table["Step"].tolist() == list(range(len(table)))
+    # The script ignores checkpoints; a job with them is taken to resume, so that all values count.
+    assert (len(before) >= 2) if resumes else (before == [])
 
 
 def test_the_lines_of_a_real_job_are_all_there_in_the_form_of_cloudwatch(local: Aws, job: str) -> None:
