@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -9,11 +10,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from results_fakes import REGION, FakeSageMaker, RefusalError, answer, in_pages, log_event, training_job
 
+import sm_tuning as smt
+from sm_tuning.aws import Policy, Retry
 from sm_tuning.cli import main
-from sm_tuning.results import _reader
+
+#: Calls that fail are not repeated.
+SHORT = Policy(attempts=1, broken=Retry(attempts=1), reading=Retry(attempts=1))
 
 # A fault, not throttling: botocore slows all calls down after throttling.
 FAULT = RefusalError("InternalFailure", "oops", 500)
@@ -49,13 +54,13 @@ def service(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSa
     server.fake = fake  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    monkeypatch.setattr(_reader, "_ATTEMPTS", 1)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
         "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "known",
         "AWS_SECRET_ACCESS_KEY": "secret",
+        "SM_TUNING_CACHE_DIR": "",
     }.items():
         monkeypatch.setenv(name, value)
     trials = [training_job("job", number, number / 4) for number in (1, 2)] + [training_job("job", 3)]
@@ -66,6 +71,10 @@ def service(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSa
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def invoke(args: list[str]) -> Result:
+    return CliRunner().invoke(main, args, obj={"connect": functools.partial(smt.connect, policy=SHORT)})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,7 @@ def test_a_frame_that_lacks_a_part_is_printed_and_the_exit_code_is_3(
 ) -> None:
     name, *options = command.split()
     service.refusals = dict.fromkeys(withheld, FAULT)
-    result = CliRunner().invoke(main, [name, "job", *options, "--format", "json"])
+    result = invoke([name, "job", *options, "--format", "json"])
     assert result.exit_code == 3, result.stderr
     assert isinstance(json.loads(result.stdout), list)
     assert "could not be read" in result.stderr
@@ -95,9 +104,9 @@ def test_a_frame_that_lacks_a_part_is_printed_and_the_exit_code_is_3(
 
 def test_a_whole_frame_ends_with_exit_code_0_after_an_incomplete_one(service: FakeSageMaker) -> None:
     service.refusals = {"FilterLogEvents": FAULT}
-    assert CliRunner().invoke(main, ["logs", "job"]).exit_code == 3
+    assert invoke(["logs", "job"]).exit_code == 3
     service.refusals = {}
-    result = CliRunner().invoke(main, ["logs", "job"])
+    result = invoke(["logs", "job"])
     assert (result.exit_code, result.stdout.count("validation-rmse")) == (0, 3)
 
 
@@ -105,7 +114,7 @@ def test_cost_names_no_amount_that_is_unknown(service: FakeSageMaker) -> None:
     running = {"TrainingJobStatus": "InProgress", "TrainingEndTime": None, "BillableTimeInSeconds": None}
     trial = training_job("job", 1, objective_status="Pending", FailureReason=None, **running)
     service.put("job", [trial], HyperParameterTuningJobStatus="InProgress")
-    result = CliRunner().invoke(main, ["cost", "job"])
+    result = invoke(["cost", "job"])
     assert result.exit_code == 0, result.stderr
     assert {"sm-tuning: total: unknown", "sm-tuning: so far: unknown"} <= set(result.stderr.splitlines())
     assert "nan USD" not in result.stderr
