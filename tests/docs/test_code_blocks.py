@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 from docs_pages import DOCS, PAGES, ROOT, Block, blocks, name_of
+from forks import command_line, run_program
+from servers import running_server
 
 from sm_tuning.cli import main
 
@@ -34,31 +37,48 @@ def programs(language: str) -> dict[Path, str]:
     return {page: "\n".join(texts) for page, texts in found.items()}
 
 
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program where a checkout's specs and scripts lie."""
+#: How many trials the shipped specs run on a page: few, and in `make ci` as many as they say.
+TRIALS = [pytest.param(4, id=""), pytest.param(None, id="all trials", marks=pytest.mark.long)]
+
+
+@pytest.fixture
+def checkout(processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a checkout's specs and scripts, and with a local SageMaker that runs already."""
     for name in ("estimators", "entrypoints"):
-        shutil.copytree(ROOT / name, folder / name)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environ = {**os.environ, "SM_TUNING_STATE_DIR": str(folder / "state"), "PATH": path}
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=240, check=False, env=environ)
+        shutil.copytree(ROOT / name, tmp_path / name)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    command_line(programs)
+    places = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(places))
+    monkeypatch.setenv("SM_TUNING_STATE_DIR", str(tmp_path / "state"))
+    with running_server(tmp_path / "state"):
+        yield tmp_path
 
 
-@pytest.mark.usefixtures("processes")
+def run(arguments: list[str], folder: Path, trials: int | None) -> None:
+    """Run a program in a checkout whose specs run so many trials."""
+    for spec in (folder / "estimators").glob("*.yaml") if trials else ():
+        text = spec.read_text(encoding="utf-8")
+        spec.write_text(re.sub(r"^max_jobs: \d+", f"max_jobs: {trials}", text, flags=re.MULTILINE), encoding="utf-8")
+    done = run_program(arguments, preload="client", cwd=folder, env=os.environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("trials", TRIALS)
 @pytest.mark.parametrize(("page", "text"), programs("python").items(), ids=lambda value: getattr(value, "name", ""))
-def test_the_pages_python_runs(page: Path, text: str, tmp_path: Path) -> None:
+def test_the_pages_python_runs(page: Path, text: str, checkout: Path, trials: int | None) -> None:
     if page.name == "sdk.md" and importlib.util.find_spec("sagemaker.train") is None:
         pytest.skip("needs the extra 'sdk'")
-    program = tmp_path / "page.py"
+    program = checkout / "page.py"
     program.write_text(text, encoding="utf-8")
-    done = run([sys.executable, str(program)], tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run([sys.executable, str(program)], checkout, trials)
 
 
-@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("trials", TRIALS)
 @pytest.mark.parametrize(("page", "text"), programs("sh").items(), ids=lambda value: getattr(value, "name", ""))
-def test_the_pages_shell_scripts_run(page: Path, text: str, tmp_path: Path) -> None:
-    done = run(["sh", "-eu", "-c", text], tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_the_pages_shell_scripts_run(page: Path, text: str, checkout: Path, trials: int | None) -> None:
+    run(["sh", "-eu", "-c", text], checkout, trials)
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=name_of)

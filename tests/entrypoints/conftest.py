@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from forks import run_program, start_program
 
 ENTRYPOINTS = Path(__file__).parents[2] / "entrypoints"
 PLATFORM_VARIABLES = ("SM_", "SAGEMAKER_", "TRAINING_JOB_")
@@ -31,15 +33,8 @@ def run(command) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script to its end in `cwd`, with only those platform variables that `env` gives."""
 
     def run(folder: str, *args: object, cwd: Path, env: dict[str, str] | None = None):
-        return subprocess.run(
-            command(folder, *args),
-            cwd=cwd,
-            env=clean_environment(**(env or {})),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        environ = clean_environment(**(env or {}))
+        return run_program(command(folder, *args), preload="training", cwd=cwd, env=environ)
 
     return run
 
@@ -49,15 +44,8 @@ def started(command):
     """Start a script and give the process; whatever is left of it at the end is killed."""
     processes = []
 
-    def start(folder: str, *args: object, cwd: Path) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            command(folder, *args),
-            cwd=cwd,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(folder: str, *args: object, cwd: Path) -> Any:
+        process = start_program(command(folder, *args), preload="training", cwd=cwd, env=clean_environment())
         processes.append(process)
         return process
 

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from servers import running_server
+from forks import command_line
+from servers import running_server, stop_server
 
-from sm_tuning.local import ServerInfo, stop
+from sm_tuning.local import ServerInfo
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
@@ -49,9 +49,7 @@ class Runner:
         (folder / "prices.json").write_text(PRICES[1])
         programs = folder / "bin"
         programs.mkdir()
-        tool = programs / "sm-tuning"
-        tool.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from sm_tuning.cli import main; main()' \"$@\"\n")
-        tool.chmod(0o755)
+        command_line(programs)
         self.environ = {
             **os.environ,
             "PATH": f"{programs}:{os.environ['PATH']}",
@@ -82,7 +80,7 @@ class Runner:
 @pytest.fixture
 def runner(tmp_path: Path, cloud: ServerInfo) -> Iterator[Runner]:
     yield Runner(tmp_path, cloud)
-    stop(tmp_path / "smoke")
+    stop_server(tmp_path / "smoke")
 
 
 class Workflow:

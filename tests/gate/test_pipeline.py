@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forks import run_program, start_program, wait_for
+from servers import stop_server
 
 import sm_tuning as smt
-from sm_tuning.local import status, stop
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from sm_tuning.cli import main; main()"]
@@ -37,28 +38,21 @@ class Pipeline:
             "register": ["register", job, "--group", job, "--json"],
         }
 
-    def begin(self, step: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *self.steps[step]],
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin(self, step: str) -> Any:
+        return start_program([*PROGRAM, *self.steps[step]], preload="client", cwd=ROOT, env=self.environ)
 
     def run(self, step: str) -> tuple[int, str]:
-        process = self.begin(step)
-        output, words = process.communicate(timeout=120)
-        assert process.returncode in (0, 1), words
-        return process.returncode, output
+        done = run_program([*PROGRAM, *self.steps[step]], preload="client", cwd=ROOT, env=self.environ)
+        assert done.returncode in (0, 1), done.stderr
+        return done.returncode, done.stdout
 
     def kill(self, step: str, after: float) -> None:
         process = self.begin(step)
         try:
-            process.communicate(timeout=after)
+            process.wait(timeout=after)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +70,7 @@ def environ(near: smt.Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "SM_TUNING_STATE_DIR": str(smoke),
         "OMP_NUM_THREADS": "1",
     }
-    if status(smoke) is not None:
-        stop(smoke)
+    stop_server(smoke)
 
 
 def packages(near: smt.Aws, group: str) -> list[str]:
@@ -126,9 +119,7 @@ def test_killed_and_run_again_at_each_step_there_is_one_job_and_one_package(near
 
     # Once more, and killed as soon as the package is there: before the step can say so.
     process = pipeline.begin("register")
-    end = time.monotonic() + 60
-    while process.poll() is None and not packages(near, "pipe-kill") and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_for(lambda: process.poll() is not None or packages(near, "pipe-kill"))
     process.kill()
     process.communicate()
 

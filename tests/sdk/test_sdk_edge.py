@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,12 @@ from typing import Any
 
 import boto3
 import pytest
+from forks import run_program
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.deploy._to_sdk import snaked
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
 pytestmark = pytest.mark.usefixtures("processes")
@@ -67,23 +68,19 @@ def python(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    folder = tmp_path_factory.mktemp("state")
-    yield start(folder)
-    stop(folder)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("state")) as info:
+        yield info
 
 
 def run(python: str, program: str, *arguments: str, environ: dict[str, str]) -> Any:
     """Run a program; its last line, which is JSON."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    done = subprocess.run(
+    done = run_program(
         [python, str(HERE / program), *arguments],
-        env={**kept, "COLUMNS": "500", "PYTHONPATH": str(ROOT), **environ},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
+        preload="sdk",
         cwd=ROOT,
+        env={**kept, "COLUMNS": "500", "PYTHONPATH": str(ROOT), **environ},
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import run_program
+from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.executor._environment import Namespaces
-from sm_tuning.local import ServerInfo, start, stop
+from sm_tuning.local import ServerInfo
 
 pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
 pytestmark = pytest.mark.usefixtures("processes")
@@ -44,7 +45,7 @@ class Client:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environ |= {**self.server.env(), "SM_TUNING_STATE_DIR": self.server.state_dir, "COLUMNS": "500"}
         command = [self.python, str(HERE / program), *arguments]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240, check=False)
+        done = run_program(command, preload="sdk", cwd=Path.cwd(), env=environ)
         assert done.returncode == 0, done.stderr[-4000:]
         *rest, last = done.stdout.splitlines()
         return json.loads(last), "\n".join(rest)
@@ -54,10 +55,9 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
-    folder = tmp_path_factory.mktemp("state")
-    yield start(folder)
-    stop(folder)
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    with running_server(tmp_path_factory.mktemp("state")) as info:
+        yield info
 
 
 @pytest.fixture(
