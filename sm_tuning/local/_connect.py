@@ -71,9 +71,7 @@ class Connection:
         """
         if self._info is not None:
             return self
-        running = _daemon.status(self._state_dir)
-        self._started = running is None
-        self._info = running or _daemon.start(self._state_dir, self._port)
+        self._info, self._started = _daemon.start_or_find(self._state_dir, self._port)
         self._set_environment(self._info)
         _forget_clients()
         _handlers().append((_STS_EVENT, self._redirect_sts))

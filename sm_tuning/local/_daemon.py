@@ -65,6 +65,29 @@ def start(
     return info
 
 
+def start_or_find(state_dir: str | Path | None = None, port: int | None = None) -> tuple[ServerInfo, bool]:
+    """Return the local SageMaker of a state dir, started if none runs there, and whether this call started it.
+
+    Raises:
+        MissingExtraError: the extra ``local`` is not installed.
+        LocalServerError: the server cannot start.
+    """
+    running = status(state_dir)
+    if running is not None:
+        return running, False
+    try:
+        return start(state_dir, port), True
+    except LocalServerError:
+        # Another process may have started a server at the same moment; a port in use or a broken state is an error.
+        state = resolve_state_dir(state_dir)
+        if not _wait_for(lambda: lock_holder(state.lock) is None or status(state_dir) is not None, _START_SECONDS):
+            raise
+        running = status(state_dir)
+        if running is None:
+            raise
+        return running, False
+
+
 def status(state_dir: str | Path | None = None) -> ServerInfo | None:
     """Return the local SageMaker that runs on a state dir, or None.
 

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import botocore.session
@@ -43,6 +44,15 @@ def test_a_server_that_runs_already_is_used_and_left_running(state_dir):
     with connect(state_dir) as connection:
         assert connection.info == running
     assert status(state_dir) == running
+
+
+def test_connections_that_open_at_the_same_moment_share_the_server_of_the_first(state_dir):
+    connections = [Connection(state_dir, keep_running=True, environ={}) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda connection: connection.open().info, connections)
+    assert first == second == status(state_dir)
+    for connection in connections:
+        connection.close()
 
 
 def test_a_server_is_kept_running_when_asked(state_dir):
