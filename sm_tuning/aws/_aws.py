@@ -14,7 +14,7 @@ from sm_tuning._errors import EndpointError, ServiceError, SpecError, WaitTimeou
 from sm_tuning._masking import secrets_of_job
 from sm_tuning._wire import to_tags
 from sm_tuning.aws._answers import BrokenAnswerError, check_answer
-from sm_tuning.aws._errors import REGION_ADVICE, Call, mapped
+from sm_tuning.aws._errors import LOOPBACK, REGION_ADVICE, Call, mapped
 from sm_tuning.aws._poll import CLOCK, LOCAL, REMOTE, Clock, Policy, Retry
 
 _log = logging.getLogger(__name__)
@@ -309,7 +309,7 @@ class Aws:
     def is_local(self) -> bool:
         """Whether the endpoint is on this machine, where a call is cheap and is answered at once or not at all."""
         url = self._endpoint_url or self._environ.get("AWS_ENDPOINT_URL", "")
-        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        return urlsplit(url).hostname in LOOPBACK
 
     @property
     def poll_interval(self) -> float:

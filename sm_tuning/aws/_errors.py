@@ -1,4 +1,8 @@
-"""The one mapper from botocore's and boto3's exceptions to the error tree of sm_tuning."""
+"""Exceptions of botocore and boto3 mapped to the error tree of sm_tuning.
+
+Sources of the codes: the error sections of the SageMaker, S3, IAM, STS, CloudWatch and CloudWatch Logs API references,
+the "Common Errors" page that they share, and botocore's list of throttling codes (botocore/retries/standard.py).
+"""
 
 from __future__ import annotations
 
@@ -15,19 +19,198 @@ from sm_tuning._errors import (
     InvalidRequestError,
     JobNotFoundError,
     NameTakenError,
+    QuotaError,
     ServiceError,
     SmTuningError,
     SpecError,
     ThrottledError,
 )
 from sm_tuning._masking import Redactor
-from sm_tuning.aws import _codes
+
+_MISSING = frozenset(
+    [
+        "NoSuchBucket",
+        "NoSuchEntity",
+        "NoSuchEntityException",
+        "NoSuchKey",
+        "NotFound",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "404",
+    ]
+)
+_INVALID = frozenset(
+    [
+        "BadRequest",
+        "BucketAlreadyExists",
+        "BucketAlreadyOwnedByYou",
+        "IllegalLocationConstraintException",
+        "InvalidAction",
+        "InvalidArgument",
+        "InvalidBucketName",
+        "InvalidInput",
+        "InvalidParameter",
+        "InvalidParameterCombination",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "InvalidQueryParameter",
+        "InvalidRequest",
+        "InvalidRequestException",
+        "MalformedQueryString",
+        "MissingAction",
+        "MissingParameter",
+        "MissingRequiredParameterException",
+        "OperationAborted",
+        "PermanentRedirect",
+        "SerializationException",
+        "UnknownOperationException",
+        "ValidationError",
+        "ValidationException",
+        "301",
+        "400",
+    ]
+)
+#: The service is to blame, and the same call may succeed later.
+_TRANSIENT = frozenset(
+    [
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "500",
+        "502",
+        "503",
+        "504",
+    ]
+)
+_KINDS: dict[type[ServiceError], frozenset[str]] = {
+    AccessDeniedError: frozenset(
+        [
+            "AccessDenied",
+            "AccessDeniedException",
+            "AccessDeniedFault",
+            "AccountProblem",
+            "AllAccessDisabled",
+            "AuthorizationError",
+            "Forbidden",
+            "KMS.AccessDeniedException",
+            "NotAuthorized",
+            "UnauthorizedAccess",
+            "UnauthorizedException",
+            "UnauthorizedOperation",
+            "403",
+        ]
+    ),
+    CredentialsError: frozenset(
+        [
+            "AuthFailure",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
+            "InvalidSecurity",
+            "InvalidSignatureException",
+            "InvalidToken",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "MissingSecurityHeader",
+            "NotSignedUp",
+            "OptInRequired",
+            "RequestExpired",
+            "RequestTimeTooSkewed",
+            "SignatureDoesNotMatch",
+            "TokenRefreshRequired",
+            "UnrecognizedClientException",
+            "401",
+        ]
+    ),
+    ThrottledError: frozenset(
+        [
+            "BandwidthLimitExceeded",
+            "EC2ThrottledException",
+            "LimitExceededException",
+            "PriorRequestNotComplete",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "SlowDown",
+            "ThrottledException",
+            "Throttling",
+            "ThrottlingException",
+            "TooManyRequests",
+            "TooManyRequestsException",
+            "TransactionInProgressException",
+            "429",
+        ]
+    ),
+    QuotaError: frozenset(
+        ["LimitExceeded", "ResourceLimitExceeded", "ServiceQuotaExceededException", "TooManyBuckets"]
+    ),
+    NameTakenError: frozenset(["ResourceInUse"]),
+    InvalidRequestError: _INVALID | _MISSING,
+    ServiceError: _TRANSIENT,
+}
+_KIND_BY_STATUS = {401: CredentialsError, 403: AccessDeniedError, 429: ThrottledError}
+_ADVICE = {
+    CredentialsError: "sign in again, or check the keys and this machine's clock",
+    ThrottledError: "wait a little and try again",
+    QuotaError: "ask for more in the Service Quotas console, or use fewer or other instances",
+    ServiceError: "the service failed: try again in a moment",
+}
+
+#: Exceptions of botocore by name, since older releases lack some of them. Credentials are missing, incomplete or
+#: expired, or could not be fetched; or a setting in the environment or in ~/.aws is wrong (an invalid region is one of
+#: the ValidationErrors).
+_CREDENTIAL_ERRORS = frozenset(
+    [
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "UnknownCredentialError",
+        "NoAuthTokenError",
+        "TokenRetrievalError",
+        "UnknownTokenProviderError",
+        "SSOError",
+        "RefreshWithMFAUnsupportedError",
+        "MetadataRetrievalError",
+        "LoginError",
+    ]
+)
+_CONFIGURATION_ERRORS = frozenset(
+    [
+        "ConfigNotFound",
+        "ConfigParseError",
+        "InvalidConfigError",
+        "InvalidRegionError",
+        "UnknownRegionError",
+        "BaseEndpointResolverError",
+        "EndpointProviderError",
+        "InvalidEndpointConfigurationError",
+        "InvalidRetryConfigurationError",
+        "InvalidProxiesConfigError",
+        "InvalidDefaultsMode",
+        "InvalidIMDSEndpointError",
+        "InvalidIMDSEndpointModeError",
+        "InvalidS3AddressingStyleError",
+        "InvalidSTSRegionalEndpointsConfigError",
+        "MissingDependencyException",
+        "ServiceNotInRegionError",
+    ]
+)
 
 _JOB_OPERATION = re.compile(r"(HyperParameterTuningJob|TrainingJob)s?")
 _ACTION = re.compile(r"not authorized to perform:? `?([\w-]+:\w+)")
 _RESOURCE = re.compile(r"on resource:? `?(arn:[^\s`]+)")
 _NOT_FOUND = re.compile(r"resource not found|does not exist|could not (be )?f(i|ou)nd", re.IGNORECASE)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _SIGN_IN = (
     "sign in (aws sso login, aws configure), set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
@@ -36,17 +219,18 @@ _SIGN_IN = (
 _PROFILES = (
     "see `aws configure list-profiles`; it is chosen by --profile or profile=, by AWS_PROFILE, or by the session"
 )
+_START = "is the local SageMaker running? See `sm-tuning local status` and `sm-tuning local start`"
 REGION_ADVICE = (
     "set AWS_REGION, name one (--region, region=), or give the profile a region (aws configure set region …)"
 )
 
 
 class Call(NamedTuple):
-    """What was being asked for when an error came.
+    """The call that raised an error.
 
     Attributes:
         operation: the API operation, such as ``StopHyperParameterTuningJob``; empty before any call.
-        subject: what it was about, such as the job's name or an S3 URI; empty when it says nothing more.
+        subject: the name or URI that the call is about; empty if its parameters hold none.
     """
 
     operation: str = ""
@@ -59,185 +243,109 @@ class Call(NamedTuple):
 
 @contextmanager
 def mapped(operation: str = "", subject: str = "", secrets: Collection[str] = ()) -> Iterator[None]:
-    """Turn what botocore and boto3 raise inside into an error of ours, with the original as its cause.
+    """Map exceptions of botocore and boto3 in a block to errors of sm_tuning, with the original as the cause.
 
-    Both quote what they refuse; none of the secrets is left in either.
+    Args:
+        operation: the API operation; see ``Call``.
+        subject: the name or URI that the call is about.
+        secrets: values that are masked in both exceptions, since botocore quotes the values that it refuses.
 
     Raises:
-        SmTuningError: of the class that fits; other exceptions pass through as they are.
+        SmTuningError: of the class that fits. Other exceptions pass unchanged.
     """
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415  (boto3 loads when AWS is first spoken to)
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415  (boto3 loads with the first call)
     from botocore.exceptions import BotoCoreError, ClientError, UndefinedModelAttributeError  # noqa: PLC0415
 
     try:
         yield
     except (ClientError, BotoCoreError, Boto3Error, UndefinedModelAttributeError) as error:
-        _clear(error, secrets)
-        raise translate(error, Call(operation, subject)) from error
-
-
-def _clear(error: Any, secrets: Collection[str]) -> None:
-    """Cut the secrets out of an error of botocore's, in place."""
-    if not secrets:
-        return
-    clear = Redactor(secrets)
-    error.args = tuple(clear.each(error.args))
-    detail = getattr(error, "response", {}).get("Error", {})
-    if "Message" in detail:
-        detail["Message"] = clear(str(detail["Message"]))
-
-
-def translate(error: Exception, call: Call) -> SmTuningError:
-    """Return the error of ours for one of botocore's or boto3's.
-
-    A transfer error of boto3 is judged by the service error that it stands for.
-    """
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-    if isinstance(error, Boto3Error):
-        inner = error.__cause__ or error.__context__
-        if isinstance(inner, ClientError | BotoCoreError):
-            return translate(inner, call)
-    if isinstance(error, ClientError):
-        return _from_service(error, call)
-    return _from_this_side(error, call)
+        if secrets:
+            clear = Redactor(secrets)
+            error.args = tuple(clear.each(error.args))
+            detail = getattr(error, "response", {}).get("Error", {})
+            if "Message" in detail:
+                detail["Message"] = clear(str(detail["Message"]))
+        # A transfer error of boto3 has the error of the service, or of the connection, as its cause.
+        inner = (error.__cause__ or error.__context__) if isinstance(error, Boto3Error) else None
+        judged = inner if isinstance(inner, ClientError | BotoCoreError) else error
+        call = Call(operation, subject)
+        is_response = isinstance(judged, ClientError)
+        raise (_from_service(judged, call) if is_response else _from_client(judged, call)) from error
 
 
 def is_transient(error: ServiceError) -> bool:
-    """Whether the same call may work a little later: throttling, a lost connection, a fault of the service."""
-    if isinstance(error, ThrottledError | EndpointError) or error.code in _codes.TRANSIENT:
+    """Return whether the same call may succeed later: throttling, a lost connection, a fault of the service."""
+    if isinstance(error, ThrottledError | EndpointError) or error.code in _TRANSIENT:
         return True
-    return int(_answer(error).get("HTTPStatusCode", 0)) >= 500
+    return int(_metadata(error).get("HTTPStatusCode", 0)) >= 500
 
 
 def is_missing(error: ServiceError) -> bool:
-    """Whether the service said that the thing asked for is not there."""
-    return isinstance(error, JobNotFoundError) or error.code in _codes.MISSING
+    """Return whether the service reports that the resource does not exist."""
+    return isinstance(error, JobNotFoundError) or error.code in _MISSING
 
 
 def was_retried(error: ServiceError) -> bool:
-    """Whether botocore had sent the call before, so that an earlier attempt may have had its effect unseen."""
-    return bool(_answer(error).get("RetryAttempts", 0))
+    """Return whether botocore sent the call more than once, so that an earlier attempt may have succeeded unseen."""
+    return bool(_metadata(error).get("RetryAttempts", 0))
 
 
-def _answer(error: ServiceError) -> dict[str, Any]:
-    """What botocore knows about the HTTP answer behind an error; empty when there was none."""
+def _metadata(error: ServiceError) -> dict[str, Any]:
+    """Return botocore's metadata of the response behind an error; empty if there was no response."""
     response = getattr(error.__cause__, "response", None)
     return response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
 
 
 def _from_service(error: Any, call: Call) -> ServiceError:
-    """Map what a service answered."""
+    """Return the error for a response of a service."""
     detail = error.response.get("Error", {})
-    code, text = str(detail.get("Code", "")), str(detail.get("Message", "")).strip()
+    code, text = str(detail.get("Code", "")), " ".join(str(detail.get("Message", "")).split())
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     call = Call(call.operation or error.operation_name, call.subject)
-    kind = _codes.kind_of(code, status)
-    if kind is InvalidRequestError and _is_missing_job(code, text, call):
-        message = f"there is no job {call.subject!r} in this account and region ({call.operation}: {_said(code, text)})"
+    reason = f"{code}: {text}" if text and text != code else code or "no reason given"
+    kind = next((kind for kind, codes in _KINDS.items() if code in codes), None)
+    if kind is None:
+        kind = _KIND_BY_STATUS.get(status, InvalidRequestError) if 400 <= status < 500 else ServiceError
+    creates = call.operation.startswith("Create")
+    # DescribeTrainingJob reports a missing job with a ValidationException.
+    missing = code in _MISSING or (code == "ValidationException" and _NOT_FOUND.search(text))
+    if missing and kind is InvalidRequestError and _JOB_OPERATION.search(call.operation) and not creates:
+        message = f"there is no job {call.subject!r} in this account and region ({call.operation}: {reason})"
         return JobNotFoundError(message, operation=call.operation, code=code)
-    if kind is NameTakenError and not call.operation.startswith("Create"):
+    if kind is NameTakenError and not creates:
         kind = InvalidRequestError
     if kind is AccessDeniedError:
-        message = _denied(text, code, call)
+        action, resource = _ACTION.search(text), _RESOURCE.search(text)
+        wanted = action.group(1) if action else f"the action behind {call.operation}"
+        where = f" on {resource.group(1).rstrip('.,')}" if resource else ""
+        # Responses to HEAD requests have no body, so that the text is "Forbidden" at most.
+        source = f"; AWS says: {reason}" if len(text) > len("Forbidden") else ""
+        advice = "ask for that permission or use another role"
+        message = f"{call} was denied: the credentials need {wanted}{where}; {advice}{source}"
     else:
-        what_to_do = _codes.advice(kind)
-        message = f"{call} failed: {_said(code, text)}" + (f" ({what_to_do})" if what_to_do else "")
+        message = f"{call} failed: {reason}" + (f" ({_ADVICE[kind]})" if kind in _ADVICE else "")
     return kind(message, operation=call.operation, code=code)
 
 
-def _is_missing_job(code: str, text: str, call: Call) -> bool:
-    """Whether the answer is about the job; DescribeTrainingJob says it with a ValidationException."""
-    if not (_JOB_OPERATION.search(call.operation) and not call.operation.startswith("Create")):
-        return False
-    return code in _codes.MISSING or (code == "ValidationException" and bool(_NOT_FOUND.search(text)))
-
-
-def _said(code: str, text: str) -> str:
-    text = " ".join(text.split())
-    return f"{code}: {text}" if text and text != code else code or "no reason given"
-
-
-def _denied(text: str, code: str, call: Call) -> str:
-    """The sentence about a denied call; HEAD requests carry no text that says more than 403."""
-    action, resource = _ACTION.search(text), _RESOURCE.search(text)
-    wanted = action.group(1) if action else f"the action behind {call.operation}"
-    where = f" on {resource.group(1).rstrip('.,')}" if resource else ""
-    said = f"; AWS says: {_said(code, text)}" if len(text) > len("Forbidden") else ""
-    return f"{call} was denied: the credentials need {wanted}{where}; ask for that permission or use another role{said}"
-
-
-def _from_this_side(error: Exception, call: Call) -> SmTuningError:
-    """Map what botocore found wrong before, or without, an answer."""
-    from botocore import exceptions as botocore  # noqa: PLC0415
-
+def _from_client(error: BaseException, call: Call) -> SmTuningError:
+    """Return the error for an exception that botocore raised before, or without, a response."""
     text = " ".join(str(error).split()).rstrip(".")
-    if isinstance(error, botocore.NoRegionError):
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "NoRegionError" in kinds:
         return SpecError(f"{call} needs an AWS region: {REGION_ADVICE}")
-    if isinstance(error, botocore.ProfileNotFound):
+    if "ProfileNotFound" in kinds:
         return CredentialsError(f"{text}: {_PROFILES}", operation=call.operation)
-    if isinstance(error, _credential_errors()):
+    if kinds & _CREDENTIAL_ERRORS:
         return CredentialsError(f"no valid AWS credentials for {call}: {text}; {_SIGN_IN}", operation=call.operation)
-    if isinstance(error, botocore.ConnectionError | botocore.HTTPClientError | botocore.IncompleteReadError):
-        return EndpointError(f"{call} got no answer: {text}; {_reach(error)}", operation=call.operation)
-    if isinstance(error, _configuration_errors()):
+    if kinds & {"ConnectionError", "HTTPClientError", "IncompleteReadError"}:
+        url = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
+        is_local = urlsplit(url).hostname in LOOPBACK
+        advice = _START if is_local else "check the network, the proxy, the region and AWS_ENDPOINT_URL"
+        return EndpointError(f"{call} got no answer: {text}; {advice}", operation=call.operation)
+    if kinds & _CONFIGURATION_ERRORS:
         return SpecError(f"the AWS configuration cannot be used for {call}: {text}; see ~/.aws/config and AWS_*")
-    if isinstance(error, botocore.ParamValidationError):
+    if kinds & {"ParamValidationError", "ValidationError", "MissingParametersError"}:
         problems = "; ".join(line.strip() for line in str(error).splitlines()[1:] if line.strip())
-        return InvalidRequestError(f"{call} is not a valid request: {problems or text}", operation=call.operation)
-    if isinstance(error, botocore.ValidationError | botocore.MissingParametersError):
-        return InvalidRequestError(f"{call} is not a valid request: {text}", operation=call.operation)
-    return ServiceError(f"{call} failed on this side of the wire: {text}", operation=call.operation)
-
-
-def _credential_errors() -> tuple[type[Exception], ...]:
-    """Credentials are missing, incomplete, expired, or could not be fetched."""
-    from botocore import exceptions as botocore  # noqa: PLC0415
-
-    return (
-        botocore.NoCredentialsError,
-        botocore.PartialCredentialsError,
-        botocore.CredentialRetrievalError,
-        botocore.UnknownCredentialError,
-        botocore.NoAuthTokenError,
-        botocore.TokenRetrievalError,
-        botocore.UnknownTokenProviderError,
-        botocore.SSOError,
-        botocore.RefreshWithMFAUnsupportedError,
-        botocore.MetadataRetrievalError,
-        *(getattr(botocore, name) for name in ("LoginError",) if hasattr(botocore, name)),
-    )
-
-
-def _configuration_errors() -> tuple[type[Exception], ...]:
-    """A setting in the environment or in ~/.aws is wrong; an invalid region is one of botocore's ValidationErrors."""
-    from botocore import exceptions as botocore  # noqa: PLC0415
-
-    return (
-        botocore.ConfigNotFound,
-        botocore.ConfigParseError,
-        botocore.InvalidConfigError,
-        botocore.InvalidRegionError,
-        botocore.UnknownRegionError,
-        botocore.BaseEndpointResolverError,
-        botocore.EndpointProviderError,
-        botocore.InvalidEndpointConfigurationError,
-        botocore.InvalidRetryConfigurationError,
-        botocore.InvalidProxiesConfigError,
-        botocore.InvalidDefaultsMode,
-        botocore.InvalidIMDSEndpointError,
-        botocore.InvalidIMDSEndpointModeError,
-        botocore.InvalidS3AddressingStyleError,
-        botocore.InvalidSTSRegionalEndpointsConfigError,
-        botocore.MissingDependencyException,
-        botocore.ServiceNotInRegionError,
-    )
-
-
-def _reach(error: Exception) -> str:
-    """What to do when nothing answered, by where it was looked for."""
-    url = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
-    if urlsplit(url).hostname in _LOOPBACK:
-        return "is the local SageMaker running? See `sm-tuning local status` and `sm-tuning local start`"
-    return "check the network, the proxy, the region and AWS_ENDPOINT_URL"
+        message = f"{call} is not a valid request: {problems or text}"
+        return InvalidRequestError(message, operation=call.operation)
+    return ServiceError(f"{call} failed before it was sent: {text}", operation=call.operation)
