@@ -12,6 +12,7 @@ from typing import Any
 
 import botocore.loaders
 import botocore.session
+import numpy.testing  # noqa: F401  (numpy 1.26 starts a process when it is loaded, which a fast test must not)
 import pytest
 from botocore.loaders import Loader
 from guards import BlockedError, Network, Processes

@@ -189,7 +189,7 @@ def common_fields(draw: st.DrawFn, types: tuple[str, ...]) -> dict[str, Any]:
         some(
             environment=st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,6}", fullmatch=True), texts, max_size=3),
             input_mode=st.sampled_from(["File", "Pipe", "FastFile"]),
-            max_pending=st.integers(1800, 2419200),
+            max_pending=st.integers(7200, 2419200),
             max_retry_attempts=st.integers(1, 30),
             output_kms_key=kms_keys,
             enable_network_isolation=st.booleans(),

@@ -127,7 +127,12 @@ def test_modules_that_tests_share_are_told_apart_by_their_names() -> None:
 
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [name for extra, names in project["optional-dependencies"].items() if extra != "dev" for name in names]
+    extras = [
+        name
+        for extra, names in project["optional-dependencies"].items()
+        if extra not in ("dev", "test")
+        for name in names
+    ]
     declared = {re.split(r"[\[<>=]", text)[0].lower().replace("_", "-") for text in [*project["dependencies"], *extras]}
     distributions = metadata.packages_distributions()
     unknown = set()

@@ -15,6 +15,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = "arn:aws:iam::123456789012:role/Tuning"
 
+#: What the base install must do without its extras: check a spec, and name the extra that is missing.
+PROGRAM = """import importlib.util, logging, sys
+import sm_tuning as smt
+
+root = logging.getLogger()
+before = (list(root.handlers), root.level)
+for path in sys.argv[1:]:
+    errors = [finding for finding in smt.check(path) if finding.severity == "error"]
+    assert not errors, errors
+assert (list(root.handlers), root.level) == before, root.handlers
+assert "pandas" not in sys.modules, "check loads pandas"
+
+for name in smt.__all__:
+    getattr(smt, name)
+
+extras = ("moto", "optuna", "plotly", "sagemaker", "scipy", "sklearn")
+assert not [name for name in extras if importlib.util.find_spec(name)], "the base install has a package of an extra"
+
+try:
+    with smt.local.connect():
+        pass
+except smt.MissingExtraError as error:
+    assert "sm-tuning[local]" in str(error), error
+else:
+    raise AssertionError("the local SageMaker starts without its extra")
+"""
+
 
 def main(programs: str) -> int:
     """Run the commands, and return the exit code."""
@@ -22,25 +49,27 @@ def main(programs: str) -> int:
         for name in ("estimators", "entrypoints"):
             shutil.copytree(ROOT / name, Path(folder, name))
 
-        def run(*arguments: str) -> str:
+        def run(program: str, *arguments: str) -> str:
             done = subprocess.run(
-                [Path(programs, "sm-tuning"), *arguments],
+                [Path(programs, program), *arguments],
                 cwd=folder,
                 env={"HOME": folder, "PATH": "/usr/bin:/bin", "AWS_REGION": "us-east-1", "SM_TUNING_ROLE": ROLE},
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            print(f"sm-tuning {' '.join(arguments)}: exit {done.returncode}")
+            print(f"{program} {' '.join(arguments).splitlines()[0]}: exit {done.returncode}")
             if done.returncode != 0:
                 sys.exit(done.stdout + done.stderr)
             return done.stdout
 
-        assert "launch" in run("--help")
-        for spec in sorted(Path(folder, "estimators").glob("*.yaml")):
-            run("check", str(spec.relative_to(folder)))
-            request = json.loads(run("render", str(spec.relative_to(folder)), "--as", "request"))
+        assert "launch" in run("sm-tuning", "--help")
+        specs = [str(path.relative_to(folder)) for path in sorted(Path(folder, "estimators").glob("*.yaml"))]
+        for spec in specs:
+            run("sm-tuning", "check", spec)
+            request = json.loads(run("sm-tuning", "render", spec, "--as", "request"))
             assert request["HyperParameterTuningJobConfig"]
+        run("python", "-c", PROGRAM, *specs)
     return 0
 
 

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import separate_runner
 
 from sm_tuning.cli import main
 
@@ -23,7 +24,7 @@ class Cli:
 
     def __call__(self, *args: object, code: int = 0) -> Result:
         """Run a command line and insist on its exit code."""
-        result = CliRunner().invoke(main, [str(arg) for arg in args])
+        result = separate_runner().invoke(main, [str(arg) for arg in args])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == code, f"{args}: {result.exit_code}\n{result.stdout}\n{result.stderr}"

@@ -325,7 +325,10 @@ FAULTS: list[tuple[Any, ...]] = [
     (
         script,
         {"hyperparameter_ranges": {"c": {"values": [float("nan"), 1.0]}}},
-        rule("categorical-values", "hyperparameter_ranges.c.values"),
+        *[
+            limit("range-bounds", f"hyperparameter_ranges.c.values.0.{kind}")
+            for kind in ("str", "bool", "int", "float")
+        ],
     ),
     (
         script,

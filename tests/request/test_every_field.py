@@ -66,7 +66,7 @@ ANY_ESTIMATOR = {
     "use_spot_instances": ({}, SPOT),
     "max_run": ({}, {"max_run": 60}),
     "max_wait": (SPOT, {"max_wait": 90001}),
-    "max_pending": ({}, {"max_pending": 1800}),
+    "max_pending": ({}, {"max_pending": 7200}),
     "max_retry_attempts": ({}, {"max_retry_attempts": 2}),
     "checkpoint_s3_uri": ({}, {"checkpoint_s3_uri": "s3://b/c"}),
     "checkpoint_local_path": ({"checkpoint_s3_uri": "s3://b/c"}, {"checkpoint_local_path": "/opt/c"}),

@@ -13,10 +13,12 @@ from typing import Any
 
 import botocore.session
 import pytest
-from sagemaker.core import common_utils, image_uris
 
 import sm_tuning as smt
 from sm_tuning.request import _images as images
+
+common_utils = pytest.importorskip("sagemaker.core.common_utils", reason="needs the extra 'sdk'")
+image_uris = pytest.importorskip("sagemaker.core.image_uris", reason="needs the extra 'sdk'")
 
 TABLE = json.loads(Path(images.__file__).with_name("_images.json").read_text(encoding="utf-8"))
 SCOPES = [("xgboost", "training"), ("pytorch", "training"), ("pytorch", "inference")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import analysis_data as data
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from command_line import separate_runner
 from servers import running_server
 
 import sm_tuning as smt
@@ -80,7 +80,7 @@ def test_the_advice_of_a_real_job_starts_a_child_that_learns_from_it(job: smt.Tu
 
 def test_the_command_prints_the_advice_and_writes_the_next_spec(job: smt.TuningJob, tmp_path: Path) -> None:
     spec = tmp_path / "child.yaml"
-    done = CliRunner().invoke(main, ["advise", job.name, "--format", "json", "--next", str(spec)])
+    done = separate_runner().invoke(main, ["advise", job.name, "--format", "json", "--next", str(spec)])
     assert done.exit_code == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [row["Code"] for row in rows] == job.advice()["Code"].tolist()

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import separate_runner
 from results_fakes import REGION, FakeSageMaker, RefusalError, answer, in_pages, log_event, training_job
 
 import sm_tuning as smt
@@ -74,7 +75,7 @@ def service(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSa
 
 
 def invoke(args: list[str]) -> Result:
-    return CliRunner().invoke(main, args, obj={"connect": functools.partial(smt.connect, policy=SHORT)})
+    return separate_runner().invoke(main, args, obj={"connect": functools.partial(smt.connect, policy=SHORT)})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from command_line import separate_runner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -396,8 +396,8 @@ def test_the_command_writes_a_file_that_loads(base: Path, tmp_path: Path) -> Non
     args = ["import", str(sweep), "--like", str(base), "-o", str(tmp_path / "out.yaml")]
     sets = ["--set", "max_jobs=3", "--set", "estimator.instance_type=ml.m5.xlarge"]
 
-    without = CliRunner().invoke(main, args)
-    done = CliRunner().invoke(main, [*args, *sets])
+    without = separate_runner().invoke(main, args)
+    done = separate_runner().invoke(main, [*args, *sets])
 
     assert (without.exit_code, done.exit_code) == (2, 0)
     assert "run_cap is missing" in without.stderr
