@@ -55,16 +55,18 @@ def start(port: int | None, state_dir: Path | None, foreground: bool) -> None:
         emit_json(info.as_dict())
 
     # In the foreground the server must run in this process, which fails if the state is in use.
-    running = None if foreground else smt.local.status(state_dir)
-    if running is None:
-        smt.local.start(state_dir, port, foreground=foreground, on_ready=show)
-    elif port is None or running.endpoint_url.endswith(f":{port}"):
+    if foreground:
+        smt.local.start(state_dir, port, foreground=True, on_ready=show)
+        return
+    if smt.local.status(state_dir) is not None:
         say("it runs already")
-        show(running)
-    else:
+    with smt.local.connect(state_dir, port, keep_running=True) as connection:
+        info = connection.info
+    if port is not None and not info.endpoint_url.endswith(f":{port}"):
         raise smt.LocalServerError(
-            f"the local SageMaker runs at {running.endpoint_url} already: stop it to change the port"
+            f"the local SageMaker runs at {info.endpoint_url} already: stop it to change the port"
         )
+    show(info)
 
 
 @click.command()

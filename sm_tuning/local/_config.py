@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO
 
-from sm_tuning._errors import LocalServerError
+from sm_tuning._errors import LocalServerError, SpecError, did_you_mean
 from sm_tuning._files import write_atomic
 
 ACCOUNT_ID = "123456789012"
@@ -57,6 +57,11 @@ class StateDir:
     def lock(self) -> Path:
         """The lock of the server that uses this state dir."""
         return self.root / "lock"
+
+    @property
+    def clients(self) -> Path:
+        """The lock that each open connection shares."""
+        return self.root / "clients"
 
     @property
     def s3(self) -> Path:
@@ -175,18 +180,52 @@ def load_keys(state: StateDir, environ: Mapping[str, str] = os.environ) -> Keys:
     jobs contain the region.
 
     Raises:
-        LocalServerError: the file exists and cannot be read.
+        SpecError: the region of a new state dir does not exist.
+        LocalServerError: the file exists and cannot be read, or its region does not exist.
     """
     if state.keys.exists():
-        return Keys(**_read(state.keys, tuple(field.name for field in fields(Keys))))
+        keys = Keys(**_read(state.keys, tuple(field.name for field in fields(Keys))))
+        if not _is_region(keys.region):
+            raise LocalServerError(
+                f"the state dir {state.root} is of the region {keys.region!r}, which AWS does not have: "
+                "delete it, or name another state dir"
+            )
+        return keys
+    region = check_region(state, environ)
     alphabet = string.ascii_uppercase + "234567"
     keys = Keys(
-        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION,
+        region=region,
         access_key_id="AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
         secret_access_key=secrets.token_urlsafe(30),
     )
     write_atomic(state.keys, json.dumps(asdict(keys)), private=True)
     return keys
+
+
+def check_region(state: StateDir, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the region that a new state dir gets; the region of an existing one is not looked at.
+
+    Raises:
+        SpecError: the state dir is new, and there is no such region.
+    """
+    name = next((name for name in ("AWS_REGION", "AWS_DEFAULT_REGION") if environ.get(name)), "")
+    region = environ[name] if name else DEFAULT_REGION
+    if not state.keys.exists() and not _is_region(region):
+        raise SpecError(f"{name} is {region!r}, which is not a region of AWS: {did_you_mean(region, _regions())}")
+    return region
+
+
+def _is_region(region: str) -> bool:
+    return region == DEFAULT_REGION or region in _regions()
+
+
+def _regions() -> list[str]:
+    from botocore.session import Session  # noqa: PLC0415  (reading the list takes half a second)
+
+    session = Session()
+    # CloudWatch Logs is in all regions.
+    found = (session.get_available_regions("logs", partition) for partition in session.get_available_partitions())
+    return [region for regions in found for region in regions]
 
 
 def read_server_info(state: StateDir) -> ServerInfo | None:
@@ -221,7 +260,7 @@ def hold_lock(path: Path) -> IO[str]:
     """
     file = path.open("a+")
     begun = time.monotonic()
-    while not _try_lock(file, fcntl.LOCK_EX):
+    while not try_lock(file, fcntl.LOCK_EX):
         other = lock_holder(path)
         patience = _PATIENCE_AFTER_DEATH_SECONDS if other is None else _PATIENCE_SECONDS
         if time.monotonic() - begun > patience:
@@ -244,7 +283,7 @@ def lock_holder(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     with file:
-        if _try_lock(file, fcntl.LOCK_SH):
+        if try_lock(file, fcntl.LOCK_SH):
             return None
         text = file.read().strip()
     pid = int(text) if text.isdigit() else 0
@@ -256,7 +295,8 @@ def lock_holder(path: Path) -> int | None:
     return pid
 
 
-def _try_lock(file: IO[str], kind: int) -> bool:
+def try_lock(file: IO[str], kind: int) -> bool:
+    """Take a lock of a kind of ``fcntl.flock``; return False if another process has it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

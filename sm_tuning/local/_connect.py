@@ -7,11 +7,11 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from sm_tuning._errors import LocalServerError
-from sm_tuning.local import _daemon
+from sm_tuning.local import _clients, _daemon
 from sm_tuning.local._config import ServerInfo
 
 # Variables that take precedence over those of the local server, or disable them.
@@ -24,14 +24,15 @@ class Connection:
 
     On entry, a server is started if none runs on the state dir, the AWS variables are set, and the default session of
     boto3 and the clients of the SageMaker SDK are dropped. Clients and sessions that you created before keep their
-    endpoints. On exit, the variables are restored, default session and clients are dropped again, and a server that
-    was started is stopped. The SageMaker SDK calls STS at its public address, whatever the environment; calls of
+    endpoints. On exit, the variables are restored, and default session and clients are dropped again. A server that a
+    connection started is stopped when the last connection to it is closed or its process has died, whichever process
+    that is. The SageMaker SDK calls STS at its public address, whatever the environment; calls of
     sessions that are created inside go to the local server as well.
 
     Args:
         state_dir: folder of all data; by default SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
         port: port of a server that is started.
-        keep_running: whether a server that was started keeps running.
+        keep_running: whether the server keeps running without connections.
         environ: the environment variables to change.
     """
 
@@ -48,7 +49,7 @@ class Connection:
         self._keep_running = keep_running
         self._environ = environ
         self._info: ServerInfo | None = None
-        self._started = False
+        self._lock: IO[str] | None = None
         self._saved: dict[str, str | None] = {}
 
     @property
@@ -67,11 +68,21 @@ class Connection:
 
         Raises:
             MissingExtraError: the extra ``local`` is not installed.
+            SpecError: AWS_REGION names no region, and the state dir is new.
             LocalServerError: the server cannot start.
         """
         if self._info is not None:
             return self
-        self._info, self._started = _daemon.start_or_find(self._state_dir, self._port)
+        state = _daemon.prepare(self._state_dir)
+        # First become a client, so that the server does not end between the look and the first call.
+        self._lock = _clients.join(state.clients)
+        try:
+            self._info = _daemon.use(state, self._port, temporary=not self._keep_running)
+            if self._keep_running:
+                _clients.set_temporary(state.clients, False)
+        except BaseException:
+            self._lock.close()
+            raise
         self._set_environment(self._info)
         _forget_clients()
         _handlers().append((_STS_EVENT, self._redirect_sts))
@@ -91,8 +102,11 @@ class Connection:
                 self._environ[name] = value
         self._saved = {}
         _forget_clients()
-        if self._started and not self._keep_running:
-            _daemon.stop(state_dir)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with lock:
+                if _clients.is_last(lock):
+                    _daemon.stop(state_dir)
 
     def __enter__(self) -> Self:
         return self.open()
@@ -135,7 +149,8 @@ def connect(state_dir: str | Path | None = None, port: int | None = None, *, kee
     Args:
         state_dir: folder of all data; by default SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
         port: port of a server that is started; None for the port of its predecessor if that is free, else any.
-        keep_running: whether a server that was started keeps running.
+        keep_running: whether the server keeps running without connections. Otherwise a server that a connection
+            started ends with the last connection.
     """
     return Connection(state_dir, port, keep_running=keep_running)
 

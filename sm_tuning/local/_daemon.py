@@ -17,6 +17,7 @@ from sm_tuning._errors import LocalServerError, MissingExtraError
 from sm_tuning.local._config import (
     ServerInfo,
     StateDir,
+    check_region,
     lock_holder,
     make_state_dir,
     read_server_info,
@@ -48,11 +49,10 @@ def start(
 
     Raises:
         MissingExtraError: the extra ``local`` is not installed.
+        SpecError: AWS_REGION names no region, and the state dir is new.
         LocalServerError: the port or the state dir is in use, the state cannot be read, or the server died.
     """
-    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
-        raise MissingExtraError("the local SageMaker", "local")
-    state = resolve_state_dir(state_dir)
+    state = prepare(state_dir)
     running = status(state.root)
     if running is not None:
         raise LocalServerError(
@@ -65,27 +65,37 @@ def start(
     return info
 
 
-def start_or_find(state_dir: str | Path | None = None, port: int | None = None) -> tuple[ServerInfo, bool]:
-    """Return the local SageMaker of a state dir, started if none runs there, and whether this call started it.
+def use(state: StateDir, port: int | None = None, *, temporary: bool = False) -> ServerInfo:
+    """Return the local SageMaker that runs on a state dir; start one if none runs.
+
+    Of several processes that call this at once, one starts the server, and the others wait for it.
+
+    Args:
+        state: the prepared state dir.
+        port: port of a server that is started; as for ``start``.
+        temporary: whether a server that is started ends with its last client.
+
+    Raises:
+        LocalServerError: as for ``start``.
+    """
+    return status(state.root) or _spawn(state, port, shared=True, temporary=temporary)
+
+
+def prepare(state_dir: str | Path | None) -> StateDir:
+    """Return a state dir in which a server can start; nothing is written before all is checked.
 
     Raises:
         MissingExtraError: the extra ``local`` is not installed.
-        LocalServerError: the server cannot start.
+        SpecError: AWS_REGION names no region, and the state dir is new.
+        LocalServerError: the folders cannot be created.
     """
-    running = status(state_dir)
-    if running is not None:
-        return running, False
-    try:
-        return start(state_dir, port), True
-    except LocalServerError:
-        # Another process may have started a server at the same moment; a port in use or a broken state is an error.
-        state = resolve_state_dir(state_dir)
-        if not _wait_for(lambda: lock_holder(state.lock) is None or status(state_dir) is not None, _START_SECONDS):
-            raise
-        running = status(state_dir)
-        if running is None:
-            raise
-        return running, False
+    state = resolve_state_dir(state_dir)
+    if status(state.root) is None:
+        if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+            raise MissingExtraError("the local SageMaker", "local")
+        check_region(state)
+    make_state_dir(state)
+    return state
 
 
 def status(state_dir: str | Path | None = None) -> ServerInfo | None:
@@ -145,38 +155,43 @@ def _serve_here(state: StateDir, port: int | None, on_ready: Callable[[ServerInf
     return infos[0]
 
 
-def _spawn(state: StateDir, port: int | None) -> ServerInfo:
-    make_state_dir(state)
+def _spawn(state: StateDir, port: int | None, *, shared: bool = False, temporary: bool = False) -> ServerInfo:
+    """Start a server process; with ``shared``, return the server of another process if that one was faster."""
     logged_before = state.log.stat().st_size if state.log.exists() else 0
+    arguments = ["--state-dir", str(state.root), "--port", str(port or 0), *(["--temporary"] if temporary else [])]
     with state.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(state.root), "--port", str(port or 0)],
+            [sys.executable, "-m", "sm_tuning.local._server", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=_environment(os.environ),
             start_new_session=True,
         )
+    info: ServerInfo | None = None
 
     def settled() -> bool:
-        return process.poll() is not None or _answers(state, process.pid)
+        nonlocal info
+        ended = process.poll() is not None
+        info = _answering(state)
+        if info is not None:
+            return shared or ended or info.pid == process.pid
+        # A server that lost the race ends at once, while the winner still starts.
+        return ended and not (shared and lock_holder(state.lock) is not None)
 
-    if not _wait_for(settled, _START_SECONDS):
+    in_time = _wait_for(settled, _START_SECONDS)
+    if info is not None and info.pid == process.pid:
+        # The server outlives this process on purpose; with a returncode, Popen does not warn that it still runs.
+        process.returncode = 0
+        return info
+    code = process.poll()
+    if code is None:
         process.kill()
         process.wait()
-        raise LocalServerError(
-            f"the local SageMaker did not answer within {_START_SECONDS:g} s; {_tail(state, logged_before)}"
-        )
-    if process.poll() is not None:
-        raise LocalServerError(
-            f"the local SageMaker ended with code {process.returncode} at its start; {_tail(state, logged_before)}"
-        )
-    info = status(state.root)
-    if info is None:
-        raise LocalServerError(f"the local SageMaker died right after its start; {_tail(state, logged_before)}")
-    # The server outlives this process on purpose; with a returncode, Popen does not warn that it still runs.
-    process.returncode = 0
-    return info
+    if info is not None and shared:
+        return info
+    problem = f"ended with code {code} at its start" if in_time else f"did not answer within {_START_SECONDS:g} s"
+    raise LocalServerError(f"the local SageMaker {problem}; {_tail(state, logged_before)}")
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -187,20 +202,19 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _answers(state: StateDir, pid: int) -> bool:
-    if lock_holder(state.lock) != pid:
-        return False
+def _answering(state: StateDir) -> ServerInfo | None:
+    """Return the server of a state dir, if it accepts connections."""
     try:
-        info = read_server_info(state)
+        info = status(state.root)
     except LocalServerError:
-        return False  # of an earlier server: the new one replaces it, or ends with an error
-    if info is None or info.pid != pid:
-        return False
+        return None  # of an earlier server: the new one replaces it, or ends with an error
+    if info is None:
+        return None
     try:
         with socket.create_connection(("127.0.0.1", urlsplit(info.endpoint_url).port or 0), timeout=1.0):
-            return True
+            return info
     except OSError:
-        return False
+        return None
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:

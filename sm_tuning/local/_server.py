@@ -1,4 +1,4 @@
-"""The server process: ``python -m sm_tuning.local._server --state-dir D [--port N]``."""
+"""The server process: ``python -m sm_tuning.local._server --state-dir D [--port N] [--temporary]``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sm_tuning._errors import LocalServerError
+from sm_tuning._errors import LocalServerError, SpecError
 from sm_tuning._files import write_atomic
+from sm_tuning.local._clients import Watch, set_temporary
 from sm_tuning.local._config import (
     Keys,
     ServerInfo,
@@ -38,7 +39,14 @@ _log = logging.getLogger("sm_tuning.local")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wait: Callable[[], None]) -> None:
+def serve(
+    state: StateDir,
+    port: int,
+    on_ready: Callable[[ServerInfo], None],
+    wait: Callable[[], None],
+    *,
+    temporary: bool = False,
+) -> None:
     """Run a server until ``wait`` returns, then close it so that the next one can continue.
 
     Args:
@@ -47,13 +55,16 @@ def serve(state: StateDir, port: int, on_ready: Callable[[ServerInfo], None], wa
             free port.
         on_ready: called when the server answers.
         wait: blocks until the server must stop.
+        temporary: record that the server ends with its last client.
 
     Raises:
+        SpecError: the region of a new state dir does not exist.
         LocalServerError: the port or the state dir is in use, or the state cannot be read.
     """
     make_state_dir(state)
     with contextlib.ExitStack() as stack:
         stack.enter_context(hold_lock(state.lock))
+        set_temporary(state.clients, temporary)
         for path in state.tmp.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -138,14 +149,18 @@ def _bind(make: Callable[[int], Any], port: int, before: int) -> Any:
         raise LocalServerError(f"port {port} on 127.0.0.1 is in use; name another one, or leave it out") from e
 
 
-def until_signalled() -> Callable[[], None]:
-    """Return a function that blocks until SIGTERM or SIGINT; call this early, in the main thread."""
+def until_signalled(is_unused: Callable[[], bool] = lambda: False) -> Callable[[], None]:
+    """Return a function that blocks until SIGTERM or SIGINT; call this early, in the main thread.
+
+    Args:
+        is_unused: asked every second; True also ends the waiting.
+    """
     stopped = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stopped.set())
 
     def wait() -> None:
-        while not stopped.wait(1.0):
+        while not stopped.wait(1.0) and not is_unused():
             pass
 
     return wait
@@ -164,17 +179,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sm_tuning.local._server")
     parser.add_argument("--state-dir", required=True)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--temporary", action="store_true")
     arguments = parser.parse_args(argv)
-    wait = until_signalled()
     state = resolve_state_dir(arguments.state_dir)
+    # Also a server that began as a permanent one asks: the file says what it is now.
+    wait = until_signalled(Watch(state.clients).is_unused)
     log_to(state.log)
     # macOS allows 256 open files by default; connections and the pipes of training processes need more.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4096 <= hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
     try:
-        serve(state, arguments.port, on_ready=lambda _: None, wait=wait)
-    except LocalServerError as e:
+        serve(state, arguments.port, on_ready=lambda _: None, wait=wait, temporary=arguments.temporary)
+    except (LocalServerError, SpecError) as e:
         sys.stderr.write(f"{e}\n")
         return LocalServerError.exit_code
     except (OSError, sqlite3.OperationalError) as e:  # a full disk, a deleted state dir

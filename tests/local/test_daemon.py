@@ -14,8 +14,8 @@ import pytest
 from botocore.config import Config
 from service_requests import XGBOOST, request
 
-from sm_tuning._errors import LocalServerError
-from sm_tuning.local import start, status, stop
+from sm_tuning._errors import LocalServerError, SpecError
+from sm_tuning.local import connect, start, status, stop
 from sm_tuning.local._config import load_keys, make_state_dir, read_server_info, resolve_state_dir
 
 MEMBERS = [
@@ -178,6 +178,28 @@ def test_the_region_is_taken_once_and_stays(tmp_path):
     assert keys.identity().bucket == "sagemaker-eu-west-1-123456789012"
     assert load_keys(state, {"AWS_REGION": "us-west-2"}) == keys
     assert len(keys.secret_access_key) >= 40
+
+
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_a_region_that_does_not_exist_leaves_no_state_behind(state_dir, monkeypatch, variable):
+    monkeypatch.setenv(variable, "eu-wst-1")
+    for begin in (start, lambda folder: connect(folder).open(), lambda folder: start(folder, foreground=True)):
+        with pytest.raises(SpecError, match=f"{variable} is 'eu-wst-1'.*did you mean 'eu-west-1'"):
+            begin(state_dir)
+    assert not state_dir.exists()
+    with pytest.raises(SpecError, match="eu-wst-1"):
+        load_keys(resolve_state_dir(state_dir))
+    assert not state_dir.exists()
+    monkeypatch.setenv(variable, "eu-west-1")
+    assert start(state_dir).region == "eu-west-1"
+
+
+def test_a_state_dir_of_a_region_that_does_not_exist_is_a_clear_error(tmp_path):
+    state = resolve_state_dir(tmp_path)
+    load_keys(state, {"AWS_REGION": "eu-west-1"})
+    state.keys.write_text(state.keys.read_text().replace("eu-west-1", "eu-wst-1"))
+    with pytest.raises(LocalServerError, match=f"{tmp_path} is of the region 'eu-wst-1'.*delete it"):
+        load_keys(state)
 
 
 def test_the_state_dir_is_the_argument_then_the_variable_then_home(tmp_path):

@@ -1,0 +1,1 @@
+"""Races between processes: who starts the local SageMaker, and whose job a name is."""
