@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -37,10 +36,12 @@ def read_prices(prices: Prices = None, *, environ: Mapping[str, str] = os.enviro
         prices = environ.get(PRICES_VARIABLE) or {}
     if isinstance(prices, Mapping):
         return _checked(prices, "prices")
-    path = Path(prices).expanduser()
+    from sm_tuning._documents import read_limited  # noqa: PLC0415  (importing sm_tuning stays cheap)
+
+    path = Path(os.path.expanduser(prices))  # noqa: PTH111  (an unknown user is no error)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_limited(path)
+    except (OSError, ValueError) as error:
         raise SpecError(f"cannot read the prices in {str(path)!r}: {error}") from error
     return _checked(_parsed(path, text), str(path))
 
@@ -55,14 +56,16 @@ def _parsed(path: Path, text: str) -> Any:
         if any(len(row) != 2 for row in rows):
             raise SpecError(f"{path}: each line has an instance type and its price, such as ml.m5.large,0.115")
         return dict(rows)
+    import yaml  # noqa: PLC0415  (importing sm_tuning stays cheap)
+
+    from sm_tuning._documents import parse_json, parse_yaml  # noqa: PLC0415  (importing sm_tuning stays cheap)
+
     try:
         if path.suffix == ".json":
-            return json.loads(text)
-        import yaml  # noqa: PLC0415  (importing sm_tuning stays cheap)
-
-        return yaml.safe_load(text)
+            return parse_json(text)
+        return parse_yaml(text)
     except ValueError as error:
-        raise SpecError(f"{path}: this is not JSON: {error}") from error
+        raise SpecError(f"{path}: this is not {'JSON' if path.suffix == '.json' else 'YAML'}: {error}") from error
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from error
 

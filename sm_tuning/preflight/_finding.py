@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
+from sm_tuning._documents import MAX_DEPTH, DocumentError, parse_yaml, read_limited
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import Redactor, is_secret, secrets_in
 
@@ -84,7 +85,7 @@ def unreadable(
     for override in overrides:
         path, _, value = override.partition("=")
         data: Any = value
-        for part in reversed(path.split(".")):
+        for part in reversed(path.split(".")[-MAX_DEPTH:]):
             data = {part: data}
         secrets |= set(secrets_in(data))
     return in_order(findings_of(error), secrets)
@@ -93,17 +94,21 @@ def unreadable(
 def _secrets_of(file: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the secrets in a file, as far as it can be read, and in the variables that it names."""
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_limited(file)
+    except (OSError, ValueError):
         return
     try:
-        found = list(secrets_in(yaml.safe_load(text)))  # JSON is YAML too
-    except yaml.YAMLError:
+        found = list(secrets_in(parse_yaml(text)))  # JSON is YAML too
+    except (yaml.YAMLError, DocumentError):
         # In a broken file, whatever stands behind a name and a colon may be a value.
-        pairs = re.findall(r"([\w\-]+)[\"']?\s*[:=]\s*[\"']?([^\"'\n,}]+)", text)
+        pairs = re.findall(r"(?<![\w\-])([\w\-]+)[\"']?\s*[:=]\s*[\"']?([^\"'\n,}]+)", text)
         found = [value.strip() for name, value in pairs if is_secret(name, value)]
     for value in found:
         yield value
-        for name, fallback in _VARIABLE.findall(value):
+        for name, fallback in _VARIABLE.findall(value[: value.rfind("}") + 1]):
             yield environ.get(name, fallback)
-    yield from (environ[name] for name, _ in _VARIABLE.findall(text) if name in environ and is_secret(name))
+    yield from (
+        environ[name]
+        for name, _ in _VARIABLE.findall(text[: text.rfind("}") + 1])
+        if name in environ and is_secret(name)
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
 
@@ -23,6 +26,12 @@ V = TypeVar("V")
 
 #: The tags of unions start with this, so that they can be removed from the place that pydantic reports.
 TAG = "#"
+
+#: Unknown keys of one mapping that are named, each with a similar key.
+_MOST_MESSAGES = 20
+
+#: Set in the context of a validation whose values come from plain data, such as a file.
+IS_DATA = "is_data"
 
 #: pydantic adds this to the place of an error in a key, to tell it from an error in the key's value.
 _KEY = "[key]"
@@ -95,6 +104,37 @@ def freeze(value: Any) -> Any:
     return FrozenList(freeze(item) for item in value) if isinstance(value, list | tuple) else value
 
 
+def to_python(value: Any) -> Any:
+    """Return a value as plain Python has it, at every depth.
+
+    Scalars and arrays of NumPy and pandas become numbers, booleans, text and lists; a ``Decimal`` becomes a whole
+    number if it has no decimal places, else a float; paths and text enums become text. Other values are unchanged.
+    """
+    # Left to pydantic, a NumPy integer in a union of types becomes a float: 16 would reach the script as 16.0.
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, decimal.Decimal):
+        places = value.as_tuple().exponent
+        return int(value) if isinstance(places, int) and 0 <= places < 1000 else float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return [to_python(item) for item in value]
+    return {to_python(key): to_python(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def shortened(value: Any, most: int = 300) -> str:
+    """Return the repr of a value, cut off if it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def unknown_key(key: str, known: set[str]) -> str:
     """Return the message about a key that does not exist, with the most similar key that does."""
     return f"unknown key {key!r}; {did_you_mean(key, known, kind='known keys')}"
@@ -115,6 +155,9 @@ class Spec(BaseModel):
     _field_codes: ClassVar[Mapping[str, str]] = {}
     _code: ClassVar[str] = ""
 
+    #: Fields that convert their values to text themselves.
+    _text_fields: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, /, **data: Any) -> None:
         try:
             self.__pydantic_validator__.validate_python(data, self_instance=self)
@@ -130,7 +173,10 @@ class Spec(BaseModel):
         if isinstance(data, Mapping):
             known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
             fix = "correct the name, or take the key out: a tuning job has no such setting"
-            messages = [unknown_key(str(key), known) for key in data if key not in known]
+            unknown = [str(key) for key in data if key not in known]
+            messages = [unknown_key(key, known) for key in unknown[:_MOST_MESSAGES]]
+            if len(unknown) > _MOST_MESSAGES:
+                messages.append(f"{len(unknown) - _MOST_MESSAGES} more unknown keys")
             if messages:
                 raise SpecError([Problem("unknown-key", "", message, fix) for message in messages])
         return data
@@ -140,10 +186,29 @@ class Spec(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(data, Mapping):
+            data = {key: value if key in cls._text_fields else to_python(value) for key, value in data.items()}
         try:
             return handler(data)
         except ValidationError as error:
             raise SpecError(cls._problems(error)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields:
+            change = f"{self._noun}.replace({name}={shortened(value, 60)})"
+            raise SpecError(f"{type(self).__name__} is frozen: build a changed copy with {change}")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in type(self).model_fields:
+            raise SpecError(f"{type(self).__name__} is frozen: build a changed copy with {self._noun}.replace(…)")
+        super().__delattr__(name)
+
+    @property
+    def _noun(self) -> str:
+        """A variable name for examples, such as ``estimator``."""
+        words: list[str] = re.findall("[A-Z][a-z]+", type(self).__name__)
+        return words[-1].lower()
 
     @classmethod
     def _problems(cls, error: ValidationError) -> list[Problem]:
@@ -161,7 +226,9 @@ class Spec(BaseModel):
                 message = "is required"
             else:
                 masked = any(is_secret(part, detail["input"]) for part in parts)
-                value = "its value, which looks like a secret, is not" if masked else f"got {detail['input']!r}"
+                value = (
+                    "its value, which looks like a secret, is not" if masked else f"got {shortened(detail['input'])}"
+                )
                 message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, but {value}"
             code = context.get("code") or cls._field_codes.get(parts[0] if parts else "", cls._code)
             found.append(Problem(code, where, message, context.get("fix", "")))
@@ -189,7 +256,7 @@ class Spec(BaseModel):
             SpecError: if a value breaks a rule.
         """
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, context={IS_DATA: True})
         except ValidationError as error:
             raise cls._error(error, data, where) from None
 

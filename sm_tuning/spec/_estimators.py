@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import BUILTIN_REPOSITORIES
 from sm_tuning._wire import is_reserved_hyperparameter
-from sm_tuning.spec._base import TAG, FrozenDict, Spec, freeze
+from sm_tuning.spec._base import IS_DATA, TAG, FrozenDict, Spec, freeze, to_python
 from sm_tuning.spec._hyperparameters import decode_plain, to_plain
 from sm_tuning.spec._inputs import InputMode
 
@@ -68,7 +70,7 @@ class MetricDefinition(Spec):
     def _compiles(cls, regex: str) -> str:
         try:
             why = "" if re.compile(regex).groups else "needs a group (…) around the value"
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             why = f"does not compile: {error}"
         if why:
             fix = "write an expression with one group around the value"
@@ -108,7 +110,8 @@ class Estimator(Spec):
         resource_config: the API's ``ResourceConfig``, for settings that have no field here: instance groups, training
             plans, placement. Replaces ``instance_type``, ``instance_count``, ``volume_size`` and ``volume_kms_key``.
         hyperparameters: the static ones.
-        environment: environment variables of the training process.
+        environment: environment variables of the training process. Numbers and paths become text here and in
+            ``tags``; a spec file has them as text, and booleans are text everywhere.
         max_run: seconds after which a training job is stopped.
         max_wait: seconds to wait for spot instances and the run together; at least ``max_run``.
         max_pending: seconds a job may wait for capacity.
@@ -140,6 +143,7 @@ class Estimator(Spec):
         "entry_point": "entry-point",
         "image_uri": "image-choice",
     }
+    _text_fields: ClassVar[frozenset[str]] = frozenset({"environment", "tags"})
 
     instance_type: str | None = None
     instance_count: int = Field(default=1, ge=1)
@@ -192,6 +196,26 @@ class Estimator(Spec):
     def predefines_metrics(self) -> bool:
         """Whether the image brings metric definitions of its own, as built-in algorithms do."""
         return False
+
+    @field_validator("environment", "tags", mode="before")
+    @classmethod
+    def _numbers_as_text(cls, values: Any, info: ValidationInfo) -> Any:
+        values = _tag_map(values) if info.field_name == "tags" else values
+        if not isinstance(values, Mapping):
+            return values
+        texts, field = {}, str(info.field_name)
+        for name, given in values.items():
+            value = given if isinstance(given, Decimal) else to_python(given)
+            # YAML reads 3.10 as 3.1 and 010 as 8: the text that was meant is lost, so that a file must have quotes.
+            # The text of a boolean depends on the reader: "False" is true for most of them.
+            is_data = bool(info.context and info.context.get(IS_DATA))
+            if not isinstance(value, str):
+                if isinstance(value, bool) or is_data or not isinstance(value, int | float | Decimal):
+                    message = f"must be text, but got a value of type {type(value).__name__}: put it in quotes"
+                    raise SpecError(Problem(field, str(name), message))
+                value = str(value)
+            texts[to_python(name)] = value
+        return texts
 
     @field_validator("hyperparameters")
     @classmethod
@@ -259,7 +283,7 @@ class Estimator(Spec):
         if len(names) > MAX_METRICS:
             message = f"at most {MAX_METRICS} metric_definitions, but got {len(names)}"
             yield Problem("too-many-metrics", "", message, "keep the metrics that you look at")
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if repeated:
             message = f"metric_definitions must have different names, but {', '.join(repeated)} is given more than once"
             yield Problem("metrics-twice", "", message, "name each metric once")

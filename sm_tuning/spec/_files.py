@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from sm_tuning._documents import MAX_DEPTH, DocumentError, YamlLoader, parse_json, parse_yaml, read_limited
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._files import write_atomic
 from sm_tuning.spec._inputs import Input
@@ -22,7 +23,7 @@ _SYNTAX_FIX = "write a mapping of fields"
 _OVERRIDE_FIX = "write --set PATH=VALUE"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(YamlLoader):
     """YAML in which ``1e-5`` is a number, and a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -75,7 +76,7 @@ def load(
     folder = path.parent.absolute()
 
     def absolute(text: str) -> str:
-        return text if "://" in text else os.path.normpath(folder / Path(text).expanduser())
+        return text if "://" in text else os.path.normpath(folder / os.path.expanduser(text))  # noqa: PTH111
 
     return Tuning.parse(_map_paths(data, absolute), where=str(path))
 
@@ -157,24 +158,21 @@ def read_data(path: Path, kind: str = "spec file") -> Any:
     """
     fix = "give the path of a readable spec file"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_limited(path)
     except OSError as error:
         message = f"cannot read the {kind} {str(path)!r}: {error.strerror or error}"
         raise SpecError(Problem("file-unreadable", "", message, fix)) from error
     except UnicodeDecodeError as error:
         message = f"a {kind} is UTF-8 text, but byte {error.start} is not"
         raise SpecError(Problem("file-unreadable", "", message, fix), source=str(path)) from error
-
-    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
-        return dict(pairs)
-
+    except DocumentError as error:
+        raise SpecError(
+            Problem("file-unreadable", "", f"a {kind} is small, but {error}", fix), source=str(path)
+        ) from error
     try:
         if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=to_object)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506
+            return parse_json(text)
+        return parse_yaml(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, yaml.MarkedYAMLError):
@@ -184,7 +182,10 @@ def read_data(path: Path, kind: str = "spec file") -> Any:
                 mark.buffer = None
             reason = ", ".join(filter(None, (error.context, error.problem)))
             reason += f" in line {marks[0].line + 1}, column {marks[0].column + 1}" if marks else ""
-        message = f"this is not {'JSON' if path.suffix == '.json' else 'YAML'}: {reason}"
+        language = "JSON" if path.suffix == ".json" else "YAML"
+        message = f"this is not {language}: {reason}"
+        if isinstance(error, DocumentError):
+            message = f"this {language} cannot be a {kind}: {reason}"
         raise SpecError(Problem("file-syntax", "", message, _SYNTAX_FIX), source=str(path)) from error
 
 
@@ -211,10 +212,16 @@ def _set(data: dict[str, Any], override: str) -> None:
         message = f"an override has the form PATH=VALUE, such as max_jobs=5, but got {override!r}"
         raise SpecError(Problem("override", "", message, _OVERRIDE_FIX))
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506
+        value = parse_yaml(text, _Loader)
     except yaml.YAMLError:
         value = text
+    except DocumentError as error:
+        message = f"the value of the override {dotted[:100]!r} cannot be used: {error}"
+        raise SpecError(Problem("override", "", message, _OVERRIDE_FIX)) from error
     *parents, last = dotted.split(".")
+    if len(parents) > MAX_DEPTH:
+        message = f"the path of an override has at most {MAX_DEPTH} parts, but got {len(parents) + 1}"
+        raise SpecError(Problem("override", "", message, _OVERRIDE_FIX))
     node: Any = data
     for part in parents:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
@@ -247,13 +254,15 @@ def _substitution(environ: Mapping[str, str], source: str) -> Callable[[str], An
         return str(environ.get(name, fallback))
 
     def substitute(text: str) -> Any:
-        new = _VARIABLE.sub(value_of, text)
+        # Behind the last brace is no variable; the expression would search it once for each "${".
+        head, brace, tail = text.rpartition("}")
+        new = _VARIABLE.sub(value_of, head + brace) + tail
         if not _VARIABLE.fullmatch(text):
             return new
         # A text that is nothing but a variable is read as YAML, so that numbers stay numbers.
         try:
-            value = yaml.load(new, Loader=_Loader)  # noqa: S506
-        except yaml.YAMLError:
+            value = parse_yaml(new, _Loader)
+        except (yaml.YAMLError, DocumentError):
             return new
         return new if value is None or isinstance(value, dict | list) else value
 

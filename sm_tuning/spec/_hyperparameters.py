@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning.spec._base import TAG, FrozenDict, Spec
+from sm_tuning.spec._base import TAG, FrozenDict, Spec, shortened, to_python
 
 ScalingType = Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]
 
@@ -60,15 +60,13 @@ def _is_plain_json(value: Any) -> bool:
 
 
 def to_plain(name: str, value: Any) -> Any:
-    """Return a static hyperparameter's value as JSON has it: NumPy numbers and text enums become plain ones.
+    """Return a static hyperparameter's value as JSON has it.
 
     Raises:
         SpecError: if the value is NaN or infinite, or JSON cannot hold it.
     """
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, str):
-        return str.__str__(value)
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real) and math.isfinite(value):
@@ -76,7 +74,7 @@ def to_plain(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(name, item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {str.__str__(key): to_plain(name, item) for key, item in value.items()}
+        return {key: to_plain(name, item) for key, item in value.items()}
     message = f"hyperparameter {name!r} must be a finite number, text, or JSON, but got {value!r}"
     raise SpecError(Problem("hyperparameter-value", "", message, "give a value that JSON can hold"))
 
@@ -164,8 +162,8 @@ class CategoricalParameter(Spec):
     """A hyperparameter that takes one of a list of values, such as names, or numbers without order.
 
     Args:
-        values: 2 to 30 different values: text, numbers or booleans. A single value that is not a list counts as a
-            list of one, as in the SDK, and is refused for the same reason.
+        values: 2 to 30 different values: text, numbers or booleans, in a list, a NumPy array or a pandas series. A
+            single value that is not a list counts as a list of one, as in the SDK, and is refused for the same reason.
 
     Raises:
         SpecError: if there are too few, too many, or equal values.
@@ -177,11 +175,31 @@ class CategoricalParameter(Spec):
     values: tuple[str | bool | int | float, ...] = Field(json_schema_extra={"minItems": 2, "maxItems": MAX_VALUES})
 
     def __init__(self, values: Any, **extra: Any) -> None:
-        if isinstance(values, str | bool | int | float):
-            values = (values,)
         super().__init__(values=values, **extra)
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _plain_values(cls, values: Any) -> Any:
+        if isinstance(values, str | bool | int | float):
+            return (values,)
+        if not isinstance(values, Iterable) or isinstance(values, Mapping | bytes):
+            message = f"must be a list of 2 to {MAX_VALUES} values, but got {values!r}"
+            raise SpecError(Problem("categorical-values", "", message, "list 2 to 30 different values"))
+        values = [to_python(value) for value in values]
+        odd = [value for value in values if not isinstance(value, str | bool | int | float)]
+        if odd:
+            text = "none" if odd[0] is None else str(odd[0])
+            message = (
+                f"a categorical value is text, a number or a boolean, but got {odd[0]!r}: write it as text, such as "
+                f"{text!r}, and convert it in the script"
+            )
+            raise SpecError(Problem("categorical-values", "", message, "list 2 to 30 different values"))
+        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+            message = f"categorical values must be finite, but got {values!r}"
+            raise SpecError(Problem("categorical-values", "", message, "list 2 to 30 different values"))
+        return values
 
     @model_validator(mode="after")
     def _different(self) -> CategoricalParameter:
@@ -191,8 +209,6 @@ class CategoricalParameter(Spec):
         message = ""
         if not 2 <= len(shown) <= MAX_VALUES:
             message = f"a categorical range has 2 to {MAX_VALUES} values, but got {len(shown)}: {shown!r}"
-        elif any(isinstance(value, float) and not math.isfinite(value) for value in shown):
-            message = f"categorical values must be finite, but got {shown!r}"
         elif len(texts) < len(shown):
             message = f"categorical values must differ, also as text, but got {shown!r}"
         if message:
@@ -208,6 +224,21 @@ def _kind(data: Any) -> str | None:
     return f"{TAG}{kind}" if kind else None
 
 
+def _no_bare_values(data: Any) -> Any:
+    """Refuse values without a kind: (1, 5) may be an integer range, a continuous range, or two categories."""
+    if data is None or isinstance(data, list | str | bool | int | float):
+        parts = ", ".join(map(repr, data[:5])) if isinstance(data, list) else repr(data)
+        is_whole = isinstance(data, list) and all(isinstance(value, int) for value in data)
+        numeric = "smt.IntegerParameter" if is_whole else "smt.ContinuousParameter"
+        message = (
+            f"a range needs a kind, but got {shortened(data)}: {numeric}(low, high) for values between two bounds, "
+            f"smt.CategoricalParameter([{parts}]) for a list of values; in a file, a mapping with "
+            "type: continuous, integer or categorical"
+        )
+        raise SpecError(Problem("range-kind", "", message, "say type: continuous, integer or categorical"))
+    return data
+
+
 ParameterRange = Annotated[
     Annotated[ContinuousParameter, Tag(f"{TAG}continuous")]
     | Annotated[IntegerParameter, Tag(f"{TAG}integer")]
@@ -221,4 +252,5 @@ ParameterRange = Annotated[
             {"code": "range-kind", "fix": "say type: continuous, integer or categorical"}
         ),
     ),
+    BeforeValidator(_no_bare_values),
 ]

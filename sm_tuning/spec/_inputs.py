@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -111,7 +112,19 @@ class DatasetInput(Spec):
 
 def _from_text(data: Any) -> Any:
     """Accept a URI or a path in place of an input."""
-    return {"uri": str(data)} if isinstance(data, str) or hasattr(data, "__fspath__") else data
+    if isinstance(data, str) or hasattr(data, "__fspath__"):
+        return {"uri": str(data)}
+    if not isinstance(data, Mapping | Spec):
+        raise not_a_channel(data)
+    return data
+
+
+def not_a_channel(data: Any) -> SpecError:
+    """Return the error about a value that is not a channel, such as a data frame."""
+    got = "None" if data is None else f"a value of type {type(data).__name__}"
+    saved = ": save the data to a file, and give its path" if hasattr(data, "__len__") else ""
+    message = f"a channel is a local path, an S3 URI such as 's3://bucket/train', or an smt.Input, but got {got}{saved}"
+    return SpecError(Problem("channels", "", message))
 
 
 def _kind(data: Any) -> str:

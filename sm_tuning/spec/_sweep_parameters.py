@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
-from sm_tuning.spec._base import unknown_key
+from sm_tuning.spec._base import to_python, unknown_key
 from sm_tuning.spec._hyperparameters import MAX_VALUES, CategoricalParameter, ContinuousParameter, IntegerParameter
 
 #: The keys of each distribution.
@@ -50,6 +50,7 @@ def convert(config: Any, *, grid: bool) -> Converted:
     Raises:
         SpecError: if it is not a parameter, or SageMaker has no counterpart. The caller adds the name.
     """
+    config = to_python(config)
     if not isinstance(config, Mapping):
         raise SpecError(f"a parameter is a mapping such as {{value: …}} or {{min: …, max: …}}, but this is {config!r}")
     if "parameters" in config:

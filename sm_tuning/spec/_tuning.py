@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -26,7 +26,7 @@ from sm_tuning.spec._hyperparameters import (
     ParameterRange,
     decode_plain,
 )
-from sm_tuning.spec._inputs import AnyInput, FileSystemInput
+from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
 
 # Limits of fields are those of the botocore model, unless another source is named.
 ObjectiveType = Literal["Maximize", "Minimize"]
@@ -142,11 +142,31 @@ def _one_channel(data: Any) -> Any:
         return {"training": data}
     if isinstance(data, Mapping) and data and set(data) & {"uri", "file_system_id", "dataset_arn"}:
         return {"training": data}
+    if not isinstance(data, Mapping):
+        raise not_a_channel(data)
     return data
+
+
+#: The first parameters of the SDK's ``HyperparameterTuner``, which callers often give by position.
+_POSITIONS = (
+    "estimator",
+    "objective_metric_name",
+    "hyperparameter_ranges",
+    "metric_definitions",
+    "strategy",
+    "objective_type",
+    "max_jobs",
+    "max_parallel_jobs",
+    "max_runtime_in_seconds",
+)
 
 
 class Tuning(Spec):
     """A hyperparameter tuning job, with the SDK's names and the service's defaults.
+
+    The first arguments may be given by position, in the SDK's order: estimator, objective_metric_name,
+    hyperparameter_ranges, metric_definitions (which must be None: they belong to the estimator), strategy,
+    objective_type, max_jobs, max_parallel_jobs, max_runtime_in_seconds.
 
     Args:
         estimator: what is trained; or ``estimators``, several by name, which share the job's budget.
@@ -204,6 +224,22 @@ class Tuning(Spec):
     random_seed: int | None = Field(default=None, ge=0)
     # Longer than a job's name may be: ``unique_name`` cuts it to what fits.
     base_tuning_job_name: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")
+
+    # Hidden from type checkers, which otherwise would no longer complete and check the fields.
+    if not TYPE_CHECKING:
+
+        def __init__(self, /, *args: Any, **data: Any) -> None:
+            if len(args) > len(_POSITIONS):
+                raise SpecError(f"Tuning takes {len(_POSITIONS)} arguments by position, but got {len(args)}: name them")
+            given = dict(zip(_POSITIONS, args, strict=False))
+            if given.pop("metric_definitions", None) is not None:
+                raise SpecError("metric_definitions belong to the estimator: give them there, and None here")
+            twice = sorted(set(given) & set(data))
+            if twice:
+                raise SpecError(f"Tuning got {', '.join(twice)} by position and by name")
+            super().__init__(**given, **data)
+
+        __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="before")
     @classmethod

@@ -325,10 +325,7 @@ FAULTS: list[tuple[Any, ...]] = [
     (
         script,
         {"hyperparameter_ranges": {"c": {"values": [float("nan"), 1.0]}}},
-        *[
-            limit("range-bounds", f"hyperparameter_ranges.c.values.0.{kind}")
-            for kind in ("str", "bool", "int", "float")
-        ],
+        rule("categorical-values", "hyperparameter_ranges.c.values"),
     ),
     (
         script,

@@ -119,7 +119,7 @@ def test_numbers_of_numpy_become_plain_ones():
     assert [type(plain[name]) for name in ("n", "x")] == [int, float]
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), b"x", float("nan"), [float("inf")], {1: "a"}, np.zeros(2)])
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"x", float("nan"), [float("inf")], {1: "a"}])
 def test_a_value_without_a_json_form_is_refused(value):
     with pytest.raises(SpecError, match=r"hyperparameter 'h' must be a finite number, text, or JSON"):
         xgboost(hyperparameters={"h": value})
