@@ -25,6 +25,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from sm_tuning._printable import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -54,6 +56,10 @@ class SmTuningError(Exception):
     """Base of all errors that sm_tuning raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; control characters of the texts in it are escaped, since it is shown on terminals."""
+        return printable(super().__str__(), keep="\n\t")
 
 
 class SpecError(SmTuningError, ValueError):

@@ -20,6 +20,7 @@ from sm_tuning import deploy as shipping
 from sm_tuning import jobs, results, views
 from sm_tuning._best import BestTrial
 from sm_tuning._prices import Prices
+from sm_tuning._printable import printable
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
 from sm_tuning.request import from_description
@@ -673,7 +674,7 @@ class TuningJob(Handle):
         try:
             return views.watch(self._aws, self._name, poll=interval, timeout=timeout, prices=prices, on_update=remember)
         except KeyboardInterrupt:
-            print(f"{self._name} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
+            print(f"{printable(self._name)} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
             raise
 
     def stop(self) -> None:

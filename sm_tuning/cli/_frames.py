@@ -11,6 +11,7 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import results
+from sm_tuning._printable import printable
 from sm_tuning.cli._main import Entry, LazyGroup
 from sm_tuning.cli._options import Connect, connection_options, job_names, prices_option
 from sm_tuning.cli._output import Output, emit, output_options, say, warnings_said
@@ -107,7 +108,7 @@ def _follow(
         if output.format == "json":
             text = json.dumps(dict(zip(results.LOGS, fields, strict=True)), ensure_ascii=False)
         else:
-            text = "\t".join(fields)
+            text = "\t".join(map(printable, fields))
         # A reader such as ``head`` has enough: reading on would cost calls until the job ends.
         if not emit(text + "\n"):
             return

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 import sm_tuning as smt
+from sm_tuning._printable import PrintableFormatter, printable
 from sm_tuning.cli._output import say
 
 
@@ -149,7 +150,8 @@ class Program(LazyGroup):
                 code = code or smt.ServiceError.exit_code
         except tuple(kind for kind, _ in EXIT_CODES) as error:
             if settings.get("verbose"):
-                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+                text = "".join(traceback.format_exception(error))
+                click.echo(printable(text, keep="\n\t"), err=True, nl=False)
             for message in _messages(error):
                 say(message, "error")
             code = exit_code(error)
@@ -173,5 +175,7 @@ def main(settings: dict[str, Any], *, verbose: bool) -> None:
     settings["verbose"] = verbose
     # Only the package's own logger: boto3's debug log would hold request bodies with secrets.
     if verbose:
-        logging.basicConfig(stream=sys.stderr, format="%(relativeCreated)6.0f ms %(name)s: %(message)s")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(PrintableFormatter("%(relativeCreated)6.0f ms %(name)s: %(message)s"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("sm_tuning").setLevel(logging.DEBUG)

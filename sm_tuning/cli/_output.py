@@ -20,6 +20,7 @@ import click
 import sm_tuning as smt
 from sm_tuning import results
 from sm_tuning._files import write_output
+from sm_tuning._printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +29,13 @@ P = ParamSpec("P")
 
 FORMATS = ("table", "csv", "json", "parquet")
 
+#: The first characters of a text that a spreadsheet takes for a formula [OWASP, CSV Injection], in both widths.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 
 def say(message: str, kind: str = "") -> None:
-    """Write one line to stderr; ``kind`` is a word such as error or warning."""
+    """Write a message to stderr; ``kind`` is a word such as error or warning."""
+    message = printable(message, keep="\n\t")
     click.echo(f"sm-tuning: {kind}: {message}" if kind else f"sm-tuning: {message}", err=True)
     # In a pipeline's log, stderr is a file: a message must not come after later output of stdout.
     sys.stderr.flush()
@@ -57,10 +62,17 @@ def warnings_said() -> Iterator[None]:
 
 
 class Output(NamedTuple):
-    """How to write a frame: in one of ``FORMATS``, to a file, or to stdout if ``path`` is None."""
+    """How to write a frame.
+
+    Attributes:
+        format: one of ``FORMATS``.
+        path: the file; None for stdout.
+        is_safe: whether texts in CSV that a spreadsheet would compute are marked as text.
+    """
 
     format: str
     path: Path | None
+    is_safe: bool = False
 
     def frame(self, frame: pd.DataFrame) -> None:
         """Write a frame.
@@ -72,7 +84,7 @@ class Output(NamedTuple):
         if self.path is None:
             emit(content)
         else:
-            write_output(self.path, content)
+            write_output(self.path, _bytes(content))
 
     def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows as a frame of these columns; other values of the rows are left out."""
@@ -82,7 +94,7 @@ class Output(NamedTuple):
 
     def _content(self, frame: pd.DataFrame) -> str | bytes:
         if self.format == "csv":
-            return frame.to_csv(index=False)
+            return (_safe(frame) if self.is_safe else frame).to_csv(index=False)
         if self.format == "json":
             return to_json(_records(frame)) + "\n"
         if self.format == "table":
@@ -101,16 +113,27 @@ def output_options(command: Callable[P, None]) -> Callable[..., None]:
     @click.option(
         "--format", "format_", type=click.Choice(FORMATS), help="Output format; by default that of -o, else a table."
     )
+    @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
     @click.option("-o", "--output", "path", type=click.Path(path_type=Path), help="Write to a file, not to stdout.")
+    @click.option(
+        "--safe-csv", "is_safe", is_flag=True, help="In CSV, put ' before texts that a spreadsheet would compute."
+    )
     @functools.wraps(command)
-    def wrapped(*args: Any, format_: str | None, path: Path | None, **kwargs: Any) -> None:
+    def wrapped(
+        *args: Any, format_: str | None, as_json: bool, path: Path | None, is_safe: bool, **kwargs: Any
+    ) -> None:
+        if as_json and format_ not in (None, "json"):
+            raise click.UsageError(f"--json cannot be combined with --format {format_}")
+        format_ = "json" if as_json else format_
         ending = path.suffix.lower() if path else ""
         formats = {"": "table", ".txt": "table", **{f".{name}": name for name in FORMATS[1:]}}
         if format_ is None and ending not in formats:
             raise smt.SpecError(
                 f"the name {str(path)!r} has no known ending: end it in .csv, .json, .parquet or .txt, or give --format"
             )
-        output = Output(format_ or formats[ending], path)
+        output = Output(format_ or formats[ending], path, is_safe)
+        if is_safe and output.format != "csv":
+            raise click.UsageError(f"--safe-csv is for CSV, but the format is {output.format}: give --format csv")
         # Refuse before any work what would fail after it.
         if path and not path.parent.is_dir():
             raise smt.SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
@@ -123,7 +146,10 @@ def output_options(command: Callable[P, None]) -> Callable[..., None]:
 
 def emit(content: str | bytes) -> bool:
     """Write to stdout, and return whether it is still open: a reader such as ``| head`` may have closed it."""
-    data = content.encode() if isinstance(content, str) else content
+    # The formats of data keep control characters. On a terminal they would act, so there they are escaped as in tables.
+    if isinstance(content, str) and sys.stdout.isatty():
+        content = printable(content, keep="\n\t")
+    data = _bytes(content)
     try:
         click.echo(data, nl=False)
         sys.stdout.flush()
@@ -142,9 +168,30 @@ def emit_json(value: Any) -> None:
 
 def emit_fields(fields: dict[str, Any]) -> None:
     """Write named values as readable lines, except those that are None."""
-    shown = {name: _cell(value) for name, value in fields.items() if value is not None}
+    shown = {_cell(name): _cell(value) for name, value in fields.items() if value is not None}
     width = max(map(len, shown), default=0)
     emit("".join(f"{name:<{width}}  {text}\n" for name, text in shown.items()))
+
+
+def _bytes(content: str | bytes) -> bytes:
+    # JSON of a service may hold half of a surrogate pair, which has no UTF-8.
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
+
+
+def _safe(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with ' before each text, and column name, that a spreadsheet would take for a formula."""
+
+    def marked(value: Any) -> Any:
+        if not isinstance(value, str) or not value.startswith(_FORMULA):
+            return value
+        try:
+            float(value)  # a negative number is no formula
+        except ValueError:
+            return f"'{value}"
+        return value
+
+    texts = {str(name): frame[name].map(marked) for name, dtype in frame.dtypes.items() if dtype.kind == "O"}
+    return frame.assign(**texts).rename(columns=marked)
 
 
 def to_json(value: Any) -> str:
@@ -177,7 +224,7 @@ def _table(frame: pd.DataFrame) -> str:
     if len(frame):
         frame = frame.dropna(axis="columns", how="all")
     rows = [[_cell(value) for value in row.values()] for row in _records(frame)]
-    names = [str(name) for name in frame.columns]
+    names = [printable(str(name)) for name in frame.columns]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     right = [dtype.kind in "iuf" for dtype in frame.dtypes]
     lines = []
@@ -194,5 +241,5 @@ def _cell(value: Any) -> str:
         return value.isoformat(timespec="seconds")
     if isinstance(value, float):
         return f"{value:.6g}"
-    # A line break would move the rest of a row to the next line.
-    return str(value).replace("\r", "\\r").replace("\n", "\\n")
+    # A line break, too, is escaped: it would move the rest of a row to the next line.
+    return printable(str(value))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 from sm_tuning._errors import SpecError, did_you_mean
+from sm_tuning._printable import printable
 from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import reaches, to_float32
 from sm_tuning.gate._facts import OWN, Facts
@@ -228,7 +229,7 @@ def markdown(verdict: Verdict) -> str:
             "| --- | --- |",
             *(f"| {_cell(name)} | {_cell(str(value))} |" for name, value in found.hyperparameters.items()),
         ]
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines) + "\n", keep="\n")
 
 
 def _cell(text: str) -> str:

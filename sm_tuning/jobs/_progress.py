@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sm_tuning._errors import ServiceError
 from sm_tuning._masking import masked
+from sm_tuning._printable import printable
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.aws import Aws
 from sm_tuning.description import Counts, job_of, trial_of
@@ -65,7 +66,7 @@ class Progress(NamedTuple):
 
 
 def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], now: datetime) -> Progress:
-    """Return the state of a tuning job.
+    """Return the state of a tuning job; control characters in its texts are escaped.
 
     Args:
         description: response of DescribeHyperParameterTuningJob.
@@ -78,16 +79,16 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
         if not trial_of(child).terminal:
             start = child.get("TrainingStartTime")
             elapsed = max(now - (start or child["CreationTime"]), timedelta(0))
-            running.append(Running(child["TrainingJobName"], elapsed, start is not None))
+            running.append(Running(printable(child["TrainingJobName"]), elapsed, start is not None))
     return Progress(
-        name=job.name,
+        name=printable(job.name),
         status=status_of(description),
         counts=job.counts,
         max_jobs=job.limits.max_jobs,
         best=best_of(description),
         running=tuple(sorted(running, key=lambda item: item.elapsed, reverse=True)),
         elapsed=max((job.ended_at or now) - job.created, timedelta(0)),
-        reason=job.failure,
+        reason=printable(job.failure, keep="\n"),
     )
 
 
@@ -95,7 +96,8 @@ def line(progress: Progress) -> str:
     """Return one line of plain text. It has no times, so that it changes only when something has happened."""
     counts = progress.counts
     total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
-    parts = [f"{progress.name}: {progress.status}, {counts.ended}{total} trials ended, {counts.in_progress} running"]
+    status = printable(progress.status)
+    parts = [f"{progress.name}: {status}, {counts.ended}{total} trials ended, {counts.in_progress} running"]
     parts += [f"{count} {word}" for count, word in ((counts.errors, "failed"), (counts.stopped, "stopped")) if count]
     text = ", ".join(parts)
     if progress.best is not None:
@@ -118,7 +120,7 @@ def render(progress: Progress) -> RenderableType:
     total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
     head.add_row(Text(progress.name, style="bold"), bar, f"{counts.ended}{total}", clock_text(progress.elapsed))
     tally = Text.assemble(
-        (str(progress.status), "bold"),
+        (printable(progress.status), "bold"),
         f": {counts.completed} completed, {counts.in_progress} running, {counts.stopped} stopped, ",
         (f"{counts.errors} failed", "red" if counts.errors else ""),
     )
@@ -148,7 +150,7 @@ def best_text(best: Best) -> str:
     values = sorted(masked(best.hyperparameters).items())
     chosen = ", ".join(f"{name}={f'{value:.4g}' if isinstance(value, float) else value}" for name, value in values)
     definition = f" ({best.definition_name})" if best.definition_name else ""
-    return f"{best.metric_name}={best.objective_value:.6g} with {chosen or 'no hyperparameters'}{definition}"
+    return printable(f"{best.metric_name}={best.objective_value:.6g} with {chosen or 'no hyperparameters'}{definition}")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pandas as pd
 
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning._prices import Prices
+from sm_tuning._printable import printable
 from sm_tuning.aws import Aws, Clock, PriceList, find_prices
 from sm_tuning.description import Job, Trial
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
@@ -338,4 +339,4 @@ def warn(message: str, category: type[ResultsWarning] = ResultsWarning) -> None:
     frame, level = inspect.currentframe(), 1
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "sm_tuning":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(printable(message, keep="\n\t"), category, stacklevel=level - 1)

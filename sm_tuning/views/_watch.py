@@ -22,6 +22,7 @@ from rich.text import Text
 
 from sm_tuning import jobs
 from sm_tuning._prices import Prices
+from sm_tuning._printable import printable
 from sm_tuning.aws import Aws
 from sm_tuning.description import job_of
 from sm_tuning.jobs import OnUpdate, Progress
@@ -116,7 +117,7 @@ class WatchInfo(NamedTuple):
 
 
 def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> WatchInfo:
-    """Return the state of a tuning job.
+    """Return the state of a tuning job; control characters in its texts are escaped.
 
     Args:
         description: an answer of DescribeHyperParameterTuningJob.
@@ -138,10 +139,10 @@ def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> Wat
     cost, cost_left = _costs(seen.trials, to_come, over=over, now=now)
     return WatchInfo(
         progress=progress,
-        objective=known.goal,
+        objective=printable(known.goal),
         running=tuple(
             WatchTrial(
-                trial.name,
+                printable(trial.name),
                 max(now - (trial.started or trial.created), timedelta(0)),
                 trial.started is not None,
                 trial.values,
@@ -151,7 +152,7 @@ def watch_info(description: Mapping[str, Any], seen: Seen, now: datetime) -> Wat
         left=left,
         cost=cost,
         cost_left=cost_left,
-        notes=() if over else seen.notes,
+        notes=() if over else tuple(map(printable, seen.notes)),
     )
 
 
@@ -225,7 +226,7 @@ def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
     ended, share = info.ended
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(info.progress.name, style="bold"), ProgressBar(total=1, completed=share, width=_BAR), ended)
-    tally = Text(f"{info.progress.status}: ", style="bold")
+    tally = Text(f"{printable(info.progress.status)}: ", style="bold")
     # Colours only repeat what the words say.
     styles = ["red" if text.endswith("failed") else "" for text in info.tally]
     tally.append_text(Text(", ").join(Text(text, style=style) for text, style in zip(info.tally, styles, strict=True)))

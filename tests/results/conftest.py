@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from results_fakes import REGION, FakeSageMaker
+from results_service import served
 
 from sm_tuning.aws import Aws
 
@@ -34,3 +35,10 @@ def sagemaker(world: tuple[FakeSageMaker, Aws]) -> FakeSageMaker:
 @pytest.fixture
 def aws(world: tuple[FakeSageMaker, Aws], sagemaker: FakeSageMaker) -> Aws:
     return world[1]
+
+
+@pytest.fixture
+def service(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSageMaker]:
+    """A SageMaker over HTTP, with a job of two good trials and a failed one."""
+    with served(monkeypatch) as fake:
+        yield fake
