@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,8 +15,10 @@ import pytest
 
 import sm_tuning as smt
 
-pytest.importorskip("torch", reason="needs the extra 'torch'")
-pytestmark = pytest.mark.usefixtures("processes")
+pytestmark = [
+    pytest.mark.usefixtures("processes"),
+    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the extra 'torch'"),
+]
 
 ROOT = Path(__file__).parents[2]
 

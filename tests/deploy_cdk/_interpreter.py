@@ -1,7 +1,8 @@
 """Run a state machine: moto's interpreter of the Amazon States Language, with what it lacks, against a SageMaker.
 
 moto leaves four things to whoever runs it: an evaluator of JSONata (here the jsonata package), ``$hash``, the endpoint
-that the SDK integrations talk to, and the waiting of ``sagemaker:createHyperParameterTuningJob.sync``.
+that the SDK integrations talk to, and the waiting of ``sagemaker:createHyperParameterTuningJob.sync``. Its modules are
+slow to load, so that they are not loaded where tests are collected.
 """
 
 from __future__ import annotations
@@ -17,18 +18,6 @@ import boto3
 import pytest
 from jsonata import Jsonata
 from moto import mock_aws
-from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
-from moto.stepfunctions.parser.asl.component.intrinsic import jsonata as declarations
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_aws_sdk,
-    state_task_service_unsupported,
-)
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
-from moto.stepfunctions.parser.asl.jsonata import jsonata
-from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
 ROLE = "arn:aws:iam::123456789012:role/StateMachine"
 _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5"}
@@ -87,8 +76,17 @@ class Interpreter:
         return Ended(found["status"], output, found.get("error"), found.get("cause"), entered)
 
 
-def _failed(task: Any, env: Any, cause: Any) -> FailureEventException:
+def _failed(task: Any, env: Any, cause: Any) -> Exception:
     """What Step Functions raises for a job that did not end well: its whole description is the cause."""
+    from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
+    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+        FailureEvent,
+        FailureEventException,
+    )
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
+    from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+
     details = TaskFailedEventDetails(
         resource=task._get_sfn_resource(),
         resourceType=task._get_sfn_resource_type(),
@@ -108,6 +106,13 @@ def _failed(task: Any, env: Any, cause: Any) -> FailureEventException:
 @contextmanager
 def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
     """An interpreter whose Task states call a SageMaker client."""
+    from moto.stepfunctions.parser.asl.component.intrinsic import jsonata as declarations
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+        state_task_service_aws_sdk,
+        state_task_service_unsupported,
+    )
+    from moto.stepfunctions.parser.asl.jsonata import jsonata
+    from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
     def client_for(**_: Any) -> Any:
         return sagemaker

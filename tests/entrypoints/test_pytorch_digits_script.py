@@ -1,5 +1,6 @@
 """The PyTorch script as a process: trains, reports, checkpoints, resumes, stops, and its model predicts."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ import tarfile
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 
 SCRIPT = "pytorch_digits"
 EPOCHS = 12

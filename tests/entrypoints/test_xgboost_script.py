@@ -1,5 +1,6 @@
 """The XGBoost script as a process: trains, reports, stops, and its model predicts what was scored."""
 
+import importlib.util
 import json
 import re
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-xgboost = pytest.importorskip("xgboost")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="needs xgboost")
 
 SCRIPT = "xgboost_breast_cancer"
 SETTINGS = (
@@ -30,6 +31,8 @@ def history_of(base):
 
 
 def rounds_of(model_dir):
+    import xgboost
+
     booster = xgboost.Booster()
     booster.load_model(model_dir / "model.json")
     return booster.num_boosted_rounds()

@@ -1,12 +1,13 @@
 """The committed data files are what make_data.py writes, to the byte."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sklearn")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
 
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 

@@ -1,7 +1,9 @@
 """The Bayesian strategy: its model, its acquisition, and what it finds."""
 
+import functools
 import math
 import statistics
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,6 +52,12 @@ def mixed(h: dict) -> float:
     return (math.log10(float(h["rate"])) + 2) ** 2 + 0.2 * (int(h["depth"]) - 7) ** 2 + offset
 
 
+@functools.cache
+def search(seed: int, *, mixed_space: bool = False) -> tuple[Trial, ...]:
+    """Thirty trials of a search that several tests look at; all but the last have ended."""
+    return tuple(run(MIXED, mixed, seed, 30) if mixed_space else run(SQUARE, branin, seed, 30))
+
+
 def run(space: Space, cost, seed: int, budget: int, *, sign: float = 1.0, pending: int = 0) -> list[Trial]:
     """Trials in order of their asking; each ends when ``pending`` others have been asked for after it."""
     chooser = make("Bayesian", space, seed=seed, maximize=sign < 0)
@@ -64,44 +72,47 @@ def run(space: Space, cost, seed: int, budget: int, *, sign: float = 1.0, pendin
     return trials
 
 
-def lowest(trials: list[Trial], cost) -> float:
+def lowest(trials: Sequence[Trial], cost) -> float:
     return min(cost(t.hyperparameters) for t in trials)
+
+
+def points(trials: Sequence[Trial]) -> list[dict[str, str]]:
+    return [t.hyperparameters for t in trials]
 
 
 class TestSearch:
     def test_it_finds_the_optimum_of_branin_in_thirty_evaluations(self):
-        regrets = [lowest(run(SQUARE, branin, seed, 30), branin) - 0.397887 for seed in range(5)]
+        regrets = [lowest(search(seed), branin) - 0.397887 for seed in range(3)]
         assert statistics.median(regrets) < 0.01
 
     def test_it_finds_it_with_four_under_way(self):
-        regrets = [lowest(run(SQUARE, branin, seed, 40, pending=3), branin) - 0.397887 for seed in range(5)]
+        regrets = [lowest(run(SQUARE, branin, seed, 40, pending=3), branin) - 0.397887 for seed in range(3)]
         assert statistics.median(regrets) < 0.02
 
     def test_it_finds_the_best_integer_choice_and_rate_of_a_mixed_space(self):
-        regrets = [lowest(run(MIXED, mixed, seed, 30), mixed) for seed in range(5)]
+        regrets = [lowest(search(seed, mixed_space=True), mixed) for seed in range(3)]
         assert statistics.median(regrets) < 0.01
 
     def test_maximising_is_minimising_the_negative(self):
-        down, up = run(MIXED, mixed, 4, 15), run(MIXED, mixed, 4, 15, sign=-1.0)
-        assert [t.hyperparameters for t in down] == [t.hyperparameters for t in up]
+        assert points(run(MIXED, mixed, 0, 15, sign=-1.0)) == points(search(0, mixed_space=True)[:15])
 
     def test_the_same_seed_gives_the_same_trials_and_another_seed_others(self):
-        assert run(MIXED, mixed, 0, 15) == run(MIXED, mixed, 0, 15) != run(MIXED, mixed, 1, 15)
+        first, other = (points(search(seed, mixed_space=True)[:15]) for seed in (0, 1))
+        assert points(run(MIXED, mixed, 0, 15)) == first != other
 
     def test_a_new_instance_carries_the_sequence_on(self):
-        trials = run(SQUARE, branin, 2, 14)
-        ended = [Trial(t.index, t.hyperparameters, branin(t.hyperparameters), finished=True) for t in trials[:13]]
-        assert make("Bayesian", SQUARE, seed=2, maximize=False).ask(ended) == trials[13].hyperparameters
+        trials = search(2)
+        assert make("Bayesian", SQUARE, seed=2, maximize=False).ask(trials[:13]) == trials[13].hyperparameters
 
     def test_no_point_comes_twice_also_with_many_pending(self):
         chooser = make("Bayesian", MIXED, seed=0, maximize=False)
-        trials = [t for t in run(MIXED, mixed, 0, 12) if t.finished]
+        trials = list(search(0, mixed_space=True)[:11])
         for index in range(len(trials) + 1, len(trials) + 11):
             trials.append(Trial(index, chooser.ask(trials)))
         assert len({tuple(sorted(t.hyperparameters.items())) for t in trials}) == len(trials)
 
     def test_pending_trials_push_the_next_one_away(self):
-        ended = [t for t in run(SQUARE, branin, 1, 16) if t.finished]
+        ended = search(1)[:15]
         chooser = make("Bayesian", SQUARE, seed=1, maximize=False)
         trials = list(ended)
         for index in range(len(ended) + 1, len(ended) + 5):
@@ -143,21 +154,21 @@ class TestSearch:
 
     def test_trials_of_another_space_are_left_out(self):
         chooser = make("Bayesian", MIXED, seed=0, maximize=False)
-        trials = [t for t in run(MIXED, mixed, 0, 12) if t.finished]
+        trials = search(0, mixed_space=True)[:11]
         strange = [Trial(90, {"kind": "z", "depth": "1", "rate": "0.1"}, 1.0), Trial(91, {"other": "1"}, 1.0)]
         assert MIXED.point_of(chooser.ask([*trials, *strange])) is not None
 
-    @pytest.mark.parametrize(("space", "cost"), [(SQUARE, branin), (MIXED, mixed)], ids=["continuous", "mixed"])
-    def test_noise_in_the_last_bit_of_the_objective_changes_no_suggestion(self, space, cost):
-        trials = [t for t in run(space, cost, 5, 20) if t.finished]
-        chooser = make("Bayesian", space, seed=5, maximize=False)
+    @pytest.mark.parametrize("space", [SQUARE, MIXED], ids=["continuous", "mixed"])
+    def test_noise_in_the_last_bit_of_the_objective_changes_no_suggestion(self, space):
+        trials = search(2, mixed_space=space is MIXED)
+        chooser = make("Bayesian", space, seed=2, maximize=False)
         noise = np.random.default_rng(0)
-        for count in range(6, len(trials)):
+        for count in range(6, 19):
             nudged = [
                 Trial(t.index, t.hyperparameters, t.value * (1 + 1e-15 * noise.standard_normal()), finished=True)
                 for t in trials[:count]
             ]
-            assert chooser.ask(nudged) == chooser.ask(trials[:count])
+            assert chooser.ask(nudged) == trials[count].hyperparameters
 
     def test_choices_that_look_equally_good_are_asked_in_the_same_order_whatever_the_last_bit(self):
         space = space_of({"CategoricalParameterRanges": [{"Name": "k", "Values": list("abcdefghijkl")}]})
@@ -167,14 +178,13 @@ class TestSearch:
         assert [chooser.ask(nudged[:n]) for n in range(9)] == [chooser.ask(trials[:n]) for n in range(9)]
 
     def test_suggestions_at_the_same_time_are_those_of_one_after_the_other_and_restore_the_threads(self):
-        trials = [t for t in run(SQUARE, branin, 6, 12) if t.finished]
-        chooser = make("Bayesian", SQUARE, seed=6, maximize=False)
-        alone = [chooser.ask(trials[:n]) for n in range(5, 12)]
+        trials = search(0)
+        chooser = make("Bayesian", SQUARE, seed=0, maximize=False)
         with threadpool_limits(2), ThreadPoolExecutor(7) as pool:
             before = threadpool_info()
             together = list(pool.map(lambda n: chooser.ask(trials[:n]), range(5, 12)))
             assert threadpool_info() == before
-        assert together == alone
+        assert together == points(trials[5:12])
 
 
 class TestModel:

@@ -1,5 +1,6 @@
 """Warm start: what parents' trials do to a search."""
 
+import functools
 import math
 import statistics
 from dataclasses import replace
@@ -54,9 +55,15 @@ def regrets(parents: list[ParentTrials], seed: int, count: int) -> list[float]:
     return out
 
 
+@functools.cache
+def regrets_alone(seed: int) -> list[float]:
+    return regrets([], seed, 12)
+
+
 def median_regret(cost, transfer: bool, count: int, seeds: int = 3) -> float:
     return statistics.median(
-        regrets([parent(cost, seed, transfer=transfer)] if cost else [], seed, count)[-1] for seed in range(seeds)
+        (regrets([parent(cost, seed, transfer=transfer)], seed, count) if cost else regrets_alone(seed))[count - 1]
+        for seed in range(seeds)
     )
 
 
@@ -65,8 +72,8 @@ class TestLearning:
         assert median_regret(branin, False, 6) < 0.1 < median_regret(None, False, 6)
 
     def test_a_child_on_other_data_learns_from_the_shape_not_from_the_scale(self):
-        told = median_regret(lambda h: 1000 * branin(h) + 7, True, 8, seeds=7)
-        assert told < 0.3 < median_regret(None, False, 8, seeds=7)
+        told = median_regret(lambda h: 1000 * branin(h) + 7, True, 8, seeds=5)
+        assert told < 0.3 < median_regret(None, False, 8, seeds=5)
 
     def test_the_scale_of_a_parent_on_other_data_changes_nothing(self):
         small, large = (regrets([parent(lambda h, f=f: f * branin(h) - f, transfer=True)], 1, 8) for f in (1.0, 1024.0))
@@ -83,7 +90,7 @@ class TestLearning:
         failed = ParentTrials(
             tuple(replace(t, value=None, failed=True) for t in parent(branin, transfer=True).trials), transfer=True
         )
-        assert regrets([failed], 3, 12) == regrets([], 3, 12)
+        assert regrets([failed], 2, 12) == regrets_alone(2)
 
     def test_pending_trials_keep_children_apart_also_with_a_parent(self):
         chooser = make("Bayesian", space_of(SQUARE), seed=0, maximize=False, parents=[parent(branin, transfer=True)])

@@ -46,6 +46,8 @@ print(sorted({{"scipy", "paramiko", "sagemaker.core.image_uris"}} & set(sys.modu
 @pytest.fixture
 def sdk(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The SDK, which reads its files once and not for each call."""
+    from sagemaker.core import common_utils, image_uris
+
     monkeypatch.setattr(image_uris, "config_for_framework", functools.cache(image_uris.config_for_framework))
     monkeypatch.setattr(common_utils, "_botocore_resolver", functools.cache(common_utils._botocore_resolver))
     return image_uris
