@@ -1,17 +1,24 @@
 import http.client
 import json
+import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from sm_tuning.local._config import resolve_state_dir
+from sm_tuning.local._config import Identity, resolve_state_dir
+from sm_tuning.local.http import Application, Verifier, make_http_server
 
 BUCKET = "sagemaker-us-east-1-123456789012"
 
@@ -169,7 +176,7 @@ def test_a_connection_serves_many_requests_of_every_kind(local_server):
     get = urlsplit(local_server.s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "kept-alive"}))
     connection = connection_to(local_server)
     connection.connect()
-    socket = connection.sock
+    sock = connection.sock
     for number in range(20):
         body = b"x" * (number * 1000)
         for method, target, sent in (("PUT", url, body), ("GET", get, b""), ("HEAD", get, b""), ("POST", get, b"{}")):
@@ -177,7 +184,7 @@ def test_a_connection_serves_many_requests_of_every_kind(local_server):
             answer = connection.getresponse()
             data = answer.read()
             assert (answer.status, data) == {"PUT": (200, b""), "GET": (200, body)}.get(method, (403, data))
-    assert connection.sock is socket
+    assert connection.sock is sock
     connection.close()
 
 
@@ -202,7 +209,7 @@ def test_a_body_without_a_clear_end_is_refused_and_nothing_after_it_is_read(loca
     answer = connection.getresponse()
     answer.read()
     assert answer.status == status
-    assert answer.will_close == (status == 400)
+    assert answer.will_close
     connection.close()
 
 
@@ -218,8 +225,9 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(local_server):
 
 
 def test_a_client_that_waits_for_100_continue_gets_it(local_server):
+    url = urlsplit(local_server.s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "expect"}))
     connection = connection_to(local_server)
-    connection.putrequest("PUT", "/bucket/key")
+    connection.putrequest("PUT", f"{url.path}?{url.query}")
     connection.putheader("Content-Length", "1000000")
     connection.putheader("Expect", "100-continue")
     connection.endheaders()
@@ -228,6 +236,132 @@ def test_a_client_that_waits_for_100_continue_gets_it(local_server):
     s3 = local_server.client("s3", config=Config(s3={"addressing_style": "path"}))
     s3.put_object(Bucket=BUCKET, Key="expect", Body=b"x" * 100_000)
     assert s3.head_object(Bucket=BUCKET, Key="expect")["ContentLength"] == 100_000
+
+
+EIGHT_HUNDRED_MB = str(800 * 1024**2)
+FORGED = "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "AccessDenied"),
+        ({"Expect": "100-continue"}, "AccessDenied"),
+        ({"Authorization": FORGED.format("AKIAOTHER", "s3"), "X-Amz-Date": "20260101T000000Z"}, "InvalidAccessKeyId"),
+        (
+            {
+                "Authorization": FORGED.format("KEY", "s3"),
+                "X-Amz-Date": "20260101T000000Z",
+                "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD",
+            },
+            "SignatureDoesNotMatch",
+        ),
+        ({"Authorization": FORGED.format("KEY", "s3"), "X-Amz-Date": "20260101T000000Z"}, "RequestTimeTooSkewed"),
+        ({"Host": "evil.example.com"}, "AccessDeniedException"),
+        ({"Origin": "https://example.com"}, "AccessDeniedException"),
+    ],
+)
+def test_a_request_that_is_not_admitted_is_answered_before_its_body_is_sent(local_server, headers, code):
+    connection = connection_to(local_server)
+    connection.putrequest("PUT", "/bucket/key", skip_host="Host" in headers)
+    for name, value in {"Content-Length": EIGHT_HUNDRED_MB, **headers}.items():
+        connection.putheader(name, value.replace("KEY", local_server.info.access_key_id))
+    connection.endheaders()
+    connection.send(b"x" * 10_000)  # the rest never comes
+    answer = connection.getresponse()
+    assert (answer.status, answer.will_close) == (403, True)
+    assert f"<Code>{code}</Code>" in answer.read().decode()
+    connection.close()
+
+
+@pytest.mark.parametrize(("service", "size"), [("sagemaker", 33 * 1024**2), ("s3", 6 * 1024**3)])
+def test_a_body_has_a_largest_size_that_only_objects_reach(local_server, service, size):
+    credentials = Credentials(local_server.info.access_key_id, local_server.info.secret_access_key)
+    request = AWSRequest("POST", f"{local_server.info.endpoint_url}/", data=b"")
+    (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, "us-east-1").add_auth(request)
+    connection = connection_to(local_server)
+    connection.putrequest("POST", "/")
+    for name, value in {**dict(request.headers), "Content-Length": str(size)}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_headers_have_a_total_length(local_server):
+    connection = connection_to(local_server)
+    connection.putrequest("GET", "/")
+    for number in range(3):
+        connection.putheader(f"X-{number}", "a" * 60_000)
+    connection.endheaders()
+    assert connection.getresponse().status == 431
+    connection.close()
+
+
+@pytest.fixture
+def small_server(processes):
+    """A server for three connections that answers signed requests with their body."""
+
+    class Keeper:
+        def sync_objects(self, bucket, keys):
+            pass
+
+    def echo(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read()]
+
+    server = make_http_server(0, connections=3)
+    verifier = Verifier("AKIATEST", "secret", time.time)
+    server.app = Application({}, echo, keeper=Keeper(), verifier=verifier, identity=Identity("r", "1", "", ""))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def half_open(server):
+    connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
+    connection.sendall(b"POST / HTTP/1.1\r\nHost: 127")
+    return connection
+
+
+def begin_upload(server, size):
+    client = boto3.Session("AKIATEST", "secret", region_name="r").client(
+        "s3", endpoint_url=f"http://127.0.0.1:{server.server_port}", config=Config(signature_version="s3v4")
+    )
+    url = urlsplit(client.generate_presigned_url("put_object", Params={"Bucket": "bucket", "Key": "key"}))
+    connection = http.client.HTTPConnection(url.netloc, timeout=10)
+    connection.putrequest("PUT", f"{url.path}?{url.query}")
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    return connection
+
+
+def test_where_all_connections_wait_a_new_one_replaces_the_oldest(small_server):
+    first, second, third = [half_open(small_server) for _ in range(3)]
+    upload = begin_upload(small_server, 2)
+    upload.send(b"ok")
+    assert upload.getresponse().read() == b"ok"
+    assert first.recv(10) == b""
+    for connection in (second, third):
+        connection.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            connection.recv(10)
+    for connection in (first, second, third, upload):
+        connection.close()
+
+
+def test_an_admitted_request_keeps_its_connection_among_any_number_of_half_open_ones(small_server):
+    upload = begin_upload(small_server, 4)
+    upload.send(b"do")
+    others = [half_open(small_server) for _ in range(20)]
+    assert [other.recv(10) for other in others[:18]] == [b""] * 18
+    upload.send(b"ne")
+    assert upload.getresponse().read() == b"done"
+    for connection in (*others, upload):
+        connection.close()
 
 
 def test_many_requests_at_once_are_all_answered(local_server):

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from sm_tuning.local._config import ROLE_NAME, Identity
 from sm_tuning.local._workers import is_full
-from sm_tuning.local.http._http import Incoming, read_request
+from sm_tuning.local.http._http import MAX_OBJECT_BYTES, Incoming, read_request
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
 from sm_tuning.local.service import Fault
 
@@ -27,6 +27,8 @@ _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _MOTO_PAGES = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
 # Resources of these services belong to the server's region; S3, IAM and STS have none.
 _REGIONAL = ("sagemaker", "logs", "monitoring")
+# No request of another service than S3 is as long: CloudWatch Logs takes 1 MB, SageMaker Runtime 25 MB.
+_MAX_BODY_BYTES = 32 * 1024**2
 _TARGETS = {"sagemaker": "SageMaker.", "logs": "Logs_20140328."}
 
 
@@ -83,15 +85,34 @@ class Application:
             request = read_request(environ)
             response = self._answer(request, environ)
         except Exception as e:  # noqa: BLE001  (the client gets an error of the API, the log the traceback)
-            fault = e if isinstance(e, Fault) else _failure(e, environ)
-            response = fault_response(fault, "json" if request is None else protocol_of(request))
+            response = _error_response(e, request, environ)
         # moto allows all origins. Without these headers, browsers do not show responses to web pages.
         for name in [name for name in dict(response.headers) if name.lower().startswith("access-control-")]:
             del response.headers[name]
         body: Iterable[bytes] = response(environ, start_response)
         return body
 
-    def _answer(self, request: Incoming, environ: WSGIEnvironment) -> Response:
+    def refusal(self, environ: WSGIEnvironment, length: int | None) -> Response | None:
+        """Return the response to a request whose headers are refused, before its body is read; None to read it.
+
+        Args:
+            environ: the request.
+            length: bytes of its body; None if it is sent in chunks.
+        """
+        request = None
+        try:
+            request = read_request(environ, with_body=False)
+            self._admit(request, length or 0)
+        except Exception as e:  # noqa: BLE001  (as for the request as a whole)
+            return _error_response(e, request, environ)
+        return None
+
+    def _admit(self, request: Incoming, length: int = 0) -> Scope:
+        """Return the scope of a request, as far as its headers and the body, if read, decide it.
+
+        Raises:
+            Fault: the request comes from elsewhere, is not signed with the keys of this server, or is too long.
+        """
         # Only programs on this machine may send requests, not web pages in a browser. A page can reach the loopback
         # interface, also through a DNS name that resolves to 127.0.0.1. But it cannot hide its Origin, nor send a Host
         # other than the name that it used.
@@ -104,7 +125,7 @@ class Application:
         path = unquote(request.path)
         if not path.startswith("/") or any(path == page or path.startswith(page) for page in _MOTO_PAGES):
             raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
-        scope = self._verifier.verify(request)  # before the body is parsed
+        scope = self._verifier.verify(request)
         if scope.service in _REGIONAL and scope.region != self._identity.region:
             raise Fault(
                 "InvalidSignatureException",
@@ -112,10 +133,16 @@ class Application:
                 f"not {scope.region}.",
                 403,
             )
+        if length > (MAX_OBJECT_BYTES if scope.service == "s3" else _MAX_BODY_BYTES):
+            raise Fault("EntityTooLarge", f"A request of {length} bytes exceeds the maximum allowed size.", 413)
+        return scope
+
+    def _answer(self, request: Incoming, environ: WSGIEnvironment) -> Response:
+        scope = self._admit(request)  # before the body is parsed
         target = request.header("x-amz-target") or ""
         prefix, operations = _TARGETS.get(scope.service), self._operations.get(scope.service)
         if prefix is not None and operations is not None and target.startswith(prefix):
-            operation, params = target.removeprefix(prefix), _json_body(request)
+            operation, params = target.removeprefix(prefix), _json_body(request.body or b"")
             if operations.handles(operation, params):
                 return json_response(operations.call(operation, params))
         own = own_response(scope.service, request, self._identity)
@@ -140,6 +167,11 @@ class Application:
         return response
 
 
+def _error_response(error: Exception, request: Incoming | None, environ: WSGIEnvironment) -> Response:
+    fault = error if isinstance(error, Fault) else _failure(error, environ)
+    return fault_response(fault, "json" if request is None else protocol_of(request))
+
+
 def _failure(error: Exception, environ: WSGIEnvironment) -> Fault:
     """Return the response to an unexpected error, and log the traceback."""
     if isinstance(error, RecursionError):
@@ -161,15 +193,15 @@ def _unsupported(service: str, error: Exception) -> Fault:
     )
 
 
-def _json_body(request: Incoming) -> Mapping[str, Any]:
+def _json_body(sent: bytes) -> Mapping[str, Any]:
     def constant(name: str) -> float:
         raise ValueError(f"{name} is not JSON")  # NaN and Infinity, which Python accepts
 
     try:
-        body = json.loads(request.body or b"{}", parse_constant=constant)
+        body = json.loads(sent or b"{}", parse_constant=constant)
     except ValueError as e:
         raise Fault("SerializationException", f"The request is not valid JSON: {e}") from e
-    if b"\\ud" in request.body.lower():  # perhaps unpaired surrogates, which neither files nor databases can store
+    if b"\\ud" in sent.lower():  # perhaps unpaired surrogates, which neither files nor databases can store
         try:
             json.dumps(body, ensure_ascii=False).encode()
         except UnicodeEncodeError as e:
@@ -193,7 +225,7 @@ def own_response(service: str, request: Incoming, identity: Identity) -> Respons
         raise Fault("UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501)
     if service not in ("sts", "iam"):
         return None
-    members = parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True)
+    members = parse_qsl((request.body or b"").decode("utf-8", "replace") or request.query, keep_blank_values=True)
     action = dict(members).get("Action")
     if (service, action) == ("sts", "GetCallerIdentity"):
         # The caller is the execution role, as in a Studio notebook.

@@ -42,7 +42,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class _Claim:
-    """The parts of a signature, as sent."""
+    """The parts of a signature, as sent; ``payload`` is empty if only the body, not read yet, determines it."""
 
     access_key: str
     date: str
@@ -95,6 +95,9 @@ class Verifier:
     def verify(self, request: Incoming) -> Scope:
         """Return the scope of a request's signature.
 
+        Before the body is read, a signature is checked as far as it does not depend on the body: S3 clients send the
+        hash of the body in a header, other clients do not.
+
         Raises:
             Fault: the signature is missing or invalid; the code is that of the request's protocol.
         """
@@ -103,6 +106,25 @@ class Verifier:
             return self._verify_old_presigned(request)
         claim = _read_claim(request, protocol)
         self._check_key(claim.access_key, protocol)
+        if claim.payload:
+            self._check_signature(request, claim, protocol)
+        self._check_time(request, claim, protocol)
+        if claim.payload.startswith("STREAMING-") and claim.payload not in _UNSIGNED:
+            message = f"This local SageMaker does not accept payloads signed as {claim.payload}."
+            raise _refuse("streaming", message, protocol)
+        if request.body is not None and claim.payload not in _UNSIGNED:
+            body = hashlib.sha256(request.body).hexdigest()
+            if not hmac.compare_digest(claim.payload.encode(), body.encode()):
+                message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+                raise _refuse("payload", message, protocol)
+        return Scope(claim.service.lower(), claim.region)
+
+    def _check_key(self, access_key: str, protocol: str) -> None:
+        if not hmac.compare_digest(access_key.encode(), self._access_key_id.encode()):
+            message = "The security token included in the request is invalid: it is not a key of this local SageMaker."
+            raise _refuse("key", message, protocol)
+
+    def _check_signature(self, request: Incoming, claim: _Claim, protocol: str) -> None:
         canonical = hashlib.sha256(_canonical_request(request, claim)).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{claim.timestamp}\n{claim.scope}\n{canonical}"
         key = f"AWS4{self._secret}".encode()
@@ -110,20 +132,6 @@ class Verifier:
             key = hmac.new(key, part.encode(), hashlib.sha256).digest()
         if not hmac.compare_digest(key.hex().encode(), claim.signature.encode()):
             raise _refuse("signature", _MISMATCH, protocol)
-        self._check_time(request, claim, protocol)
-        if claim.payload.startswith("STREAMING-") and claim.payload not in _UNSIGNED:
-            message = f"This local SageMaker does not accept payloads signed as {claim.payload}."
-            raise _refuse("streaming", message, protocol)
-        body = hashlib.sha256(request.body).hexdigest()
-        if claim.payload not in _UNSIGNED and not hmac.compare_digest(claim.payload.encode(), body.encode()):
-            message = "The provided 'x-amz-content-sha256' header does not match what was computed."
-            raise _refuse("payload", message, protocol)
-        return Scope(claim.service.lower(), claim.region)
-
-    def _check_key(self, access_key: str, protocol: str) -> None:
-        if not hmac.compare_digest(access_key.encode(), self._access_key_id.encode()):
-            message = "The security token included in the request is invalid: it is not a key of this local SageMaker."
-            raise _refuse("key", message, protocol)
 
     def _check_time(self, request: Incoming, claim: _Claim, protocol: str) -> None:
         try:
@@ -179,7 +187,9 @@ def protocol_of(request: Incoming) -> str:
 
 def _read_claim(request: Incoming, protocol: str) -> _Claim:
     authorization = request.header("authorization")
-    payload = request.header("x-amz-content-sha256") or hashlib.sha256(request.body).hexdigest()
+    payload = request.header("x-amz-content-sha256")
+    if not payload:
+        payload = "" if request.body is None else hashlib.sha256(request.body).hexdigest()
     if authorization is not None:
         kind, _, rest = authorization.partition(" ")
         parts = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
