@@ -180,6 +180,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             bufsize=0,
             start_new_session=True,  # a group of its own, so that signals reach its children too
+            umask=0o022,  # that of a container, whatever that of the server
             preexec_fn=die_with_supervisor if sys.platform == "linux" else None,  # noqa: PLW1509 - no other thread yet
         )
         _replace(

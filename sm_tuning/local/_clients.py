@@ -26,7 +26,7 @@ def join(path: Path) -> IO[str]:
     Raises:
         LocalServerError: a server has been ending for too long.
     """
-    lock = path.open("a+")
+    lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     until = time.monotonic() + _PATIENCE_SECONDS
     while not try_lock(lock, fcntl.LOCK_SH):
         if time.monotonic() > until:

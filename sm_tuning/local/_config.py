@@ -6,9 +6,11 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import string
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO
@@ -161,14 +163,22 @@ def resolve_state_dir(state_dir: str | Path | None, environ: Mapping[str, str] =
 
 
 def make_state_dir(state: StateDir) -> None:
-    """Create the folders, accessible only to their owner.
+    """Create the folders and the log, and make all that is in the state dir accessible only to its owner.
 
     Raises:
-        LocalServerError: the folders cannot be created.
+        LocalServerError: the folders cannot be created, or other users share the state dir.
     """
     try:
         for folder in (state.root, state.s3, state.jobs, state.tmp):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if state.root.stat().st_mode & stat.S_ISVTX:  # /tmp and its like
+            raise LocalServerError(f"other users share the state dir {state.root}: name a folder of your own")
+        state.log.touch(mode=0o600)
+        # Earlier versions and other programs may have created them with other modes.
+        for path in (state.root, *state.root.iterdir()):
+            if not path.is_symlink():
+                with suppress(FileNotFoundError):  # SQLite deletes files of its own when a server ends
+                    path.chmod(0o700 if path.is_dir() else 0o600)
     except OSError as e:
         raise LocalServerError(f"the state dir {state.root} cannot be created: {e}") from e
 

@@ -157,7 +157,7 @@ def _serve_here(state: StateDir, port: int | None, on_ready: Callable[[ServerInf
 
 def _spawn(state: StateDir, port: int | None, *, shared: bool = False, temporary: bool = False) -> ServerInfo:
     """Start a server process; with ``shared``, return the server of another process if that one was faster."""
-    logged_before = state.log.stat().st_size if state.log.exists() else 0
+    logged_before = state.log.stat().st_size
     arguments = ["--state-dir", str(state.root), "--port", str(port or 0), *(["--temporary"] if temporary else [])]
     with state.log.open("ab") as log:
         process = subprocess.Popen(

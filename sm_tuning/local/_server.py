@@ -63,6 +63,7 @@ def serve(
     """
     make_state_dir(state)
     with contextlib.ExitStack() as stack:
+        stack.callback(os.umask, os.umask(0o077))  # whatever the user's umask allows to others
         stack.enter_context(hold_lock(state.lock))
         set_temporary(state.clients, temporary)
         for path in state.tmp.iterdir():
@@ -167,8 +168,7 @@ def until_signalled(is_unused: Callable[[], bool] = lambda: False) -> Callable[[
 
 
 def log_to(path: Path) -> None:
-    """Write all log messages to a file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Write all log messages to a file of the state dir, which exists."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -184,12 +184,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = resolve_state_dir(arguments.state_dir)
     # Also a server that began as a permanent one asks: the file says what it is now.
     wait = until_signalled(Watch(state.clients).is_unused)
-    log_to(state.log)
     # macOS allows 256 open files by default; connections and the pipes of training processes need more.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4096 <= hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
     try:
+        make_state_dir(state)
+        log_to(state.log)
         serve(state, arguments.port, on_ready=lambda _: None, wait=wait, temporary=arguments.temporary)
     except (LocalServerError, SpecError) as e:
         sys.stderr.write(f"{e}\n")

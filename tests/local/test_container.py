@@ -114,6 +114,15 @@ def test_a_program_that_cannot_be_started_ends_with_127(files):
     assert "cannot start /no/such/program" in lines_of(files)[0]
 
 
+def test_a_script_has_the_umask_of_a_container_whatever_that_of_the_server(files):
+    before = os.umask(0o077)
+    try:
+        run(files, "import os; print(oct(os.umask(0)))")
+    finally:
+        os.umask(before)
+    assert lines_of(files) == ["0o22"]
+
+
 IGNORES_TERM = """
 import signal, time
 signal.signal(signal.SIGTERM, lambda *_: print('not yet', flush=True))

@@ -67,19 +67,42 @@ def test_the_environment_is_what_boto3_needs(state_dir):
     assert info.secret_access_key not in repr(info)
 
 
-def test_it_is_detached_listens_on_loopback_only_and_its_secrets_are_private(state_dir):
+def test_it_is_detached_listens_on_loopback_only(state_dir):
     info = start(state_dir)
     assert os.getsid(info.pid) == info.pid
     port = int(info.endpoint_url.rpartition(":")[2])
     with contextlib.closing(socket.socket()) as probe:
         probe.settimeout(2)
         assert probe.connect_ex(("127.0.0.2", port)) != 0
-    state = resolve_state_dir(state_dir)
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (state.server_json, state.keys, state.root)] == [
-        0o600,
-        0o600,
-        0o700,
-    ]
+
+
+def open_to_others(folder):
+    found = (folder, *folder.rglob("*"))
+    return [path.name for path in found if stat.S_IMODE(path.stat().st_mode) != (0o700 if path.is_dir() else 0o600)]
+
+
+def test_the_state_is_private_whatever_the_umask_and_whatever_its_modes_were(state_dir):
+    before = os.umask(0)
+    try:
+        info = start(state_dir)
+        client(info, "s3").put_object(Bucket=info.bucket, Key="kept", Body=b"bytes")
+        assert open_to_others(state_dir) == []
+        assert {path.name for path in state_dir.glob("*sqlite*")} >= {"sagemaker.sqlite", "cloudwatch.sqlite"}
+        stop(state_dir)
+        for path in (state_dir, *state_dir.iterdir()):
+            path.chmod(0o777)
+        start(state_dir)
+        assert open_to_others(state_dir) == []
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_that_other_users_share_is_no_state_dir(state_dir):
+    state_dir.mkdir()
+    state_dir.chmod(0o1777)
+    with pytest.raises(LocalServerError, match="other users share"):
+        start(state_dir)
+    assert stat.S_IMODE(state_dir.stat().st_mode) == 0o1777
 
 
 def test_killed_at_any_moment_it_comes_back_with_keys_port_jobs_and_objects(state_dir):
