@@ -335,7 +335,9 @@ def begin_upload(server, size):
     connection = http.client.HTTPConnection(url.netloc, timeout=10)
     connection.putrequest("PUT", f"{url.path}?{url.query}")
     connection.putheader("Content-Length", str(size))
+    connection.putheader("Expect", "100-continue")
     connection.endheaders()
+    assert connection.sock.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the request is admitted
     return connection
 
 
