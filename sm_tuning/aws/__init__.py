@@ -1,7 +1,7 @@
 """The wire: the only place that makes clients, calls AWS, and knows its errors."""
 
 from sm_tuning.aws._aws import Aws, connect
-from sm_tuning.aws._errors import is_missing, is_transient, mapped, was_retried
+from sm_tuning.aws._errors import REGION_ADVICE, is_missing, is_transient, mapped, was_retried
 from sm_tuning.aws._identity import (
     BUCKET_VARIABLE,
     ROLE_VARIABLE,
@@ -20,6 +20,7 @@ from sm_tuning.aws._upload import Uploaded, UploadLike, UploadOptions, split_uri
 __all__ = [
     "BUCKET_VARIABLE",
     "PATIENCE",
+    "REGION_ADVICE",
     "ROLE_VARIABLE",
     "STUDIO_METADATA",
     "Aws",

@@ -16,7 +16,6 @@ from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._options import (
     Connect,
-    as_json,
     connection_options,
     job_name,
     named_jobs,
@@ -24,7 +23,7 @@ from sm_tuning.cli._options import (
     same_place,
     spec_file,
 )
-from sm_tuning.cli._output import Output, emit_fields, emit_json, output_options, say
+from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say
 
 #: Columns of ``list``: the API's names, before the counters.
 _COLUMNS = (

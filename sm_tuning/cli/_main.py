@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 import sm_tuning as smt
+from sm_tuning._errors import nearest
 from sm_tuning._printable import PrintableFormatter, printable
 from sm_tuning.cli._output import say
 
@@ -51,6 +52,16 @@ class LazyGroup(click.Group):
         """Parse the arguments; without any, show the help."""
         # click's own no_args_is_help exits with 2.
         return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for an unknown name, name the command that was probably meant."""
+        # The oldest releases of click that work have no suggestions.
+        if args[0] not in self.entries and not args[0].startswith("-"):
+            near = nearest(args[0], self.entries)
+            ctx.fail(f"No such command {args[0]!r}" + (f": did you mean {near!r}?" if near else "."))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table, without importing them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +40,6 @@ def named_jobs(context: click.Context, parameter: click.Parameter, value: Any) -
 
 job_name = click.argument("job", callback=named_jobs)
 job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True, callback=named_jobs)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 overrides = click.option(
     "--set",
     "overrides",
@@ -94,9 +94,46 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             aws: smt.Aws = settings.get("connect", smt.connect)(**{**place, "region": region})
             return _checked(aws, arns)
 
-        return command(*args, connect=connect, **kwargs)
+        try:
+            return command(*args, connect=connect, **kwargs)
+        except (smt.CredentialsError, smt.JobNotFoundError, smt.SpecError) as error:
+            known = None if local or place["endpoint_url"] else _known_locally(error, kwargs)
+            if known is None:
+                raise
+            raise type(error)(
+                f"{error}; the SageMaker on this machine has a tuning job {known!r}: add --local"
+            ) from error
 
     return wrapped
+
+
+def _known_locally(error: smt.SmTuningError, arguments: Mapping[str, Any]) -> str | None:
+    """Return the first job of a command that a running SageMaker of this machine knows, or None.
+
+    Args:
+        error: of the command; an error of the arguments is not about AWS, unless the region is missing.
+        arguments: of the command.
+    """
+    from sm_tuning.aws import REGION_ADVICE  # noqa: PLC0415  (botocore loads with a connection, which help does not have)
+
+    names = arguments.get("jobs") or [arguments.get("job")]
+    if isinstance(error, smt.SpecError) and REGION_ADVICE not in str(error):
+        return None
+    try:
+        info = smt.local.status()
+        if info is None or not all(names):
+            return None
+        import boto3  # noqa: PLC0415  (loads with the first connection, which help does not have)
+
+        session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
+        with smt.connect(session=session, region=info.region, endpoint_url=info.endpoint_url, environ={}) as aws:
+            for name in names:
+                with contextlib.suppress(smt.JobNotFoundError):
+                    jobs.describe(aws, name)
+                    return str(name)
+    except smt.SmTuningError:
+        return None  # the hint is not worth a second error
+    return None
 
 
 def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn]) -> smt.Aws:

@@ -107,13 +107,36 @@ class Output(NamedTuple):
         return buffer.getvalue()
 
 
+_json_flag = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--format`` and ``--json`` to a command that prints one object; it gets a flag as ``as_json``."""
+
+    @click.option(
+        "--format", "format_", type=click.Choice(("table", "json")), help="Output format; a table by default."
+    )
+    @_json_flag
+    @functools.wraps(command)
+    def wrapped(*args: Any, format_: str | None, as_json: bool, **kwargs: Any) -> Any:
+        return command(*args, as_json=_format(format_, as_json=as_json) == "json", **kwargs)
+
+    return wrapped
+
+
+def _format(given: str | None, *, as_json: bool) -> str | None:
+    if as_json and given not in (None, "json"):
+        raise click.UsageError(f"--json cannot be combined with --format {given}")
+    return "json" if as_json else given
+
+
 def output_options(command: Callable[P, None]) -> Callable[..., None]:
-    """Add ``--format`` and ``-o`` to a command, which gets an ``Output`` as ``output``."""
+    """Add ``--format``, ``--json``, ``-o`` and ``--safe-csv`` to a command, which gets an ``Output`` as ``output``."""
 
     @click.option(
         "--format", "format_", type=click.Choice(FORMATS), help="Output format; by default that of -o, else a table."
     )
-    @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+    @_json_flag
     @click.option("-o", "--output", "path", type=click.Path(path_type=Path), help="Write to a file, not to stdout.")
     @click.option(
         "--safe-csv", "is_safe", is_flag=True, help="In CSV, put ' before texts that a spreadsheet would compute."
@@ -122,9 +145,7 @@ def output_options(command: Callable[P, None]) -> Callable[..., None]:
     def wrapped(
         *args: Any, format_: str | None, as_json: bool, path: Path | None, is_safe: bool, **kwargs: Any
     ) -> None:
-        if as_json and format_ not in (None, "json"):
-            raise click.UsageError(f"--json cannot be combined with --format {format_}")
-        format_ = "json" if as_json else format_
+        format_ = _format(format_, as_json=as_json)
         ending = path.suffix.lower() if path else ""
         formats = {"": "table", ".txt": "table", **{f".{name}": name for name in FORMATS[1:]}}
         if format_ is None and ending not in formats:

@@ -12,8 +12,8 @@ import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning import gate as judging
 from sm_tuning._files import write_output
-from sm_tuning.cli._options import Connect, as_json, connection_options, job_name, named_jobs
-from sm_tuning.cli._output import emit, emit_fields, emit_json, say
+from sm_tuning.cli._options import Connect, connection_options, job_name, named_jobs
+from sm_tuning.cli._output import as_json, emit, emit_fields, emit_json, say
 
 if TYPE_CHECKING:
     from sm_tuning.gate import Verdict

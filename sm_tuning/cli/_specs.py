@@ -10,8 +10,8 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import preflight
-from sm_tuning.cli._options import Connect, as_json, connection_options, overrides, spec_file
-from sm_tuning.cli._output import emit_json, say, warnings_said
+from sm_tuning.cli._options import Connect, connection_options, overrides, spec_file
+from sm_tuning.cli._output import as_json, emit_json, say, warnings_said
 
 if TYPE_CHECKING:
     from sm_tuning.preflight import CostBound, SmokeReport

@@ -127,6 +127,24 @@ def test_the_list_has_the_job_in_each_format(launched, at_home, cli):
     assert json.loads(cli("list", "--contains", "nothing", "--local", "--format", "json").stdout) == []
 
 
+def test_list_and_trials_take_json_as_their_siblings_do(launched, at_home, cli):
+    assert json.loads(cli("list", "--local", "--json").stdout) == json.loads(
+        cli("list", "--local", "--format", "json").stdout
+    )
+    assert len(json.loads(cli("trials", "first", "--local", "--json").stdout)) == 2
+    assert json.loads(cli("status", "first", "--local", "--format", "json").stdout)["name"] == "first"
+
+
+@pytest.mark.parametrize("command", ["trials", "status", "wait", "errors", "stop"])
+def test_without_aws_a_job_of_the_local_server_is_recognised(launched, at_home, cli, monkeypatch, command):
+    hint = "; the SageMaker on this machine has a tuning job 'first': add --local"
+    assert cli.fails(command, "first", code=2).startswith("there is no AWS region: ")
+    assert cli.fails(command, "first", code=2).endswith(hint)
+    assert "--local" not in cli.fails(command, "unknown", code=2)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert cli.fails(command, "first", code=3).endswith(hint)
+
+
 def test_trials_as_csv_json_and_file(launched, at_home, cli, tmp_path):
     rows = json.loads(cli("trials", "first", "--local", "--format", "json").stdout)
     assert [row["TuningJobName"] for row in rows] == ["first", "first"]

@@ -139,7 +139,14 @@ def test_every_exit_code_has_a_meaning_in_the_help():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["launhc"], "sm-tuning: error: No such command 'launhc'"),
+        (["launhc"], "sm-tuning: error: No such command 'launhc': did you mean 'launch'? (see sm-tuning --help)"),
+        (["local", "strat"], "sm-tuning: error: No such command 'strat': did you mean 'start'? (see sm-tuning local"),
+        (["qqq"], "sm-tuning: error: No such command 'qqq'. (see sm-tuning --help)"),
+        (["list", "--json", "--format", "csv"], "sm-tuning: error: --json cannot be combined with --format csv"),
+        (
+            ["wait", "j", "--json", "--format", "table"],
+            "sm-tuning: error: --json cannot be combined with --format table",
+        ),
         (["status"], "sm-tuning: error: Missing argument 'JOB'. (see sm-tuning status --help)"),
         (["launch", "x.yaml", "--wiat"], "sm-tuning: error: No such option"),
         (["trials", "j", "--format", "xml"], "sm-tuning: error: Invalid value for '--format'"),
@@ -151,6 +158,18 @@ def test_a_wrong_command_line_is_one_sentence_and_code_2(args, message):
     assert result.stdout == ""
     assert result.stderr.startswith(message)
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_all_commands_that_print_results_take_the_same_options_of_output():
+    """Reports, exports and other files have their own -o; ``render`` and ``schema`` print one format alone."""
+    takes = {
+        path.partition(" ")[2]: {name for option in command.params for name in option.opts}
+        for path, command, _ in COMMANDS
+    }
+    printing = {path for path, options in takes.items() if options & {"--json", "--format"}}
+    assert {path for path in printing if not {"--json", "--format"} <= takes[path]} == set()
+    assert {"list", "trials", "launch", "status", "wait", "check", "gate", "register"} <= printing
+    assert {path for path in printing if "--safe-csv" in takes[path]} >= {"list", "trials", "logs", "errors", "cost"}
 
 
 def test_a_bug_keeps_its_traceback():
