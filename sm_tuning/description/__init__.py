@@ -15,7 +15,7 @@ from sm_tuning.description._trial import (
     trial_of,
     values_of,
 )
-from sm_tuning.description._values import Column, Value, column_type, column_value, decode, distinct, encode
+from sm_tuning.description._values import Column, Value, column_type, column_value, distinct, encode
 
 __all__ = [
     "OBJECTIVE_ALIAS",
@@ -33,7 +33,6 @@ __all__ = [
     "Value",
     "column_type",
     "column_value",
-    "decode",
     "distinct",
     "encode",
     "job_of",

@@ -12,8 +12,15 @@ from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, Machines, Trial, machines_of, trial_of
-from sm_tuning.description._values import Value, decode, decode_number, distinct
-from sm_tuning.spec import CategoricalParameter, ContinuousParameter, FrozenDict, IntegerParameter, ParameterRange
+from sm_tuning.description._values import Value, decode_number, distinct
+from sm_tuning.spec import (
+    CategoricalParameter,
+    ContinuousParameter,
+    FrozenDict,
+    IntegerParameter,
+    ParameterRange,
+    decode_scalar,
+)
 
 Kind = Literal["Integer", "Continuous", "Categorical"]
 
@@ -49,10 +56,10 @@ class Range:
         """Return the typed value of a trial's text; the text itself if it does not fit the range's kind."""
         if self.kind != "Categorical":
             number = decode_number(text, whole=self.kind == "Integer")
-            return decode(text, as_json=self.as_json) if number is None else number
-        # The range's own values come first: `distinct` may have kept texts that `decode` would turn into numbers.
+            return decode_scalar(text, as_json=self.as_json) if number is None else number
+        # The range's own values come first: `distinct` may keep texts that `decode_scalar` turns into numbers.
         known = dict(zip(self.texts, self.values, strict=True))
-        return known[text] if text in known else decode(text, as_json=self.as_json)
+        return known[text] if text in known else decode_scalar(text, as_json=self.as_json)
 
     @property
     def parameter(self) -> ParameterRange | None:
@@ -130,7 +137,7 @@ class Definition:
         A hyperparameter without a range, which warm-started jobs may have, is read like a categorical one.
         """
         found = self.range(name)
-        return decode(text, as_json=self.as_json) if found is None else found.decode(text)
+        return decode_scalar(text, as_json=self.as_json) if found is None else found.decode(text)
 
     def decode_all(self, hyperparameters: Mapping[str, str]) -> dict[str, Value]:
         """Return the typed values of a trial's tuned hyperparameters, by name."""

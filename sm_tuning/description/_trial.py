@@ -12,8 +12,8 @@ from sm_tuning._errors import SpecError
 from sm_tuning._masking import redacted, secrets_of_job
 from sm_tuning._statuses import ENDED, PREPARING, ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_reserved_hyperparameter
-from sm_tuning.description._values import Value, decode
-from sm_tuning.spec import FrozenDict
+from sm_tuning.description._values import Value
+from sm_tuning.spec import FrozenDict, decode_scalar
 
 if TYPE_CHECKING:
     from sm_tuning.description._job import Job
@@ -224,7 +224,7 @@ def values_of(hyperparameters: Mapping[str, str], *, as_json: bool) -> dict[str,
         as_json: whether the image's toolkit parses JSON (script mode).
     """
     return {
-        name: decode(text, as_json=as_json)
+        name: decode_scalar(text, as_json=as_json)
         for name, text in hyperparameters.items()
         if not is_reserved_hyperparameter(name)
     }

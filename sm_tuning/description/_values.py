@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from sm_tuning.spec import decode_json, encode_json, encode_plain
+from sm_tuning.spec import decode_scalar, encode_json, encode_plain
 
 Value = str | bool | int | float
 """A hyperparameter's value."""
@@ -28,21 +28,6 @@ def encode(value: Value, *, as_json: bool) -> str:
         as_json: whether the image's toolkit parses JSON (script mode).
     """
     return encode_json(value) if as_json else encode_plain(value)
-
-
-def decode(text: str, *, as_json: bool) -> Value:
-    """Return the value of a categorical or static hyperparameter, the inverse of ``encode``.
-
-    Two values have the same text in a plain image: the text ``16`` and the number 16. It is read as the number.
-
-    Args:
-        text: exactly as the API has it.
-        as_json: whether the image's toolkit parses JSON (script mode).
-    """
-    value = decode_json(text)
-    if isinstance(value, str):
-        return value if as_json else text
-    return value if type(value) in (bool, int, float) and encode_json(value) == text else text
 
 
 def decode_number(text: str, *, whole: bool) -> int | float | None:
@@ -71,7 +56,7 @@ def distinct(texts: Iterable[str], *, as_json: bool) -> tuple[Value, ...]:
     ``16`` and ``16.0`` are one number, and ``5`` and ``"5"`` (script mode) are both shown as 5.
     """
     exact = tuple(dict.fromkeys(texts))
-    values = tuple(decode(text, as_json=as_json) for text in exact)
+    values = tuple(decode_scalar(text, as_json=as_json) for text in exact)
     shown = {encode_plain(value) for value in values}
     numbers = [value for value in values if not isinstance(value, str | bool)]
     return values if len(shown) == len(exact) and len(set(numbers)) == len(numbers) else exact

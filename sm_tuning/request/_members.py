@@ -42,7 +42,7 @@ from sm_tuning.spec import (
     PyTorchEstimator,
     TrainingDefinition,
     decode_json,
-    decode_plain,
+    decode_scalar,
     encode_json,
     encode_plain,
 )
@@ -272,9 +272,8 @@ def read_ranges(reader: Reader, *, as_json: bool) -> tuple[dict[str, Any], dict[
                 "min_value": bound(item, "MinValue", number),
                 "max_value": bound(item, "MaxValue", number),
             }
-    decode = decode_json if as_json else decode_plain
     for item in reader.items("CategoricalParameterRanges"):
-        values = [decode(text) for text in item.take("Values", ())]
+        values = [decode_scalar(text, as_json=as_json) for text in item.take("Values", ())]
         ranges[str(item.take("Name"))] = {"type": "categorical", "values": values}
     hints = {}
     for item in reader.items(AUTO_PARAMETERS):

@@ -19,6 +19,7 @@ from sm_tuning.spec._hyperparameters import (
     ParameterRange,
     decode_json,
     decode_plain,
+    decode_scalar,
     encode_json,
     encode_plain,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "combinations",
     "decode_json",
     "decode_plain",
+    "decode_scalar",
     "dump",
     "encode_json",
     "encode_plain",

@@ -50,6 +50,22 @@ def decode_plain(text: str) -> Any:
     return value if encode_plain(value) == text else text
 
 
+def decode_scalar(text: str, *, as_json: bool) -> str | bool | int | float:
+    """Return the value of a categorical hyperparameter's text, the inverse of its encoder.
+
+    Two values have the same text in a plain image: the text ``16`` and the number 16. It is read as the number. What
+    no category can be, such as ``null`` or ``[1]``, stays text.
+
+    Args:
+        text: exactly as the API has it.
+        as_json: whether the image's toolkit parses JSON (script mode).
+    """
+    value = decode_json(text)
+    if isinstance(value, str):
+        return value if as_json else text
+    return value if isinstance(value, bool | int | float) and encode_json(value) == text else text
+
+
 def _is_plain_json(value: Any) -> bool:
     """Return whether every reader understands a value's JSON: NaN and infinities are Python's extension of JSON."""
     if isinstance(value, float):

@@ -24,7 +24,7 @@ from sm_tuning.spec._hyperparameters import (
     ContinuousParameter,
     IntegerParameter,
     ParameterRange,
-    decode_plain,
+    decode_scalar,
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
 
@@ -346,13 +346,11 @@ class Tuning(Spec):
             settled: dict[str, ParameterRange] = dict(holder.hyperparameter_ranges)
             for name, given in holder.hyperparameter_ranges.items():
                 if isinstance(given, CategoricalParameter):
-                    values = [decode_plain(value) if isinstance(value, str) else value for value in given.values]
-                    # A text such as "[1]" decodes to a list, which no range can hold: it stays text.
-                    simple = [
-                        new if isinstance(new, str | bool | int | float) else old
-                        for new, old in zip(values, given.values, strict=True)
+                    values = [
+                        decode_scalar(value, as_json=False) if isinstance(value, str) else value
+                        for value in given.values
                     ]
-                    settled[name] = given if simple == list(given.values) else CategoricalParameter(simple)
+                    settled[name] = given if values == list(given.values) else CategoricalParameter(values)
             # The spec is frozen for its users; here it is still being built.
             object.__setattr__(holder, "hyperparameter_ranges", FrozenDict(settled))
 

@@ -24,10 +24,10 @@ from sm_tuning._masking import Redactor, redacted, without_secrets
 from sm_tuning._prices import Prices
 from sm_tuning._wire import SUBMIT_DIRECTORY_KEY
 from sm_tuning.aws import Aws
-from sm_tuning.description import Job, decode, job_of
+from sm_tuning.description import Job, job_of
 from sm_tuning.request import from_description
 from sm_tuning.results import analysis
-from sm_tuning.spec import to_data
+from sm_tuning.spec import decode_scalar, to_data
 from sm_tuning.views._axis import label
 from sm_tuning.views._curves import duration
 from sm_tuning.views._trials import About, about, rows_of
@@ -239,7 +239,7 @@ class Gathered(NamedTuple):
         ]
         for definition in job.definitions:
             owner = f" of {definition.name}" if job.several else ""
-            code = decode(definition.static.get(SUBMIT_DIRECTORY_KEY, ""), as_json=definition.as_json)
+            code = decode_scalar(definition.static.get(SUBMIT_DIRECTORY_KEY, ""), as_json=definition.as_json)
             facts += [
                 (f"image{owner}", definition.image),
                 *((f"instances{owner}", f"{group.count} of {group.type}") for group in definition.machines),

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sm_tuning as smt
-from sm_tuning.description import Value, column_type, column_value, decode, distinct, encode, job_of, trial_of
+from sm_tuning.description import Value, column_type, column_value, distinct, encode, job_of, trial_of
 from sm_tuning.request import to_request
+from sm_tuning.spec import decode_scalar
 
 AWKWARD = [
     "0.10",
@@ -45,13 +46,13 @@ def same(first: Value, second: Value) -> bool:
 
 @given(VALUES)
 def test_script_mode_gives_back_every_value(value: Value) -> None:
-    assert same(decode(encode(value, as_json=True), as_json=True), value)
+    assert same(decode_scalar(encode(value, as_json=True), as_json=True), value)
 
 
 @given(VALUES)
 def test_a_plain_image_gives_back_every_value_whose_text_is_its_own(value: Value) -> None:
     text = encode(value, as_json=False)
-    found = decode(text, as_json=False)
+    found = decode_scalar(text, as_json=False)
     assert encode(found, as_json=False) == text
     if not isinstance(value, str):
         assert same(found, value)
@@ -61,13 +62,13 @@ def test_a_plain_image_gives_back_every_value_whose_text_is_its_own(value: Value
 
 @given(TEXTS)
 def test_any_text_of_a_plain_image_survives_the_way_back(text: str) -> None:
-    assert encode(decode(text, as_json=False), as_json=False) == text
+    assert encode(decode_scalar(text, as_json=False), as_json=False) == text
 
 
 @given(TEXTS)
 def test_text_that_is_not_json_is_what_the_toolkit_passes_on(text: str) -> None:
     """What other tools send to script mode is valid JSON, or is kept as it is."""
-    found = decode(text, as_json=True)
+    found = decode_scalar(text, as_json=True)
     assert found == text or same(found, json.loads(text))
 
 
@@ -76,7 +77,7 @@ def test_text_that_is_not_json_is_what_the_toolkit_passes_on(text: str) -> None:
     "text", ["0.10", "1e-3", "1.10", "1e3", "01", "-0", "NaN", "Infinity", "null", "[1, 2]", "None", ""]
 )
 def test_text_that_would_be_written_otherwise_stays_text(text: str, as_json: bool) -> None:
-    assert decode(text, as_json=as_json) == text
+    assert decode_scalar(text, as_json=as_json) == text
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,8 @@ def test_text_that_would_be_written_otherwise_stays_text(text: str, as_json: boo
     ],
 )
 def test_the_image_decides_what_quotes_mean(text: str, plain: Value, script: Value) -> None:
-    assert same(decode(text, as_json=False), plain)
-    assert same(decode(text, as_json=True), script)
+    assert same(decode_scalar(text, as_json=False), plain)
+    assert same(decode_scalar(text, as_json=True), script)
 
 
 def estimator(script: bool) -> Any:

@@ -13,7 +13,8 @@ import pandas as pd
 from sm_tuning._masking import MASK, is_secret, masked, redacted
 from sm_tuning._statuses import ObjectiveStatus
 from sm_tuning._wire import is_reserved_hyperparameter
-from sm_tuning.description import Job, Range, Value, column_value, decode
+from sm_tuning.description import Job, Range, Value, column_value
+from sm_tuning.spec import decode_scalar
 from sm_tuning.views._trials import About, about, rows_of
 
 Kind = Literal["int", "float", "bool", "text"]
@@ -200,7 +201,8 @@ def job_info(
         tuned=tuned,
         static={
             definition.name or "": {
-                name: decode(text, as_json=definition.as_json) for name, text in masked(definition.static).items()
+                name: decode_scalar(text, as_json=definition.as_json)
+                for name, text in masked(definition.static).items()
             }
             for definition in job.definitions
         },
