@@ -11,7 +11,7 @@ AWSCLI := $(CURDIR)/$(VENV)/awscli
 WHEEL := $(VENV)/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-wheel test-types check ci fix images bench docs clean
+.PHONY: help demo test test-fast test-long test-wheel test-types check ci fix images bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,11 +34,17 @@ $(DEV): pyproject.toml | $(BIN)/python
 demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tuning job on this machine
 	$(BIN)/python docs/demo.py
 
-test: $(DEV)  ## every test, two files at a time
-	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two files at a time, in the order of tests/conftest.py: the tests of a file share servers.
+PYTEST := PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: $(DEV)  ## the tests, without the long forms of test-long
+	$(PYTEST) -m 'not long'
 
 test-fast: $(DEV)  ## the tests that start no process and no server
-	$(BIN)/python -m pytest -n 2 -m 'not processes'
+	$(PYTEST) -m 'not processes and not long'
+
+test-long: $(DEV)  ## full notebooks and pages in whole interpreters, and properties with many examples
+	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m 'long or hypothesis' --hypothesis-profile many
 
 # The wheel as a user gets it: alone in an environment, without an extra and outside of the checkout.
 $(WHEEL)/.installed: $(DEV) $(shell find sm_tuning -name '*.py' -o -name '*.json')
@@ -54,7 +60,7 @@ test-wheel: $(WHEEL)/.installed  ## the wheel alone in an empty environment: hel
 test-types: $(WHEEL)/.installed  ## the public types are complete
 	$(BIN)/python tests/type_completeness.py $(WHEEL)/bin/python
 
-ci: check test test-wheel test-types  ## what CI runs: everything above
+ci: check test test-long test-wheel test-types  ## what CI runs: everything above
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, settings
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The same examples in each run, few while developing; `make ci` takes the profile with many. A property says what
-# holds, not how fast a busy machine is; fixtures that its examples share are shared on purpose.
+# The same examples in each run, few while developing; `make test-long` takes the profile with many. A property says
+# what holds, not how fast a busy machine is; fixtures that its examples share are shared on purpose.
 _PROPERTY: dict[str, Any] = {
     "deadline": None,
     "derandomize": True,
@@ -51,6 +51,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mappin
         patch.setenv("AWS_CONFIG_FILE", str(empty / "config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(empty / "credentials"))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("HOME", str(empty))
         patch.setenv("SM_TUNING_CACHE_DIR", str(empty / "cache"))
         yield dropped
 
@@ -141,12 +142,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that start processes, and skip those that talk to real AWS unless SM_TUNING_AWS_TESTS=1."""
+    # With two workers that take a file each, the long files come first, so that none of them is alone at the end.
+    slow = set()
     skip = pytest.mark.skip(reason="talks to real AWS and costs money: set SM_TUNING_AWS_TESTS=1")
     for item in items:
         if "processes" in getattr(item, "fixturenames", ()) or _runs_subprocesses(item):
             item.add_marker(pytest.mark.processes)
+            slow.add(item.path)
         if item.get_closest_marker("aws") and os.environ.get("SM_TUNING_AWS_TESTS") != "1":
             item.add_marker(skip)
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def _runs_subprocesses(item: pytest.Item) -> bool:

@@ -2,13 +2,15 @@
 
 Most of what a short Python program costs is its imports: half a second for the client, three for PyTorch or the
 SageMaker SDK. A nursery imports once; each program is a fork of it, with a working directory, an environment,
-arguments and pipes of its own. ``SM_TUNING_TEST_FORKS=0`` starts whole interpreters instead, as ``make ci`` does.
+arguments and pipes of its own, and dies with the process of the tests. ``SM_TUNING_TEST_FORKS=0`` starts whole
+interpreters instead, as ``make test-long`` does.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -53,10 +55,13 @@ PRELOADED = {
         "sm_tuning.views",
         "sm_tuning.results",
     ),
+    "nothing": (),
     "training": ("torch", "xgboost", "sklearn.datasets"),
     # Not sagemaker.mlops, which makes a client, with the region of that moment, when it is imported.
     "sdk": ("sagemaker.train.tuner", "sagemaker.core.resources", "sm_tuning.results"),
 }
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 REAL = os.environ.get("SM_TUNING_TEST_FORKS") == "0"
 
@@ -136,7 +141,7 @@ class Nursery:
             return int(_received(channel, 12))
 
     def close(self) -> None:
-        """End the process; what it has forked runs on."""
+        """End the process, and with it what it has forked."""
         os.close(self._life)
         self._process.wait()
         shutil.rmtree(self._folder)
@@ -251,8 +256,12 @@ def _serve_orders(name: str, listening: socket.socket, life: int) -> None:
         with channel, contextlib.suppress(EOFError):
             order = json.loads(_received(channel, int(_received(channel, 12))))
             _, descriptors, _, _ = socket.recv_fds(channel, 1, order["descriptors"])
-            pid = os.fork()
+            nursery_pid, pid = os.getpid(), os.fork()
             if pid == 0:
+                if sys.platform == "linux":  # elsewhere, what a killed run has started is left
+                    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                if os.getppid() != nursery_pid:
+                    os._exit(1)
                 for unused in (listening, channel):
                     unused.close()
                 os.close(life)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from servers import running_server
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -31,12 +34,28 @@ def watched(notebook: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]
     return [[output for output in cell.outputs if output.output_type == "display_data"] for cell in cells]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_the_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SM_TUNING_STATE_DIR", str(tmp_path / "state"))
-    notebook = nbformat.read(path, as_version=4)
+#: How many trials a job runs: few, and in `make test-long` as many as the notebook says.
+TRIALS = [pytest.param(3, id=""), pytest.param(None, id="all trials", marks=pytest.mark.long)]
 
-    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(path.parent)}}).execute()
+
+def read(path: Path, trials: int | None) -> nbformat.NotebookNode:
+    """The notebook, whose jobs run so many trials."""
+    notebook = nbformat.read(path, as_version=4)
+    numbers = re.compile(r'(max_jobs=|"MaxNumberOfTrainingJobs": )\d+')
+    for cell in notebook.cells if trials else ():
+        cell.source = numbers.sub(rf"\g<1>{trials}", cell.source)
+    return notebook
+
+
+@pytest.mark.parametrize("trials", TRIALS)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_notebook_runs(path: Path, trials: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SM_TUNING_STATE_DIR", str(tmp_path / "state"))
+    notebook = read(path, trials)
+
+    # A notebook starts a server where none runs; in the short form one runs already.
+    with running_server(tmp_path / "state") if trials else contextlib.nullcontext():
+        NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(path.parent)}}).execute()
 
     assert "Completed" in outputs(notebook)
     for pictures in watched(notebook):  # one picture, which was replaced until the job had ended
