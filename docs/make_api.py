@@ -100,7 +100,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         smt.local,
         "smt.local",
         "The SageMaker on this machine; see [The local SageMaker](local.md).",
-        ("connect", "Connection", "start", "stop", "status", "ServerInfo"),
+        ("connect", "Connection", "start", "stop", "prune", "Pruned", "status", "ServerInfo"),
     ),
 )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +18,13 @@ if TYPE_CHECKING:
     from sm_tuning.local import ServerInfo
 
 _HERE = "sm_tuning.cli._local"
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 ENTRIES = {
     "start": Entry(f"{_HERE}:start", "Start the server, and print how to connect to it."),
     "env": Entry(f"{_HERE}:env", "Print the environment by which AWS tools connect to the server."),
     "status": Entry(f"{_HERE}:status", "Print whether the server runs."),
+    "prune": Entry(f"{_HERE}:prune", "Delete old jobs with their logs, metrics and folders."),
     "stop": Entry(f"{_HERE}:stop", "Stop the server; its state stays, and jobs resume at the next start."),
 }
 
@@ -100,6 +105,34 @@ def status(state_dir: Path | None) -> int:
         return smt.ServiceError.exit_code
     emit_json(info.as_dict())
     return 0
+
+
+def _duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})([dhm])", text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is not a number of days, hours or minutes, such as 7d, 12h or 30m")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    required=True,
+    metavar="TIME",
+    callback=_duration,
+    help="Time since the end of a job, or since the last use of an environment: 7d, 12h, 30m.",
+)
+@click.option("--keep-best", is_flag=True, help="Keep the tuning jobs, each with its best training job.")
+@state_dir_option
+def prune(older_than: timedelta, *, keep_best: bool, state_dir: Path | None) -> None:
+    """Delete old jobs with their logs, metrics and folders.
+
+    Unfinished jobs stay, and so do objects in S3. The server may run meanwhile. Prints what was deleted as one JSON
+    object.
+
+    Example: sm-tuning local prune --older-than 7d --keep-best
+    """
+    emit_json(asdict(smt.local.prune(older_than, keep_best=keep_best, state_dir=state_dir)))
 
 
 @click.command()

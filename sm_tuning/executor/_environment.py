@@ -142,11 +142,32 @@ class Environments:
                     break
             check()
             self._sleep(0.1)
+        environment = Environment(self._folder / key)
         try:
-            yield Environment(self._folder / key)
+            yield environment
         finally:
+            if environment.complete:
+                environment.finish()  # its time is that of its last use
             with self._lock:
                 self._busy.discard(key)
+
+    def delete_unused(self, before: float) -> tuple[int, int]:
+        """Delete the environments that were last used before a time.
+
+        Args:
+            before: epoch seconds.
+
+        Returns:
+            Their number, and their size in bytes.
+        """
+        count = freed = 0
+        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+            mark = folder / "complete"
+            if (mark if mark.exists() else folder).stat().st_mtime < before:
+                freed += sum(path.lstat().st_size for path in folder.rglob("*"))
+                shutil.rmtree(folder, ignore_errors=True)
+                count += 1
+        return count, freed
 
     def _key(self, requirements: Path) -> str:
         content = requirements.read_bytes()
@@ -185,7 +206,7 @@ class Environment:
         (lib / "_server_packages.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def finish(self) -> None:
-        """Record that the requirements are installed."""
+        """Record that the requirements are installed, or used now."""
         (self._path / "complete").touch()
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from sm_tuning.local._config import ServerInfo
     from sm_tuning.local._connect import Connection, connect
     from sm_tuning.local._daemon import start, status, stop
+    from sm_tuning.local._prune import Pruned, prune
 else:
     _HOMES = {
         "._config": ("ServerInfo",),
         "._connect": ("Connection", "connect"),
         "._daemon": ("start", "status", "stop"),
+        "._prune": ("Pruned", "prune"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-__all__ = ["Connection", "ServerInfo", "connect", "start", "status", "stop"]
+__all__ = ["Connection", "Pruned", "ServerInfo", "connect", "prune", "start", "status", "stop"]

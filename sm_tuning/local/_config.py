@@ -51,6 +51,16 @@ class StateDir:
         return self.root / "sagemaker.sqlite"
 
     @property
+    def telemetry(self) -> Path:
+        """The logs and metrics of the training jobs."""
+        return self.root / "cloudwatch.sqlite"
+
+    @property
+    def environments(self) -> Path:
+        """The installed requirements, one environment for each content."""
+        return self.root / "envs"
+
+    @property
     def log(self) -> Path:
         """The log of the server, with tracebacks."""
         return self.root / "server.log"

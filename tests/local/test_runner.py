@@ -416,9 +416,23 @@ def test_an_empty_requirements_file_installs_nothing(bench):
 def test_a_job_takes_no_disk_once_it_has_ended(tmp_path):
     bench = Bench(tmp_path, RunnerSettings(grace=0.5))
     name = bench.train("print('loss=1')")["TrainingJobName"]
-    folder = tmp_path / "jobs" / name
-    wait_for(lambda: not (folder / "algo-1").exists())
-    assert (folder / "log").is_file()
+    wait_for(lambda: not (tmp_path / "jobs" / name).exists())
+    assert bench.messages(name) == ["loss=1"]
+    failed = bench.train("raise SystemExit(1)")["TrainingJobName"]
+    wait_for(lambda: not (tmp_path / "jobs" / failed / "algo-1" / "input" / "data").exists())
+    assert (tmp_path / "jobs" / failed / "algo-1" / "code" / "train.py").is_file()
+    assert not (tmp_path / "jobs" / failed / "log").exists()
+    bench.close()
+
+
+def test_folders_of_ended_jobs_that_a_killed_server_left_are_deleted_at_the_next_start(tmp_path):
+    bench = Bench(tmp_path, RunnerSettings(grace=0.5))
+    name = bench.train("print('loss=1')")["TrainingJobName"]
+    left = tmp_path / "jobs" / name / "algo-1"
+    wait_for(lambda: not left.exists())
+    left.mkdir(parents=True)
+    bench.runner.recover()
+    assert not left.parent.exists()
     bench.close()
 
 

@@ -78,6 +78,12 @@ class Database:
         with self._lock:
             self._writer.close()
 
+    def compact(self) -> None:
+        """Return the disk space of deleted rows; other connections to the file may stay open."""
+        with self._lock:
+            self._writer.execute("VACUUM")
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection for one transaction."""
@@ -138,6 +144,11 @@ class MetricStore:
         """Delete the values of a training job and its hosts."""
         with self._database.writing() as db:
             db.execute("DELETE FROM metrics WHERE owner = ?", (training_job,))
+
+    def last_times(self) -> dict[str, float]:
+        """Return the time of the last value of each training job, in epoch seconds."""
+        with self._database.reading() as db:
+            return dict(db.execute("SELECT owner, max(time) FROM metrics GROUP BY owner").fetchall())
 
     def values(self, name: str, dimensions: Mapping[str, str], start: float, end: float) -> list[tuple[float, float]]:
         """Return (epoch seconds, value) of a metric in ``start <= time < end``, by time."""

@@ -97,7 +97,7 @@ class TrainingRun:
                     raise
                 _log.exception("training job %s", self._name)
                 self._fail(f"InternalServerError: {type(e).__name__}: {e}")
-        self._tidy()
+        tidy(context, self._record.doc)
 
     def _fail(self, reason: str) -> None:
         # In a job that was stopped, a failure is a consequence of the stop.
@@ -191,12 +191,25 @@ class TrainingRun:
         folder, files = self._context.folder_of(self._name, host), self._context.files_of(self._name, host)
         raise host_failure(folder, files, "ExecuteUserScriptError" if script else "", ended[rank], argv)
 
-    def _tidy(self) -> None:
-        """Delete the work folders that are no longer needed; the logs stay."""
-        status = TrainingStatus(self._record.doc["TrainingJobStatus"])
-        if self._context.settings.keep_folders or not status.is_terminal:
-            return
-        for host in self._hosts:
-            folder = self._context.folder_of(self._name, host)
-            shutil.rmtree(folder.environment, ignore_errors=True)
-            shutil.rmtree(folder.data if status is TrainingStatus.FAILED else folder.root, ignore_errors=True)
+
+def tidy(context: RunnerContext, doc: Mapping[str, Any]) -> None:
+    """Delete what an ended job no longer needs: all, or all but the work folders without data if it failed.
+
+    CloudWatch Logs has the log lines.
+    """
+    status = TrainingStatus(doc["TrainingJobStatus"])
+    if context.settings.keep_folders or not status.is_terminal:
+        return
+    job = context.jobs_dir / doc["TrainingJobName"]
+    if status is not TrainingStatus.FAILED:
+        shutil.rmtree(job, ignore_errors=True)
+        return
+    try:
+        hosts = hosts_of(doc)
+    except TrainingFailedError:  # the reason of its failure
+        hosts = ()
+    for host in hosts:
+        folder = context.folder_of(doc["TrainingJobName"], host)
+        context.files_of(doc["TrainingJobName"], host).log.unlink(missing_ok=True)
+        for path in (folder.environment, folder.data):
+            shutil.rmtree(path, ignore_errors=True)

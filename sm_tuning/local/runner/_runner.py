@@ -11,7 +11,7 @@ from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
 from sm_tuning.local.runner._record import JobRecord
-from sm_tuning.local.runner._run import TrainingRun
+from sm_tuning.local.runner._run import TrainingRun, tidy
 from sm_tuning.local.store import Store
 
 
@@ -85,8 +85,14 @@ class Runner:
         A job whose process had ended is finished. Any other job is run again under its name, with its hyperparameters
         and, if it has them, its checkpoints; its log continues in the same stream.
         """
-        for name in self._context.store.active_training_jobs():
-            self._runs.start(name, TrainingRun(self._context, name, recovering=True))
+        context = self._context
+        # A server may die between the end of a job and the deletion of its folders.
+        for folder in context.jobs_dir.iterdir() if context.jobs_dir.is_dir() else ():
+            doc = context.store.training_job(folder.name)
+            if doc is not None:
+                tidy(context, doc)
+        for name in context.store.active_training_jobs():
+            self._runs.start(name, TrainingRun(context, name, recovering=True))
 
     def close(self) -> None:
         """End all training processes and threads; the documents stay InProgress for ``recover``."""

@@ -80,6 +80,12 @@ def open_database(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def compact(connection: sqlite3.Connection) -> None:
+    """Write a file in WAL mode anew, without the pages of deleted rows."""
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # With these, committed transactions survive the death of the process at any moment. A power failure can lose the
     # last of them, but does not damage the file.

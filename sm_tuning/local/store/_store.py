@@ -14,7 +14,7 @@ from typing import Any, TypedDict, cast
 
 from sm_tuning._statuses import COUNTERS, ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning.executor import Emission
-from sm_tuning.local.store._query import ListQuery, open_database
+from sm_tuning.local.store._query import ListQuery, compact, open_database
 
 Doc = dict[str, Any]
 
@@ -72,6 +72,11 @@ class Store:
         """Close the file; the store cannot be used afterwards."""
         with self._lock:
             self._connection.close()
+
+    def compact(self) -> None:
+        """Return the disk space of deleted documents; other connections to the file may stay open."""
+        with self._lock:
+            compact(self._connection)
 
     # -- tuning jobs
 
