@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
+from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from sm_tuning._errors import EndpointError, ServiceError, SpecError, WaitTimeoutError
+from sm_tuning._errors import CredentialsError, EndpointError, ServiceError, SpecError, WaitTimeoutError
 from sm_tuning._masking import secrets_of_job
 from sm_tuning._wire import to_tags
 from sm_tuning.aws._answers import BrokenAnswerError, check_answer
 from sm_tuning.aws._errors import LOOPBACK, REGION_ADVICE, Call, mapped
 from sm_tuning.aws._poll import CLOCK, LOCAL, REMOTE, Clock, Policy, Retry
+from sm_tuning.aws._renewal import may_be_renewed, renewed_keys
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +35,9 @@ MAX_EQUAL_PAGES = 200
 
 #: Seconds of paging after which a message says so; the next one comes after twice the time.
 _SLOW_SECONDS = 10.0
+
+#: Seconds for the last call of a wait with a time-out.
+_LEAST_SECONDS = 1.0
 
 #: Methods without an effect, which may be repeated.
 _READS = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "search")
@@ -63,6 +71,8 @@ class Aws:
         self._environ = environ
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._keys: Any = None  # credentials that were renewed since the session was made
+        self._limit = threading.local()
 
     def __repr__(self) -> str:
         where = f", endpoint_url={self._endpoint_url!r}" if self._endpoint_url else ""
@@ -76,7 +86,7 @@ class Aws:
 
     def in_region(self, region: str) -> Aws:
         """The same credentials in another region, for services that answer in a few only; makes no call."""
-        return Aws(
+        other = Aws(
             self._session,
             region=region,
             endpoint_url=self._endpoint_url,
@@ -84,6 +94,8 @@ class Aws:
             policy=self._policy,
             clock=self._clock,
         )
+        other._keys, other._limit = self._keys, self._limit
+        return other
 
     @property
     def region(self) -> str:
@@ -146,16 +158,63 @@ class Aws:
 
         Raises:
             EndpointError: the response is cut off or is not what the operation returns, also after repeated reads.
+            WaitTimeoutError: the limit of ``time_limit`` is over.
             SmTuningError: the call failed; see ``sm_tuning.aws.mapped``.
         """
         given = {name: value for name, value in params.items() if value is not None}
-        client = self._client(service)
-        about = Call(client.meta.method_to_api_mapping[method], _subject(given))
-        failures = 0
+        until: float = getattr(self._limit, "until", math.inf)
+        if until == math.inf:
+            return self._call(service, method, given)
+        answers: SimpleQueue[dict[str, Any] | BaseException] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                answers.put(self._call(service, method, given))
+            except BaseException as error:  # noqa: BLE001  (raised by the caller's thread)
+                answers.put(error)
+
+        # Neither a time-out of a socket nor the number of attempts bounds a call as a whole: an endpoint may send a
+        # byte a minute. So the caller leaves the call behind, in a thread that does not keep the process alive.
+        threading.Thread(target=run, name=method, daemon=True).start()
+        try:
+            answer = answers.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            subject = _subject(given)
+            raise WaitTimeoutError(f"{method} of {subject!r} was not answered in time", job_name=subject) from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    @contextmanager
+    def time_limit(self, seconds: float | None) -> Iterator[None]:
+        """Bound the calls that this thread makes in a block, all of them together, whatever the endpoint does.
+
+        Args:
+            seconds: from now; None sets no limit.
+
+        Raises:
+            WaitTimeoutError: from the call that is not answered in time.
+        """
+        before: float = getattr(self._limit, "until", math.inf)
+        self._limit.until = min(before, math.inf if seconds is None else time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._limit.until = before
+
+    def _call(self, service: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        failures, renewed = 0, False
         while True:
+            keys = self._keys
+            client = self._client(service)
+            about = Call(client.meta.method_to_api_mapping[method], _subject(given))
             try:
                 with mapped(*about, secrets_of_job(given)):
                     response: dict[str, Any] = getattr(client, method)(**given)
+            except CredentialsError:
+                if renewed or not self._renew(keys):
+                    raise
+                renewed = True
             except BrokenAnswerError as e:
                 failures += 1
                 error = EndpointError(f"{about} got a broken answer: {e}; try again", operation=about.operation)
@@ -251,7 +310,8 @@ class Aws:
             interval: seconds between two calls; ``poll_interval`` by default.
             timeout: seconds after which to give up; None waits without a limit.
             clock: the clock.
-            retry: how transient errors of ``ask`` are treated; as the policy says by default.
+            retry: how transient errors of ``ask`` are treated; as the policy says by default. Expired credentials
+                that may be renewed in the meantime count as transient.
 
         Raises:
             SpecError: the interval or the timeout is invalid.
@@ -266,23 +326,43 @@ class Aws:
         failures = 0
         while True:
             pause = interval
+            left = math.inf if timeout is None else start + timeout - clock.monotonic()
             try:
-                result = ask()
-            except ServiceError as error:
-                failures += 1
-                backoff = retry.pause(error, failures, clock.monotonic() - answered)
-                if backoff is None:
-                    raise
-                _log.info("still waiting for %s: %s", name, error)
-                pause = max(interval, backoff)
-            else:
-                answered, failures = clock.monotonic(), 0
-                if until(result):
-                    return result
+                # The last call gets a second, so that a time-out of 0 looks once.
+                with self.time_limit(None if timeout is None else max(left, _LEAST_SECONDS)):
+                    try:
+                        result = ask()
+                    except ServiceError as error:
+                        failures += 1
+                        lasting = may_be_renewed(self._session, error)
+                        backoff = retry.pause(error, failures, clock.monotonic() - answered, transient=lasting or None)
+                        if backoff is None:
+                            raise
+                        level = logging.WARNING if lasting and failures == 1 else logging.INFO
+                        _log.log(level, "still waiting for %s: %s", name, error)
+                        pause = max(interval, backoff)
+                    else:
+                        answered, failures = clock.monotonic(), 0
+                        if until(result):
+                            return result
+            except WaitTimeoutError as error:
+                raise WaitTimeoutError(f"{name} had not ended after {timeout} s; it goes on", job_name=name) from error
             left = pause if timeout is None else start + timeout - clock.monotonic()
             if left <= 0:
                 raise WaitTimeoutError(f"{name} had not ended after {timeout} s; it goes on", job_name=name)
             clock.sleep(min(pause, left))
+
+    def _renew(self, used: Any) -> bool:
+        """Use the credentials that their source has now; return whether they are other than ``used``."""
+        with self._lock:
+            if self._keys is used:
+                keys = renewed_keys(self._session, used)
+                if keys is None:
+                    return False
+                self._keys = keys
+            # Otherwise another thread has renewed them.
+        self.close()
+        return True
 
     def close(self) -> None:
         """Close the connections of all clients; the next call opens new ones."""
@@ -297,9 +377,15 @@ class Aws:
             client = self._clients.get(service)
             if client is None:
                 region = self.region
+                names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+                renewed = dict(zip(names, self._keys or (), strict=False))  # without the account
                 with mapped(f"the {service} client"):
                     client = self._session.client(
-                        service, region_name=region, endpoint_url=self._endpoint_url, config=self._config()
+                        service,
+                        region_name=region,
+                        endpoint_url=self._endpoint_url,
+                        config=self._config(),
+                        **renewed,
                     )
                 client.meta.events.register("before-parse", check_answer)
                 self._clients[service] = client

@@ -158,6 +158,7 @@ _KINDS: dict[type[ServiceError], frozenset[str]] = {
     InvalidRequestError: _INVALID | _MISSING,
     ServiceError: _TRANSIENT,
 }
+_EXPIRED = frozenset(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"])
 _KIND_BY_STATUS = {401: CredentialsError, 403: AccessDeniedError, 429: ThrottledError}
 _ADVICE = {
     CredentialsError: "sign in again, or check the keys and this machine's clock",
@@ -271,6 +272,12 @@ def mapped(operation: str = "", subject: str = "", secrets: Collection[str] = ()
         call = Call(operation, subject)
         is_response = isinstance(judged, ClientError)
         raise (_from_service(judged, call) if is_response else _from_client(judged, call)) from error
+    except RuntimeError as error:
+        # botocore has no class of its own for a source that gives credentials which have expired already.
+        if not str(error).startswith("Credentials were refreshed"):
+            raise
+        message = f"no valid AWS credentials for {Call(operation, subject)}: {error} {_SIGN_IN}"
+        raise CredentialsError(message, operation=operation) from error
 
 
 def is_transient(error: ServiceError) -> bool:
@@ -278,6 +285,12 @@ def is_transient(error: ServiceError) -> bool:
     if isinstance(error, ThrottledError | EndpointError) or error.code in _TRANSIENT:
         return True
     return int(_metadata(error).get("HTTPStatusCode", 0)) >= 500
+
+
+def is_expired(error: ServiceError) -> bool:
+    """Return whether temporary credentials, or the sign-in behind them, have expired."""
+    kinds = {kind.__name__ for kind in type(error.__cause__).__mro__}
+    return error.code in _EXPIRED or bool(kinds & {"UnauthorizedSSOTokenError", "RuntimeError"})
 
 
 def is_missing(error: ServiceError) -> bool:

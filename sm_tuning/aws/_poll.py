@@ -49,15 +49,18 @@ class Retry:
     first: float = 1.0
     longest: float = 60.0
 
-    def pause(self, error: ServiceError, failures: int, elapsed: float = 0.0) -> float | None:
+    def pause(
+        self, error: ServiceError, failures: int, elapsed: float = 0.0, *, transient: bool | None = None
+    ) -> float | None:
         """Return the seconds to wait before the next attempt, or None if the error is final.
 
         Args:
             error: the error of the last call.
             failures: calls in a row that have failed, the last one included.
             elapsed: seconds since the last response.
+            transient: whether the error is transient; decided by its kind by default.
         """
-        if not is_transient(error):
+        if not (is_transient(error) if transient is None else transient):
             return None
         if self.attempts is not None and failures >= self.attempts:
             return None

@@ -25,6 +25,8 @@ from sm_tuning.cli._options import (
 )
 from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say
 
+_SUMMARY_SECONDS = 2.0  # for the summary after a time-out
+
 #: Columns of ``list``: the API's names, before the counters.
 _COLUMNS = (
     "HyperParameterTuningJobName",
@@ -155,11 +157,12 @@ def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> No
     """Wait until a tuning job ends, and show its progress.
 
     The exit code follows the outcome: 0 if the job is done, 1 if it failed or was stopped. Interrupting the wait, or a
-    timeout, leaves the job running.
+    timeout, leaves the job running. The timeout holds within a few seconds, also if the endpoint hangs.
 
     Example: sm-tuning wait my-job --timeout 3600
     """
-    _finish(smt.attach(job, aws=connect()), timeout=timeout, as_json=as_json)
+    # Attaching would be a call before the time-out begins; waiting also finds out whether the job exists.
+    _finish(smt.TuningJob(job, connect(timeout)), timeout=timeout, as_json=as_json)
 
 
 @click.command()
@@ -258,7 +261,14 @@ def _finish(
         raise
     except smt.JobError as error:
         failure = error
-    # Pipelines read the summary of a failed job too.
-    _show(summary(job.aws, job.describe(), with_model=True), as_json=as_json)
+    # Pipelines read the summary of a failed job too. After a time-out the endpoint may hang.
+    try:
+        with job.aws.time_limit(_SUMMARY_SECONDS if isinstance(failure, smt.WaitTimeoutError) else None):
+            found = summary(job.aws, job.describe(), with_model=True)
+    except smt.SmTuningError:
+        if isinstance(failure, smt.WaitTimeoutError):
+            raise failure from None
+        raise
+    _show(found, as_json=as_json)
     if failure is not None:
         raise failure

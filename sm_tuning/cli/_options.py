@@ -16,7 +16,8 @@ import sm_tuning as smt
 from sm_tuning import jobs
 
 #: Returns the connection. Commands call it after they have read their arguments, so that errors in a spec come first.
-Connect = Callable[[], "smt.Aws"]
+#: It may be called with the seconds for the calls that check an ARN.
+Connect = Callable[..., "smt.Aws"]
 
 _PLACE = ("profile", "region", "endpoint_url")
 
@@ -86,13 +87,14 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError(f"{arns[0]} is in {arns[0].region}, but --region is {place['region']}: leave it out")
         region = arns[0].region if arns and not local else place["region"]
 
-        def connect() -> smt.Aws:
+        def connect(seconds: float | None = None) -> smt.Aws:
             # The context of the command ends the redirection of other AWS clients; the server runs on.
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             settings = click.get_current_context().find_object(dict) or {}
             aws: smt.Aws = settings.get("connect", smt.connect)(**{**place, "region": region})
-            return _checked(aws, arns)
+            with aws.time_limit(seconds):
+                return _checked(aws, arns)
 
         try:
             return command(*args, connect=connect, **kwargs)
