@@ -36,9 +36,6 @@ MAX_EQUAL_PAGES = 200
 #: Seconds of paging after which a message says so; the next one comes after twice the time.
 _SLOW_SECONDS = 10.0
 
-#: Seconds for the last call of a wait with a time-out.
-_LEAST_SECONDS = 1.0
-
 #: Methods without an effect, which may be repeated.
 _READS = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "search")
 
@@ -328,8 +325,8 @@ class Aws:
             pause = interval
             left = math.inf if timeout is None else start + timeout - clock.monotonic()
             try:
-                # The last call gets a second, so that a time-out of 0 looks once.
-                with self.time_limit(None if timeout is None else max(left, _LEAST_SECONDS)):
+                # The last call gets some seconds, so that a time-out of 0 looks once.
+                with self.time_limit(None if timeout is None else max(left, self.policy.last)):
                     try:
                         result = ask()
                     except ServiceError as error:

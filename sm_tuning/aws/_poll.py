@@ -89,6 +89,7 @@ class Policy:
         reading: repeats the calls that read results.
         waiting: repeats the calls of ``Aws.poll``.
         interval: seconds between two calls of ``Aws.poll``.
+        last: seconds for a call at the end of a time-out.
     """
 
     attempts: int = 10
@@ -99,6 +100,7 @@ class Policy:
     reading: Retry = Retry(attempts=6)
     waiting: Retry = Retry(patience=PATIENCE)
     interval: float = 5.0
+    last: float = 5.0
 
 
 #: The policy for AWS, and the one for a server on this machine, which answers at once or not at all.

@@ -25,8 +25,6 @@ from sm_tuning.cli._options import (
 )
 from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say
 
-_SUMMARY_SECONDS = 2.0  # for the summary after a time-out
-
 #: Columns of ``list``: the API's names, before the counters.
 _COLUMNS = (
     "HyperParameterTuningJobName",
@@ -263,7 +261,7 @@ def _finish(
         failure = error
     # Pipelines read the summary of a failed job too. After a time-out the endpoint may hang.
     try:
-        with job.aws.time_limit(_SUMMARY_SECONDS if isinstance(failure, smt.WaitTimeoutError) else None):
+        with job.aws.time_limit(job.aws.policy.last if isinstance(failure, smt.WaitTimeoutError) else None):
             found = summary(job.aws, job.describe(), with_model=True)
     except smt.SmTuningError:
         if isinstance(failure, smt.WaitTimeoutError):
