@@ -28,8 +28,8 @@ def renewed_keys(session: Any, used: Any) -> Any:
         session: the boto3 session.
         used: the keys that were refused; None for those of the session.
     """
-    import boto3  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.session import Session  # noqa: PLC0415
 
     # A profile that is named takes precedence over keys in the environment, so only a given one is named.
     ambient = ("default", os.environ.get("AWS_PROFILE"), os.environ.get("AWS_DEFAULT_PROFILE"))
@@ -38,7 +38,7 @@ def renewed_keys(session: Any, used: Any) -> Any:
         credentials = session.get_credentials()
         if _are_given(credentials):
             return None
-        fresh = boto3.Session(profile_name=profile).get_credentials()
+        fresh = Session(profile=profile).get_credentials()
         keys = None if fresh is None else fresh.get_frozen_credentials()
     except (BotoCoreError, ClientError, RuntimeError) as error:
         _log.info("the credentials cannot be renewed: %s", error)

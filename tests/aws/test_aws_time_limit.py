@@ -18,7 +18,6 @@ from sm_tuning import jobs
 from sm_tuning.aws import Aws, Policy
 from sm_tuning.cli import main
 
-
 SHORT = Policy(last=0.2)
 
 
