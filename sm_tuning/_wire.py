@@ -36,6 +36,10 @@ PARAMETER_SERVER_KEY: Final = "sagemaker_parameter_server_enabled"
 DATA_PARALLEL_KEY: Final = "sagemaker_distributed_dataparallel_enabled"
 MIRRORED_STRATEGY_KEY: Final = "sagemaker_multi_worker_mirrored_strategy_enabled"
 
+#: Variables of a serving container by which the toolkits find the user's functions; SDK v2 sends the same.
+SERVING_PROGRAM: Final = "SAGEMAKER_PROGRAM"
+SERVING_CODE: Final = "SAGEMAKER_SUBMIT_DIRECTORY"
+
 _RESERVED_PREFIXES: Final = ("sagemaker_", "_tuning_objective")
 
 

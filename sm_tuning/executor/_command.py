@@ -37,8 +37,8 @@ from sm_tuning.executor.algorithms import algorithm_for
 TOOLKIT_FAILURE = 1
 
 _UNSUPPORTED_KEYS = (MPI_KEY, PARAMETER_SERVER_KEY, DATA_PARALLEL_KEY, MIRRORED_STRATEGY_KEY)
-_OWN_PREFIXES = ("AWS_", "SM_", "SAGEMAKER_")
-_OWN_NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"})
+OWN_PREFIXES = ("AWS_", "SM_", "SAGEMAKER_")
+OWN_NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"})
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def job_environment(
         _refuse_nul(f"the environment variable {key!r}", key, value)
     # Neither the credentials of the user who started the server, nor variables that change the meaning of those below.
     inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES) and key not in _OWN_NAMES
+        key: value for key, value in os.environ.items() if not key.startswith(OWN_PREFIXES) and key not in OWN_NAMES
     }
     name = job["TrainingJobName"]
     return {

@@ -86,6 +86,11 @@ class StateDir:
         return self.root / "jobs"
 
     @property
+    def models(self) -> Path:
+        """The folders of the model processes, deleted when it starts."""
+        return self.root / "models"
+
+    @property
     def tmp(self) -> Path:
         """Temporary files of the server, deleted when it starts."""
         return self.root / "tmp"

@@ -194,6 +194,16 @@ class AwsLocal:
             _Group(self._logs_backend()).ensure()
         self.log_store.put(stream, events)
 
+    def put_group_events(self, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
+        """Append (epoch milliseconds, message) to a stream of any other log group, until the server ends."""
+        backend = self._logs_backend()
+        with self._lock:
+            if group not in backend.groups:
+                backend.create_log_group(group, {})
+            if stream not in backend.groups[group].streams:
+                backend.create_log_stream(group, stream)
+            backend.put_log_events(group, stream, [{"timestamp": when, "message": text} for when, text in events])
+
     def put_metric_data(self, dimensions: Mapping[str, str], data: Sequence[tuple[str, float, float]]) -> None:
         """Add (metric name, epoch seconds, value) to the training jobs' namespace, however old."""
         self.metric_store.put(dimensions, data)

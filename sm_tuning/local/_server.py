@@ -93,8 +93,10 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     # moto reads its settings at import, so the imports must follow configure_process.
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
     from sm_tuning.local.http import Application, Verifier, make_http_server  # noqa: PLC0415
+    from sm_tuning.local.records import RecordsContext, record_operations  # noqa: PLC0415
     from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
+    from sm_tuning.local.serving import EndpointServing, Invoker, Starter  # noqa: PLC0415
 
     identity = keys.identity()
     before = read_server_info(state)
@@ -117,13 +119,17 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     runner = Runner(store, aws, identity, state.jobs, time.time, notify, child_env=info.env())
     engine = Engine(store, runner, identity, time.time)
     context = Context(store, aws, engine, runner, identity, time.time)
+    serving = EndpointServing(store, Starter(runner.context, state.models), aws, time.time)
+    records = RecordsContext(store, aws, identity, time.time, serving)
     http.app = Application(
-        {"sagemaker": SageMakerService(context), "logs": aws.logs()},
+        {"sagemaker": SageMakerService(context, record_operations(records)), "logs": aws.logs()},
         aws.app(),
         keeper=aws,
         verifier=Verifier(keys.access_key_id, keys.secret_access_key, time.time),
         identity=identity,
+        invoker=Invoker(store, serving, identity),
     )
+    serving.recover()
     runner.recover()
     engine.recover()
     thread = threading.Thread(target=http.serve_forever, name="http", daemon=True)
@@ -134,6 +140,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
         # In this order: without requests no job starts, without loops no trial starts.
         http.shutdown()
         engine.close()
+        serving.close()
         runner.close()
         http.server_close()
         thread.join()

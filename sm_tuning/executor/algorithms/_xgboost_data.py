@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +159,19 @@ def _read_parquet(path: Path) -> Array:
 
 
 def _read_libsvm(files: Sequence[Path]) -> Data:
+    def lines(path: Path) -> Iterator[str]:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            yield from stream
+
+    return parse_libsvm([(path.name, lines(path)) for path in files])
+
+
+def parse_libsvm(files: Iterable[tuple[str, Iterable[str]]]) -> Data:
+    """Return the data of libsvm files, each as its name and its lines; the features are sparse.
+
+    Raises:
+        UserError: a line does not have the form.
+    """
     from scipy.sparse import csr_matrix  # noqa: PLC0415 - only this format needs SciPy
 
     labels: list[float] = []
@@ -167,29 +180,28 @@ def _read_libsvm(files: Sequence[Path]) -> Data:
     values: list[float] = []
     columns: list[int] = []
     ends = [0]
-    for path in files:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            for number, raw in enumerate(stream, 1):
-                line = raw.split("#", 1)[0].strip()
-                if not line:
-                    continue
-                head, *features = line.split()
-                try:
-                    label, _, weight = head.partition(":")
-                    labels.append(float(label))
-                    weights.append(float(weight) if weight else 1.0)
-                    if features and features[0].startswith("qid:"):
-                        queries.append(int(features.pop(0)[4:]))
-                    pairs = [feature.partition(":") for feature in features]
-                    columns += [int(column) for column, _, _ in pairs]
-                    values += [float(value) for _, _, value in pairs]
-                except ValueError as e:
-                    place = "First line" if number == 1 else f"Line {number}"
-                    raise UserError(
-                        f"{place} {line[:50]!r} of file {path.name!r} is not 'LIBSVM' format (<label>[:<weight>]"
-                        " <index>:<value> ...). Set the channel's content type to text/csv if the data is CSV."
-                    ) from e
-                ends.append(len(values))
+    for name, stream in files:
+        for number, raw in enumerate(stream, 1):
+            line = raw.split("#", 1)[0].strip()
+            if not line:
+                continue
+            head, *features = line.split()
+            try:
+                label, _, weight = head.partition(":")
+                labels.append(float(label))
+                weights.append(float(weight) if weight else 1.0)
+                if features and features[0].startswith("qid:"):
+                    queries.append(int(features.pop(0)[4:]))
+                pairs = [feature.partition(":") for feature in features]
+                columns += [int(column) for column, _, _ in pairs]
+                values += [float(value) for _, _, value in pairs]
+            except ValueError as e:
+                place = "First line" if number == 1 else f"Line {number}"
+                raise UserError(
+                    f"{place} {line[:50]!r} of file {name!r} is not 'LIBSVM' format (<label>[:<weight>]"
+                    " <index>:<value> ...). Set the channel's content type to text/csv if the data is CSV."
+                ) from e
+            ends.append(len(values))
     if not values or min(columns) < 0:
         raise UserError("The libsvm data has no features, or an index below 0.")
     if queries and len(queries) != len(labels):

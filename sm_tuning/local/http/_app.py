@@ -17,6 +17,7 @@ from sm_tuning.local._workers import is_full
 from sm_tuning.local.http._http import MAX_OBJECT_BYTES, Incoming, read_request
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
 from sm_tuning.local.service import Fault
+from sm_tuning.local.serving import Invoker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,6 +62,7 @@ class Application:
         keeper: makes changes of S3 durable.
         verifier: checks signatures.
         identity: account, region and role.
+        invoker: answers the runtime API of endpoints.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Application:
         keeper: ObjectKeeper,
         verifier: Verifier,
         identity: Identity,
+        invoker: Invoker,
     ) -> None:
         self._operations = operations
         self._others = others
         self._keeper = keeper
         self._verifier = verifier
         self._identity = identity
+        self._invoker = invoker
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -145,6 +149,11 @@ class Application:
             operation, params = target.removeprefix(prefix), _json_body(request.body or b"")
             if operations.handles(operation, params):
                 return json_response(operations.call(operation, params))
+        if scope.service == "sagemaker" and path.startswith("/endpoints/"):
+            predictions = self._invoker.invoke(request.path, dict(request.headers), request.body)
+            response = Response(predictions.body, content_type=predictions.content_type, headers=predictions.headers)
+            response.headers["x-amzn-requestid"] = str(uuid.uuid4())
+            return response
         own = own_response(scope.service, request, self._identity)
         return own or self._from_others(scope, request, environ)
 
@@ -216,13 +225,7 @@ _IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
 def own_response(service: str, request: Incoming, identity: Identity) -> Response | None:
-    """Return the response to sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for other operations.
-
-    Raises:
-        Fault: a prediction of an endpoint is requested, which moto would invent.
-    """
-    if service == "sagemaker" and request.path.startswith("/endpoints/"):
-        raise Fault("UnsupportedOperation", "The local SageMaker keeps endpoints as records and serves no models.", 501)
+    """Return the response to sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for other operations."""
     if service not in ("sts", "iam"):
         return None
     members = parse_qsl((request.body or b"").decode("utf-8", "replace") or request.query, keep_blank_values=True)
@@ -280,7 +283,8 @@ def fault_response(fault: Fault, protocol: str) -> Response:
     """Return a fault in the form of a protocol: ``json``, ``s3`` or ``query``."""
     code, message = escape(fault.code), escape(fault.message)
     if protocol == "json":
-        response = json_response({"__type": fault.code, "message": fault.message}, fault.status)
+        body = {"__type": fault.code, "message": fault.message, **fault.details}
+        response = json_response(body, fault.status)
         response.headers["x-amzn-errortype"] = fault.code
         return response
     if protocol == "s3":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sm_tuning.local.runner._context import Cloud, RunnerSettings
+from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
 from sm_tuning.local.runner._runner import Runner
 
-__all__ = ["Cloud", "Runner", "RunnerSettings"]
+__all__ = ["Cloud", "Runner", "RunnerContext", "RunnerSettings"]

@@ -59,6 +59,11 @@ class Runner:
         self._runs: Workers[TrainingRun] = Workers("training job")
 
     @property
+    def context(self) -> RunnerContext:
+        """Its services and settings, which model processes share."""
+        return self._context
+
+    @property
     def container_problem(self) -> str | None:
         """The reason why training processes cannot have an /opt/ml of their own; None if they can."""
         return self._context.container_problem

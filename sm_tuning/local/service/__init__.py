@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from sm_tuning.local.service._context import Context, Fault
+from sm_tuning.local.service._context import (
+    Context,
+    Doc,
+    Fault,
+    Objects,
+    Request,
+    invalid,
+    list_query,
+)
+from sm_tuning.local.service._rules import unsupported
 from sm_tuning.local.service._service import SageMakerService
+from sm_tuning.local.service._tuning import check_tags
 
-__all__ = ["Context", "Fault", "SageMakerService"]
+__all__ = [
+    "Context",
+    "Doc",
+    "Fault",
+    "Objects",
+    "Request",
+    "SageMakerService",
+    "check_tags",
+    "invalid",
+    "list_query",
+    "unsupported",
+]

@@ -67,10 +67,12 @@ class Fault(Exception):  # noqa: N818  (the name in the AWS protocols)
         code: error code of the API, such as ValidationException.
         message: text for the user.
         status: HTTP status.
+        details: further members of the response.
     """
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {message}")
+        self.details = dict(details or {})
         self.code = code
         self.message = message
         self.status = status
@@ -105,7 +107,7 @@ def list_query(request: Request, *, sort_by: str, tuning_job: str | None = None)
     Raises:
         Fault: a time is not a number of seconds.
     """
-    times: dict[str, float] = {}
+    times: dict[str, Any] = {}
     for name, field in _TIMES.items():
         if name in request:
             if not isinstance(request[name], int | float):

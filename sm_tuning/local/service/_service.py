@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,6 +54,8 @@ def _arn(context: Context, request: Request) -> str:
     doc = context.store.training_job(training) if training else None
     if doc is not None:
         return str(doc["TrainingJobArn"])
+    if context.store.resource(arn) is not None:
+        return str(arn)
     raise invalid("Requested resource not found.")
 
 
@@ -75,6 +78,16 @@ _TAG_OPERATIONS: Mapping[str, Operation] = {
     "ListTags": list_tags,
     "DeleteTags": delete_tags,
 }
+_TAGGED = (
+    "endpoint",
+    "endpoint-config",
+    "hyper-parameter-tuning-job",
+    "model",
+    "model-package",
+    "model-package-group",
+    "training-job",
+    "transform-job",
+)
 # Jobs that moto would accept and never run.
 _NOT_SUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(
@@ -86,20 +99,31 @@ _NOT_SUPPORTED: Mapping[str, str] = {
 
 
 class SageMakerService:
-    """SageMaker's tuning and training operations on this machine."""
+    """SageMaker's operations on this machine.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        context: the services of the tuning and training operations.
+        more: further operations, by name.
+    """
+
+    def __init__(self, context: Context, more: Mapping[str, Callable[[Request], Doc]] | None = None) -> None:
         self._context = context
+        self._more = dict(more or {})
 
     def handles(self, operation: str, params: Mapping[str, Any]) -> bool:
         """Return whether this service answers an operation, and not moto."""
         if operation in _TAG_OPERATIONS:
             arn = str(params.get("ResourceArn", ""))
-            return any(job_name_of_arn(arn, kind) for kind in ("hyper-parameter-tuning-job", "training-job"))
+            return any(job_name_of_arn(arn, kind) for kind in _TAGGED)
         if operation == "Search":
             resource = params.get("Resource")
             return not isinstance(resource, str) or resource in RESOURCES
-        return operation in _OPERATIONS or operation in _NOT_SUPPORTED or not has_operation(operation)
+        return (
+            operation in self._more
+            or operation in _OPERATIONS
+            or operation in _NOT_SUPPORTED
+            or not has_operation(operation)
+        )
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Doc:
         """Check a request against the model and return the response.
@@ -109,7 +133,8 @@ class SageMakerService:
         """
         if not has_operation(operation):
             raise Fault("UnknownOperationException", f"SageMaker has no operation {operation}.", 404)
-        run = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
+        own = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
+        run = self._more.get(operation) if own is None else functools.partial(own, self._context)
         if run is None:
             raise invalid(f"The local SageMaker does not support {operation}: {_NOT_SUPPORTED[operation]}.")
         # Clients may send anything: the rules below rely on types, lengths and enums of the model.
@@ -117,6 +142,6 @@ class SageMakerService:
         if found:
             raise invalid(validation_message(found))
         try:
-            return run(self._context, params)
+            return run(params)
         except BadTokenError as e:
             raise invalid(str(e)) from e

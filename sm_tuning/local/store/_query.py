@@ -17,8 +17,21 @@ from typing import Any
 
 from sm_tuning._errors import LocalServerError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
+# Format 1 had the other tables only.
+_RESOURCES = """
+CREATE TABLE resources (
+    arn TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created REAL NOT NULL,
+    modified REAL NOT NULL,
+    doc TEXT NOT NULL
+);
+CREATE INDEX resources_of ON resources (kind, key);
+"""
 _SCHEMA = """
 CREATE TABLE tuning_jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -98,7 +111,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             "upgrade sm_tuning, or name another state dir"
         )
     if version == 0:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        connection.executescript(f"BEGIN; {_SCHEMA} {_RESOURCES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    if version == 1:
+        connection.executescript(f"BEGIN; {_RESOURCES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
@@ -125,6 +140,8 @@ class ListQuery:
         created_after: epoch seconds, exclusive, as are the other three times.
         tuning_job: only training jobs of this tuning job.
         training_plan_arn: only training jobs of this plan.
+        kind: only resources of this kind.
+        prefix: only names that begin with this text, in lower case.
     """
 
     sort_by: str = "Name"
@@ -139,6 +156,8 @@ class ListQuery:
     modified_before: float | None = None
     tuning_job: str | None = None
     training_plan_arn: str | None = None
+    kind: str | None = None
+    prefix: str | None = None
 
     def _conditions(self) -> list[tuple[str, Any]]:
         like = None if self.name_contains is None else self.name_contains.lower()
@@ -151,6 +170,8 @@ class ListQuery:
             ("modified < ?", self.modified_before),
             ("tuning_id = (SELECT id FROM tuning_jobs WHERE key = lower(?))", self.tuning_job),
             ("plan_arn = ?", self.training_plan_arn),
+            ("kind = ?", self.kind),
+            ("instr(key, ?) = 1", self.prefix),
         ]
         return [(condition, value) for condition, value in pairs if value is not None]
 

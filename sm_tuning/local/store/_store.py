@@ -18,6 +18,13 @@ from sm_tuning.local.store._query import ListQuery, compact, open_database
 
 Doc = dict[str, Any]
 
+_STATUSES = (
+    "EndpointStatus",
+    "ModelPackageGroupStatus",
+    "ModelPackageStatus",
+    "ProcessingJobStatus",
+    "TransformJobStatus",
+)
 _ACTIVE = "('InProgress', 'Stopping')"
 
 
@@ -38,6 +45,11 @@ class HiddenMembers(TypedDict, total=False):
     _ObjectiveValue: float | None
     _AttemptStartTime: float
     _StopReason: str
+    # Of other resources: the client token of the request, and the variants that an endpoint serves.
+    _Token: str
+    _Request: str
+    _Variants: list[dict[str, Any]]
+    _Pending: dict[str, Any]
 
 
 def hidden(doc: Mapping[str, Any]) -> HiddenMembers:
@@ -281,6 +293,59 @@ class Store:
         )
         return [Emission(m, step, when, math.nan if value is None else value) for m, step, when, value in rows]
 
+    # -- other resources: models, endpoints, model packages, transform jobs
+
+    def create_resource(self, arn: str, doc: Mapping[str, Any], tags: Sequence[Mapping[str, str]] = ()) -> None:
+        """Add a resource and its tags; its kind and name are those of the ARN.
+
+        Raises:
+            NameTaken: a resource has that ARN.
+        """
+        kind, _, key = arn.rpartition(":")[2].partition("/")
+        with self._transaction() as db:
+            try:
+                db.execute(
+                    "INSERT INTO resources (arn, kind, key, status, created, modified, doc)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (arn, kind, key, *_resource_columns(doc), _dump(doc)),
+                )
+            except sqlite3.IntegrityError as e:
+                raise NameTaken(arn) from e
+            self._put_tags(arn, tags)
+
+    def resource(self, arn: str) -> Doc | None:
+        """Return the document of a resource, or None."""
+        return self._doc("SELECT doc FROM resources WHERE arn = ?", arn)
+
+    def update_resource(self, arn: str, members: Mapping[str, Any]) -> Doc:
+        """Set members of a resource and its LastModifiedTime, and return the document; None deletes a member.
+
+        Raises:
+            KeyError: no resource has that ARN.
+        """
+        with self._transaction() as db:
+            doc = self._merged(self.resource(arn), arn, members)
+            db.execute(
+                "UPDATE resources SET status = ?, created = ?, modified = ?, doc = ? WHERE arn = ?",
+                (*_resource_columns(doc), _dump(doc), arn),
+            )
+        return doc
+
+    def delete_resource(self, arn: str) -> None:
+        """Delete a resource and its tags, if it exists."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM tags WHERE arn = ?", (arn,))
+            db.execute("DELETE FROM resources WHERE arn = ?", (arn,))
+
+    def all_resources(self, kind: str) -> list[Doc]:
+        """Return the documents of all resources of a kind, oldest first."""
+        rows = self._rows("SELECT doc FROM resources WHERE kind = ? ORDER BY created, rowid", kind)
+        return [json.loads(row[0]) for row in rows]
+
+    def page_resources(self, query: ListQuery) -> tuple[list[Doc], str | None]:
+        """Return a page of documents, and the token of the next page, if any."""
+        return self._page("resources", query)
+
     # -- tags
 
     def tags(self, arn: str) -> list[dict[str, str]]:
@@ -356,6 +421,12 @@ def _number(value: float | None) -> float | None:
 def _tuning_columns(doc: Mapping[str, Any]) -> tuple[str, float, float]:
     status = str(TuningStatus(doc["HyperParameterTuningJobStatus"]))
     return status, doc["CreationTime"], doc["LastModifiedTime"]
+
+
+def _resource_columns(doc: Mapping[str, Any]) -> tuple[str, float, float]:
+    # Models and endpoint configurations have neither a status nor a time of change.
+    status = next((str(doc[name]) for name in doc if name in _STATUSES), "")
+    return status, doc["CreationTime"], doc.get("LastModifiedTime", doc["CreationTime"])
 
 
 def _training_columns(doc: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,0 +1,8 @@
+"""Models, endpoint configurations, endpoints, model package groups and packages, as documents on disk."""
+
+from __future__ import annotations
+
+from sm_tuning.local.records._kinds import RecordsContext, Serving, served_model
+from sm_tuning.local.records._operations import record_operations
+
+__all__ = ["RecordsContext", "Serving", "record_operations", "served_model"]

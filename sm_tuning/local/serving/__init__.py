@@ -1,0 +1,9 @@
+"""Models in use: endpoints and their processes."""
+
+from __future__ import annotations
+
+from sm_tuning.local.serving._endpoints import EndpointServing
+from sm_tuning.local.serving._invoke import Invoker
+from sm_tuning.local.serving._start import Starter, is_served
+
+__all__ = ["EndpointServing", "Invoker", "Starter", "is_served"]
