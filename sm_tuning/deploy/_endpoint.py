@@ -15,8 +15,9 @@ from typing import Any
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
 from sm_tuning._statuses import EndpointStatus
 from sm_tuning._wire import tag_list
-from sm_tuning.aws import Aws
+from sm_tuning.aws import Aws, mapped
 from sm_tuning.deploy._model import describe_training, model_data, refuse_violations, serving_image
+from sm_tuning.deploy._payloads import CSV, JSON, csv_of, read_predictions, table_of
 
 _MAX_NAME = 63
 _VARIANT = "AllTraffic"
@@ -106,6 +107,37 @@ class Endpoint:
             return description
         message = f"endpoint {self.name} is {status}" + (f": {reason}" if reason else "")
         raise JobError(message, job_name=self.name, status=status, reason=reason)
+
+    def predict(self, data: Any, *, content_type: str = CSV, accept: str | None = None) -> Any:
+        """Return the predictions for some rows: a number a row, or a list if a row has several.
+
+        Args:
+            data: a DataFrame, an array, a list of rows or one row, sent as CSV without labels and header, in which a
+                missing value is an empty field; or text or bytes, sent as they are.
+            content_type: of text or bytes.
+            accept: content type of the response; the container's default if None. JSON is decoded; a response that is
+                neither CSV nor JSON is returned as bytes.
+
+        Raises:
+            SpecError: the data is not a table.
+            ServiceError: the endpoint does not exist, or its model answered with an error.
+        """
+        raw = isinstance(data, str | bytes | bytearray)
+        rows = None if raw else table_of(data)
+        answer = self.aws.call(
+            "sagemaker-runtime",
+            "invoke_endpoint",
+            EndpointName=self.name,
+            Body=data if rows is None else csv_of(rows),
+            ContentType=content_type if raw else CSV,
+            Accept=accept,
+        )
+        with mapped("InvokeEndpoint", self.name):
+            body = answer["Body"].read()
+        kind = str(answer.get("ContentType", "")).split(";", 1)[0].strip().lower()
+        if kind == JSON:
+            return json.loads(body)
+        return read_predictions(body, None if rows is None else len(rows)) if kind == CSV else body
 
     def delete(self) -> None:
         """Delete the endpoint, which ends its cost, and its configuration; models stay."""

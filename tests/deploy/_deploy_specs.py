@@ -20,7 +20,16 @@ print("loss=0.25;", flush=True)
 data = pathlib.Path(os.environ.get("SM_CHANNEL_TRAIN", "/nowhere"))
 seen = sorted(one.name for one in data.iterdir()) if data.is_dir() else []
 text = json.dumps({"epochs": args.epochs, "lr": args.lr, "seen": seen})
-pathlib.Path(os.environ["SM_MODEL_DIR"], "model.json").write_text(text)
+model = pathlib.Path(os.environ["SM_MODEL_DIR"])
+(model / "model.json").write_text(text)
+(model / "code").mkdir()
+(model / "code" / "inference.py").write_text('''
+import json, pathlib
+def model_fn(model_dir):
+    return json.loads(pathlib.Path(model_dir, "model.json").read_text())["lr"]
+def predict_fn(data, model):
+    return data * model
+''')
 """
 
 

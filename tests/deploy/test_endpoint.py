@@ -1,4 +1,4 @@
-"""A model on an endpoint. Behind the local SageMaker's door moto keeps the records; nothing is served there."""
+"""A model on an endpoint of the local SageMaker."""
 
 from __future__ import annotations
 
@@ -41,8 +41,21 @@ def test_an_endpoint_that_serves_something_else_is_not_changed_unasked(job) -> N
     job.deploy("mine", instance_type="ml.m5.large")
     with pytest.raises(smt.NameTakenError, match="choose another endpoint_name, or give update=True"):
         job.deploy("mine", instance_type="ml.m5.xlarge")
-    with pytest.raises(smt.ServiceError, match="UpdateEndpoint"):  # asked for, and moto has no UpdateEndpoint
-        job.deploy("mine", instance_type="ml.m5.xlarge", update=True)
+    job.deploy("mine", instance_type="ml.m5.large").wait()
+    before = job.deploy("mine", instance_type="ml.m5.large").describe()["EndpointConfigName"]
+    updated = job.deploy("mine", instance_type="ml.m5.xlarge", update=True)
+    assert updated.wait()["EndpointConfigName"] != before
+
+
+def test_an_endpoint_predicts_with_the_functions_in_the_model(job) -> None:
+    endpoint = job.deploy("predicting", instance_type="ml.m5.large", wait=True)
+    lr = job.best.hyperparameters["lr"]
+    assert endpoint.predict([[1.0, 2.0], [3.0, 4.0]], accept="text/csv") == [[lr, 2 * lr], [3 * lr, 4 * lr]]
+    assert endpoint.predict("[[2]]", content_type="application/json") == [[2 * lr]]
+    with pytest.raises(smt.ServiceError, match="image/png is not supported"):
+        endpoint.predict(b"x", content_type="image/png")
+    with pytest.raises(smt.SpecError, match="same number of values"):
+        endpoint.predict([[1], [2, 3]])
 
 
 def test_a_deleted_endpoint_is_gone_with_its_configuration(job, near) -> None:

@@ -1,4 +1,4 @@
-"""The best model into the Model Registry, which is moto's behind the local SageMaker's door."""
+"""The best model into the Model Registry of the local SageMaker."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ ACTIONS = {
     "s3:HeadObject": {"s3:GetObject"},
     "s3:upload_file": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "sts:GetCallerIdentity": set(),
+    "sagemaker-runtime:InvokeEndpoint": {"sagemaker:InvokeEndpoint"},
     "service-quotas:ListServiceQuotas": {"servicequotas:ListServiceQuotas"},
 }
 
@@ -60,7 +61,7 @@ BESIDE = {
     "sagemaker:CreateModelPackageGroup": {"sagemaker:AddTags"},
 }
 
-SERVICES = ("sagemaker", "s3", "sts", "iam", "logs", "cloudwatch", "pricing", "service-quotas")
+SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "sts", "iam", "logs", "cloudwatch", "pricing", "service-quotas")
 
 
 @cache

@@ -289,6 +289,75 @@ def test_lists_are_paged_filtered_and_tagged(endpoints):
     assert [entry["ModelName"] for entry in found] == [names[1]]
 
 
+TORCH = """
+import json, torch
+def model_fn(model_dir):
+    return torch.nn.Linear(3, 2)
+def output_fn(prediction, accept, context=None):
+    assert context is not None
+    return json.dumps({"rows": len(prediction), "accept": accept})
+"""
+SKLEARN_CODE = """
+import pathlib
+class Model:
+    def predict(self, rows):
+        return rows.sum(axis=1) + self.offset
+def model_fn(model_dir):
+    model = Model()
+    model.offset = float(pathlib.Path(model_dir, "offset").read_text())
+    return model
+"""
+TRANSFORM = """
+def model_fn(model_dir):
+    return 3
+def transform_fn(model, data, content_type, accept):
+    return f"{data} {content_type} {accept} {model}", "text/plain"
+"""
+IN_MODEL = {"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+
+
+def test_a_pytorch_script_serves_with_its_functions_and_the_defaults(endpoints):
+    name = endpoints.serve({"code/inference.py": TORCH}, PYTORCH)
+    assert json.loads(endpoints.text(name, "[[1,2,3],[4,5,6]]", "application/json")) == {
+        "rows": 2,
+        "accept": "application/json",
+    }
+
+
+def test_a_scikit_learn_script_serves_from_the_model_and_from_s3(endpoints):
+    name = endpoints.serve({"offset": "10", "code/serve.py": SKLEARN_CODE}, SKLEARN, IN_MODEL)
+    assert endpoints.text(name, csv_of([[1, 2], [3, 4]]), accept="text/csv").split() == ["13.0", "17.0"]
+    assert json.loads(endpoints.text(name, "[[1, 2]]", "application/json")) == [13.0]
+    with pytest.raises(ClientError) as caught:
+        endpoints.ask(name, b"x", "image/png")
+    assert caught.value.response["OriginalStatusCode"] == 415
+    code = endpoints.api.put("code/serving/sourcedir.tar.gz", archive({"other.py": SKLEARN_CODE}))
+    elsewhere = {"SAGEMAKER_PROGRAM": "other.py", "SAGEMAKER_SUBMIT_DIRECTORY": code}
+    name = endpoints.serve({"offset": "1"}, SKLEARN, elsewhere)
+    assert json.loads(endpoints.text(name, "[[1, 2]]", "application/json")) == [4.0]
+
+
+def test_an_xgboost_script_serves_and_transform_fn_replaces_the_steps(endpoints):
+    name = endpoints.serve({"code/serve.py": TRANSFORM}, XGBOOST.format("1.7-1"), IN_MODEL)
+    response = endpoints.ask(name, "1,2", accept="text/csv")
+    assert (response["ContentType"], response["Body"].read()) == ("text/plain", b"1,2 text/csv text/csv 3")
+
+
+@pytest.mark.parametrize(
+    ("files", "environment", "reason"),
+    [
+        ({"offset": "1"}, {}, "needs SAGEMAKER_PROGRAM and SAGEMAKER_SUBMIT_DIRECTORY"),
+        ({"code/a.py": ""}, IN_MODEL, "SAGEMAKER_PROGRAM 'serve.py' is not in the model's code, which contains a.py"),
+        ({"code/serve.py": "x = 1"}, IN_MODEL, "did not pass the ping health check"),
+    ],
+    ids=["no program", "another program", "no model_fn"],
+)
+def test_a_script_that_cannot_serve_fails_its_endpoint_with_the_reason(endpoints, files, environment, reason):
+    described = endpoints.settled(endpoints.create(endpoints.model(files, SKLEARN, environment)))
+    assert described["EndpointStatus"] == "Failed"
+    assert reason in described["FailureReason"]
+
+
 def hosts_of(pid):
     """The model processes of a server."""
     found = []

@@ -80,12 +80,6 @@ def test_work_that_nobody_does_is_refused_not_faked(local_server):
     assert local_server.sagemaker.list_auto_ml_jobs()["AutoMLJobSummaries"] == []
 
 
-def test_a_prediction_is_refused_not_made_up(local_server):
-    runtime = local_server.client("sagemaker-runtime")
-    code, message = refused(runtime.invoke_endpoint, EndpointName="any", Body=b"1,2", ContentType="text/csv")
-    assert (code, "serves no models" in message) == ("UnsupportedOperation", True)
-
-
 def test_what_moto_lacks_is_a_clear_error_and_not_tried_again(local_server):
     code, _ = refused(local_server.sagemaker.list_labeling_jobs)
     assert code == "UnsupportedOperation"
