@@ -149,8 +149,8 @@ class Application:
             operation, params = target.removeprefix(prefix), _json_body(request.body or b"")
             if operations.handles(operation, params):
                 return json_response(operations.call(operation, params))
-        if scope.service == "sagemaker" and path.startswith("/endpoints/"):
-            predictions = self._invoker.invoke(request.path, dict(request.headers), request.body)
+        if scope.service == "sagemaker" and request.path.startswith("/endpoints/"):
+            predictions = self._invoker.invoke(request.path, dict(request.headers), request.body or b"")
             response = Response(predictions.body, content_type=predictions.content_type, headers=predictions.headers)
             response.headers["x-amzn-requestid"] = str(uuid.uuid4())
             return response
