@@ -190,6 +190,26 @@ class EndpointStatus(_Status):
         return self is EndpointStatus.IN_SERVICE
 
 
+class TransformStatus(_Status):
+    """``TransformJobStatus``."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.is_known and self not in (TransformStatus.IN_PROGRESS, TransformStatus.STOPPING)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether all objects were transformed."""
+        return self is TransformStatus.COMPLETED
+
+
 #: The counters of TrainingJobStatusCounters.
 COUNTERS = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")
 

@@ -97,6 +97,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
     from sm_tuning.local.serving import EndpointServing, Invoker, Starter  # noqa: PLC0415
+    from sm_tuning.local.transform import TransformContext, Transforms, transform_operations  # noqa: PLC0415
 
     identity = keys.identity()
     before = read_server_info(state)
@@ -119,17 +120,22 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     runner = Runner(store, aws, identity, state.jobs, time.time, notify, child_env=info.env())
     engine = Engine(store, runner, identity, time.time)
     context = Context(store, aws, engine, runner, identity, time.time)
-    serving = EndpointServing(store, Starter(runner.context, state.models), aws, time.time)
+    starter = Starter(runner.context, state.models)
+    serving = EndpointServing(store, starter, aws, time.time)
     records = RecordsContext(store, aws, identity, time.time, serving)
+    transforms = Transforms(store, aws, starter, time.time)
+    more = {**record_operations(records), **transform_operations(TransformContext(records, transforms))}
     http.app = Application(
-        {"sagemaker": SageMakerService(context, record_operations(records)), "logs": aws.logs()},
+        {"sagemaker": SageMakerService(context, more), "logs": aws.logs()},
         aws.app(),
         keeper=aws,
         verifier=Verifier(keys.access_key_id, keys.secret_access_key, time.time),
         identity=identity,
         invoker=Invoker(store, serving, identity),
     )
+    starter.clean()
     serving.recover()
+    transforms.recover()
     runner.recover()
     engine.recover()
     thread = threading.Thread(target=http.serve_forever, name="http", daemon=True)
@@ -140,6 +146,8 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
         # In this order: without requests no job starts, without loops no trial starts.
         http.shutdown()
         engine.close()
+        starter.close()
+        transforms.close()
         serving.close()
         runner.close()
         http.server_close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sm_tuning as smt
@@ -50,8 +51,9 @@ def test_an_endpoint_that_serves_something_else_is_not_changed_unasked(job) -> N
 def test_an_endpoint_predicts_with_the_functions_in_the_model(job) -> None:
     endpoint = job.deploy("predicting", instance_type="ml.m5.large", wait=True)
     lr = job.best.hyperparameters["lr"]
-    assert endpoint.predict([[1.0, 2.0], [3.0, 4.0]], accept="text/csv") == [[lr, 2 * lr], [3 * lr, 4 * lr]]
-    assert endpoint.predict("[[2]]", content_type="application/json") == [[2 * lr]]
+    rows = endpoint.predict([[1.0, 2.0], [3.0, 4.0]], accept="text/csv")
+    np.testing.assert_allclose(rows, [[lr, 2 * lr], [3 * lr, 4 * lr]], rtol=1e-6)  # tensors are 32-bit floats
+    np.testing.assert_allclose(endpoint.predict("[[2]]", content_type="application/json"), [[2 * lr]], rtol=1e-6)
     with pytest.raises(smt.ServiceError, match="image/png is not supported"):
         endpoint.predict(b"x", content_type="image/png")
     with pytest.raises(smt.SpecError, match="same number of values"):

@@ -130,6 +130,8 @@ GROUP = Kind(
 )
 PACKAGE = Kind("model-package", "ModelPackage", "model package", "ModelPackageSummaryList", descending=False)
 
+TRANSFORM = Kind("transform-job", "TransformJob", "transform job", "TransformJobSummaries")
+
 
 def served_model(context: RecordsContext, name: str) -> Doc:
     """Return what a model process needs of a model: its container definition and its network isolation.

@@ -10,6 +10,7 @@ from sm_tuning.local.service._context import (
     Request,
     invalid,
     list_query,
+    not_found,
 )
 from sm_tuning.local.service._rules import unsupported
 from sm_tuning.local.service._service import SageMakerService
@@ -25,5 +26,6 @@ __all__ = [
     "check_tags",
     "invalid",
     "list_query",
+    "not_found",
     "unsupported",
 ]

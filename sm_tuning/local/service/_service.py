@@ -91,7 +91,7 @@ _TAGGED = (
 # Jobs that moto would accept and never run.
 _NOT_SUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(
-        ("CreateAutoMLJob", "CreateAutoMLJobV2", "CreateProcessingJob", "CreateTransformJob"),
+        ("CreateAutoMLJob", "CreateAutoMLJobV2", "CreateProcessingJob"),
         "it runs training and hyperparameter tuning jobs",
     ),
     "UpdateTrainingJob": "it has no profiler, no warm pools and no remote debugging to update",

@@ -98,7 +98,6 @@ class EndpointServing:
 
     def recover(self) -> None:
         """Begin unfinished deployments anew; processes of endpoints in service start with the first invocation."""
-        self._starter.clean()
         for doc in self._store.all_resources("endpoint"):
             if doc["EndpointStatus"] in (EndpointStatus.CREATING, EndpointStatus.UPDATING):
                 self.deploy(doc["EndpointArn"])
@@ -106,7 +105,6 @@ class EndpointServing:
     def close(self) -> None:
         """End all processes; the documents stay."""
         self._closing.set()
-        self._starter.close()
         self._work.close()
         self._reaper.join()
         for entry in self._entries.values():

@@ -50,6 +50,8 @@ class HiddenMembers(TypedDict, total=False):
     _Request: str
     _Variants: list[dict[str, Any]]
     _Pending: dict[str, Any]
+    # Of a transform job: the container that serves.
+    _Model: dict[str, Any]
 
 
 def hidden(doc: Mapping[str, Any]) -> HiddenMembers:

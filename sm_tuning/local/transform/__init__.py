@@ -1,0 +1,8 @@
+"""Batch transform jobs."""
+
+from __future__ import annotations
+
+from sm_tuning.local.transform._operations import TransformContext, transform_operations
+from sm_tuning.local.transform._work import Transforms
+
+__all__ = ["TransformContext", "Transforms", "transform_operations"]
