@@ -306,7 +306,8 @@ def small_server(processes):
 
     server = make_http_server(0, connections=3)
     verifier = Verifier("AKIATEST", "secret", time.time)
-    server.app = Application({}, echo, keeper=Keeper(), verifier=verifier, identity=Identity("r", "1", "", ""))
+    identity = Identity("r", "1", "", "")
+    server.app = Application({}, echo, keeper=Keeper(), verifier=verifier, identity=identity, invoker=None)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
