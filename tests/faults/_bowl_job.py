@@ -74,6 +74,7 @@ def outcomes(trials: list[dict[str, Any]]) -> list[tuple[dict[str, str], float]]
     ]
 
 
-def messages(logs: Any, trial: str) -> list[str]:
+def events(logs: Any, trial: str) -> list[tuple[int, str]]:
+    """Return time in epoch milliseconds and message of each log event."""
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=GROUP, logStreamNamePrefix=f"{trial}/")
-    return [event["message"] for page in pages for event in page["events"]]
+    return [(event["timestamp"], event["message"]) for page in pages for event in page["events"]]

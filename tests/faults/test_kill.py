@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import time
 
 import pytest
-from _bowl_job import create, messages, outcomes, status_of, trials_of
+from _bowl_job import create, events, outcomes, status_of, trials_of
 from _patient import Patient, wait_for
 
 import sm_tuning as smt
-from sm_tuning.executor import Files
 from sm_tuning.local import stop
 from sm_tuning.local.store import Store
 
@@ -68,18 +68,21 @@ def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, und
         steps = smt.attach("storm").curves().groupby("TrainingJobName")["Step"].agg(list)
         assert steps.tolist() == [[0, 1, 2]] * TRIALS
         for one in trials:
-            check_log(patient, messages(logs, one["TrainingJobName"]), one)
+            check_log(events(logs, one["TrainingJobName"]), one)
         wait_for(lambda: patient.scripts() == [], 10)
     wait_for(lambda: patient.processes() == [], 10)
 
 
-def check_log(patient, lines, trial):
-    """The log has every line that the trial's processes wrote, once, and at last those of a whole run."""
+def check_log(events, trial):
+    """The log has every line of each attempt once, and the last attempt is whole."""
     value = trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
-    written = Files(patient.folder / "jobs" / trial["TrainingJobName"]).log.read_text().splitlines()
-    assert lines == [line.partition(" ")[2] for line in written]
-    assert [line.split()[1] for line in lines[-3:]] == ["0", "1", "2"]
-    assert float(lines[-1].partition("loss=")[2]) == pytest.approx(value, rel=1e-6)
+    assert len(set(events)) == len(events)
+    epochs = [int(message.split()[1]) for _, message in events]
+    begins = [place for place, epoch in enumerate(epochs) if epoch == 0]
+    for begin, end in itertools.pairwise([*begins, len(epochs)]):
+        assert epochs[begin:end] == list(range(end - begin))
+    assert epochs[-3:] == [0, 1, 2]
+    assert float(events[-1][1].partition("loss=")[2]) == pytest.approx(value, rel=1e-6)
 
 
 def check_frame(frame, patient):
