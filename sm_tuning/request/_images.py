@@ -211,12 +211,16 @@ def _sdk() -> Any:
 
 @contextmanager
 def _untouched_process() -> Iterator[None]:
-    """Keep the root logger and the exception hook: sagemaker-core 2.12 replaces both when it is imported."""
-    root = logging.getLogger()
-    handlers, level, hook = list(root.handlers), root.level, sys.excepthook
+    """Keep the root logger, the exception hook and stdout: sagemaker-core 2.12 changes them when it is imported."""
+    root, defaults = logging.getLogger(), logging.getLogger("sagemaker.config")
+    handlers, level, hook, disabled = list(root.handlers), root.level, sys.excepthook, defaults.disabled
+    defaults.disabled = (
+        True  # its own handler prints the places without a file of defaults, beside the output of a command
+    )
     try:
         yield
     finally:
+        defaults.disabled = disabled
         root.handlers[:] = handlers
         root.setLevel(level)
         sys.excepthook = hook

@@ -24,7 +24,7 @@ def test_several_estimators_are_each_looked_at(tmp_path):
         "objective_metric_name": "validation:rmse",
         "hyperparameter_ranges": specs.xgboost()["hyperparameter_ranges"],
     }
-    bad_inputs = {"train": "s3://b/train.csv", "validation": "s3://b/validation.csv"}
+    bad_inputs = {"train": "s3://data/train.csv", "validation": "s3://data/validation.csv"}
     two = {
         "good": {**one, "estimator": XGBOOST},
         "bad": {**one, "estimator": {**XGBOOST, "version": "9.9-9"}, "inputs": bad_inputs},
