@@ -97,6 +97,13 @@ def test_a_whole_program_is_a_file_of_the_examples(block: Block) -> None:
     assert block.text in files
 
 
+def test_the_first_program_is_a_file_that_the_readme_names() -> None:
+    name = "docs/examples/quickstart.py"
+    first = next(block for block in blocks("python") if block.page.name == "README.md")
+    assert (ROOT / name).read_text(encoding="utf-8") == first.text
+    assert name in first.page.read_text(encoding="utf-8")
+
+
 def commands() -> list[tuple[Path, str]]:
     """Each line of a console block that calls sm-tuning."""
     texts = [(block.page, block.text.replace("\\\n", " ")) for block in blocks("console")]
