@@ -55,7 +55,12 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *("HyperbandConfig", "CompletionCriteria", "WarmStart"),
         ),
     ),
-    (smt, "Spec files and conversion", "", ("load", "dump", "schema", "from_wandb_sweep", "from_sdk")),
+    (
+        smt,
+        "Spec files and conversion",
+        "",
+        ("load", "dump", "schema", "from_wandb_sweep", "from_sdk", "to_sdk_tuner", "to_model_trainer"),
+    ),
     (smt, "Preflight", "All codes are in [Preflight](preflight.md).", ("check", "Finding")),
     (smt, "Connection", "", ("connect", "Aws")),
     (

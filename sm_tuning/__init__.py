@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sm_tuning._launch import attach, launch, list_jobs
     from sm_tuning._version import __version__
     from sm_tuning.aws import Aws, connect
-    from sm_tuning.deploy import from_sdk
+    from sm_tuning.deploy import from_sdk, to_model_trainer, to_sdk_tuner
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
     from sm_tuning.preflight import Finding, check
     from sm_tuning.spec import (
@@ -92,6 +92,7 @@ else:
         "._version": ("__version__",),
         ".aws": ("Aws", "connect"),
         ".deploy._from_sdk": ("from_sdk",),
+        ".deploy._to_sdk": ("to_model_trainer", "to_sdk_tuner"),
         ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
         ".preflight": ("Finding", "check"),
         ".spec": (
@@ -174,5 +175,7 @@ __all__ = [
     "load",
     "local",
     "schema",
+    "to_model_trainer",
+    "to_sdk_tuner",
     "views",
 ]
