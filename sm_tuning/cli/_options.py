@@ -125,10 +125,7 @@ def _known_locally(error: smt.SmTuningError, arguments: Mapping[str, Any]) -> st
         info = smt.local.status()
         if info is None or not all(names):
             return None
-        import boto3  # noqa: PLC0415  (loads with the first connection, which help does not have)
-
-        session = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region)
-        with smt.connect(session=session, region=info.region, endpoint_url=info.endpoint_url, environ={}) as aws:
+        with smt.connect(session=info.session(), region=info.region, endpoint_url=info.endpoint_url, environ={}) as aws:
             for name in names:
                 with contextlib.suppress(smt.JobNotFoundError):
                     jobs.describe(aws, name)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sm_tuning._errors import LocalServerError, SpecError, did_you_mean
 from sm_tuning._files import write_atomic
@@ -165,6 +165,12 @@ class ServerInfo:
             "AWS_EC2_METADATA_DISABLED": "true",
             "SM_TUNING_ROLE": self.role_arn,
         }
+
+    def session(self) -> Any:
+        """Return a ``boto3.Session`` with this server's credentials and region."""
+        import boto3  # noqa: PLC0415  (the state is read without it)
+
+        return boto3.Session(self.access_key_id, self.secret_access_key, region_name=self.region)
 
     def as_dict(self) -> dict[str, str | int]:
         """Return the members as plain values."""

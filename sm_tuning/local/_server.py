@@ -23,6 +23,7 @@ from sm_tuning._errors import LocalServerError, SpecError
 from sm_tuning._files import write_atomic
 from sm_tuning.local._clients import Watch, set_temporary
 from sm_tuning.local._config import (
+    Identity,
     Keys,
     ServerInfo,
     StateDir,
@@ -102,17 +103,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     identity = keys.identity()
     before = read_server_info(state)
     http = _bind(make_http_server, port, 0 if before is None else urlsplit(before.endpoint_url).port or 0)
-    info = ServerInfo(
-        endpoint_url=f"http://127.0.0.1:{http.server_port}",
-        region=identity.region,
-        account_id=identity.account_id,
-        access_key_id=keys.access_key_id,
-        secret_access_key=keys.secret_access_key,
-        bucket=identity.bucket,
-        role_arn=identity.role_arn,
-        state_dir=str(state.root),
-        pid=os.getpid(),
-    )
+    info = _info(http.server_port, identity, keys, state)
 
     def notify(training_job: str) -> None:
         engine.notify(training_job)  # the engine needs the runner first, and no job runs before recover()
@@ -145,13 +136,24 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     finally:
         # In this order: without requests no job starts, without loops no trial starts.
         http.shutdown()
-        engine.close()
-        starter.close()
-        transforms.close()
-        serving.close()
-        runner.close()
+        for part in (engine, starter, transforms, serving, runner):
+            part.close()
         http.server_close()
         thread.join()
+
+
+def _info(port: int, identity: Identity, keys: Keys, state: StateDir) -> ServerInfo:
+    return ServerInfo(
+        endpoint_url=f"http://127.0.0.1:{port}",
+        region=identity.region,
+        account_id=identity.account_id,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        bucket=identity.bucket,
+        role_arn=identity.role_arn,
+        state_dir=str(state.root),
+        pid=os.getpid(),
+    )
 
 
 def _bind(make: Callable[[int], Any], port: int, before: int) -> Any:
