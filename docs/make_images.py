@@ -1,6 +1,8 @@
-"""Write the table of AWS's images for XGBoost and PyTorch from the installed SageMaker SDK, or compare the two.
+"""Write the table of AWS's images from the installed SageMaker SDK, or compare the two.
 
-python docs/make_images.py            write sm_tuning/request/_images.json
+The table has the images of XGBoost and PyTorch, and the registries of AWS's own algorithms.
+
+python docs/make_images.py            write sm_tuning/_images.json
 python docs/make_images.py --check    print the differences, and exit with 1 if there are any
 
 With the table, `pip install sm-tuning` does without the SDK, which takes half of the disk space and most of the time of
@@ -21,9 +23,9 @@ from typing import Any
 from generated import settle
 from sagemaker.core import common_utils, fw_utils, image_uris
 
-from sm_tuning import request
+from sm_tuning import _images
 
-TABLE = Path(request.__file__).with_name("_images.json")
+TABLE = Path(_images.__file__).with_suffix(".json")
 SCOPES = {"xgboost": ["training"], "pytorch": ["training", "inference"]}
 
 #: The kinds of instances that images differ by: one of its instance types, and the kind whose image it shares unless
@@ -121,6 +123,22 @@ def regions() -> list[str]:
     return sorted({region for version in versions for region in version["registries"]})
 
 
+def algorithm_accounts() -> dict[str, list[str]]:
+    """Return the accounts whose registries have AWS's own algorithm images, by region."""
+    found: dict[str, set[str]] = {}
+
+    def collect(config: Any) -> None:
+        if isinstance(config, dict):
+            for region, account in config.get("registries", {}).items():
+                found.setdefault(region, set()).add(account)
+            for value in config.values():
+                collect(value)
+
+    for repository in sorted(_images.BUILTIN_REPOSITORIES):
+        collect(image_uris.config_for_framework(repository.removeprefix("sagemaker-")))
+    return {region: sorted(accounts) for region, accounts in sorted(found.items())}
+
+
 def make() -> dict[str, Any]:
     """Return the table."""
     table = Table()
@@ -132,6 +150,7 @@ def make() -> dict[str, Any]:
         "kinds": {kind: other for kind, (_, other) in KINDS.items()},
         "graviton": fw_utils.GRAVITON_ALLOWED_TARGET_INSTANCE_FAMILY,
         "suffixes": dict(sorted(table.suffixes.items())),
+        "algorithms": algorithm_accounts(),
         "registries": table.registries,
         "images": images,
     }
@@ -143,6 +162,8 @@ def text_of(table: dict[str, Any]) -> str:
     for name, value in table.items():
         if name == "images":
             lines.append(f' "images": {indented(value, depth=3)}')
+        elif name == "algorithms":
+            lines.append(f' "algorithms": {indented(value, depth=1)}')
         elif name == "registries":
             lines.append(' "registries": [\n' + ",\n".join(f"  {json.dumps(accounts)}" for accounts in value) + "\n ]")
         else:

@@ -259,7 +259,9 @@ def xgboost_estimators(
     fields = draw(common_fields(CPU_TYPES)) | (draw(script_fields) if script else {})
     if draw(st.booleans()):
         fields["image_uri"] = f"{REGISTRY}/team/xgboost-own:{draw(words)}"
+        fields.setdefault("metric_definitions", draw(metrics))
     else:
+        fields.pop("metric_definitions", None)  # the image has its own
         fields["version"] = draw(st.sampled_from(["1", "0.90-2", "1.7-1", "3.0-5"]))
     return XGBoostEstimator(**fields, hyperparameters=hyperparameters, tags=tags)
 

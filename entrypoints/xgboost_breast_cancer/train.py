@@ -2,7 +2,7 @@
 
     python entrypoints/xgboost_breast_cancer/train.py --eta 0.1
 
-Prints one line a round in the format of metrics.py. On SIGTERM (a stop, early stopping, a spot interruption), it ends
+Prints one line a round, see metrics.py. On SIGTERM (a stop, early stopping, a spot interruption), it ends
 the boosting after the current round, saves the model and exits with 0. It runs with XGBoost 1.7 and 3.
 """
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from sm_tuning._errors import InvalidRequestError, JobFailedError, JobStoppedError, SpecError
+from sm_tuning._images import is_builtin_image
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning._statuses import TrainingStatus
 from sm_tuning._wire import (
@@ -32,7 +33,7 @@ from sm_tuning.deploy._model import describe_training, refuse_violations
 from sm_tuning.description import OBJECTIVE_ALIAS, training_of
 from sm_tuning.jobs import SPEC_HASH_TAG
 from sm_tuning.request import stage_training, unique_name, write_channels
-from sm_tuning.spec import AnyInput, encode_json, encode_plain, is_builtin_image
+from sm_tuning.spec import AnyInput, encode_json, encode_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -334,9 +335,7 @@ def _hyperparameters(trial: Mapping[str, Any], name: str, changed: Mapping[str, 
 def _algorithm(trial: Mapping[str, Any]) -> dict[str, Any]:
     """Return the trial's algorithm without metric definitions that the service adds or a built-in algorithm has."""
     algorithm = dict(trial["AlgorithmSpecification"])
-    is_built_in = PROGRAM_KEY not in trial.get("HyperParameters", {}) and is_builtin_image(
-        str(algorithm.get("TrainingImage", ""))
-    )
+    is_built_in = is_builtin_image(str(algorithm.get("TrainingImage", "")))
     metrics = [metric for metric in algorithm.pop("MetricDefinitions", ()) if metric["Name"] != OBJECTIVE_ALIAS]
     if metrics and not is_built_in and not algorithm.get("AlgorithmName"):
         algorithm["MetricDefinitions"] = metrics

@@ -315,7 +315,8 @@ def training_command(
         )
     package_parent = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
-    return Command([sys.executable, "-u", "-m", algorithm.module], {**env, "PYTHONPATH": path}, site.folder.root)
+    argv = [sys.executable, "-u", "-m", algorithm.module, algorithm.tag]
+    return Command(argv, {**env, "PYTHONPATH": path}, site.folder.root)
 
 
 def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> Command:

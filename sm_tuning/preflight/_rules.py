@@ -10,18 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from sm_tuning._images import parse_image
 from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS, MOST_RESOURCE
 from sm_tuning.description import Job
+from sm_tuning.executor.algorithms import ALIASES, TUNABLE, Rules, rules_of
 from sm_tuning.preflight._finding import Finding, place
-from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, XGBoostEstimator, combinations
-
-#: Metrics that the built-in XGBoost computes beside those of the XGBoost library [Developer Guide, xgboost-tuning].
-_METRICS = """
-accuracy aft-nloglik auc aucpr balanced_accuracy cox-nloglik error f1 f1_binary f1_macro gamma-deviance gamma-nloglik
-interval-regression-accuracy logloss mae map mape merror mlogloss mphe mse ndcg poisson-nloglik precision
-precision_macro precision_micro r2 recall recall_macro recall_micro rmse rmsle tweedie-nloglik
-"""
-XGBOOST_METRICS = frozenset(_METRICS.split())
+from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, XGBoostEstimator, combinations, encode_plain
 
 #: Quotas [Developer Guide, automatic-model-tuning-limits]: the default, which AWS may raise for an account, and the
 #: most that it grants.
@@ -156,23 +150,65 @@ def request_problems(job: Job) -> Iterator[Finding]:
 
 
 def _xgboost(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
-    """Yield problems of the built-in algorithm, whose objective is one of its validation metrics [xgboost-tuning]."""
+    """Yield problems of AWS's XGBoost image, whose objective is one of its validation metrics [xgboost-tuning]."""
     estimator = definition.estimator
-    if not isinstance(estimator, XGBoostEstimator) or estimator.is_script_mode:
+    if not isinstance(estimator, XGBoostEstimator) or not estimator.predefines_metrics:
         return
+    image = parse_image(estimator.image_uri or "")
+    rules = rules_of(estimator.version or (image.tag if image else ""))
     metric = definition.objective_metric_name or ""
     part, _, measure = metric.partition(":")
-    if part != "validation" or measure not in XGBOOST_METRICS:
-        message = f"the objective {metric!r} is not a metric that the built-in XGBoost emits"
-        fix = "use validation: and one of " + ", ".join(sorted(XGBOOST_METRICS))
+    known = sorted({item["Name"].partition(":")[2] for item in rules.metric_definitions})
+    if part != "validation" or measure not in known:
+        message = f"the objective {metric!r} is not a metric that AWS's XGBoost image defines, in script mode too"
+        fix = "use validation: and one of " + ", ".join(known)
         yield Finding("objective-unknown", "error", place(name, "objective_metric_name"), message, fix)
-    elif "validation" not in (definition.inputs or {}):
+    elif "validation" not in (definition.inputs or {}) and not estimator.is_script_mode:
         message = f"the objective {metric!r} is computed on a channel named validation, which is missing"
         yield Finding("objective-channel", "error", place(name, "inputs"), message, "add a channel validation")
+    yield from _xgboost_names(name, definition, rules)
+    if estimator.is_script_mode:
+        return
     if "num_round" not in hyperparameter_names(definition):
         message = "the built-in XGBoost needs the hyperparameter num_round"
         fix = "add num_round to estimator.hyperparameters"
         yield Finding("xgboost-num-round", "error", place(name, "estimator.hyperparameters"), message, fix)
+        return
+    # The container refuses what is left, after the machines have started and the data was downloaded.
+    static = {key: encode_plain(value) for key, value in estimator.hyperparameters.items()}
+    for message in rules.problems({key: text for key, text in static.items() if key in rules.names}, {}):
+        if "num_round" not in message:  # it may be tuned
+            where = place(name, "estimator.hyperparameters")
+            fix = "see the hyperparameters of this version in the Developer Guide, xgboost_hyperparameters"
+            yield Finding("xgboost-hyperparameter", "error", where, message, fix)
+
+
+def _xgboost_names(name: str | None, definition: TrainingDefinition, rules: Rules) -> Iterator[Finding]:
+    """Yield hyperparameters that this version of the image does not have, and those that are not tunable."""
+    if rules.is_first:
+        return  # its rules are not public
+    is_script = definition.estimator.is_script_mode
+    for key in sorted(set(definition.hyperparameter_ranges) | set(definition.auto_parameters)):
+        where = place(name, f"hyperparameter_ranges.{key}")
+        if key not in rules.names:
+            message = f"the XGBoost image has no hyperparameter {key!r}: it cannot be tuned, in script mode too"
+            fix = f"tune one of {', '.join(sorted(TUNABLE))}, or use an image of your own"
+            yield Finding("xgboost-tuned", "error", where, message, fix)
+        elif ALIASES.get(key, key) not in TUNABLE:
+            message = f"AWS documents {key!r} as a hyperparameter of XGBoost that is not tunable: it may be refused"
+            fix = f"tune one of {', '.join(sorted(TUNABLE))}"
+            yield Finding("xgboost-tuned", "advice", where, message, fix)
+    for key in sorted(set(definition.estimator.hyperparameters) - rules.names):
+        where = place(name, f"estimator.hyperparameters.{key}")
+        message = f"Extraneous hyperparameter found: {key}. This version of the XGBoost container does not have it"
+        fix = "leave it out"
+        if is_script:
+            # Whether the service refuses it is not known: its rules for tuned ones come from the image.
+            message = (
+                f"the XGBoost image has no hyperparameter {key!r}, which the service may refuse, in script mode too"
+            )
+            fix = "pass it in estimator.environment, or as a constant in the script"
+        yield Finding("xgboost-hyperparameter", "advice" if is_script else "error", where, message, fix)
 
 
 def hyperparameter_names(definition: TrainingDefinition) -> set[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import ServiceError, WaitTimeoutError
+from sm_tuning._images import is_builtin_image
 from sm_tuning._statuses import TrainingStatus
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing, split_uri, upload
@@ -157,6 +158,8 @@ class Runner:
         request = {member: old[member] for member in _COPIED if member in old}
         algorithm = request["AlgorithmSpecification"]
         request["AlgorithmSpecification"] = {key: algorithm[key] for key in _ALGORITHM if key in algorithm}
+        if is_builtin_image(algorithm.get("TrainingImage", "")):
+            del request["AlgorithmSpecification"]["MetricDefinitions"]  # the image's own, which a request must not have
         request["OutputDataConfig"] = {key: value for key, value in request["OutputDataConfig"].items() if value}
         request["HyperParameters"] = request["HyperParameters"] | {key: str(value) for key, value in changes.items()}
         aws.call("sagemaker", "create_training_job", TrainingJobName=name, **request)
@@ -265,8 +268,8 @@ class Judge:
             return
         yield f"the script ran to its end (channels: {', '.join(self._definition.inputs or {}) or 'none'})"
         yield from self._metrics(run)
-        count = self._emissions(run)
-        if self._definition.estimator.predefines_metrics:
+        count, estimator = self._emissions(run), self._definition.estimator
+        if estimator.predefines_metrics and not estimator.is_script_mode:
             pass  # the algorithm emits its metrics by itself
         elif training_length(self._definition) and self._epochs > 1 and count == 1:
             # Early stopping and Hyperband need a value after every epoch [automatic-model-tuning-early-stop].
@@ -337,6 +340,9 @@ class Judge:
             elif run.is_complete:
                 message = f"the algorithm did not emit {objective!r}"
                 fix = "choose a metric that it computes, and give the channel that it needs"
+                if self._definition.estimator.is_script_mode:
+                    message = f"no line that the script printed is one of the image's for {objective!r}; {run.tail}"
+                    fix = "print the image's form, for XGBoost '[0]\\ttrain-auc:0.81\\tvalidation-auc:0.79' a round"
                 yield Finding("smoke-objective", "error", place(self._key, "objective_metric_name"), message, fix)
             return
         for metric in self._definition.estimator.metric_definitions:
@@ -355,8 +361,10 @@ class Judge:
 
     def _emissions(self, run: Run) -> int:
         """Return how many lines hold a value of the objective."""
-        metrics, objective = self._definition.estimator.metric_definitions, self._definition.objective_metric_name
-        regexes = [metric.regex for metric in metrics if metric.name == objective]
+        # A description has the definitions of an image too.
+        metrics = (run.description or {}).get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+        objective = self._definition.objective_metric_name
+        regexes = [metric["Regex"] for metric in metrics if metric["Name"] == objective]
         return sum(any(re.search(regex, line) for regex in regexes) for line in run.lines)
 
     def _model(self, run: Run) -> Iterator[Finding | str]:

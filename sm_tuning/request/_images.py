@@ -1,29 +1,25 @@
 """Container images: from a version and a region to a URI, and back; from the image that trained to the one that serves.
 
-Registry accounts and tags are those of the SageMaker SDK. ``_images.json`` holds them as data (``make images``); an
-SDK that is installed is asked first, since it may be newer than the data.
+Registry accounts and tags are those of the SageMaker SDK. ``sm_tuning/_images.json`` holds them as data; an SDK that
+is installed is asked first, since it may be newer than the data.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._images import XGBOOST_REPOSITORIES, image_table, parse_image
 from sm_tuning.request._members import instance_types
 from sm_tuning.spec import AnyEstimator, ContainerEstimator, XGBoostEstimator
 
-_ECR = re.compile(
-    r"^\d{12}\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+/(?P<name>[^:@]+)(?::(?P<tag>[^@]+))?"
-)
 _PYTORCH_TAG = re.compile(r"^(?P<version>\d[\d.]*)-(?:cpu|gpu)-(?P<py>py\d+)$")
 _XGBOOST_TAG = re.compile(r"^(?P<version>\d[\d.]*(?:-\d+)?)(?:-cpu-py3)?$")
 _FAMILY = re.compile(r"ml\.([a-z\d-]+)\.")
@@ -63,10 +59,10 @@ def inference_image(uri: str, *, region: str, instance_type: str) -> str:
     Raises:
         SpecError: the counterpart is not known.
     """
-    match, name = _ECR.match(uri), repository(uri)
-    if match is None or not name.endswith(_TRAINING):
+    image, name = parse_image(uri), repository(uri)
+    if image is None or not name.endswith(_TRAINING):
         return uri
-    tag = _PYTORCH_TAG.match(match["tag"] or "")
+    tag = _PYTORCH_TAG.match(image.tag)
     if name != f"pytorch{_TRAINING}" or tag is None:
         raise SpecError(f"no image is known that serves what {uri!r} trained: give image_uri, the image for inference")
     return _retrieve(_Wanted("pytorch", tag["version"], tag["py"], region, instance_type, "inference"))
@@ -74,20 +70,20 @@ def inference_image(uri: str, *, region: str, instance_type: str) -> str:
 
 def recognise(uri: str, region: str | None, types: tuple[str, ...]) -> dict[str, str] | None:
     """Return the fields of an estimator that has exactly this image, or None if no version has it."""
-    match = _ECR.match(uri)
-    if match is None or not types:
+    image = parse_image(uri)
+    if image is None or not types:
         return None
-    name, tag = match["name"], match["tag"] or ""
+    name, tag = image.repository, image.tag
     if name == "pytorch-training" and (found := _PYTORCH_TAG.match(tag)):
         framework, version, py_version = "pytorch", found["version"], found["py"]
         fields = {"type": framework, "framework_version": version, "py_version": py_version}
-    elif name in {"sagemaker-xgboost", "xgboost"} and (found := _XGBOOST_TAG.match(tag)):
+    elif name in XGBOOST_REPOSITORIES and (found := _XGBOOST_TAG.match(tag)):
         framework, version, py_version = "xgboost", found["version"], None
         fields = {"type": framework, "version": version}
     else:
         return None
     try:
-        again = _one_image(framework, version, py_version, region or match["region"], types)
+        again = _one_image(framework, version, py_version, region or image.region, types)
     except SpecError:
         return None
     return fields if again == uri else None
@@ -95,8 +91,8 @@ def recognise(uri: str, region: str | None, types: tuple[str, ...]) -> dict[str,
 
 def region_of(uri: str | None) -> str | None:
     """Return the region of an image in Amazon ECR, or None for other images."""
-    match = _ECR.match(uri or "")
-    return match["region"] if match else None
+    image = parse_image(uri or "")
+    return image.region if image else None
 
 
 def repository(uri: str) -> str:
@@ -152,18 +148,13 @@ def _retrieve(wanted: _Wanted) -> str:
         raise
 
 
-@functools.cache
-def _table() -> Any:
-    return json.loads(Path(__file__).with_name("_images.json").read_text(encoding="utf-8"))
-
-
 def _from_table(wanted: _Wanted) -> str:
     """Return the URI from the table.
 
     Raises:
         SpecError: the table does not have it.
     """
-    table = _table()
+    table = image_table()
     versions = table["images"][wanted.framework][wanted.scope]
     if wanted.version not in versions:
         raise wanted.unknown(f"the known versions are {', '.join(versions)}", "sm-tuning")
@@ -190,7 +181,7 @@ def _kind_of(instance_type: str) -> str:
     """Return the kind of an instance type, as the table has it."""
     match = _FAMILY.match(instance_type)
     family = match[1] if match else ""
-    if family in _table()["graviton"]:
+    if family in image_table()["graviton"]:
         return "graviton"
     if family in ("p2", "p4d"):
         return family

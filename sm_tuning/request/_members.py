@@ -98,12 +98,19 @@ class Reader:
 
     def inner(self, name: str, data: Any = None) -> Reader:
         """Take a structure, or read ``data`` in its place; an empty reader if it is absent."""
-        self._inner.append(Reader(self.take(name, data), self._path(name)))
+        value = self.take(name, data)
+        if value is not None and not isinstance(value, Mapping):
+            self.refuse(name, value, "must be a structure")
+        self._inner.append(Reader(value, self._path(name)))
         return self._inner[-1]
 
     def items(self, name: str) -> list[Reader]:
-        """Take a list of structures."""
-        found = [Reader(item, f"{self._path(name)}[{number}]") for number, item in enumerate(self.take(name, ()))]
+        """Take a list of structures; anything else in its place is a problem."""
+        value = self.take(name, ())
+        if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
+            self.refuse(name, value, "must be a list of structures")
+            return []
+        found = [Reader(item, f"{self._path(name)}[{number}]") for number, item in enumerate(value)]
         self._inner += found
         return found
 
@@ -126,6 +133,13 @@ class Reader:
 
     def _path(self, name: str) -> str:
         return f"{self._where}.{name}" if self._where else name
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a response without the members that are null, as some tools write those that are not set."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value if item is not None] if isinstance(value, list | tuple) else value
 
 
 def given(**members: Any) -> dict[str, Any]:
@@ -309,7 +323,11 @@ def write_resources(estimator: AnyEstimator) -> dict[str, Any]:
 
 def read_resources(definition: Reader) -> dict[str, Any]:
     """Read the machines as fields of an estimator. A description may have both members; the fuller one counts."""
-    plain = {k: v for k, v in (definition.take("ResourceConfig") or {}).items() if k not in _REPORTED and v != ""}
+    plain = {
+        k: v
+        for k, v in (definition.take("ResourceConfig") or {}).items()
+        if k not in _REPORTED and v not in ("", [], {})
+    }
     tuned = definition.inner("HyperParameterTuningResourceConfig")
     configs = tuned.items("InstanceConfigs")
     own = {name: tuned.take(name) for name in _SIMPLE}

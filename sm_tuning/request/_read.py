@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sm_tuning._errors import SpecError
-from sm_tuning._wire import from_float32
+from sm_tuning._images import is_builtin_image
+from sm_tuning._wire import from_float32, tag_list
 from sm_tuning.request._build import clean_name, default_base
 from sm_tuning.request._images import recognise, region_of, repository
 from sm_tuning.request._members import (
@@ -23,6 +24,7 @@ from sm_tuning.request._members import (
     read_resources,
     read_static,
     types_in,
+    without_nulls,
 )
 from sm_tuning.spec import Tuning
 
@@ -48,9 +50,6 @@ _UNIQUE_NAME = re.compile(r"^(?P<base>.+)-\d{6}-\d{6}-[0-9a-f]{4}$")
 
 #: The metric that the service adds for the objective of a built-in algorithm.
 _COPY = "ObjectiveMetric"
-
-#: Names of the metrics that the built-in XGBoost defines by itself [Developer Guide, XGBoost tuning].
-_XGBOOST_METRICS = ("train:", "validation:")
 
 
 def from_description(
@@ -82,7 +81,10 @@ class _Job:
     """A tuning job whose members become the fields of a ``Tuning``, as plain data."""
 
     def __init__(self, response: Mapping[str, Any], tags: Mapping[str, str], region: str | None) -> None:
-        reader = Reader(response)
+        data = without_nulls(response)
+        if isinstance(data.get("Tags"), Mapping):
+            data["Tags"] = tag_list(data["Tags"])  # the output of a task of Step Functions has a map
+        reader = Reader(data)
         arn = str(reader.take("HyperParameterTuningJobArn", ""))
         reader.take("HyperParameterTuningJobName")
         self._reader = reader
@@ -199,9 +201,9 @@ class _Job:
             kind: dict[str, Any] = {"type": "container", "algorithm_name": name}
             predefined = True
         else:
-            kind = self._image(str(image), static, types_in(resources), metrics)
-            predefined = kind["type"] == "xgboost" and not static.is_script
-        # The service describes such a job with the metric definitions of its image.
+            kind = self._image(str(image), static, types_in(resources))
+            predefined = is_builtin_image(str(image))
+        # The service describes such a job with the metric definitions of its image, which a request must not have.
         metrics = [] if self._is_described and predefined else metrics
         fields = {**objective, "estimator": given(**{**estimator, **kind, "metric_definitions": metrics})}
         fields |= self._ranges(ranges, {}, as_json=static.is_script)
@@ -227,21 +229,18 @@ class _Job:
         static.fields["source_dir"] = source
         return {name: value for name, value in inputs.items() if name != channel}
 
-    def _image(
-        self, image: str, static: Static, types: tuple[str, ...], metrics: list[dict[str, str]]
-    ) -> dict[str, Any]:
+    def _image(self, image: str, static: Static, types: tuple[str, ...]) -> dict[str, Any]:
         """Return the fields that an image gives: a version if it is AWS's own, else a type by its name."""
-        own_metrics = not static.is_script and any(not m["Name"].startswith(_XGBOOST_METRICS) for m in metrics)
         region = self._region or static.region or region_of(image)
         found = recognise(image, region, types)
-        if found is not None and not own_metrics and (static.is_script or found["type"] == "xgboost"):
+        if found is not None and (static.is_script or found["type"] == "xgboost"):
             return {**found}
         name, kind = repository(image), "container"
         if static.is_script and (
             "distribution" in static.fields or static.class_name == "PyTorch" or "pytorch" in name
         ):
             kind = "pytorch"
-        elif not own_metrics and (static.class_name == "XGBoost" or "xgboost" in name):
+        elif static.class_name == "XGBoost" or "xgboost" in name:
             kind = "xgboost"
         return {"type": kind, "image_uri": image}
 

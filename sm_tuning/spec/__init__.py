@@ -9,7 +9,6 @@ from sm_tuning.spec._estimators import (
     MetricDefinition,
     PyTorchEstimator,
     XGBoostEstimator,
-    is_builtin_image,
 )
 from sm_tuning.spec._files import as_tuning, dump, load, read_overrides, schema, to_data
 from sm_tuning.spec._hyperparameters import (
@@ -67,7 +66,6 @@ __all__ = [
     "encode_json",
     "encode_plain",
     "from_wandb_sweep",
-    "is_builtin_image",
     "load",
     "read_overrides",
     "schema",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning._images import BUILTIN_REPOSITORIES
+from sm_tuning._images import METRICS_REFUSED, is_builtin_image
 from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.spec._base import IS_DATA, TAG, FrozenDict, Spec, freeze, to_python
 from sm_tuning.spec._hyperparameters import decode_plain, to_plain
@@ -194,8 +194,8 @@ class Estimator(Spec):
 
     @property
     def predefines_metrics(self) -> bool:
-        """Whether the image brings metric definitions of its own, as built-in algorithms do."""
-        return False
+        """Whether the image brings metric definitions: those of AWS's algorithms do, in script mode too."""
+        return is_builtin_image(getattr(self, "image_uri", None) or "")
 
     @field_validator("environment", "tags", mode="before")
     @classmethod
@@ -280,7 +280,14 @@ class Estimator(Spec):
             message = "checkpoint_local_path needs checkpoint_s3_uri"
             yield Problem("checkpoint-place", "", message, "give checkpoint_s3_uri")
         names = [definition.name for definition in self.metric_definitions]
-        if len(names) > MAX_METRICS:
+        if names and self.predefines_metrics and getattr(self, "algorithm_name", None) is None:
+            message = (
+                "the image of an algorithm of AWS has metrics of its own and takes no metric_definitions, in script "
+                f"mode too. AWS answers: {METRICS_REFUSED} A script prints the metrics "
+                "in the image's form, for XGBoost such as '[0]\\ttrain-auc:0.81\\tvalidation-auc:0.79'"
+            )
+            yield Problem("algorithm-metrics", "", message, "leave metric_definitions out")
+        elif len(names) > MAX_METRICS:
             message = f"at most {MAX_METRICS} metric_definitions, but got {len(names)}"
             yield Problem("too-many-metrics", "", message, "keep the metrics that you look at")
         repeated = sorted(name for name, count in Counter(names).items() if count > 1)
@@ -312,6 +319,9 @@ class Estimator(Spec):
 class XGBoostEstimator(Estimator):
     """XGBoost: the built-in algorithm when there is no ``entry_point``, script mode when there is one.
 
+    In both cases the metrics are those of the image, and ``metric_definitions`` are refused. A script prints XGBoost's
+    own lines, such as ``[0]<TAB>train-auc:0.81<TAB>validation-auc:0.79``, for the objective ``validation:auc``.
+
     Args:
         version: the container's version, such as ``1.7-1``.
         image_uri: replaces the image that ``version`` and the region give.
@@ -325,15 +335,12 @@ class XGBoostEstimator(Estimator):
     def _has_an_image(self) -> XGBoostEstimator:
         if (self.version is None) == (self.image_uri is None):
             raise SpecError(Problem("image-choice", "", "exactly one of version and image_uri is needed", _IMAGE_FIX))
-        if not self.is_script_mode and self.metric_definitions:
-            message = "the built-in XGBoost has metrics of its own (validation:rmse, …) and takes no metric_definitions"
-            raise SpecError(Problem("algorithm-metrics", "", message, "leave metric_definitions out"))
         return self
 
     @property
     def predefines_metrics(self) -> bool:
-        """Whether the image brings metric definitions: those of the built-in algorithm, not those of a script."""
-        return not self.is_script_mode
+        """Whether the image is AWS's own, and not a copy in the registry of another account."""
+        return self.image_uri is None or super().predefines_metrics
 
 
 class PyTorchEstimator(Estimator):
@@ -415,14 +422,8 @@ class ContainerEstimator(Estimator):
 
     @property
     def predefines_metrics(self) -> bool:
-        """Whether the image brings metric definitions: those of an algorithm resource or a built-in algorithm."""
-        return self.algorithm_name is not None or is_builtin_image(self.image_uri or "")
-
-
-def is_builtin_image(image_uri: str) -> bool:
-    """Return whether an image is that of a built-in algorithm, which has metric definitions of its own."""
-    repository = image_uri.partition("@")[0].rpartition("/")[2].partition(":")[0]
-    return repository in BUILTIN_REPOSITORIES
+        """Whether there are metric definitions without a request's: of an algorithm resource, or an AWS algorithm."""
+        return self.algorithm_name is not None or super().predefines_metrics
 
 
 def _kind(data: Any) -> str | None:

@@ -150,8 +150,24 @@ class _Numbers:
             raise SpecError(f"int_uniform needs whole numbers, but got {got}")
         if kind == "int_uniform" or kind.startswith("q_"):
             first, last = self._whole(low, high)
-            return Constant(first) if first == last else IntegerParameter(first, last, scaling_type=scale)
-        return Constant(low) if low == high else ContinuousParameter(low, high, scaling_type=scale)
+            return self._single(first) if first == last else IntegerParameter(first, last, scaling_type=scale)
+        return self._single(low) if low == high else ContinuousParameter(low, high, scaling_type=scale)
+
+    def _single(self, value: float) -> Constant:
+        """Return the only value of a parameter.
+
+        Raises:
+            SpecError: if the bounds differ, so that a range was meant.
+        """
+        low, high = self._config["min"], self._config["max"]
+        if low != high:
+            step = f" to multiples of q={self._step():g}" if self._kind.startswith("q_") else ""
+            without = self._kind.removeprefix("q_")
+            raise SpecError(
+                f"all values between min={low!r} and max={high!r} round{step} to the one value {value!r}: say "
+                f"distribution: {without} without q for a range, or value: {value!r} for a constant"
+            )
+        return Constant(value)
 
     def _unbounded(self) -> str:
         if self._kind.endswith("beta"):
@@ -224,7 +240,8 @@ class _Numbers:
         count = math.ceil((high - low) / q - 1e-9)
         if count > MAX_VALUES:
             raise SpecError(f"grid tries every value, at most {MAX_VALUES} of a parameter, but these are {count}")
-        return _categorical({"values": list(_without_noise(low + step * q for step in range(count)))})
+        steps = list(_without_noise(low + step * q for step in range(count)))
+        return self._single(steps[0]) if len(steps) == 1 else _categorical({"values": steps})
 
     def _step(self) -> float:
         q = self._number("q", 1.0)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sm_tuning.executor.algorithms import rules_of
+
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="needs xgboost")
 
 SCRIPT = "xgboost_breast_cancer"
@@ -19,11 +21,11 @@ SETTINGS = (
 
 
 def lines_in(output):
-    return [line for line in output.splitlines() if line.startswith("epoch=")]
+    return [line for line in output.splitlines() if re.match(r"\[\d+\]\t", line)]
 
 
 def rounds_in(output):
-    return [int(line.split(";")[0].removeprefix("epoch=")) for line in lines_in(output)]
+    return [int(line[1 : line.index("]")]) for line in lines_in(output)]
 
 
 def history_of(base):
@@ -40,9 +42,12 @@ def rounds_of(model_dir):
 
 @pytest.fixture
 def read(script_module):
-    """The values that the metric definitions find in a line."""
-    definitions = script_module(SCRIPT, "metrics").DEFINITIONS
-    return lambda line: {d["Name"]: float(re.search(d["Regex"], line).group(1)) for d in definitions}
+    """The values that the image's metric definitions find in a line."""
+    names = script_module(SCRIPT, "metrics").NAMES
+    definitions = [d for d in rules_of("1.7-1").metric_definitions if d["Name"] in names]
+    return lambda line: {
+        d["Name"]: float(re.search(d["Regex"], line.replace("\t", "#011")).group(1)) for d in definitions
+    }
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +127,7 @@ def test_sigterm_saves_the_rounds_so_far_and_exits_with_0(started, data_dir, tmp
     output = ""
     for line in process.stdout:
         output += line
-        if line.startswith("epoch=3;"):
+        if line.startswith("[3]"):
             break
     process.send_signal(signal.SIGTERM)
     output += process.communicate(timeout=60)[0]

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sm_tuning import spec
+from sm_tuning import check, spec
+from sm_tuning.executor.algorithms import rules_of
 
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 FILES = sorted(ESTIMATORS.glob("*.yaml"))
+#: Where argparse keeps an option whose name is a keyword of Python.
+DESTINATIONS = {"lambda": "reg_lambda"}
 IMAGES = """
 import json, sys
 from sagemaker.core import image_uris
@@ -55,8 +58,8 @@ def test_the_data_is_there_and_the_budget_is_small(path):
     assert tuning.base_tuning_job_name
 
 
-@pytest.mark.parametrize("tuning", with_script())
-def test_metric_definitions_are_those_of_the_script(tuning):
+def test_metric_definitions_are_those_of_the_script():
+    tuning = loaded()["pytorch-digits"]
     definitions = [{"Name": d.name, "Regex": d.regex} for d in tuning.estimator.metric_definitions]
 
     assert definitions == module_of(tuning, "metrics").DEFINITIONS
@@ -72,7 +75,23 @@ def test_the_script_takes_every_hyperparameter_at_the_ends_of_its_range(tuning):
     for name, range_ in tuning.hyperparameter_ranges.items():
         for value in corners(range_):
             parsed = vars(arguments.parse([*fixed, f"--{name}", str(value)], {}))
-            assert parsed[name.replace("-", "_")] == value
+            assert parsed[DESTINATIONS.get(name, name.replace("-", "_"))] == value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_aws_would_accept_it(path):
+    findings = check(path, region="us-east-1")
+
+    assert [str(finding) for finding in findings if finding.severity in ("error", "advice")] == []
+
+
+def test_the_script_of_the_xgboost_image_prints_the_metrics_that_the_image_defines():
+    tuning = loaded()["xgboost-breast-cancer-script"]
+    names = module_of(tuning, "metrics").NAMES
+
+    assert tuning.estimator.metric_definitions == ()
+    assert tuning.objective_metric_name in names
+    assert set(names) <= {item["Name"] for item in rules_of(tuning.estimator.version).metric_definitions}
 
 
 def test_the_built_in_algorithm_is_given_no_metric_definitions():

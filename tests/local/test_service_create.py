@@ -172,6 +172,13 @@ REFUSED = {
         },
         "isn't valid for the [xgboost] algorithm",
     ),
+    "a value for GPUs": (
+        {
+            "definition": {"StaticHyperParameters": {"num_round": "5", "tree_method": "gpu_hist"}, **image(XGBOOST)},
+            "config": {"ParameterRanges": ranges(continuous=[numeric("eta", 0.1, 0.9)])},
+        },
+        "does not support tree_method=gpu_hist of the built-in xgboost, since it trains on the CPU",
+    ),
     "both resources": (
         {"definition": {"HyperParameterTuningResourceConfig": RESOURCE}},
         "one of ResourceConfig and HyperParameterTuningResourceConfig",

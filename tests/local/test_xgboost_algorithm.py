@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
-from sm_tuning.executor.algorithms import algorithm_for, check_hyperparameters, is_builtin_image
+from sm_tuning._images import is_builtin_image
+from sm_tuning.executor.algorithms import algorithm_for
 from sm_tuning.executor.algorithms._xgboost_custom import evaluate
 from sm_tuning.executor.algorithms._xgboost_parameters import MAXIMIZE, METRIC_DEFINITIONS, MINIMIZE, metric_line
 
@@ -33,6 +34,7 @@ class Job:
         self.hyperparameters = hyperparameters
         self.content_type = content_type
         self.channels: dict = {}
+        self.tag = "1.7-1"
 
     def channel(self, name: str, files: dict[str, str | bytes]) -> "Job":
         folder = self.base / "input" / "data" / name
@@ -53,7 +55,7 @@ class Job:
 
     def command(self) -> dict:
         return {
-            "args": [sys.executable, "-m", "sm_tuning.executor.algorithms.xgboost_train"],
+            "args": [sys.executable, "-m", "sm_tuning.executor.algorithms.xgboost_train", self.tag],
             "env": {**os.environ, "SAGEMAKER_BASE_DIR": str(self.base), "OMP_NUM_THREADS": "1"},
             "text": True,
             "cwd": self.base,
@@ -113,6 +115,20 @@ class TestTraining:
         rmse = np.sqrt(np.mean((job.model().predict(xgb.DMatrix(x[300:])) - y[300:]) ** 2))
         assert job.values("validation:rmse")[-1] == pytest.approx(rmse, abs=1e-4)
         assert "Train matrix has 300 rows and 10 columns" in job.log
+
+    @pytest.mark.parametrize(
+        ("tag", "more", "unused"),
+        [
+            ("1.0-1", {"silent": "0"}, ""),
+            ("1", {"silent": "1", "prob_buffer_row": "1.0", "own": "x"}, "own, prob_buffer_row"),
+        ],
+    )
+    def test_an_older_container_takes_what_it_took(self, tmp_path, diabetes, tag, more, unused):
+        job = regression(tmp_path, diabetes, **more)
+        job.tag = tag
+        assert job.run().code == 0, job.failure
+        assert len(job.values("validation:rmse")) == 5
+        assert (f"not used on this machine: {unused}" in job.log) == bool(unused)
 
     def test_the_tuning_objective_is_reported_beside_eval_metric(self, tmp_path, diabetes):
         job = regression(tmp_path, diabetes, eval_metric="mae", _tuning_objective_metric="validation:r2").run()
@@ -280,7 +296,12 @@ class TestFailures:
 
 class TestRegistry:
     @pytest.mark.parametrize(
-        "image", [IMAGE, IMAGE.replace("sagemaker-xgboost:1.7-1", "xgboost:1"), IMAGE.split(":", maxsplit=1)[0]]
+        "image",
+        [
+            IMAGE,
+            IMAGE.replace("683313688378", "811284229777").replace("sagemaker-xgboost:1.7-1", "xgboost:1"),
+            IMAGE.split(":", maxsplit=1)[0],
+        ],
     )
     def test_xgboost_is_known_by_its_repository(self, image):
         algorithm = algorithm_for(image)
@@ -323,7 +344,7 @@ class TestRegistry:
 
 class TestCheck:
     def problems(self, static: dict, **ranges: list) -> list[str]:
-        return check_hyperparameters(algorithm_for(IMAGE), static, ranges)
+        return algorithm_for(IMAGE).rules.problems(static, ranges)
 
     def test_good_hyperparameters_have_no_problems(self):
         ranges = {
@@ -351,7 +372,7 @@ class TestCheck:
             ({"booster": "gblinear", "updater": "prune"}, "gblinear takes one updater"),
             ({"subsample": "0"}, "(0, 1]"),
             ({"eta": "nan"}, "eta"),
-            ({"tree_method": "gpu_hist"}, "gpu_hist"),
+            ({"tree_method": "gpu"}, "gpu"),
         ],
     )
     def test_each_broken_rule_is_one_sentence(self, static, words):

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, container, script, several
 
-from sm_tuning.preflight._rules import XGBOOST_METRICS
+from sm_tuning.executor.algorithms import rules_of
+
+XGBOOST_METRICS = sorted({item["Name"].partition(":")[2] for item in rules_of("1.7-1").metric_definitions})
 
 LR = "hyperparameter_ranges/lr"
 MANIFEST = {"uri": "s3://bucket/m.json", "s3_data_type": "ManifestFile"}
@@ -33,8 +35,9 @@ ADVICE = {
     "objective-channel": "add a channel validation",
     "objective-missing": "name the metric to optimise",
     "objective-undefined": "add it to metric_definitions",
-    "objective-unknown": "use validation: and one of " + ", ".join(sorted(XGBOOST_METRICS)),
+    "objective-unknown": "use validation: and one of " + ", ".join(XGBOOST_METRICS),
     "xgboost-num-round": "add num_round to estimator.hyperparameters",
+    "xgboost-hyperparameter": "leave it out",
     "algorithm-metrics": "leave metric_definitions out",
     "too-many-metrics": "keep the metrics that you look at",
     "metrics-twice": "name each metric once",
@@ -218,6 +221,7 @@ FAULTS: list[tuple[Any, ...]] = [
         several,
         {"estimators/one/estimator/hyperparameters/text": "x" * 2501},
         limit("hyperparameter-value", "estimators.one.estimator.hyperparameters"),
+        rule("xgboost-hyperparameter", "estimators.one.estimator.hyperparameters.text"),
     ),
     (
         several,

@@ -67,7 +67,7 @@ def test_a_missing_role_and_output_path_are_both_named():
 
 
 def test_local_paths_must_be_staged_first():
-    script = xgboost(entry_point="train.py", metric_definitions={"validation:rmse": "rmse=(.*)"})
+    script = xgboost(entry_point="train.py")
     with pytest.raises(SpecError) as caught:
         request(tuning(script, inputs={"train": "data/train.csv"}))
     assert caught.value.problems == (

@@ -29,7 +29,10 @@ METRICS = [{"Name": "acc", "Regex": "acc=(.*)"}]
 VPC = {"subnets": ["subnet-1"], "security_group_ids": ["sg-1"]}
 SPOT = {"use_spot_instances": True, "max_wait": 90000}
 MANIFEST = {"s3_data_type": "AugmentedManifestFile"}
-SCRIPT = {"entry_point": "train.py", "source_dir": "s3://b/sourcedir.tar.gz", "metric_definitions": METRICS}
+CODE = {"entry_point": "train.py", "source_dir": "s3://b/sourcedir.tar.gz"}
+SCRIPT = {**CODE, "metric_definitions": METRICS}
+#: A copy of XGBoost's image in one's own registry, whose metrics the service does not know.
+OWN = {"version": None, "image_uri": IMAGE, "metric_definitions": METRICS}
 
 #: Fields that say how local files get to S3; nothing of them is left when the files are there.
 STAGING_ONLY = {
@@ -95,11 +98,11 @@ ESTIMATORS = {
     },
     XGBoostEstimator: ANY_ESTIMATOR
     | {
-        "metric_definitions": (SCRIPT, {"metric_definitions": [*METRICS, {"Name": "loss", "Regex": "loss=(.*)"}]}),
-        "entry_point": ({}, SCRIPT),
-        "source_dir": (SCRIPT, {"source_dir": "s3://b/other.tar.gz"}),
+        "metric_definitions": (OWN, {"metric_definitions": [*METRICS, {"Name": "loss", "Regex": "loss=(.*)"}]}),
+        "entry_point": ({}, CODE),
+        "source_dir": (CODE, {"source_dir": "s3://b/other.tar.gz"}),
         "version": ({}, {"version": "1.5-1"}),
-        "image_uri": ({}, {"version": None, "image_uri": IMAGE}),
+        "image_uri": ({}, OWN),
     },
     ContainerEstimator: ANY_ESTIMATOR
     | {

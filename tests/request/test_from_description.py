@@ -301,6 +301,7 @@ def test_an_image_of_another_region_stays_an_image():
 def test_a_fork_of_a_built_in_algorithm_keeps_its_own_metrics():
     response = built_in()
     algorithm = response["TrainingJobDefinition"]["AlgorithmSpecification"]
+    algorithm["TrainingImage"] = XGBOOST.replace("683313688378", "111122223333")
     algorithm["MetricDefinitions"].append({"Name": "ndcg@5", "Regex": "ndcg@5=(.*)"})
     estimator = from_description(response).estimator
     assert "ndcg@5" in [metric.name for metric in estimator.metric_definitions]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import subprocess
 import sys
@@ -15,12 +14,13 @@ import botocore.session
 import pytest
 
 import sm_tuning as smt
+from sm_tuning._images import image_table
 from sm_tuning.request import _images as images
 
 common_utils = pytest.importorskip("sagemaker.core.common_utils", reason="needs the extra 'sdk'")
 image_uris = pytest.importorskip("sagemaker.core.image_uris", reason="needs the extra 'sdk'")
 
-TABLE = json.loads(Path(images.__file__).with_name("_images.json").read_text(encoding="utf-8"))
+TABLE = image_table()
 SCOPES = [("xgboost", "training"), ("pytorch", "training"), ("pytorch", "inference")]
 SPEC = """
 import logging, sys

@@ -223,6 +223,12 @@ def test_exponents_that_look_like_values_are_warned_of() -> None:
         ({"distribution": "q_beta"}, ["beta"]),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5}, ["q=0.5", "values: [0, 0.5, 1]"]),
         ({"distribution": "q_uniform", "min": 0, "max": 900, "q": 5}, ["q=5", "larger steps"]),
+        (
+            {"distribution": "q_log_uniform_values", "min": 1e-5, "max": 3e-3},
+            ["min=1e-05", "max=0.003", "multiples of q=1", "the one value 0", "distribution: log_uniform_values"],
+        ),
+        ({"distribution": "q_uniform", "min": 0.6, "max": 0.9}, ["q=1", "the one value 1"]),
+        ({"distribution": "log_uniform", "min": -1e-18, "max": 1e-18}, ["the one value 1.0"]),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, ["q must be above 0, but is 0"]),
         ({"distribution": "log_unifrm", "min": 1, "max": 2}, ["'log_unifrm'", "did you mean 'log_uniform'"]),
         ({"distribution": "log_uniform", "min": 1, "max": 2000}, ["natural exponents", "2000"]),

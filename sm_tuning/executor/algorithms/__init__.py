@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
-from sm_tuning._images import BUILTIN_REPOSITORIES, XGBOOST_REPOSITORIES
-from sm_tuning.executor.algorithms import _xgboost_parameters
+from sm_tuning._images import XGBOOST_REPOSITORIES, parse_image
+from sm_tuning.executor.algorithms._xgboost_parameters import ALIASES, GPU_VALUES, TUNABLE, Rules, rules_of
 
-__all__ = ["Algorithm", "algorithm_for", "check_hyperparameters", "is_builtin_image"]
-
-_URI = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+/(?P<repository>[^:@]+)(?:[:@].*)?"
-)
+__all__ = ["ALIASES", "GPU_VALUES", "TUNABLE", "Algorithm", "Rules", "algorithm_for", "rules_of"]
 
 
 @dataclass(frozen=True)
@@ -23,16 +18,23 @@ class Algorithm:
 
     Attributes:
         name: as users write it.
-        metric_definitions: ``Name`` and ``Regex`` of each metric, for log lines in which TAB is ``#011``.
-        module: ``python -m <module>`` runs a training job in the folder ``SAGEMAKER_BASE_DIR``.
+        tag: of the image, which has the version.
+        module: ``python -m <module> <tag>`` runs a training job in the folder ``SAGEMAKER_BASE_DIR``.
     """
 
     name: str
-    metric_definitions: tuple[dict[str, str], ...]
+    tag: str
     module: str
 
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules of this version."""
+        return rules_of(self.tag)
 
-_XGBOOST = Algorithm("xgboost", _xgboost_parameters.METRIC_DEFINITIONS, "sm_tuning.executor.algorithms.xgboost_train")
+    @property
+    def metric_definitions(self) -> tuple[Mapping[str, str], ...]:
+        """``Name`` and ``Regex`` of each metric, for log lines in which TAB is ``#011``."""
+        return self.rules.metric_definitions
 
 
 def algorithm_for(training_image: str) -> Algorithm | None:
@@ -40,29 +42,9 @@ def algorithm_for(training_image: str) -> Algorithm | None:
 
     In script mode, the XGBoost image runs a user's script instead. The caller must check that.
     """
-    return _XGBOOST if _repository(training_image) in XGBOOST_REPOSITORIES else None
-
-
-def is_builtin_image(training_image: str) -> bool:
-    """Return whether an image is one of AWS's built-in algorithms, whether this machine can train it or not."""
-    return _repository(training_image) in BUILTIN_REPOSITORIES
-
-
-def _repository(training_image: str) -> str | None:
-    match = _URI.fullmatch(training_image)
-    return match["repository"] if match else None
-
-
-def check_hyperparameters(
-    algorithm: Algorithm, static: Mapping[str, str], ranges: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> list[str]:
-    """Return the problems for which the algorithm would refuse hyperparameters, one sentence each.
-
-    Args:
-        algorithm: from :func:`algorithm_for`.
-        static: hyperparameters with one value, as wire strings.
-        ranges: the request's ``ParameterRanges``; both ends of a range and all choices must be acceptable.
-    """
-    if algorithm.name != _XGBOOST.name:
-        raise ValueError(f"no rules for the hyperparameters of {algorithm.name!r}")
-    return _xgboost_parameters.problems(static, ranges)
+    image = parse_image(training_image)
+    if image is None or image.repository not in XGBOOST_REPOSITORIES:
+        return None
+    # The older repository has one version only, with the tags 1 and latest.
+    tag = "1" if image.repository == "xgboost" else image.tag
+    return Algorithm("xgboost", tag, "sm_tuning.executor.algorithms.xgboost_train")

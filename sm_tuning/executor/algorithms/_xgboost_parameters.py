@@ -1,16 +1,18 @@
 """The hyperparameters and metrics of the built-in XGBoost.
 
 The rules of the hyperparameters are those of aws/sagemaker-xgboost-container (algorithm_mode/
-hyperparameter_validation.py) and of the Developer Guide, xgboost_hyperparameters. Cross-validation and training on
-several GPUs, which the container has for other services and machines, are left out. Names of metrics follow the
-container (constants/xgb_constants.py) and the Developer Guide, xgboost-tuning; the regular expressions have the form
-that DescribeHyperParameterTuningJob returns.
+hyperparameter_validation.py), by the version of the container, each of which has a branch there, and of the Developer
+Guide, xgboost_hyperparameters. Cross-validation, which the container has for other services, is left out. Names of
+metrics follow the container (constants/xgb_constants.py) and the Developer Guide, xgboost-tuning; the regular
+expressions have the form that DescribeHyperParameterTuningJob returns.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +197,50 @@ class Literal:
         return text
 
 
+Version = tuple[int, int, int]
+
+#: Above every version.
+_NEWEST: Version = (999, 0, 0)
+
+#: The version of the container that introduced a hyperparameter, a metric or an objective function; all others were in
+#: the first one, 0.90-1.
+_SINCE: Mapping[str, Version] = {
+    "num_parallel_tree": (0, 90, 2),
+    **dict.fromkeys(
+        (*ALIASES, "interaction_constraints", "monotone_constraints", "save_model_on_termination"), (1, 0, 1)
+    ),
+    **dict.fromkeys(("rmsle", "reg:squaredlogerror"), (1, 0, 1)),
+    **dict.fromkeys(("aft_loss_distribution", "aft_loss_distribution_scale"), (1, 2, 1)),
+    **dict.fromkeys(("deterministic_histogram", "single_precision_histogram"), (1, 2, 1)),
+    **dict.fromkeys(("aft-nloglik", "interval-regression-accuracy", "mphe", "r2"), (1, 2, 1)),
+    **dict.fromkeys(("reg:pseudohubererror", "survival:aft"), (1, 2, 1)),
+    **dict.fromkeys(("prob_buffer_row", "sampling_method"), (1, 3, 1)),
+    **dict.fromkeys(("balanced_accuracy", "f1_binary", "f1_macro", "mape", "precision", "precision_macro"), (1, 3, 1)),
+    **dict.fromkeys(("precision_micro", "recall", "recall_macro", "recall_micro"), (1, 3, 1)),
+    "use_dask_gpu_training": (1, 5, 1),
+    "reg:absoluteerror": (1, 7, 1),
+}
+
+#: The last version that has a hyperparameter.
+_UNTIL: Mapping[str, Version] = {"silent": (1, 0, 1), "single_precision_histogram": (1, 5, 1)}
+
+#: What automatic model tuning may tune [Developer Guide, xgboost-tuning].
+TUNABLE = frozenset(
+    {
+        *("alpha", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "eta", "gamma", "lambda"),
+        *("max_delta_step", "max_depth", "min_child_weight", "num_round", "subsample"),
+    }
+)
+
+#: Values that the containers accept on GPU instances. This machine trains on the CPU.
+GPU_VALUES: Mapping[str, str] = {
+    "predictor": "gpu_predictor",
+    "sampling_method": "gradient_based",
+    "tree_method": "gpu_hist",
+    "use_dask_gpu_training": "true",
+}
+
+
 def _judge_metric(name: str) -> str | None:
     if "@" in name:
         base, threshold = name.split("@", 1)
@@ -221,7 +267,7 @@ _FLAG = Choice(("true", "false"))
 
 Parameter = Number | Choice | Words | Literal
 
-#: Without values that need a GPU image, such as gpu_hist.
+#: Of all versions.
 PARAMETERS: Mapping[str, Parameter] = {
     OBJECTIVE_KEY: Choice(tuple(f"validation:{name}" for name in METRICS)),
     "aft_loss_distribution": Choice(("normal", "logistic", "extreme")),
@@ -256,43 +302,125 @@ PARAMETERS: Mapping[str, Parameter] = {
     "num_round": _whole(1),
     "objective": Choice(_OBJECTIVES),
     "one_drop": _whole(0, 1),
-    "predictor": Choice(("auto", "cpu_predictor")),
+    "predictor": Choice(("auto", "cpu_predictor", "gpu_predictor")),
     "prob_buffer_row": Number(int, 1, open_low=True),
     "process_type": Choice(("default", "update")),
     "rate_drop": _real(0, 1),
     "refresh_leaf": _whole(0, 1),
     "sample_type": Choice(("uniform", "weighted")),
-    "sampling_method": Choice(("uniform",)),
+    "sampling_method": Choice(("uniform", "gradient_based")),
     "save_model_on_termination": _FLAG,
     "scale_pos_weight": Number(float, 0, open_low=True),
     "seed": Number(int, -(2**31), 2**31 - 1, open_low=True, open_high=True),
     "sketch_eps": Number(float, 0, 1, open_low=True, open_high=True),
+    "silent": _whole(0, 1),
+    "single_precision_histogram": _FLAG,
     "skip_drop": _real(0, 1),
     "subsample": _FRACTION,
-    "tree_method": Choice(("auto", "exact", "approx", "hist")),
+    "tree_method": Choice(("auto", "exact", "approx", "hist", "gpu_hist")),
     "tweedie_variance_power": Number(float, 1, 2, open_low=True, open_high=True),
     "updater": Words(lambda name: None if name in _UPDATERS else f"updater {name!r} is not in {list(_UPDATERS)}"),
+    "use_dask_gpu_training": _FLAG,
     "verbosity": _whole(0, 3),
 }
 
 
-def validate(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
-    """Return the typed values by their canonical names, and the problems, one sentence each."""
-    values: dict[str, Value] = {}
-    wrong: list[str] = []
-    for given, text in hyperparameters.items():
-        name = ALIASES.get(given, given)
-        parameter = PARAMETERS.get(name)
-        if parameter is None:
-            wrong.append(f"Extraneous hyperparameter found: {given}")
-            continue
-        try:
-            values[name] = parameter.parse(text)
-        except ValueError as e:
-            wrong.append(f"Hyperparameter {given}: {e}")
-    if "num_round" not in hyperparameters:
-        wrong.append("Missing required hyperparameter: num_round")
-    return values, wrong or _conflicts(values)
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one version of the container.
+
+    Attributes:
+        version: of the container.
+        is_first: whether this is ``xgboost:1``, whose source is not public. AWS's samples give it hyperparameters that
+            no table has, such as ``prob_buffer_row=1.0``. So names and values that are not in the table are accepted,
+            and not used.
+    """
+
+    version: Version
+    is_first: bool = False
+
+    def has(self, name: str) -> bool:
+        """Return whether this version has a hyperparameter (or its alias), a metric or an objective function."""
+        return self.is_first or _SINCE.get(name, (0, 0, 0)) <= self.version <= _UNTIL.get(name, _NEWEST)
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the hyperparameters, aliases included."""
+        return frozenset(filter(self.has, (*PARAMETERS, *ALIASES)))
+
+    @functools.cached_property
+    def metric_definitions(self) -> tuple[dict[str, str], ...]:
+        """The definitions of the metrics that this version computes."""
+        return tuple(item for item in METRIC_DEFINITIONS if self.has(item["Name"].partition(":")[2]))
+
+    def parse(self, name: str, text: str) -> Value:
+        """Return the value of a hyperparameter; raise ValueError with the problem."""
+        value = PARAMETERS[ALIASES.get(name, name)].parse(text)
+        words = value if isinstance(value, list) else [text] if name == "objective" else []
+        if name == OBJECTIVE_KEY:
+            words = [text.partition(":")[2]]
+        for word in words:
+            if not self.has(word.partition("@")[0]):
+                raise ValueError(f"this version of the container has no {word}")
+        return value
+
+    def validate(self, hyperparameters: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
+        """Return the typed values by their canonical names, and the problems, one sentence each."""
+        values: dict[str, Value] = {}
+        wrong: list[str] = []
+        for name, text in hyperparameters.items():
+            if name not in self.names:
+                wrong.append(f"Extraneous hyperparameter found: {name}")
+                continue
+            try:
+                values[ALIASES.get(name, name)] = self.parse(name, text)
+            except ValueError as e:
+                wrong.append(f"Hyperparameter {name}: {e}")
+        if self.is_first:
+            wrong = []
+        if "num_round" not in hyperparameters:
+            wrong.append("Missing required hyperparameter: num_round")
+        return values, wrong or _conflicts(values)
+
+    def problems(self, static: Mapping[str, str], ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+        """Return the problems of a tuning job's hyperparameters.
+
+        The ends of numeric ranges and all choices are checked one by one, and their combination on one value of each.
+        """
+        tried = [
+            (entry["Name"], [entry["MinValue"], entry["MaxValue"]])
+            for kind in ("IntegerParameterRanges", "ContinuousParameterRanges")
+            for entry in ranges.get(kind) or ()
+        ]
+        tried += [(entry["Name"], list(entry["Values"])) for entry in ranges.get("CategoricalParameterRanges") or ()]
+        wrong: list[str] = []
+        sample = dict(static)
+        for name, texts in tried:
+            sample[name] = texts[0]
+            if name not in self.names or self.is_first:
+                continue
+            for text in texts:
+                try:
+                    self.parse(name, text)
+                except ValueError as e:
+                    wrong.append(f"Hyperparameter {name}: {e}")
+        for entry in ranges.get("ContinuousParameterRanges") or ():
+            parameter = PARAMETERS.get(ALIASES.get(entry["Name"], entry["Name"]))
+            if isinstance(parameter, Number) and parameter.kind is int and not self.is_first:
+                wrong.append(f"Hyperparameter {entry['Name']}: it is an integer, give it an integer range")
+        wrong += self.validate(sample)[1]
+        return list(dict.fromkeys(wrong))
+
+
+def rules_of(tag: str) -> Rules:
+    """Return the rules for the tag of an image, such as ``1.7-1`` or ``1.7-1-cpu-py3``.
+
+    ``1`` is the first container; a tag without a known form has the rules of the newest one.
+    """
+    if re.fullmatch(r"1(?:-.*)?", tag):
+        return Rules((0, 0, 0), is_first=True)
+    match = re.match(r"(\d+)\.(\d+)-(\d+)", tag)
+    return Rules((int(match[1]), int(match[2]), int(match[3])) if match else _NEWEST)
 
 
 def _conflicts(values: Mapping[str, Value]) -> list[str]:
@@ -326,34 +454,3 @@ def _conflicts(values: Mapping[str, Value]) -> list[str]:
     elif len(growers) > 1:
         wrong.append(f"only one updater may grow trees, got {growers}")
     return wrong
-
-
-def problems(static: Mapping[str, str], ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the problems of a tuning job's hyperparameters.
-
-    The ends of numeric ranges and all choices are checked one by one, and their combination on one value of each.
-    """
-    tried = [
-        (entry["Name"], [entry["MinValue"], entry["MaxValue"]])
-        for kind in ("IntegerParameterRanges", "ContinuousParameterRanges")
-        for entry in ranges.get(kind) or ()
-    ]
-    tried += [(entry["Name"], list(entry["Values"])) for entry in ranges.get("CategoricalParameterRanges") or ()]
-    wrong: list[str] = []
-    sample = dict(static)
-    for name, texts in tried:
-        sample[name] = texts[0]
-        parameter = PARAMETERS.get(ALIASES.get(name, name))
-        if parameter is None:
-            continue
-        for text in texts:
-            try:
-                parameter.parse(text)
-            except ValueError as e:
-                wrong.append(f"Hyperparameter {name}: {e}")
-    for entry in ranges.get("ContinuousParameterRanges") or ():
-        parameter = PARAMETERS.get(ALIASES.get(entry["Name"], entry["Name"]))
-        if isinstance(parameter, Number) and parameter.kind is int:
-            wrong.append(f"Hyperparameter {entry['Name']}: it is an integer, give it an integer range")
-    wrong += validate(sample)[1]
-    return list(dict.fromkeys(wrong))

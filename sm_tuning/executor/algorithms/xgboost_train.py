@@ -1,5 +1,6 @@
 """The built-in XGBoost: trains a model in the folder ``SAGEMAKER_BASE_DIR``, as the algorithm's container does.
 
+The argument is the tag of the image, by default that of the newest one, whose rules for hyperparameters apply.
 Reads ``input/config`` and ``input/data/{train,validation}``, prints the container's metric lines, and writes
 ``model/xgboost-model`` or, after a failure, ``output/failure``. With early stopping, the model is that of the best
 round. If ``checkpoints/`` exists, each round writes a checkpoint there, and training resumes from the last.
@@ -33,19 +34,21 @@ from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.executor.algorithms import _xgboost_custom as custom
 from sm_tuning.executor.algorithms import _xgboost_data as data
 from sm_tuning.executor.algorithms._xgboost_data import UserError
-from sm_tuning.executor.algorithms._xgboost_parameters import MAXIMIZE, Value, metric_line, validate
+from sm_tuning.executor.algorithms._xgboost_parameters import ALIASES, MAXIMIZE, Rules, Value, metric_line, rules_of
 
 _MODEL = "xgboost-model"
 _CHECKPOINT = "xgboost-checkpoint"
 _KEPT_CHECKPOINTS = 5
 _CHANNELS = ("train", "validation", "code")
+_GONE = ("silent", "single_precision_histogram", "use_dask_gpu_training")
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Train; return the exit code of the process."""
+    rules = rules_of(argv[0] if argv else "")
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
-        train(base)
+        train(base, rules)
     except UserError as e:
         message = str(e)
     except xgb.core.XGBoostError as e:
@@ -64,7 +67,7 @@ def _log(message: str, level: str = "INFO") -> None:
     print(f"[{time.strftime('%Y-%m-%d:%H:%M:%S')}:{level}] {message}", flush=True)
 
 
-def train(base: Path) -> None:
+def train(base: Path, rules: Rules) -> None:
     """Run the training job.
 
     Raises:
@@ -73,9 +76,13 @@ def train(base: Path) -> None:
     """
     _log("Running XGBoost Sagemaker in algorithm mode")
     config = base / "input" / "config"
-    values, wrong = validate(json.loads((config / "hyperparameters.json").read_text(encoding="utf-8")))
+    given = json.loads((config / "hyperparameters.json").read_text(encoding="utf-8"))
+    values, wrong = rules.validate(given)
     if wrong:
         raise UserError("\n".join(wrong))
+    unused = sorted(name for name in given if ALIASES.get(name, name) not in values)
+    if unused:
+        _log(f"These hyperparameters are not used on this machine: {', '.join(unused)}", level="WARNING")
     matrices = _matrices(base, json.loads((config / "inputdataconfig.json").read_text(encoding="utf-8")), values)
     _log("Single node training.")
     _log(f"Train matrix has {matrices[0][0].num_row()} rows and {matrices[0][0].num_col()} columns")
@@ -123,7 +130,8 @@ def _boost(base: Path, values: dict[str, Value], matrices: list[tuple[xgb.DMatri
     chosen, watched = _metrics_of(parameters)
     own = [name for name in chosen if name in custom.NAMES]
     objective = parameters.get("objective", "reg:squarederror")
-    for name in ("csv_weights", "save_model_on_termination", OBJECTIVE_KEY, "eval_metric"):
+    # The container's own ones, and those that today's library no longer has and whose meaning it does not need.
+    for name in ("csv_weights", "save_model_on_termination", OBJECTIVE_KEY, "eval_metric", *_GONE):
         parameters.pop(name, None)
     patience = parameters.pop("early_stopping_rounds", None)
     if "updater" in parameters:
@@ -251,4 +259,4 @@ def _save(booster: xgb.Booster, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,7 @@ from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS, to_float32
 from sm_tuning.local._config import Identity
 from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._context import Context, Doc, Request
-from sm_tuning.local.service._rules import DEFAULT_MAX_JOBS, builtin_algorithm, combinations
+from sm_tuning.local.service._rules import DEFAULT_MAX_JOBS, combinations, image_algorithm
 from sm_tuning.local.store import HiddenMembers, hidden
 
 _DAY = 24 * 3600
@@ -82,7 +82,7 @@ def filled_definition(given: Request, objective: Request) -> Doc:
     static = definition.get("StaticHyperParameters", {})
     definition["StaticHyperParameters"] = {**static, OBJECTIVE_KEY: objective["MetricName"]}
     metrics = known_metrics(given)
-    if builtin_algorithm(given) is not None and all(metric["Name"] != "ObjectiveMetric" for metric in metrics):
+    if image_algorithm(given["AlgorithmSpecification"].get("TrainingImage", "")) is not None:
         # Observed on the service: the metric ObjectiveMetric repeats the regex of the objective.
         regex = next(metric["Regex"] for metric in metrics if metric["Name"] == objective["MetricName"])
         metrics.append({"Name": "ObjectiveMetric", "Regex": regex})
@@ -117,12 +117,11 @@ def fill_training(definition: Doc) -> None:
 
 
 def known_metrics(definition: Request) -> list[Doc]:
-    """Return the metrics of a training job: those of a built-in algorithm, and those of the request."""
-    given = [dict(metric) for metric in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
-    algorithm = builtin_algorithm(definition)
-    names = {metric["Name"] for metric in given}
-    own = () if algorithm is None else algorithm.metric_definitions
-    return [dict(metric) for metric in own if metric["Name"] not in names] + given
+    """Return the metrics of a training job: those of its image, if it is one of AWS, or those of the request."""
+    specification = definition["AlgorithmSpecification"]
+    algorithm = image_algorithm(specification.get("TrainingImage", ""))
+    metrics = specification.get("MetricDefinitions", []) if algorithm is None else algorithm.metric_definitions
+    return [dict(metric) for metric in metrics]
 
 
 def job_name_of_arn(arn: str, kind: str) -> str | None:

@@ -11,9 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, RANGE_LISTS, SUBMIT_DIRECTORY_KEY
+from sm_tuning._images import METRICS_REFUSED, is_builtin_image
+from sm_tuning._wire import AUTO_PARAMETERS, OBJECTIVE_KEY, PROGRAM_KEY, RANGE_LISTS, SUBMIT_DIRECTORY_KEY
 from sm_tuning.executor import MOST_HOSTS
-from sm_tuning.executor.algorithms import Algorithm, algorithm_for, check_hyperparameters, is_builtin_image
+from sm_tuning.executor.algorithms import GPU_VALUES, Algorithm, algorithm_for
 from sm_tuning.local.service._context import Context, Fault, Request, invalid
 
 #: The largest number of training jobs that AWS grants a tuning job; it differs only for Random.
@@ -186,7 +187,7 @@ def check_definition(definition: Request, objective: Request | None, ranges: Req
         raise invalid("Give either TrainingImage or AlgorithmName in AlgorithmSpecification, not both and not neither.")
     if image:
         _check_image(image, definition, ranges)
-        _check_metrics(definition, objective)
+        _check_metrics(image, definition, objective)
     _check_resources(definition)
     condition = definition["StoppingCondition"]
     run, wait = condition.get("MaxRuntimeInSeconds", 24 * 3600), condition.get("MaxWaitTimeInSeconds")
@@ -229,27 +230,53 @@ def _check_image(image: str, definition: Request, ranges: Request) -> None:
     static = definition.get("StaticHyperParameters", {})
     algorithm = builtin_algorithm(definition)
     if algorithm is not None:
-        for problem in check_hyperparameters(algorithm, static, ranges):
-            raise invalid(problem)
-        resource = definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig", {})
-        if any(_hosts(choice) > 1 for choice in (resource, *resource.get("InstanceConfigs", []))):
-            raise invalid(
-                f"The local SageMaker trains the built-in {algorithm.name} on one instance only: set InstanceCount "
-                "to 1. On AWS more are possible."
-            )
+        _check_algorithm(algorithm, definition, ranges)
         return
-    missing = [key for key in (PROGRAM_KEY, SUBMIT_DIRECTORY_KEY) if key not in static]
-    if PROGRAM_KEY in missing and is_builtin_image(image):
+    if is_builtin_image(image) and algorithm_for(image) is None:
         raise unsupported(f"the built-in algorithm of {image}")
+    missing = [key for key in (PROGRAM_KEY, SUBMIT_DIRECTORY_KEY) if key not in static]
     if missing:
         raise invalid(
             f"The local SageMaker cannot run containers: {image} needs script mode, with the hyperparameters "
             f"{PROGRAM_KEY}, {SUBMIT_DIRECTORY_KEY}, but {', '.join(missing)} is missing."
         )
+    own = image_algorithm(image)
+    if own is not None:
+        # The service looks at the image, not at whether a script runs in it [aws/sagemaker-python-sdk, issue 2226].
+        tuned = [entry["Name"] for kind in (*RANGE_LISTS, AUTO_PARAMETERS) for entry in ranges.get(kind, [])]
+        unknown = sorted(set(tuned) - own.rules.names)
+        if unknown and not own.rules.is_first:
+            raise invalid(
+                f"The hyperparameters {unknown} cannot be tuned: they aren't valid for the [{own.name}] algorithm of "
+                f"{image}, in script mode too. Choose hyperparameters that it has, or make these static."
+            )
 
 
-def _check_metrics(definition: Request, objective: Request | None) -> None:
+def _check_algorithm(algorithm: Algorithm, definition: Request, ranges: Request) -> None:
+    static = definition.get("StaticHyperParameters", {})
+    for problem in algorithm.rules.problems(static, ranges):
+        raise invalid(problem)
+    choices = {entry["Name"]: entry["Values"] for entry in ranges.get("CategoricalParameterRanges", [])}
+    for name, value in GPU_VALUES.items():
+        if value in choices.get(name, [static.get(name)]):
+            raise unsupported(f"{name}={value} of the built-in {algorithm.name}, since it trains on the CPU")
+    resource = definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig", {})
+    if any(_hosts(choice) > 1 for choice in (resource, *resource.get("InstanceConfigs", []))):
+        raise invalid(
+            f"The local SageMaker trains the built-in {algorithm.name} on one instance only: set InstanceCount "
+            "to 1. On AWS more are possible."
+        )
+
+
+def image_algorithm(image: str) -> Algorithm | None:
+    """Return the algorithm whose metric definitions the service applies to all jobs of an image, in script mode too."""
+    return algorithm_for(image) if is_builtin_image(image) else None
+
+
+def _check_metrics(image: str, definition: Request, objective: Request | None) -> None:
     metrics = definition["AlgorithmSpecification"].get("MetricDefinitions", [])
+    if metrics and is_builtin_image(image):
+        raise invalid(METRICS_REFUSED)
     names = [metric["Name"] for metric in metrics]
     if len(set(names)) < len(names):
         raise invalid(f"Metric names must be unique, but they are {names}.")
@@ -263,10 +290,12 @@ def _check_metrics(definition: Request, objective: Request | None) -> None:
             raise invalid(f"The regex of metric {name!r} has no group: put the value in parentheses. It is {regex!r}.")
     if objective is None:
         return
-    algorithm = builtin_algorithm(definition)
+    algorithm = image_algorithm(image)
     if algorithm is not None:
-        known = [metric["Name"] for metric in algorithm.metric_definitions]
-        if objective["MetricName"] not in (*known, *names):
+        # Those of the training channel are reported, and no objectives [container, algorithm_mode/metrics.py].
+        names = [metric["Name"] for metric in algorithm.metric_definitions]
+        known = [name for name in names if name.startswith("validation:")]
+        if objective["MetricName"] not in known:
             raise invalid(
                 f"The objective metric for the hyperparameter tuning job, [{objective['MetricName']}], isn't valid "
                 f"for the [{algorithm.name}] algorithm. Choose a valid objective metric: {known}."
