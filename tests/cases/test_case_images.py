@@ -72,7 +72,7 @@ def test_the_lines_of_a_script_are_read_by_the_images_definitions(job: smt.Tunin
     assert job.best is not None
     assert job.best.objective_value == pytest.approx(0.8)
     assert len(described) == 67  # the image's, and the service's copy of the objective's
-    assert set(job.curves().Metric) == {"train:auc", "validation:auc"}
+    assert set(job.curves().MetricName) == {"train:auc", "validation:auc"}
 
 
 def test_a_described_job_is_read_launched_again_and_warm_started(job: smt.TuningJob) -> None:
