@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sm_tuning import gate
-from sm_tuning._errors import InvalidRequestError, JobError, SpecError
+from sm_tuning._errors import InvalidRequestError, JobError, ServiceError, SpecError
 from sm_tuning._prices import Prices
 from sm_tuning._statuses import PackageStatus
 from sm_tuning._wire import LARGEST_PAGE, tag_list
@@ -33,6 +33,9 @@ from sm_tuning.description import training_of
 from sm_tuning.request import Upload
 
 Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
+#: Packages that hold no model any more, and how often another one is created in their place.
+_LOST = (PackageStatus.FAILED, PackageStatus.DELETING)
+_TOKENS = 3
 APPROVALS: tuple[Approval, ...] = ("Approved", "PendingManualApproval", "Rejected")
 
 
@@ -95,7 +98,8 @@ class ModelPackage(NamedTuple):
         status: of its creation, such as ``Completed``.
         model_uri: S3 URI of the model.
         training_job_name: the training job that saved the model.
-        created: whether this call created it; False if the model had been registered before.
+        created: whether this call, or another one at the same time, created it; False if the model had been registered
+            before.
     """
 
     arn: str
@@ -128,23 +132,57 @@ def register(aws: Aws, name: str, group: str, registration: Registration = Regis
     _check_gate(aws, name, registration)
     statistics, metrics_file = _statistics(model, registration)
     request = package_request(model, group, registration, region=aws.region, statistics=statistics)
-    # The newest packages come first, and none can be older than the training job, so few are described.
-    newest = 0
     if not _create_group(aws, group, registration.tags):
-        for summary in _packages(aws, group, since=model.training["CreationTime"]):
-            newest = max(newest, int(summary.get("ModelPackageVersion", 0)))
-            package = aws.call("sagemaker", "describe_model_package", ModelPackageName=summary["ModelPackageArn"])
-            if _holds_model_of(package, model.training):
-                return _as_package(package, model, created=False)
+        known = _find(aws, group, model)
+        if known is not None:
+            return known
     if metrics_file is not None:
         key = model.training["OutputDataConfig"].get("KmsKeyId") or None
         upload(aws, [metrics_file], options=UploadOptions(kms_key=key))
-    # A retried call has the same token, so that the service creates one package; a group that has changed meanwhile
-    # makes the token a new one.
-    token = hashlib.sha256(json.dumps([request, newest], sort_keys=True).encode()).hexdigest()[:36]
-    created = aws.call("sagemaker", "create_model_package", **request, ClientToken=token)
-    package = aws.call("sagemaker", "describe_model_package", ModelPackageName=created["ModelPackageArn"])
-    return _as_package(package, model, created=True)
+    return _create(aws, group, model, request)
+
+
+def _find(aws: Aws, group: str, model: BestModel) -> ModelPackage | None:
+    """Return the group's package of a model, or None."""
+    # The newest packages come first, and none can be older than the training job, so few are described.
+    for summary in _packages(aws, group, since=model.training["CreationTime"]):
+        package = aws.call("sagemaker", "describe_model_package", ModelPackageName=summary["ModelPackageArn"])
+        if _holds_model_of(package, model.training):
+            return _as_package(package, model, created=False)
+    return None
+
+
+def _create(aws: Aws, group: str, model: BestModel, request: Mapping[str, Any]) -> ModelPackage:
+    """Create the package of a model; calls that run at the same time, and repeated ones, get the same package.
+
+    The client token says which model it is, so that the service creates one package [API Reference,
+    CreateModelPackage]. How long the service remembers a token is not documented: a package that has failed or was
+    deleted in the meantime makes the token another one.
+    """
+    token: list[str] = [group, model.training["TrainingJobArn"], model_uri(model.training)]
+    for _ in range(_TOKENS):
+        text = hashlib.sha256(json.dumps(token).encode()).hexdigest()[:36]
+        try:
+            created = aws.call("sagemaker", "create_model_package", **request, ClientToken=text)
+        except InvalidRequestError:
+            # A call at the same time may have used the token with other options.
+            known = _find(aws, group, model)
+            if known is None:
+                raise
+            return known
+        token.append(created["ModelPackageArn"])
+        try:
+            package = aws.call("sagemaker", "describe_model_package", ModelPackageName=created["ModelPackageArn"])
+        except InvalidRequestError as error:
+            if not (is_missing(error) or "does not exist" in str(error)):
+                raise
+            continue
+        if package.get("ModelPackageStatus") not in _LOST:
+            return _as_package(package, model, created=True)
+    raise ServiceError(
+        f"{_TOKENS} model packages of {group!r} have failed or do not exist: {', '.join(token[3:])}; try again",
+        operation="CreateModelPackage",
+    )
 
 
 def package_request(
@@ -283,7 +321,7 @@ def _packages(aws: Aws, group: str, *, since: Any) -> Iterator[Mapping[str, Any]
         for summary in page["ModelPackageSummaryList"]:
             if summary["CreationTime"] < since:
                 return
-            if summary["ModelPackageStatus"] not in (PackageStatus.FAILED, PackageStatus.DELETING):
+            if summary["ModelPackageStatus"] not in _LOST:
                 yield summary
 
 

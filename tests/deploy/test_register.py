@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from _deploy_specs import script_tuning
 from hypothesis import given
@@ -15,6 +18,7 @@ import sm_tuning as smt
 from sm_tuning import jobs
 from sm_tuning.deploy import Registration, package_request, register
 from sm_tuning.deploy._model import LEFT_OUT, best_model, clean, lineage, model_uri
+from sm_tuning.local import ServerInfo
 from sm_tuning.request import violations
 
 
@@ -82,6 +86,36 @@ def test_registering_again_returns_the_first_package(job, near) -> None:
     assert (again.arn, again.version, again.created, again.approval) == (first.arn, 1, False, "Approved")
     assert versions(near, "again") == [first.arn]
     assert job.register("another").arn != first.arn
+
+
+def test_registrations_at_the_same_moment_make_one_version_which_all_return(job, server: ServerInfo) -> None:
+    session = boto3.Session(server.access_key_id, server.secret_access_key, region_name=server.region)
+    barrier = threading.Barrier(4)
+
+    def wait_for_the_others(**_: Any) -> None:
+        barrier.wait(60)  # each has looked for the model before one of them creates it
+
+    session.events.register("before-call.sagemaker.CreateModelPackage", wait_for_the_others)
+    with (
+        smt.connect(session=session, endpoint_url=server.endpoint_url, environ={}) as aws,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        texts = ("one", "one", "two", None)
+        packages = list(
+            pool.map(lambda text: register(aws, job.name, "at-once", Registration(description=text)), texts)
+        )
+        assert [package.version for package in packages] == [1, 1, 1, 1]
+        assert versions(aws, "at-once") == [packages[0].arn]
+
+
+def test_a_package_that_was_deleted_is_registered_again(job, near) -> None:
+    first = job.register("deleted")
+    near.call("sagemaker", "delete_model_package", ModelPackageName=first.arn)
+
+    again = job.register("deleted")
+
+    assert again.created
+    assert versions(near, "deleted") == [again.arn]
 
 
 def test_a_model_that_another_tool_registered_is_found_by_its_data(job, near) -> None:
