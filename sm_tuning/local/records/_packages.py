@@ -59,12 +59,9 @@ def create_package(context: RecordsContext, request: Request) -> Doc:
         raise invalid("Give InferenceSpecification or SourceAlgorithmSpecification.")
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     token = request.get("ClientToken")
-    if token is not None:
-        for doc in context.store.all_resources(PACKAGE.arn_kind):
-            if hidden(doc).get("_Token") == token:
-                if hidden(doc)["_Request"] != digest:
-                    raise conflict("The ClientToken was used with another request.")
-                return {PACKAGE.arn: doc[PACKAGE.arn]}
+    known = _of_token(context, token, digest)
+    if known is not None:
+        return known
     check_tags(request.get("Tags", []))
     now = round(context.clock(), 3)
     doc = {
@@ -83,9 +80,13 @@ def create_package(context: RecordsContext, request: Request) -> Doc:
         GROUP.name: group[GROUP.name],
         "ModelApprovalStatus": request.get("ModelApprovalStatus", "PendingManualApproval"),
     }
-    # Two requests at once get two versions: the second finds its number taken and takes the next.
+    # Two requests at once get two versions: the second finds its number taken and takes the next. The token is looked
+    # up after the number, so that of two requests with one token the second finds the package or the number taken.
     while True:
         version = 1 + max((version for version, _ in _packages_of(context, group)), default=0)
+        known = _of_token(context, token, digest)
+        if known is not None:
+            return known
         arn = context.identity.arn(PACKAGE.arn_kind, f"{group[GROUP.name]}/{version}")
         try:
             doc |= {PACKAGE.arn: arn, "ModelPackageVersion": version}
@@ -93,6 +94,16 @@ def create_package(context: RecordsContext, request: Request) -> Doc:
         except NameTaken:
             continue
         return {PACKAGE.arn: arn}
+
+
+def _of_token(context: RecordsContext, token: str | None, digest: str) -> Doc | None:
+    """Return the response to an earlier request with the token; None without one."""
+    for doc in context.store.all_resources(PACKAGE.arn_kind) if token is not None else ():
+        if hidden(doc).get("_Token") == token:
+            if hidden(doc)["_Request"] != digest:
+                raise conflict("The ClientToken was used with another request.")
+            return {PACKAGE.arn: doc[PACKAGE.arn]}
+    return None
 
 
 def describe_package(context: RecordsContext, request: Request) -> Doc:
