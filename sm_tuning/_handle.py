@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from sm_tuning import deploy as shipping
 from sm_tuning import jobs, results, views
 from sm_tuning._best import BestTrial
+from sm_tuning._errors import JobFailedError
 from sm_tuning._prices import Prices
 from sm_tuning._printable import printable
 from sm_tuning.aws import Aws
@@ -631,7 +632,7 @@ class TuningJob(Handle):
             poll: seconds between two polls; shorter for a local server than for AWS by default.
 
         Raises:
-            JobFailedError: the job failed.
+            JobFailedError: the job failed; the message has the error of its first failed trial.
             JobStoppedError: the job was stopped before it was done.
             WaitTimeoutError: the job had not ended after ``timeout`` seconds.
         """
@@ -646,7 +647,10 @@ class TuningJob(Handle):
             if callable(progress):
                 progress(description)
 
-        return jobs.wait(self._aws, self._name, timeout=timeout, poll=poll, on_update=on_update)
+        try:
+            return jobs.wait(self._aws, self._name, timeout=timeout, poll=poll, on_update=on_update)
+        except JobFailedError as error:
+            raise results.explained(self._aws, error) from None
 
     def watch(
         self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None
@@ -663,7 +667,7 @@ class TuningJob(Handle):
             prices: as for ``cost``.
 
         Raises:
-            JobFailedError: the job failed.
+            JobFailedError: the job failed; the message has the error of its first failed trial.
             JobStoppedError: the job was stopped before it was done.
             WaitTimeoutError: the job had not ended after ``timeout`` seconds.
         """
@@ -673,6 +677,8 @@ class TuningJob(Handle):
 
         try:
             return views.watch(self._aws, self._name, poll=interval, timeout=timeout, prices=prices, on_update=remember)
+        except JobFailedError as error:
+            raise results.explained(self._aws, error) from None
         except KeyboardInterrupt:
             print(f"{printable(self._name)} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
             raise

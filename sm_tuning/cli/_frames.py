@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,11 @@ from sm_tuning._printable import printable
 from sm_tuning.cli._main import Entry, LazyGroup
 from sm_tuning.cli._options import Connect, connection_options, job_names, prices_option
 from sm_tuning.cli._output import Output, emit, output_options, say, warnings_said
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAMED = 3  # trials of a failure that are named
 
 only_trials = click.option(
     "--trial", "trials", metavar="N", multiple=True, help="Only this trial, by its number or its name; may be repeated."
@@ -123,13 +129,35 @@ def _follow(
 def errors(jobs: tuple[str, ...], trials: tuple[str, ...], refresh: bool, output: Output, connect: Connect) -> None:
     """Print why trials failed.
 
-    One row per failed trial: the last traceback of its log, or else the service's reason.
+    One block per failure: the trials that failed alike, and the last traceback of the log or else the service's reason.
+    CSV, JSON and Parquet have one row per failed trial.
 
     Example: sm-tuning errors my-job --format json
     """
     with warnings_said():
         reading = results.Reading(refresh=refresh)
-        output.frame(results.errors(connect(), jobs, trial=_numbers(trials), reading=reading))
+        table = results.errors(connect(), jobs, trial=_numbers(trials), reading=reading)
+        output.frame(table, _blocks)
+    if not len(table):
+        say("no trial failed")
+
+
+def _blocks(errors: pd.DataFrame) -> str:
+    """Return a block of text for each failure, with the names of the first trials that have it."""
+    blocks = []
+    for failure in results.same_failures(errors):
+        count, names = len(failure.trials), failure.trials[:_NAMED]
+        more = [f"and {count - len(names)} more"] if count > len(names) else []
+        place = f"on {failure.host} " if failure.host else ""
+        lines = [
+            f"{count} of {len(errors)} failed trials: {failure.message}",
+            *(f"  {name}" for name in [*names, *more]),
+        ]
+        lines += [f"  first {place}at {failure.when.isoformat(timespec='seconds')}", ""]
+        # A tab is kept by the terminal, and would not be by CloudWatch.
+        lines += [f"  {line}".rstrip() for line in failure.text.splitlines()]
+        blocks.append("\n".join(printable(line, keep="\t") for line in lines) + "\n")
+    return "\n".join(blocks)
 
 
 @click.command()

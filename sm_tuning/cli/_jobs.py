@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 import sm_tuning as smt
-from sm_tuning import jobs, views
+from sm_tuning import jobs, results, views
 from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._options import (
@@ -262,11 +262,22 @@ def _finish(
     # Pipelines read the summary of a failed job too. After a time-out the endpoint may hang.
     try:
         with job.aws.time_limit(job.aws.policy.last if isinstance(failure, smt.WaitTimeoutError) else None):
-            found = summary(job.aws, job.describe(), with_model=True)
+            description = job.describe()
+            found = summary(job.aws, description, with_model=True)
     except smt.SmTuningError:
         if isinstance(failure, smt.WaitTimeoutError):
             raise failure from None
         raise
     _show(found, as_json=as_json)
+    if isinstance(failure, smt.JobFailedError):
+        # The handle has explained the failure already.
+        known = failure if follow is None else results.explained(job.aws, failure)
+        command = "errors" if jobs.counts_of(description).errors else "logs"
+        raise smt.JobFailedError(
+            f"{known}; see `sm-tuning {command} {job.name}{same_place()}`",
+            job_name=known.job_name,
+            status=known.status,
+            reason=known.reason,
+        )
     if failure is not None:
         raise failure

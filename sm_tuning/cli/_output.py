@@ -74,13 +74,17 @@ class Output(NamedTuple):
     path: Path | None
     is_safe: bool = False
 
-    def frame(self, frame: pd.DataFrame) -> None:
+    def frame(self, frame: pd.DataFrame, text: Callable[[pd.DataFrame], str] | None = None) -> None:
         """Write a frame.
+
+        Args:
+            frame: the frame.
+            text: returns what is written instead of a table; the other formats are those of all frames.
 
         Raises:
             SpecError: the file cannot be written, or Parquet's library is not installed.
         """
-        content = self._content(frame)
+        content = text(frame) if text is not None and self.format == "table" else self._content(frame)
         if self.path is None:
             emit(content)
         else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sm_tuning.results._cache import clear_cache
     from sm_tuning.results._cost import cost
     from sm_tuning.results._curves import curves
-    from sm_tuning.results._failures import errors
+    from sm_tuning.results._failures import Failure, errors, explained, same_failures
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, Seen, follow_logs
     from sm_tuning.results._logs import logs
     from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
@@ -34,7 +34,7 @@ else:
         "._cache": ("clear_cache",),
         "._cost": ("cost",),
         "._curves": ("curves",),
-        "._failures": ("errors",),
+        "._failures": ("Failure", "errors", "explained", "same_failures"),
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "Seen", "follow_logs"),
         "._logs": ("logs",),
         "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
@@ -55,6 +55,7 @@ __all__ = [
     "UTILIZATION",
     "UTILIZATION_SUMMARY",
     "Clock",
+    "Failure",
     "IncompleteWarning",
     "LiveTrial",
     "LiveTrials",
@@ -68,8 +69,10 @@ __all__ = [
     "cost",
     "curves",
     "errors",
+    "explained",
     "follow_logs",
     "logs",
+    "same_failures",
     "shown",
     "trials",
     "utilization",

@@ -1,24 +1,31 @@
-"""The frame of failed trials, and the last traceback of their logs.
+"""The frame of failed trials, the last traceback of their logs, and failures that several trials share.
 
 A traceback is what Python prints: ``Traceback (most recent call last):``, its indented frames, and the exception's
 line; with chained exceptions, all of the chain. Launchers put a prefix in front of each line (``[rank0]: ``), which
-may differ from traceback to traceback and is removed.
+may differ from traceback to traceback and is removed. For a syntax error of the script itself Python prints no header:
+the traceback then begins with the line that names the file.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePath
 from typing import NamedTuple
 
 import pandas as pd
 
+from sm_tuning._errors import JobFailedError, ServiceError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Job, Trial, select
-from sm_tuning.results._fetch import read_jobs, read_last_attempts
+from sm_tuning.results._fetch import read_job, read_jobs, read_last_attempts, read_trials
 from sm_tuning.results._logs import Lines, TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
 from sm_tuning.results._schema import ERRORS, frame, join, microseconds
+
+_log = logging.getLogger(__name__)
 
 _START = "Traceback (most recent call last):"
 _CHAINED = (
@@ -26,6 +33,16 @@ _CHAINED = (
     "The above exception was the direct cause of the following exception:",
 )
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:: |:$|$)")
+#: The line of a traceback that names a file and a line, but no function: it belongs to a syntax error.
+_SYNTAX_PLACE = re.compile(r"(?P<prefix>.*?)  File \"(?P<file>[^\"]+)\", line (?P<line>\d+)\s*")
+_SYNTAX_ERROR = re.compile(r"(?:SyntaxError|IndentationError|TabError)\b")
+_SYNTAX_LINES = 5  # from that place to the exception: the code, a marker below it, and for encodings neither
+#: The toolkit's reason of a failed script; the last line of the message is the error.
+_TOOLKIT = re.compile(r"ErrorMessage \"(?P<message>.*?)\"(?=\n|$)", re.DOTALL)
+#: What differs between trials that failed alike: the command line with its hyperparameters, and addresses.
+_VARYING = re.compile(r"(?<=Command \")[^\n]*|0x[0-9a-fA-F]+")
+_LOOKED_AT = 20  # failed trials whose logs are read to explain a failed job
+_LONGEST_MESSAGE = 300  # characters of an error in another message
 _LONGEST = 500  # lines of a traceback; Python prints three lines for a thousand frames of a recursion
 
 
@@ -35,6 +52,24 @@ class Traceback(NamedTuple):
     place: int
     message: str
     text: str
+
+
+class Failure(NamedTuple):
+    """A failure of one trial, or of several that failed alike.
+
+    Attributes:
+        message: the error in one line.
+        text: the traceback, or else the service's reason.
+        trials: the training jobs, the first one first.
+        host: of the first traceback; None without a traceback.
+        when: time of the first failure.
+    """
+
+    message: str
+    text: str
+    trials: tuple[str, ...]
+    host: str | None
+    when: datetime
 
 
 class _Found(NamedTuple):
@@ -68,24 +103,84 @@ def errors(
     """
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
-        parts: list[pd.DataFrame] = []
-        failed = {job: [item for item in chosen if item.failed] for job, chosen in select(per_job, trial).items()}
-        for job, trials in failed.items():
+        chosen = select(per_job, trial)
+        failed = {job: [item for item in trials if item.failed] for job, trials in chosen.items()}
+        return reader.finish(_read_errors(reader, per_job, failed))
 
-            def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
-                lines = read_lines(reader, Want(job, per_job[job], missing, window_of(missing)))
-                # A traceback of an earlier attempt says nothing about why the last one failed.
-                begins = read_last_attempts(reader, job, missing)
-                places = dict(lines.by_trial())
-                found = [
-                    _first(lines, places[item.name], begins.get(item.name, 0)) if item.name in places else None
-                    for item in missing
-                ]
-                return _frame(job, list(zip(missing, found, strict=True)))
 
-            parts.append(by_trial_cached(reader, job, ("errors", {}), ERRORS, trials, read))
-        table = join(ERRORS, parts, [item.name for trials in failed.values() for item in trials])
-        return reader.finish(table)
+def _read_errors(
+    reader: Reader, per_job: Mapping[Job, Sequence[Trial]], failed: Mapping[Job, Sequence[Trial]]
+) -> pd.DataFrame:
+    parts: list[pd.DataFrame] = []
+    for job, trials in failed.items():
+
+        def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
+            lines = read_lines(reader, Want(job, per_job[job], missing, window_of(missing)))
+            # A traceback of an earlier attempt says nothing about why the last one failed.
+            begins = read_last_attempts(reader, job, missing)
+            places = dict(lines.by_trial())
+            found = [
+                _first(lines, places[item.name], begins.get(item.name, 0)) if item.name in places else None
+                for item in missing
+            ]
+            return _frame(job, list(zip(missing, found, strict=True)))
+
+        parts.append(by_trial_cached(reader, job, ("errors", {}), ERRORS, trials, read))
+    return join(ERRORS, parts, [item.name for trials in failed.values() for item in trials])
+
+
+def same_failures(errors: pd.DataFrame) -> list[Failure]:
+    """Return the failures of a frame of errors, those of the most trials first.
+
+    Trials failed alike if their tracebacks are equal, or without a traceback their reasons, except for the command line
+    and for addresses.
+    """
+    found: dict[str, Failure] = {}
+    for row in errors.astype(object).where(errors.notna(), None).to_dict("records"):
+        text = row["Traceback"] or row["FailureReason"] or "no reason is known"
+        # On the local SageMaker, paths of scripts have the trial's name.
+        key = _VARYING.sub("", text.replace(row["TrainingJobName"], ""))
+        message = row["Message"] if row["Source"] == "logs" else _essence(text)
+        first = found.setdefault(key, Failure(message, text, (), row["Host"], row["Timestamp"]))
+        found[key] = first._replace(trials=(*first.trials, row["TrainingJobName"]))
+    return sorted(found.values(), key=lambda failure: -len(failure.trials))
+
+
+def _essence(reason: str) -> str:
+    """Return the error in the service's reason of a failure, as one line."""
+    match = _TOOLKIT.search(reason)
+    lines = [line.strip() for line in (match["message"] if match else reason).splitlines() if line.strip()]
+    return lines[-1] if match and lines else " ".join(reason.split())
+
+
+def explained(aws: Aws, error: JobFailedError) -> JobFailedError:
+    """Return the error of a failed tuning job with the failure of its trials in the message.
+
+    Logs of up to 20 failed trials are read. What cannot be read is left out: the job's failure is reported in any case.
+    """
+    try:
+        with reading_with(aws, Reading(progress=False)) as reader:
+            job = read_job(reader, error.job_name)
+            trials = read_trials(reader, job)
+            failed = [trial for trial in trials if trial.failed]
+            first = failed[:_LOOKED_AT]
+            failures = same_failures(_read_errors(reader, {job: trials}, {job: first})) if first else []
+    except (ServiceError, SpecError) as problem:
+        _log.info("why the trials of %s failed is not known: %s", error.job_name, problem)
+        return error
+    # In order of their creation, so that the first failure stands for the job.
+    named = next((failure for failure in failures if first[0].name in failure.trials), None)
+    if named is not None:
+        looked = f"the first {len(first)} of {len(failed)}" if len(first) < len(failed) else str(len(failed))
+        who = "the failed trial" if len(failed) == 1 else f"{len(named.trials)} of {looked} failed trials"
+        message = named.message[:_LONGEST_MESSAGE] + "…" * (len(named.message) > _LONGEST_MESSAGE)
+        text = f"{who} ended with: {message}"
+    elif trials and all(trial.terminal for trial in trials) and not any(trial.evaluated for trial in trials):
+        metric = job.definitions[0].objective
+        text = f"no trial emitted a value of the objective {metric!r}: compare its regex with the lines of the logs"
+    else:
+        return error
+    return JobFailedError(f"{error}; {text}", job_name=error.job_name, status=error.status, reason=error.reason)
 
 
 def _frame(job: Job, rows: Sequence[tuple[Trial, _Found | None]]) -> pd.DataFrame:
@@ -136,8 +231,9 @@ def last_traceback(lines: Sequence[str]) -> Traceback | None:
     flat = [(place, part) for place, line in enumerate(lines) for part in line.replace("#011", "\t").splitlines()]
     texts = [text for _, text in flat]
     start = next((place for place in reversed(range(len(texts))) if _START in texts[place]), None)
+    syntax = _last_syntax_error(texts)
     if start is None:
-        return None
+        return None if syntax is None else syntax._replace(place=flat[syntax.place][0])
     prefix = texts[start].partition(_START)[0]
     bare = [text.removeprefix(prefix) for text in texts]
     # Frames are indented. The first line that is not indented is the exception, or belongs to something else.
@@ -148,11 +244,29 @@ def last_traceback(lines: Sequence[str]) -> Traceback | None:
             end = place if _EXCEPTION.match(text) else place - 1
             message = bare[end].strip()
             break
+    if syntax is not None and syntax.place > end:
+        return syntax._replace(place=flat[syntax.place][0])
+    if syntax is not None and syntax.place > start:  # of an import
+        message = syntax.message
     first = _first_of_chain(bare, start)
     block = bare[first : end + 1]
     if len(block) > _LONGEST:
         block = [*block[: _LONGEST // 2], "...", *block[-_LONGEST // 2 :]]
     return Traceback(flat[first][0], message, "\n".join(block).rstrip())
+
+
+def _last_syntax_error(texts: Sequence[str]) -> Traceback | None:
+    """Return the last syntax error, from the line that names its file on, or None."""
+    for place in reversed(range(len(texts))):
+        match = _SYNTAX_PLACE.fullmatch(texts[place])
+        if match is None:
+            continue
+        below = [text.removeprefix(match["prefix"]) for text in texts[place : place + 1 + _SYNTAX_LINES]]
+        end = next((row for row, text in enumerate(below) if row and text and not text[0].isspace()), None)
+        if end is not None and _SYNTAX_ERROR.match(below[end]):
+            message = f"{below[end].strip()} ({PurePath(match['file']).name}, line {match['line']})"
+            return Traceback(place, message, "\n".join(below[: end + 1]).rstrip())
+    return None
 
 
 def _first_of_chain(bare: Sequence[str], start: int) -> int:

@@ -251,7 +251,26 @@ def test_a_job_that_fails_is_code_1_with_its_reason(at_home, cli, tmp_path):
     said = json.loads(result.stdout)
     assert said["status"] == "Failed"
     assert said["best"] is None
-    assert f"sm-tuning: error: tuning job {said['name']} ended as Failed" in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"sm-tuning: error: tuning job {said['name']} ended as Failed")
+    assert last.endswith(f"; the failed trial ended with: out of luck; see `sm-tuning errors {said['name']} --local`")
+
+
+def test_a_script_that_cannot_be_parsed_is_named_with_its_line(at_home, cli, tmp_path):
+    path = specs.write(tmp_path, specs.script(max_jobs=2, max_parallel_jobs=2))
+    (tmp_path / "train.py").write_text("import sys\ndef f(:\n    pass\n")
+    result = cli("launch", path, "--local", "--wait", code=1)
+    name = result.stdout.split()[1]
+    shared = "2 of 2 failed trials ended with: SyntaxError: invalid syntax (train.py, line 2)"
+    assert shared in result.stderr.splitlines()[-1]
+    assert result.stderr.endswith(f"; see `sm-tuning errors {name} --local`\n")
+    blocks = cli("errors", name, "--local").stdout
+    assert blocks.startswith("2 of 2 failed trials: SyntaxError: invalid syntax (train.py, line 2)\n")
+    assert blocks.count("    def f(:\n") == 1
+    rows = list(csv.DictReader(io.StringIO(cli("errors", name, "--local", "--format", "csv").stdout)))
+    assert [row["Traceback"].count("def f(:") for row in rows] == [1, 1]
+    status = cli("status", name, "--local", "--watch", code=1).stderr.splitlines()[-1]
+    assert shared in status
 
 
 def test_the_exported_environment_is_enough_for_every_command(launched, server):

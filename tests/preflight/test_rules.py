@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import re
+import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -469,6 +471,43 @@ def test_the_prefixes_of_regions_are_those_of_botocore() -> None:
 
 def regions_of(session: botocore.session.Session, partition: str) -> list[str]:
     return session.get_available_regions("sts", partition) + session.get_available_regions("s3", partition)
+
+
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+BROKEN = "import sys\ndef f(:\n    pass\n"
+
+
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_script_that_python_cannot_compile_is_an_error_with_its_line(newer: int, tmp_path) -> None:
+    version = f"py3{sys.version_info.minor + newer}"
+    path = specs.write(tmp_path, changed(specs.script(), {"estimator/py_version": version}))
+    (tmp_path / "train.py").write_text(BROKEN)
+    (found,) = [one for one in smt.check(path) if one.code == "script-syntax"]
+    assert found.where == "estimator.entry_point"
+    assert found.message.startswith(f"line 2 of train.py cannot be compiled by Python {OWN}: ")
+    # A newer Python than this one may accept it.
+    assert found.severity == ("advice" if newer else "error")
+
+
+@pytest.mark.parametrize("code", [b"x = 1\0", b"\xff = 1", b"(" * 5000, b"-" * 100_000 + b"1"])
+def test_odd_scripts_are_findings(code: bytes, tmp_path) -> None:
+    path = specs.write(tmp_path, specs.script())
+    (tmp_path / "train.py").write_bytes(code)
+    assert [one.code for one in smt.check(path) if one.code == "script-syntax"] == ["script-syntax"]
+
+
+def test_scripts_of_folders_and_archives_are_compiled(tmp_path) -> None:
+    source = tmp_path / "code"
+    source.mkdir()
+    (source / "train.py").write_text(BROKEN)
+    with tarfile.open(tmp_path / "code.tar.gz", "w:gz") as archive:
+        archive.add(source / "train.py", "./train.py")
+    for place in ("code", "code.tar.gz"):
+        path = specs.write(tmp_path, changed(specs.script(), {"estimator/source_dir": place}))
+        assert "script-syntax" in {one.code for one in smt.check(path)}
+    (source / "train.py").write_text("print('\\d')\nreturn_value = 1\n")  # an invalid escape is no error
+    path = specs.write(tmp_path, changed(specs.script(), {"estimator/source_dir": "code"}))
+    assert "script-syntax" not in {one.code for one in smt.check(path)}
 
 
 def test_every_code_is_on_the_page_and_no_other() -> None:

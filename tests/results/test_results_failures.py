@@ -11,9 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, RefusalError, in_pages, log_event, training_job, tuning_job
 
-from sm_tuning._errors import JobNotFoundError, ServiceError, SpecError
+from sm_tuning._errors import JobFailedError, JobNotFoundError, ServiceError, SpecError
 from sm_tuning.aws import Aws
-from sm_tuning.results import ERRORS, Clock, Reading, ResultsWarning, errors, follow_logs, trials
+from sm_tuning.results import (
+    ERRORS,
+    Clock,
+    Reading,
+    ResultsWarning,
+    errors,
+    explained,
+    follow_logs,
+    same_failures,
+    trials,
+)
 from sm_tuning.results._failures import last_traceback
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
@@ -80,6 +90,38 @@ def test_an_endless_traceback_is_shortened_in_its_middle() -> None:
     assert found.text.endswith("RecursionError: too deep")
 
 
+SYNTAX = ['  File "/opt/ml/code/train.py", line 3', "    def f(:", "          ^", "SyntaxError: invalid syntax"]
+PLACED = "SyntaxError: invalid syntax (train.py, line 3)"
+
+
+def test_a_syntax_error_of_the_script_keeps_its_file_and_line_without_a_header() -> None:
+    assert last_traceback(["hello", *SYNTAX, "bye"]) == (1, PLACED, "\n".join(SYNTAX))
+    assert last_traceback([f"[rank0]: {line}" for line in SYNTAX]) == (0, PLACED, "\n".join(SYNTAX))
+    encoding = ['  File "a.py", line 1', "SyntaxError: (unicode error) 'utf-8' codec can't decode byte 0xff"]
+    found = last_traceback(encoding)
+    assert found is not None
+    assert found.message.endswith("(a.py, line 1)")
+
+
+def test_a_syntax_error_of_an_import_keeps_its_frames_file_and_line() -> None:
+    found = last_traceback([START, FRAME, "    import helper", *SYNTAX])
+    assert found == (0, PLACED, "\n".join([START, FRAME, "    import helper", *SYNTAX]))
+
+
+def test_of_a_traceback_and_a_syntax_error_the_later_one_counts() -> None:
+    caught = [START, FRAME, "KeyError: 'old'"]
+    first = last_traceback([*caught, *SYNTAX])
+    assert first is not None
+    assert first.message == PLACED
+    last = last_traceback([*SYNTAX, *caught])
+    assert last is not None
+    assert (last.place, last.message) == (4, "KeyError: 'old'")
+
+
+def test_a_line_that_names_a_file_is_no_syntax_error() -> None:
+    assert last_traceback(['  File "train.py", line 3', "all is well"]) is None
+
+
 # --- errors
 
 
@@ -114,6 +156,72 @@ def test_a_job_in_which_nothing_failed_asks_for_no_lines(sagemaker: FakeSageMake
     assert len(table) == 0
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == ERRORS
     assert sagemaker.calls["FilterLogEvents"] == 0
+
+
+# --- failures that trials share
+
+
+def failed(number: int, reason: str = "AlgorithmError: , exit code: 1") -> dict[str, Any]:
+    return training_job("job", number, FailureReason=reason)
+
+
+def names(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"job-{number:03d}-{number:08x}" for number in numbers)
+
+
+def test_trials_that_failed_alike_are_one_failure_and_most_come_first(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    def reason(rate: float) -> str:
+        command = f'Command "/usr/bin/python3 train.py --lr {rate}", exit code: 1'
+        return f'AlgorithmError: ExecuteUserScriptError:\nExitCode 1\nErrorMessage "epoch 1\nno GPU"\n{command}'
+
+    sagemaker.put("job", [failed(1), *(failed(n, reason(n / 10)) for n in (2, 3, 4)), failed(5)])
+    raised = [START, FRAME, "ValueError: <object at 0x7f00> is bad"]
+    again = [line.replace("7f00", "7fff") for line in raised]
+    events = [*lines(names(1)[0], "algo-1", 140, *raised), *lines(names(5)[0], "algo-1", 540, *again)]
+    sagemaker.log_pages = in_pages(events, [])
+    first, second = same_failures(errors(aws, "job"))
+    assert (first.message, first.trials, first.host) == ("no GPU", names(2, 3, 4), None)
+    assert (second.message, second.trials, second.host) == (raised[-1], names(1, 5), "algo-1")
+    assert second.text == "\n".join(raised)
+    assert second.when == datetime.fromtimestamp(T0 + 140, UTC)
+
+
+def explanation(aws: Aws) -> str:
+    error = JobFailedError("the job failed", job_name="job", status="Failed", reason="why")
+    found = explained(aws, error)
+    assert (found.job_name, found.status, found.reason) == ("job", "Failed", "why")
+    return str(found)
+
+
+def test_a_failed_job_names_the_error_of_its_first_failed_trial(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    sagemaker.put("job", [training_job("job", 1, 0.5), *(failed(n) for n in (2, 3, 4))])
+    events = [
+        event
+        for n, message in ((2, "ValueError: nan"), (3, "MemoryError"), (4, "ValueError: nan"))
+        for event in lines(names(n)[0], "algo-1", 100 * n, START, FRAME, message)
+    ]
+    sagemaker.log_pages = in_pages(events, [])
+    assert explanation(aws) == "the job failed; 2 of 3 failed trials ended with: ValueError: nan"
+    sagemaker.put("job", [failed(2)])
+    assert explanation(aws) == "the job failed; the failed trial ended with: ValueError: nan"
+    sagemaker.put("job", [failed(n) for n in range(2, 32)])
+    assert "2 of the first 20 of 30 failed trials ended with: ValueError: nan" in explanation(aws)
+    sagemaker.put("job", [failed(1, "x" * 1000)])
+    assert explanation(aws).endswith(f"the failed trial ended with: {'x' * 300}…")
+
+
+def test_a_failed_job_without_failed_trials_names_the_objective(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    sagemaker.put("job", [training_job("job", 1, TrainingJobStatus="Completed", FailureReason=None)])
+    assert explanation(aws).startswith("the job failed; no trial emitted a value of the objective 'validation:rmse': ")
+
+
+@pytest.mark.parametrize("withheld", ["ListTrainingJobsForHyperParameterTuningJob", "DescribeHyperParameterTuningJob"])
+def test_a_failed_job_is_reported_without_what_cannot_be_read(
+    sagemaker: FakeSageMaker, aws: Aws, withheld: str
+) -> None:
+    sagemaker.put("job", [failed(1)])
+    sagemaker.refusals[withheld] = RefusalError("AccessDeniedException", "not allowed")
+    assert explanation(aws) == "the job failed"
 
 
 # --- following
