@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sm_tuning._errors import JobFailedError, ServiceError, SpecError
+from sm_tuning._errors import JobFailedError, ServiceError, SpecError, WaitTimeoutError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Job, Trial, select
 from sm_tuning.results._fetch import read_job, read_jobs, read_last_attempts, read_trials
@@ -41,6 +41,7 @@ _SYNTAX_LINES = 5  # from that place to the exception: the code, a marker below 
 _TOOLKIT = re.compile(r"ErrorMessage \"(?P<message>.*?)\"(?=\n|$)", re.DOTALL)
 #: What differs between trials that failed alike: the command line with its hyperparameters, and addresses.
 _VARYING = re.compile(r"(?<=Command \")[^\n]*|0x[0-9a-fA-F]+")
+_PATIENCE = 30.0  # seconds for which the report of a failed job waits for its explanation
 _LOOKED_AT = 20  # failed trials whose logs are read to explain a failed job
 _LONGEST_MESSAGE = 300  # characters of an error in another message
 _LONGEST = 500  # lines of a traceback; Python prints three lines for a thousand frames of a recursion
@@ -159,13 +160,13 @@ def explained(aws: Aws, error: JobFailedError) -> JobFailedError:
     Logs of up to 20 failed trials are read. What cannot be read is left out: the job's failure is reported in any case.
     """
     try:
-        with reading_with(aws, Reading(progress=False)) as reader:
+        with aws.time_limit(_PATIENCE), reading_with(aws, Reading(progress=False)) as reader:
             job = read_job(reader, error.job_name)
             trials = read_trials(reader, job)
             failed = [trial for trial in trials if trial.failed]
             first = failed[:_LOOKED_AT]
             failures = same_failures(_read_errors(reader, {job: trials}, {job: first})) if first else []
-    except (ServiceError, SpecError) as problem:
+    except (ServiceError, SpecError, WaitTimeoutError) as problem:
         _log.info("why the trials of %s failed is not known: %s", error.job_name, problem)
         return error
     # In order of their creation, so that the first failure stands for the job.

@@ -45,7 +45,7 @@ def test_the_commands_are_those_that_exist_and_no_more():
         *("check", "render", "launch", "list", "status", "wait", "stop", "trials", "curves", "logs"),
         *("errors", "utilization", "cost", "report", "compare", "export", "advise", "cache", "cache clear", "gate"),
         *("import", "register", "schema"),
-        *("local", "local start", "local env", "local status", "local stop"),
+        *("local", "local start", "local env", "local status", "local prune", "local stop"),
     )
     assert [path.partition(" ")[2] for path in PATHS] == list(names)
 
