@@ -6,6 +6,7 @@ The environment has no extra, the folder is empty, and no AWS settings are there
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,14 @@ else:
 """
 
 
+def installs() -> list[str]:
+    """Return the commands by which the pages on pipelines install the package."""
+    lines = [line for path in (ROOT / "docs" / "ci").iterdir() for line in path.read_text("utf-8").splitlines()]
+    found = [line[line.index("pip install") :] for line in lines if "pip install" in line]
+    assert found, "docs/ci installs nothing"
+    return found
+
+
 def main(programs: str) -> int:
     """Run the commands, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +79,10 @@ def main(programs: str) -> int:
             request = json.loads(run("sm-tuning", "render", spec, "--as", "request"))
             assert request["HyperParameterTuningJobConfig"]
         run("python", "-c", PROGRAM, *specs)
+        wheel = next(Path(programs).parent.glob("dist/*.whl")).resolve().as_uri()
+        for command in installs():
+            words = [word.replace("$SM_TUNING", wheel) for word in shlex.split(command)[2:]]
+            run("python", "-m", "pip", "install", "--dry-run", "--no-deps", *words)
     return 0
 
 
