@@ -11,13 +11,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -112,45 +112,72 @@ class Fork:
 
 
 class Nursery:
-    """A process without threads that has loaded some modules, and forks programs and servers on request."""
+    """A process without threads that has loaded some modules, and forks programs and servers on request.
 
-    def __init__(self, name: str) -> None:
-        self._folder = tempfile.mkdtemp(prefix="forks-")
-        self.address = str(Path(self._folder, "orders"))
-        self._life, life = os.pipe()
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(self.address)
-            listening.listen(64)
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, name, str(listening.fileno()), str(self._life)],
-                pass_fds=[listening.fileno(), self._life],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-        os.close(self._life)
-        self._life = life
+    It ends with the last of the processes that use it: the workers of a test run share one.
+    """
+
+    def __init__(self, name: str, address: str) -> None:
+        self.address = address
+        try:
+            self._life = self._join()
+        except OSError:  # there is none yet, or it is about to end
+            self._life = self._start(name)
 
     def fork(self, order: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         """Fork a process that has these descriptors; return its id."""
-        with socket.socket(socket.AF_UNIX) as channel:
-            channel.connect(self.address)
-            message = json.dumps({**order, "descriptors": len(descriptors)}).encode()
-            channel.sendall(f"{len(message):12d}".encode() + message)
+        with self._send({**order, "descriptors": len(descriptors)}) as channel:
             socket.send_fds(channel, [b"."], descriptors)
             return int(_received(channel, 12))
 
     def close(self) -> None:
-        """End the process, and with it what it has forked."""
-        os.close(self._life)
-        self._process.wait()
-        shutil.rmtree(self._folder)
+        """Leave the process; if no other test uses it, it ends, and with it what it has forked."""
+        self._life.close()
+
+    def _join(self) -> socket.socket:
+        life = self._send({"kind": "life"})
+        if life.recv(1) != b".":
+            life.close()
+            raise ConnectionResetError
+        return life
+
+    def _send(self, order: Mapping[str, Any]) -> socket.socket:
+        channel = socket.socket(socket.AF_UNIX)
+        try:
+            channel.connect(self.address)
+            message = json.dumps(order).encode()
+            channel.sendall(f"{len(message):12d}".encode() + message)
+        except OSError:
+            channel.close()
+            raise
+        return channel
+
+    def _start(self, name: str) -> socket.socket:
+        Path(self.address).unlink(missing_ok=True)
+        life, its_life = socket.socketpair()
+        with socket.socket(socket.AF_UNIX) as listening, its_life:
+            listening.bind(self.address)
+            listening.listen(64)
+            started = subprocess.Popen(
+                [sys.executable, __file__, name, str(listening.fileno()), str(its_life.fileno())],
+                pass_fds=[listening.fileno(), its_life.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        started.returncode = 0  # it may outlive this process: nothing waits for it
+        return life
 
 
 @functools.cache
 def nursery(name: str) -> Nursery:
-    """Return the nursery that has loaded ``PRELOADED[name]``; it lives as long as this process."""
-    found = Nursery(name)
+    """Return the nursery that has loaded ``PRELOADED[name]``; it lives at least as long as this process."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    folder = Path(tempfile.gettempdir(), f"forks-{run}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = Nursery(name, str(folder / name))
     atexit.register(found.close)
     return found
 
@@ -236,8 +263,8 @@ def _received(channel: socket.socket, size: int) -> bytes:
     return found
 
 
-def _serve_orders(name: str, listening: socket.socket, life: int) -> None:
-    """Be the nursery: answer each order with a process id, for as long as the tests hold the other end of ``life``."""
+def _serve_orders(name: str, listening: socket.socket, life: socket.socket) -> None:
+    """Be the nursery: answer each order with a process id, until ``life`` and those that joined it are closed."""
     if name == "server":
         # moto reads the environment when it is imported; the folder is each server's own again after the fork.
         from sm_tuning.local._moto import configure_process
@@ -251,24 +278,43 @@ def _serve_orders(name: str, listening: socket.socket, life: int) -> None:
     gc.collect()
     gc.freeze()  # what is here stays shared with the forks
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # programs that end are not waited for
-    while life not in select.select([listening, life], [], [])[0]:
-        channel, _ = listening.accept()
-        with channel, contextlib.suppress(EOFError):
-            order = json.loads(_received(channel, int(_received(channel, 12))))
-            _, descriptors, _, _ = socket.recv_fds(channel, 1, order["descriptors"])
-            nursery_pid, pid = os.getpid(), os.fork()
-            if pid == 0:
-                if sys.platform == "linux":  # elsewhere, what a killed run has started is left
-                    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-                if os.getppid() != nursery_pid:
-                    os._exit(1)
-                for unused in (listening, channel):
-                    unused.close()
-                os.close(life)
-                _run(order, descriptors)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            channel.sendall(f"{pid:12d}".encode())
+    lives = [life]
+    while lives:
+        for ready in select.select([listening, *lives], [], [])[0]:
+            if ready is not listening:  # a worker of the test run has ended
+                lives.remove(ready)
+                ready.close()
+                continue
+            channel, _ = listening.accept()
+            with contextlib.suppress(EOFError):
+                order = json.loads(_received(channel, int(_received(channel, 12))))
+                if order["kind"] == "life":
+                    lives.append(channel)
+                    channel.sendall(b".")
+                    continue
+                _fork(order, channel, [listening, *lives])
+            channel.close()
+    address = Path(listening.getsockname())
+    for path in (address, address.with_suffix(".lock")):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        address.parent.rmdir()  # not while another nursery uses it
+
+
+def _fork(order: dict[str, Any], channel: socket.socket, unused: Sequence[socket.socket]) -> None:
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, order["descriptors"])
+    nursery_pid, pid = os.getpid(), os.fork()
+    if pid == 0:
+        if sys.platform == "linux":  # elsewhere, what a killed run has started is left
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != nursery_pid:
+            os._exit(1)
+        for open_here in (channel, *unused):
+            open_here.close()
+        _run(order, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    channel.sendall(f"{pid:12d}".encode())
 
 
 def _read_service_models() -> None:
@@ -297,6 +343,7 @@ def _run(order: dict[str, Any], descriptors: Sequence[int]) -> None:
         os.dup2(descriptor, target)
         os.close(descriptor)
     os.chdir(order["cwd"])
+    tempfile.tempdir = None  # that of the environment, as in a new interpreter
     os.environ.clear()
     os.environ.update(order["environ"])
     if more[1:]:
@@ -349,4 +396,4 @@ def _execute(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    _serve_orders(sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]))
+    _serve_orders(sys.argv[1], *(socket.socket(fileno=int(number)) for number in sys.argv[2:]))

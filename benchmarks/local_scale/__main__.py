@@ -34,11 +34,6 @@ def timed(call: Callable[[], Any], repeat: int) -> list[float]:
     return times
 
 
-def best_ms(call: Callable[[], Any], repeat: int = 10) -> float:
-    """Return the time of a call on an idle machine: the lowest of several."""
-    return min(timed(call, repeat))
-
-
 def median_ms(call: Callable[[], Any], repeat: int = 20) -> float:
     return statistics.median(timed(call, repeat))
 

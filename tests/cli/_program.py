@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from click.testing import Result
 from command_line import separate_runner
+from forks import run_program
 
 from sm_tuning.cli import main
 
@@ -79,5 +80,4 @@ class Server(NamedTuple):
 
 def program(*args: object, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command line as a process of its own."""
-    command = [*PROGRAM, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
+    return run_program([*PROGRAM, *map(str, args)], preload="client", cwd=Path.cwd(), env={**os.environ, **environ})

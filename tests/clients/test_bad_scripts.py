@@ -42,7 +42,7 @@ def frames(
         framework_version="2.6",
         py_version="py312",
         instance_type="ml.m5.large",
-        max_run=15,
+        max_run=8,
         metric_definitions={"loss": r"loss=([-+0-9.e]+|nan)"},
     )
     tuning = smt.Tuning(

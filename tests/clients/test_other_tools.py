@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forks import command_line
 from servers import running_server
 
 import sm_tuning as smt
@@ -26,12 +27,13 @@ class Shell:
     """A user's shell in which ``eval "$(sm-tuning local env)"`` was said."""
 
     folder: Path
+    programs: Path
 
     def run(self, script: str, *, env: dict[str, str] | None = None) -> str:
-        bin_dir = str(Path(sys.executable).parent)
+        places = [str(self.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
         environ = {
             **os.environ,
-            "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(places),
             "SM_TUNING_STATE_DIR": str(self.folder),
             "AWS_PAGER": "",
             **(env or {}),
@@ -46,8 +48,10 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    programs = tmp_path_factory.mktemp("bin")
+    command_line(programs)
     with running_server(tmp_path_factory.mktemp("state")) as info:
-        yield Shell(Path(info.state_dir))
+        yield Shell(Path(info.state_dir), programs)
 
 
 def read_back(shell: Shell, name: str) -> tuple[str, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import boto3
 import pytest
+from forks import run_program
 
 import sm_tuning as smt
 
@@ -37,13 +37,12 @@ print((labels == digits.target[-200:]).mean())
 
 def test_the_best_model_of_a_tuned_network_loads_and_predicts(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    command = [str(Path(sys.executable).with_name("sm-tuning")), "launch", str(ROOT / "estimators/pytorch-digits.yaml")]
-    options = ["--local", "--wait", "--json", "--set", "max_jobs=3"]
+    program = [sys.executable, "-c", "from sm_tuning.cli import main; main()"]
+    command = [*program, "launch", str(ROOT / "estimators/pytorch-digits.yaml")]
+    options = ["--local", "--wait", "--json", "--set", "max_jobs=2"]
     environ = {**os.environ, "SM_TUNING_STATE_DIR": str(state)}
     try:
-        done = subprocess.run(
-            [*command, *options], env=environ, capture_output=True, text=True, timeout=250, check=False
-        )
+        done = run_program([*command, *options], preload="client", cwd=tmp_path, env=environ)
         assert done.returncode == 0, done.stderr[-3000:]
         best = json.loads(done.stdout)["best"]
         with smt.local.connect(state_dir=state):
@@ -55,7 +54,7 @@ def test_the_best_model_of_a_tuned_network_loads_and_predicts(tmp_path: Path) ->
         archive.extractall(tmp_path / "model", filter="data")
 
     predict = [sys.executable, "-c", PREDICT, str(tmp_path / "model")]
-    said = subprocess.run(predict, capture_output=True, text=True, timeout=120, check=False)
+    said = run_program(predict, preload="training", cwd=tmp_path, env=os.environ)
 
     assert said.returncode == 0, said.stderr
     assert float(said.stdout) > 0.7

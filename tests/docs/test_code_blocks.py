@@ -37,8 +37,8 @@ def programs(language: str) -> dict[Path, str]:
     return {page: "\n".join(texts) for page, texts in found.items()}
 
 
-#: How many trials the shipped specs run on a page: few, and in `make ci` as many as they say.
-TRIALS = [pytest.param(4, id=""), pytest.param(None, id="all trials", marks=pytest.mark.long)]
+#: How many trials the shipped specs and the jobs of a page run: few, and in `make test-long` as many as they say.
+TRIALS = [pytest.param(3, id=""), pytest.param(None, id="all trials", marks=pytest.mark.long)]
 
 
 @pytest.fixture
@@ -56,12 +56,19 @@ def checkout(processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         yield tmp_path
 
 
-def run(arguments: list[str], folder: Path, trials: int | None) -> None:
+#: What the program of a page loads, if it is more than the client.
+PRELOAD = {"sdk.md": "sdk"}
+
+#: Pages that show what many trials tell.
+OF_MANY_TRIALS = {"analysis.md"}
+
+
+def run(arguments: list[str], folder: Path, trials: int | None, preload: str = "client") -> None:
     """Run a program in a checkout whose specs run so many trials."""
     for spec in (folder / "estimators").glob("*.yaml") if trials else ():
         text = spec.read_text(encoding="utf-8")
         spec.write_text(re.sub(r"^max_jobs: \d+", f"max_jobs: {trials}", text, flags=re.MULTILINE), encoding="utf-8")
-    done = run_program(arguments, preload="client", cwd=folder, env=os.environ)
+    done = run_program(arguments, preload=preload, cwd=folder, env=os.environ)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -70,9 +77,11 @@ def run(arguments: list[str], folder: Path, trials: int | None) -> None:
 def test_the_pages_python_runs(page: Path, text: str, checkout: Path, trials: int | None) -> None:
     if page.name == "sdk.md" and importlib.util.find_spec("sagemaker.train") is None:
         pytest.skip("needs the extra 'sdk'")
+    if trials and page.name not in OF_MANY_TRIALS:
+        text = re.sub(r"\bmax_jobs=(\d+)", lambda found: f"max_jobs={min(trials, int(found[1]))}", text)
     program = checkout / "page.py"
     program.write_text(text, encoding="utf-8")
-    run([sys.executable, str(program)], checkout, trials)
+    run([sys.executable, str(program)], checkout, trials, PRELOAD.get(page.name, "client"))
 
 
 @pytest.mark.parametrize("trials", TRIALS)

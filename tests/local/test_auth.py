@@ -1,6 +1,7 @@
 import hashlib
 import http.client
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -185,7 +186,7 @@ def test_presigned_urls_open_one_object_and_nothing_else(local_server, version):
         assert answer.read() == b"mine"
     for wrong in (
         url.replace("presigned/", "odd/"),
-        url.replace("60", "61"),
+        re.sub(r"(?<=Expires=)\d+", lambda found: str(int(found[0]) + 1), url),  # and not a 60 in the port
         url[:-1] + ("0" if url[-1] != "0" else "1"),
     ):
         if wrong != url:

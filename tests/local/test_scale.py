@@ -1,4 +1,4 @@
-"""With 100 tuning jobs and 5,000 training jobs in the store, answers come as quickly as people expect."""
+"""With 100 tuning jobs and 5,000 training jobs in the store; `make bench` measures how long the calls take."""
 
 import sys
 from pathlib import Path
@@ -16,10 +16,10 @@ TUNING_JOBS, TRIALS = 100, 50
 
 @pytest.fixture(scope="module")
 def full(processes, tmp_path_factory):
-    """The server, and what its calls cost."""
+    """The server, and the calls that the benchmark measures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        from benchmarks.local_scale.__main__ import best_ms, calls
+        from benchmarks.local_scale.__main__ import calls
         from benchmarks.local_scale.fill import fill_jobs, fill_logs
 
         folder = tmp_path_factory.mktemp("scale")
@@ -28,16 +28,17 @@ def full(processes, tmp_path_factory):
         with running_server(folder) as info:
             yield (
                 LocalServer(info),
-                {name: (best_ms(call), limit) for name, limit, call in calls(info, TUNING_JOBS, TRIALS)},
+                {name: call for name, _, call in calls(info, TUNING_JOBS, TRIALS)},
             )
     for name in [name for name in sys.modules if name.startswith("benchmarks.local_scale")]:
         del sys.modules[name]
 
 
-def test_no_call_takes_longer_than_its_limit(full):
+def test_the_calls_of_the_benchmark_are_answered(full):
     _, measured = full
     assert len(measured) >= 9
-    assert {name: (ms, limit) for name, (ms, limit) in measured.items() if ms >= limit} == {}
+    for call in measured.values():
+        call()
 
 
 def test_all_training_jobs_are_listed_page_by_page(full):
