@@ -1,12 +1,16 @@
 """Measure calls with 100 tuning jobs, 5,000 training jobs and 1,000,000 log lines in the store."""
 
 import argparse
+import contextlib
+import resource
+import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import psutil
@@ -125,6 +129,26 @@ def measure_rates(info: ServerInfo) -> list[Row]:
     ]
 
 
+def half_open(info: ServerInfo, count: int = 6000) -> Row:
+    """Return the memory of the server with connections that send the beginning of a request with 900 kB of headers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 500), hard))
+    server = urlsplit(info.endpoint_url)
+    headers = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 60_000) for number in range(15))
+    opened = []
+    for number in range(count):
+        connection = socket.create_connection((str(server.hostname), server.port or 0), timeout=10)
+        with contextlib.suppress(OSError):  # the server may close it meanwhile
+            connection.sendall(b"POST / HTTP/1.1\r\n" + (headers if number % 2 else b"Host: 127"))
+        opened.append(connection)
+    client(info, "s3").list_buckets()
+    size = psutil.Process(info.pid).memory_info().rss / 1e6
+    for connection in opened:
+        connection.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return f"memory with {count:,} half-open connections", size, "MB", 300
+
+
 def run(folder: Path, tuning_jobs: int, trials: int, streams: int, lines: int) -> list[Row]:
     state = resolve_state_dir(folder)
     began = time.perf_counter()
@@ -143,6 +167,7 @@ def run(folder: Path, tuning_jobs: int, trials: int, streams: int, lines: int) -
         rows += measure_calls(info, tuning_jobs, trials) + measure_logs(info, streams * lines) + measure_rates(info)
         process = psutil.Process(info.pid)
         rows.append(("memory of the server", process.memory_info().rss / 1e6, "MB", 300))
+        rows.append(half_open(info))
     finally:
         stop(folder)
     return rows

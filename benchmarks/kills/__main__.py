@@ -1,0 +1,321 @@
+"""kill -9 of the local SageMaker, again and again, while a tuning job runs: ``python -m benchmarks.kills --help``.
+
+Whatever dies, the job must come to the same: each trial once, with the curve of one attempt and its log without gaps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+import sm_tuning as smt
+from sm_tuning.local import ServerInfo, stop
+from sm_tuning.local.store import Store
+
+JOB = "storm"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
+GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A kind of tuning job: members of its configuration and of its definition, and the epochs of a trial."""
+
+    config: Mapping[str, Any] = field(default_factory=lambda: {"Strategy": "Random"})
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 3
+    parallel: int = 2
+    parents: int = 0
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a trial that is trained again continues from a checkpoint."""
+        return "CheckpointConfig" in self.definition
+
+
+HYPERBAND = {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 9}}
+SCENARIOS: Mapping[str, Scenario] = {
+    "random": Scenario(),
+    "hyperband": Scenario({"Strategy": "Hyperband", "StrategyConfig": HYPERBAND}, epochs=9, parallel=3),
+    "bayesian": Scenario({"Strategy": "Bayesian"}, parallel=3),
+    "two hosts": Scenario(
+        definition={"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}
+    ),
+    "spot": Scenario(
+        definition={
+            "EnableManagedSpotTraining": True,
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 1200},
+            "CheckpointConfig": {"S3Uri": "s3://BUCKET/checkpoints"},
+        },
+        environment={"SM_TUNING_LOCAL_SPOT_INTERRUPT_AFTER": "1 emission"},
+    ),
+    "warm start": Scenario(
+        more={
+            "WarmStartConfig": {
+                "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent"}],
+                "WarmStartType": "IdenticalDataAndAlgorithm",
+            }
+        },
+        parents=3,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much happens in a campaign.
+
+    Attributes:
+        trials: of the tuning job.
+        seconds: that a trial takes.
+        kills: of servers, unless the job ends before.
+        shortest: seconds that a server lives at least.
+        longest: seconds that a server lives at most.
+        seed: of the moments.
+    """
+
+    trials: int = 16
+    seconds: float = 1.0
+    kills: int = 20
+    shortest: float = 0.2
+    longest: float = 2.5
+    seed: int = 2026
+
+
+Start = Callable[[Path], int]
+"""Starts a server on a state dir and returns its process id, whether it answers already or not."""
+
+
+def spawn(folder: Path) -> int:
+    """Start a server as a process, without waiting for its answer."""
+    with (folder.parent / "spawned.log").open("ab") as log:
+        command = [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(folder)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    return process.pid
+
+
+def kill(pid: int) -> None:
+    """Kill a process, and return when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def create(name: str, scenario: Scenario, info: ServerInfo, *, trials: int, seconds: float) -> None:
+    """Upload the script and create a tuning job, at the endpoint of the environment."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.add(Path(__file__).with_name("bowl.py"), "train.py")
+    code = {"Bucket": info.bucket, "Key": "code/sourcedir.tar.gz"}
+    boto3.client("s3").put_object(**code, Body=buffer.getvalue())
+    definition: dict[str, Any] = {
+        "StaticHyperParameters": {
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": f"s3://{info.bucket}/code/sourcedir.tar.gz",
+        },
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "loss", "Regex": r"loss=(\S+)"}],
+        },
+        "RoleArn": info.role_arn,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{info.bucket}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        **scenario.definition,
+        "Environment": {"SECONDS": str(seconds), "EPOCHS": str(scenario.epochs), **scenario.environment},
+    }
+    if scenario.resumes:
+        definition["CheckpointConfig"] = {"S3Uri": f"s3://{info.bucket}/checkpoints"}
+    boto3.client("sagemaker").create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "RandomSeed": 11,
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": trials, "MaxParallelTrainingJobs": scenario.parallel},
+            "ParameterRanges": {
+                "ContinuousParameterRanges": [{"Name": "x", "MinValue": "0", "MaxValue": "1"}],
+                "IntegerParameterRanges": [{"Name": "n", "MinValue": "1", "MaxValue": "1000"}],
+            },
+            **scenario.config,
+        },
+        TrainingJobDefinition=definition,
+        **(scenario.more if name == JOB else {}),
+    )
+
+
+def wait_for_end(name: str, seconds: float = 300.0) -> str:
+    """Return the final status of a tuning job."""
+    until = time.monotonic() + seconds
+    while True:
+        found = boto3.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+        status = str(found["HyperParameterTuningJobStatus"])
+        if status not in ("InProgress", "Stopping") or time.monotonic() > until:
+            return status
+        time.sleep(0.1)
+
+
+def has_ended(folder: Path) -> bool:
+    """Return whether the tuning job has ended, while no server runs."""
+    with contextlib.closing(Store(folder / "sagemaker.sqlite")) as store:
+        doc = store.tuning_job(JOB)
+        assert doc is not None
+        return doc["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping")
+
+
+def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn) -> tuple[int, list[str]]:
+    """Kill servers while a tuning job runs, let the last one finish it, and look at the results.
+
+    Args:
+        folder: a new state dir.
+        scenario: kind of the tuning job.
+        plan: how much happens.
+        start: starts a server.
+
+    Returns:
+        The number of kills, and a sentence for each thing that is wrong.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    server = start(folder)
+    with smt.local.connect(folder) as connection:
+        if scenario.parents:
+            create("parent", scenario, connection.info, trials=scenario.parents, seconds=plan.seconds)
+            wait_for_end("parent")
+        create(JOB, scenario, connection.info, trials=plan.trials, seconds=plan.seconds)
+    moments = random.Random(plan.seed)
+    kills = 0
+    while kills < plan.kills:
+        time.sleep(moments.uniform(plan.shortest, plan.longest))
+        kill(server)
+        kills += 1
+        if has_ended(folder):
+            break
+        server = start(folder)
+    else:
+        kill(server)
+    server = start(folder)
+    try:
+        with smt.local.connect(folder):
+            status = wait_for_end(JOB)
+            wrong = [] if status == "Completed" else [f"the tuning job is {status}"]
+            return kills, [*wrong, *problems(folder, scenario, plan)]
+    finally:
+        stop(folder)
+        kill(server)
+
+
+def problems(folder: Path, scenario: Scenario, plan: Plan) -> Iterator[str]:
+    """Yield what is wrong with a tuning job that has ended."""
+    job = smt.attach(JOB)
+    frame, curves, logs = job.trials(), job.curves(), boto3.client("logs")
+    with contextlib.closing(Store(folder / "sagemaker.sqlite")) as store:
+        docs = {doc["TrainingJobName"]: doc for doc in store.training_jobs_of(JOB)}
+        points = {tuple(doc["_TunedHyperParameters"].items()) for doc in docs.values()}
+        if scenario.parents:
+            points |= {tuple(doc["_TunedHyperParameters"].items()) for doc in store.training_jobs_of("parent")}
+    if sorted(doc["_Index"] for doc in docs.values()) != list(range(1, plan.trials + 1)):
+        yield f"the trials have the numbers {sorted(doc['_Index'] for doc in docs.values())}"
+    if len(points) != plan.trials + scenario.parents:
+        yield f"{plan.trials} trials and {scenario.parents} parents have {len(points)} different points"
+    if sorted(frame["TrainingJobName"]) != sorted(docs):
+        yield "the frame of trials does not have the training jobs of the store"
+    for row in frame.to_dict("records"):
+        name = row["TrainingJobName"]
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=GROUP, logStreamNamePrefix=f"{name}/")
+        events = [
+            (event["timestamp"], event["message"], event["logStreamName"]) for page in pages for event in page["events"]
+        ]
+        own = curves[curves["TrainingJobName"] == name].sort_values("Step")
+        for problem in trial_problems(row, own, events, scenario):
+            yield f"{name}: {problem}"
+
+
+def trial_problems(
+    row: Mapping[str, Any], curve: Any, events: Sequence[tuple[int, str, str]], scenario: Scenario
+) -> Iterator[str]:
+    """Yield what is wrong with one trial: its status, its curve, and its log."""
+    stopped = scenario.config["Strategy"] == "Hyperband" and row["TrainingJobStatus"] == "Stopped"
+    if not stopped and row["TrainingJobStatus"] != "Completed":
+        yield f"it is {row['TrainingJobStatus']}: {row.get('FailureReason')}"
+        return
+
+    def value(epoch: int) -> float:
+        return float((row["x"] - 0.3) ** 2 + row["n"] / (epoch + 1))
+
+    if len(set(events)) != len(events):
+        yield "the log has an event twice"
+    first = [message for _, message, stream in events if "/algo-1-" in stream]
+    epochs = [int(message.split()[1]) for message in first if message.startswith("epoch")]
+    attempts = list(attempts_of(epochs))
+    reached = -1
+    for attempt in attempts:
+        if attempt != list(range(attempt[0], attempt[0] + len(attempt))):
+            yield f"an attempt has the epochs {attempt}"
+        if attempt[0] > (reached + 1 if scenario.resumes else 0):
+            yield f"an attempt begins with epoch {attempt[0]}, after {reached}"
+        reached = attempt[-1]
+    expected = epochs if scenario.resumes else attempts[-1]
+    if not stopped and expected[-1] != scenario.epochs - 1:
+        yield f"its last epoch is {expected[-1]}"
+    if curve["Step"].tolist() != list(range(len(expected))):
+        yield f"the curve has the steps {curve['Step'].tolist()} for the epochs {epochs}"
+    elif any(
+        abs(found - value(epoch)) > 1e-9 * abs(found) for found, epoch in zip(curve["Value"], expected, strict=True)
+    ):
+        yield f"the curve has the values {curve['Value'].tolist()} for the epochs {epochs}"
+    if abs(row["FinalObjectiveValue"] - value(expected[-1])) > 1e-6 * abs(value(expected[-1])):
+        yield f"its objective is {row['FinalObjectiveValue']} after epoch {expected[-1]}, not {value(expected[-1])}"
+
+
+def attempts_of(epochs: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the epochs of each attempt; an attempt begins where the next epoch is not the following one."""
+    begins = [0, *(place for place, (a, b) in enumerate(itertools.pairwise(epochs), start=1) if b != a + 1)]
+    for begin, end in itertools.pairwise([*begins, len(epochs)]):
+        yield list(epochs[begin:end])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
+    defaults = Plan()
+    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--trials", type=int, default=defaults.trials)
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="that a trial takes")
+    parser.add_argument("--kills", type=int, default=defaults.kills, help="of each campaign")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[defaults.seed], help="one campaign each")
+    given = parser.parse_args()
+    print("| scenario | seed | trials | kills | seconds | wrong |\n|---|---:|---:|---:|---:|---|")
+    failed = 0
+    for name, seed in itertools.product(given.scenarios, given.seeds):
+        plan = Plan(given.trials, given.seconds, given.kills, seed=seed)
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="sm-tuning-kills-") as folder:
+            kills, wrong = campaign(Path(folder) / "state", SCENARIOS[name], plan)
+        failed += bool(wrong)
+        took = time.monotonic() - began
+        print(
+            f"| {name} | {seed} | {plan.trials} | {kills} | {took:.0f} | {'; '.join(wrong) or 'nothing'} |", flush=True
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,24 @@
+"""A small sample of the kill campaigns: ``python -m benchmarks.kills`` has many more deaths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from servers import start_server, stop_server
+
+
+@pytest.mark.parametrize("name", ["hyperband", "bayesian", "two hosts", "spot", "warm start"])
+def test_deaths_of_the_server_change_nothing_of_what_a_tuning_job_comes_to(
+    processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from benchmarks.kills.__main__ import SCENARIOS, Plan, campaign
+
+    plan = Plan(trials=3, seconds=0.6, kills=2, shortest=0.0, longest=0.8)
+    try:
+        kills, wrong = campaign(tmp_path / "state", SCENARIOS[name], plan, lambda folder: start_server(folder).pid)
+    finally:
+        stop_server(tmp_path / "state")
+    assert wrong == []
+    assert kills
