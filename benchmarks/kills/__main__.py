@@ -9,9 +9,7 @@ import argparse
 import contextlib
 import io
 import itertools
-import os
 import random
-import signal
 import subprocess
 import sys
 import tarfile
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 
 import sm_tuning as smt
 from sm_tuning.local import ServerInfo, stop
@@ -114,10 +113,10 @@ def spawn(folder: Path) -> int:
 
 def kill(pid: int) -> None:
     """Kill a process, and return when it is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.kill()
+        process.wait()  # its lock would lead clients to it until then
 
 
 def create(name: str, scenario: Scenario, info: ServerInfo, *, trials: int, seconds: float) -> None:
