@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         script_of,
         training_command,
     )
+    from sm_tuning.executor._container import SteadyClock
     from sm_tuning.executor._data import Checkpoints, ObjectStore, download_channels, upload_outputs
     from sm_tuning.executor._environment import Environments, Namespaces, Order, requirements_of, shared_network
     from sm_tuning.executor._hosts import (
@@ -67,6 +68,7 @@ else:
             "script_of",
             "training_command",
         ),
+        "._container": ("SteadyClock",),
         "._data": ("Checkpoints", "ObjectStore", "download_channels", "upload_outputs"),
         "._environment": ("Environments", "Namespaces", "Order", "requirements_of", "shared_network"),
         "._hosts": (
@@ -122,6 +124,7 @@ __all__ = [
     "ScanProcesses",
     "Script",
     "Site",
+    "SteadyClock",
     "Supervisors",
     "Tick",
     "TrainingFailedError",

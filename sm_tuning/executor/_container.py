@@ -27,6 +27,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -58,10 +59,38 @@ class Order(TypedDict):
     namespaces: dict[str, Any]  # see ``_namespace.py``
 
 
+class SteadyClock:
+    """Epoch seconds that never run backwards; when the clock is set back, they go on with the monotonic clock.
+
+    Attributes:
+        skipped: seconds by which the clock was set forward, or for which the machine slept, since the first call.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._offset: float | None = None
+        self.skipped = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        # In this order, so that a pause between the two readings never puts the time ahead of the clock.
+        now = self._clock()
+        elapsed = self._monotonic()
+        offset = now - elapsed
+        if self._offset is None:
+            self._offset = offset
+        elif offset > self._offset:
+            self.skipped += offset - self._offset
+            self._offset = offset
+        return elapsed + self._offset
+
+
 class LogWriter:
     """Splits a stream of bytes into lines and appends them, with time stamps, to the log file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._partial = b""
         self._records: list[bytes] = []
@@ -71,7 +100,7 @@ class LogWriter:
     def feed(self, data: bytes) -> None:
         """Accept output of the process: any number of lines, or a part of one."""
         *lines, self._partial = (self._partial + data).split(b"\n")
-        stamp = b"%d " % int(time.time() * 1000)
+        stamp = b"%d " % int(self._clock() * 1000)
         for line in lines:
             self._add(stamp, line)
         while len(self._partial) > LONGEST_LINE:
@@ -107,7 +136,7 @@ class LogWriter:
     def end(self) -> None:
         """Write all output, including a last line without a newline."""
         if self._partial:
-            self._add(b"%d " % int(time.time() * 1000), self._partial)
+            self._add(b"%d " % int(self._clock() * 1000), self._partial)
             self._partial = b""
         self.flush()
         os.close(self._fd)
@@ -124,8 +153,9 @@ class Supervisor:
     def __init__(self, order: Order, *, adopts: bool) -> None:
         self._order = order
         self._adopts = adopts
-        self._log = LogWriter(order["log"])
-        self._started = time.time()
+        self._clock = SteadyClock()
+        self._log = LogWriter(order["log"], self._clock)
+        self._started = self._clock()
         self._ended: float | None = None
         self._stopped = False
         self._abandoned = False
@@ -198,7 +228,7 @@ class Supervisor:
 
     def _reap(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
-        self._ended = time.time()
+        self._ended = self._clock()
         os.write(self._wake_write, b".")
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
@@ -272,7 +302,7 @@ class Supervisor:
                 "exit_code": returncode if returncode >= 0 else None,
                 "signal": -returncode if returncode < 0 else None,
                 "started": self._started,
-                "ended": self._ended or time.time(),
+                "ended": self._ended or self._clock(),
                 "stopped": self._stopped,
                 "alone": self._alone,
                 "cpu_seconds": used.ru_utime + used.ru_stime,

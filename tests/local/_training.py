@@ -40,7 +40,7 @@ def wait_for(condition, timeout=20.0):
 class Bench:
     """Store, cloud, runner and engine in one state folder; ``code`` uploads what the scripts are."""
 
-    def __init__(self, state, settings=None, child_env=None, clock=time.time):
+    def __init__(self, state, settings=None, child_env=None, clock=time.time, monotonic=time.monotonic):
         moto_api_backend.reset()  # moto lives in the process: every bench begins as a new process would
         self.state = state
         self.store = Store(state / "sagemaker.sqlite")
@@ -56,9 +56,9 @@ class Bench:
             clock,
             self._on_event,
             child_env or {},
-            settings or RunnerSettings(grace=0.5, regex_limit=1.0, keep_folders=True),
+            settings or RunnerSettings(grace=0.5, regex_limit=1.0, keep_folders=True, monotonic=monotonic),
         )
-        self.engine = Engine(self.store, self.runner, IDENTITY, clock)
+        self.engine = Engine(self.store, self.runner, IDENTITY, clock, monotonic)
 
     def _on_event(self, name):
         self.events.append(name)

@@ -496,7 +496,7 @@ os.kill(os.getppid(), signal.SIGKILL)
 time.sleep(300)
 """
     ahead = 0.0
-    with closing(Bench(tmp_path / "clock", clock=lambda: time.time() + ahead)) as bench:
+    with closing(Bench(tmp_path / "clock", monotonic=lambda: time.monotonic() + ahead)) as bench:
         condition, retry = {"MaxRuntimeInSeconds": 60}, {"MaximumRetryAttempts": 30}
         definition = bench.definition(
             bench.code({"train.py": source}), StoppingCondition=condition, RetryStrategy=retry

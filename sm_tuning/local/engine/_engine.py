@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from sm_tuning.local._config import Identity
@@ -18,10 +19,18 @@ class Engine:
         runner: runs the training jobs; its events must reach ``notify``.
         identity: account and region.
         clock: returns epoch seconds.
+        monotonic: returns seconds for durations and limits.
     """
 
-    def __init__(self, store: Store, runner: TrainingRunner, identity: Identity, clock: Callable[[], float]) -> None:
-        self._context = EngineContext(store, runner, identity, clock)
+    def __init__(
+        self,
+        store: Store,
+        runner: TrainingRunner,
+        identity: Identity,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context = EngineContext(store, runner, identity, clock, monotonic)
         self._loops: Workers[TuningLoop] = Workers("tuning job")
 
     def submit(self, tuning_job: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY
+from sm_tuning.executor import SteadyClock
 from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import is_full
 from sm_tuning.local.engine._documents import parents_of, training_job_doc
@@ -49,12 +51,13 @@ class TrainingRunner(Protocol):
 
 @dataclass(frozen=True)
 class EngineContext:
-    """The services that all loops use; ``clock`` returns epoch seconds."""
+    """The services that all loops use; ``clock`` returns epoch seconds, ``monotonic`` seconds for durations."""
 
     store: Store
     runner: TrainingRunner
     identity: Identity
     clock: Callable[[], float]
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class TuningLoop:
@@ -66,6 +69,7 @@ class TuningLoop:
         self._woken = threading.Event()
         self._closing = False
         self._lock = threading.Lock()  # guards the status of the tuning job
+        self._clock = SteadyClock(context.clock, context.monotonic)
 
     def wake(self) -> None:
         """Look at the training jobs again."""
@@ -118,7 +122,7 @@ class TuningLoop:
             if status.is_terminal:
                 return
             states = ledger.refresh()
-            now = self._context.clock()
+            now = self._running_time()
             stopping = status is TuningStatus.STOPPING
             decision = decide(rules, states, now, stop_requested=stopping, exhausted=exhausted)
             self._report(rules, states, now)
@@ -126,7 +130,7 @@ class TuningLoop:
                 with self._lock:
                     requested = self._doc()["HyperParameterTuningJobStatus"] == TuningStatus.STOPPING
                     outcome = Outcome(TuningStatus.STOPPED) if requested else decision.outcome
-                    seconds = int(self._context.clock() - doc["CreationTime"])
+                    seconds = max(0, int(self._running_time() - doc["CreationTime"]))
                     self._end(outcome, {"ConsumedResources": {"RuntimeInSeconds": seconds}})
                 return
             stops = set(decision.stop) | (set(early_stops(states, maximize=rules.maximize)) if auto else set())
@@ -158,13 +162,18 @@ class TuningLoop:
             if tuned is None:
                 continue
             index = ledger.next_index
-            job = training_job_doc(doc, search, tuned, index, context.identity, context.clock())
+            job = training_job_doc(doc, search, tuned, index, context.identity, self._clock())
             tags = context.store.tags(doc["HyperParameterTuningJobArn"])
             context.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
             ledger.add(job)
             context.runner.start(job["TrainingJobName"])
             return True
         return False
+
+    def _running_time(self) -> float:
+        """Return the time without the seconds by which the clock was set forward, for limits and durations."""
+        now = self._clock()
+        return now - self._clock.skipped
 
     def _report(self, rules: Rules, states: Sequence[TrialState], now: float) -> None:
         """Update TuningJobCompletionDetails and ConsumedResources if a trial has ended since the last time."""
@@ -175,15 +184,15 @@ class TuningLoop:
         details = dict(doc.get("TuningJobCompletionDetails") or {})
         details["NumberOfTrainingJobsObjectiveNotImproving"] = not_improving(states, maximize=rules.maximize)
         if converged(rules, states):
-            details.setdefault("ConvergenceDetectedTime", now)
-        resources = {"RuntimeInSeconds": int(now - doc["CreationTime"])}
+            details.setdefault("ConvergenceDetectedTime", self._clock())
+        resources = {"RuntimeInSeconds": max(0, int(now - doc["CreationTime"]))}
         self._update({"TuningJobCompletionDetails": details, "ConsumedResources": resources, "_Ended": ended})
 
     def _end(self, outcome: Outcome, members: Mapping[str, Any]) -> None:
         self._update(
             {
                 "HyperParameterTuningJobStatus": str(outcome.status),
-                "HyperParameterTuningEndTime": self._context.clock(),
+                "HyperParameterTuningEndTime": max(self._clock(), self._doc()["CreationTime"]),
                 "FailureReason": outcome.reason[:_LONGEST_REASON] if outcome.reason else None,
                 **members,
             }

@@ -131,7 +131,7 @@ class Attempt:
     def _note_problem(self, order: Order, consequence: str) -> bool:
         problem = self._context.namespaces.problem(order)
         if problem is not None:
-            self._publisher.note(self._context.clock(), f"{consequence}: {problem}")
+            self._publisher.note(self._record.clock(), f"{consequence}: {problem}")
         return problem is not None
 
     def _commands(self, script: Script | None, order: Order) -> list[Command]:
@@ -170,11 +170,12 @@ class Attempt:
             return environment.python
 
     def _train(self, commands: Sequence[Command], moment: Moment | None) -> list[Exit]:
-        clock, settings = self._context.clock, self._context.settings
+        settings = self._context.settings
+        clock = settings.monotonic
         began = clock()
         before = self._objectives()
         meters = [
-            Meter(files, site.folder.root, began, site.host.instance_type)
+            Meter(files, site.folder.root, self._record.clock(), site.host.instance_type)
             for files, site in zip(self._files, self._sites, strict=True)
         ]
         due = {"sync": began + settings.checkpoint_period, "measure": began + settings.utilization_period}
@@ -185,7 +186,7 @@ class Attempt:
                 self._sync()
                 due["sync"] = now + settings.checkpoint_period
             if now >= due["measure"]:
-                self._put_points([meter.measure(now) for meter in meters])
+                self._put_points([meter.measure(self._record.clock()) for meter in meters])
                 due["measure"] = now + settings.utilization_period
             wait = min(self._tick(), *(when - now for when in due.values()))
             if moment is None or self.interrupted:
@@ -213,7 +214,7 @@ class Attempt:
         return ended
 
     def _tick(self) -> float:
-        self._publisher.publish(self._context.clock())
+        self._publisher.publish(self._record.clock())
         longest = _LONGEST_WAIT_SECONDS if len(self._sites) == 1 else _MERGE_SECONDS
         return min(longest, self._control.enforce())
 

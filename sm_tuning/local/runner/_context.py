@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ class RunnerSettings:
             for network isolation, and to resolve the names of several hosts.
         keep_folders: whether the work folders stay after the end of a job. Otherwise only those of failed jobs stay,
             without input data.
+        monotonic: returns seconds for durations and limits, which the setting of the clock and the sleep of the
+            machine do not change.
     """
 
     grace: float = 120.0
@@ -58,6 +61,7 @@ class RunnerSettings:
     spot_wait: float = 1.0
     namespaces: bool = True
     keep_folders: bool = False
+    monotonic: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True)

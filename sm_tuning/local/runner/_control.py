@@ -30,7 +30,7 @@ class Control:
 
     Args:
         record: the training job.
-        clock: returns epoch seconds.
+        clock: returns seconds that never run backwards; the sleep of the machine is no running time.
     """
 
     def __init__(self, record: JobRecord, clock: Callable[[], float]) -> None:

@@ -7,12 +7,13 @@ TrainingStartTime is the start of Downloading, TrainingEndTime the end of Upload
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, to_float32
-from sm_tuning.executor import Emission
+from sm_tuning.executor import Emission, SteadyClock
 from sm_tuning.local.store import HiddenMembers, Store, hidden
 
 MESSAGES: Mapping[SecondaryStatus, str] = {
@@ -56,12 +57,22 @@ class JobRecord:
         name: the training job.
         clock: returns epoch seconds.
         on_event: called with the job's name after each change.
+        monotonic: returns seconds that the setting of the clock and the sleep of the machine do not change.
     """
 
-    def __init__(self, store: Store, name: str, clock: Callable[[], float], on_event: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        clock: Callable[[], float],
+        on_event: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self._store = store
-        self._clock = clock
+        #: The time of all stamps of the job.
+        self.clock = SteadyClock(clock, monotonic)
+        self._skipped = 0.0  # at the start of the training
         self._on_event = on_event
         self._lock = threading.RLock()  # a stop may come from any thread between reading and writing
 
@@ -86,12 +97,14 @@ class JobRecord:
     def move(self, status: SecondaryStatus) -> None:
         """Enter a SecondaryStatus that is not final."""
         with self._lock:
-            doc, now = self.doc, self._clock()
+            doc = self.doc
+            now = self._now(doc)
             members: dict[str, Any] = {}
             if status is SecondaryStatus.STARTING:
                 members |= HiddenMembers(_AttemptStartTime=now)
             if status is SecondaryStatus.DOWNLOADING and not interruptions(doc):
                 members["TrainingStartTime"] = now
+                self._skipped = self.clock.skipped
             self._write(doc, status, members, now)
         self._on_event(self.name)
 
@@ -103,7 +116,7 @@ class JobRecord:
                 return False
             private = HiddenMembers(_StopReason=str(reason))
             members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), **private}
-            self._write(doc, SecondaryStatus.STOPPING, members, self._clock())
+            self._write(doc, SecondaryStatus.STOPPING, members, self._now(doc))
         self._on_event(self.name)
         return True
 
@@ -113,7 +126,7 @@ class JobRecord:
             doc = self.doc
             if doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
                 return False
-            self._write(doc, SecondaryStatus.INTERRUPTED, {}, self._clock())
+            self._write(doc, SecondaryStatus.INTERRUPTED, {}, self._now(doc))
         self._on_event(self.name)
         return True
 
@@ -135,13 +148,15 @@ class JobRecord:
         self._on_event(self.name)
 
     def _end(self, status: SecondaryStatus, failure: str | None, members: Mapping[str, Any]) -> None:
-        now = self._clock()
         doc = self.doc
+        now = self._now(doc)
         emissions = self._store.emissions(self.name)
         times: dict[str, Any] = {"TrainingEndTime": now}
         if "TrainingStartTime" in doc:
-            seconds = int(now - doc["TrainingStartTime"])
-            billable = spot_seconds(doc, now) if doc.get("EnableManagedSpotTraining") else seconds
+            # While the laptop sleeps nothing trains. (An earlier server's part is known by its stamps only.)
+            skipped = self.clock.skipped - self._skipped
+            seconds = max(0, int(now - doc["TrainingStartTime"] - skipped))
+            billable = spot_seconds(doc, now, skipped) if doc.get("EnableManagedSpotTraining") else seconds
             times |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": billable}
         self._write(
             doc,
@@ -156,6 +171,11 @@ class JobRecord:
             },
             now,
         )
+
+    def _now(self, doc: Mapping[str, Any]) -> float:
+        """Return the time, which is never before the job's last stamp, also if the clock was set back meanwhile."""
+        last: list[float] = [transition["StartTime"] for transition in doc.get("SecondaryStatusTransitions") or ()][-1:]
+        return max([self.clock(), *last, float(doc.get("CreationTime", 0.0))])
 
     def _write(self, doc: Mapping[str, Any], status: SecondaryStatus, members: Mapping[str, Any], now: float) -> None:
         """End the current status and enter this one; the message of a failure is its reason."""
@@ -178,14 +198,20 @@ def interruptions(doc: Mapping[str, Any]) -> int:
     return sum(transition["Status"] == SecondaryStatus.INTERRUPTED for transition in transitions)
 
 
-def spot_seconds(doc: Mapping[str, Any], now: float) -> int:
-    """Return BillableTimeInSeconds of a spot job: a share of the time in which it had an instance."""
+def spot_seconds(doc: Mapping[str, Any], now: float, skipped: float = 0.0) -> int:
+    """Return BillableTimeInSeconds of a spot job: a share of the time in which it had an instance.
+
+    Args:
+        doc: the training job.
+        now: epoch seconds.
+        skipped: seconds of that time by which the clock was set forward.
+    """
     ran = sum(
         transition.get("EndTime", now) - transition["StartTime"]
         for transition in doc.get("SecondaryStatusTransitions") or ()
         if transition["Status"] in _BILLED and transition["StartTime"] >= doc["TrainingStartTime"]
     )
-    return int(ran * SPOT_SHARE)
+    return int(max(0.0, ran - skipped) * SPOT_SHARE)
 
 
 def final_metrics(emissions: Iterable[Emission]) -> list[dict[str, Any]]:

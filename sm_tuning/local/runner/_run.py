@@ -50,11 +50,11 @@ class TrainingRun:
 
     def __init__(self, context: RunnerContext, name: str, *, recovering: bool) -> None:
         self._context = context
-        self._record = JobRecord(context.store, name, context.clock, context.on_event)
+        self._record = JobRecord(context.store, name, context.clock, context.on_event, context.settings.monotonic)
         self._name = str(self._record.doc["TrainingJobName"])  # in the case of its creation
         self._folder = context.jobs_dir / self._name
         self._recovering = recovering
-        self._control = Control(self._record, context.clock)
+        self._control = Control(self._record, context.settings.monotonic)
         self._hosts: tuple[Host, ...] = ()
 
     def stop(self) -> None:
@@ -172,7 +172,7 @@ class TrainingRun:
                 names = ", ".join(str(path.relative_to(self._folder)) for path in left_out[:5])
                 more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
                 text = f"these were not uploaded, because an earlier host has files of the same names: {names}{more}"
-                publisher.note(self._context.clock(), text)
+                publisher.note(self._record.clock(), text)
         except TrainingFailedError as e:
             if not stopped:
                 raise

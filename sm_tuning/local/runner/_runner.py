@@ -76,7 +76,13 @@ class Runner:
         """Stop a training job: SIGTERM, the grace, SIGKILL. Does nothing if it has ended."""
         run = self._runs.get(training_job)
         if run is None:
-            record = JobRecord(self._context.store, training_job, self._context.clock, self._context.on_event)
+            record = JobRecord(
+                self._context.store,
+                training_job,
+                self._context.clock,
+                self._context.on_event,
+                self._context.settings.monotonic,
+            )
             if not record.request_stop(SecondaryStatus.STOPPED):
                 return
             self._runs.start(training_job, TrainingRun(self._context, training_job, recovering=True))

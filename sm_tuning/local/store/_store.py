@@ -395,7 +395,8 @@ class Store:
     def _merged(self, doc: Doc | None, name: str, members: Mapping[str, Any]) -> Doc:
         if doc is None:
             raise KeyError(name)
-        merged = {**doc, "LastModifiedTime": self._clock(), **members}
+        modified = max(self._clock(), doc.get("CreationTime", 0.0))  # the clock may have been set back
+        merged = {**doc, "LastModifiedTime": modified, **members}
         return {key: value for key, value in merged.items() if value is not None}
 
     def _tuning_id(self, name: str) -> int:
