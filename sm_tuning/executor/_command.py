@@ -1,11 +1,13 @@
 """The program that trains a job, its arguments and its environment.
 
 Script mode follows aws/sagemaker-training-toolkit (``environment.py``, ``mapping.py``, ``entry_point.py``), the toolkit
-inside the framework images: it turns hyperparameters into arguments and ``SM_*`` variables and runs the script.
+inside the framework images: it turns hyperparameters into arguments and ``SM_*`` variables and runs the script. The
+XGBoost image has its predecessor, aws/sagemaker-containers, which runs each script as a module (``_modules.py``).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -50,12 +52,23 @@ class Script:
         submit_directory: ``sagemaker_submit_directory``, the place of the code.
         hyperparameters: those of the script, decoded from JSON where they are JSON.
         framework: those of the toolkit (``sagemaker_*``), decoded likewise.
+        always_module: whether the image's toolkit runs all scripts with ``python -m``.
     """
 
     program: str
     submit_directory: str
     hyperparameters: Mapping[str, Any]
     framework: Mapping[str, Any]
+    always_module: bool = False
+
+    def is_package(self, code: Path) -> bool:
+        """Return whether the toolkit installs the code folder, for its setup.py, before it runs the script."""
+        return (code / "setup.py").is_file() and (self.always_module or not self.program.endswith(".sh"))
+
+    @property
+    def module(self) -> str:
+        """The name of the program as a module."""
+        return self.program.removesuffix(".py")
 
     @property
     def arguments(self) -> list[str]:
@@ -96,6 +109,7 @@ def script_of(job: Mapping[str, Any]) -> Script | None:
         submit_directory=str(framework[SUBMIT_DIRECTORY_KEY]),
         hyperparameters={key: value for key, value in values.items() if key not in framework and key != OBJECTIVE_KEY},
         framework=framework,
+        always_module=algorithm_for(job["AlgorithmSpecification"].get("TrainingImage", "")) is not None,
     )
 
 
@@ -114,7 +128,9 @@ def decode(value: str) -> Any:
 
 
 def argument(value: Any) -> str:
-    """Return a value as a command-line argument: mappings as ``a=1,b=2``, all else as Python prints it."""
+    """Return a value as a command-line argument: mappings as ``a=1,b=2``, null as "", all else as Python prints it."""
+    if value is None:
+        return ""
     if isinstance(value, Mapping):
         return ",".join(f"{key}={item}" for key, item in sorted(value.items()))
     return str(value)
@@ -155,8 +171,14 @@ def command_line(script: Script, site: Site, python: str, gpus: int) -> list[str
     """Return the arguments of a host's training process.
 
     Raises:
-        TrainingFailedError: the program is neither ``.py`` nor ``.sh``.
+        TrainingFailedError: the program is neither ``.py`` nor ``.sh``, or the launcher cannot start it.
     """
+    is_torchrun = any(script.framework.get(key) is True for key in (TORCH_DISTRIBUTED_KEY, PYTORCH_DDP_KEY))
+    if script.always_module or script.is_package(site.folder.code):
+        if is_torchrun:
+            raise client_error("a code folder with a setup.py cannot be started by torchrun; remove the setup.py.")
+        # As on AWS, a program in a subfolder and a .sh file fail here: they are not names of modules.
+        return [python, "-u", "-m", script.module, *script.arguments]
     if script.program.endswith(".sh"):
         (site.folder.code / script.program).chmod(0o755)
         words = " ".join(shlex.quote(word) for word in (f"./{script.program}", *script.arguments))
@@ -164,7 +186,7 @@ def command_line(script: Script, site: Site, python: str, gpus: int) -> list[str
     if not script.program.endswith(".py"):
         raise client_error(f"{PROGRAM_KEY} {script.program!r} is neither a .py nor a .sh file.")
     launcher = []
-    if any(script.framework.get(key) is True for key in (TORCH_DISTRIBUTED_KEY, PYTORCH_DDP_KEY)):
+    if is_torchrun:
         place = ["--standalone"]
         if len(site.cluster.hosts) > 1:
             place = [
@@ -205,7 +227,7 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
         "user_entry_point": script.program,
         "user_args": script.arguments,
         "framework_params": dict(script.framework),
-        "module_name": script.program.removesuffix(".py"),
+        "module_name": script.module,
         "module_dir": script.submit_directory,
         "log_level": script.framework.get(LOG_LEVEL_KEY, 20),
         "framework_module": "",
@@ -319,10 +341,24 @@ def training_command(
     return Command(argv, {**env, "PYTHONPATH": path}, site.folder.root)
 
 
-def install_command(python: str, requirements: Path, env: Mapping[str, str]) -> Command:
-    """Return the command that installs a script's requirements into an environment."""
-    argv = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", requirements.name]
-    return Command(argv, env, requirements.parent)
+def install_command(
+    python: str, code: Path, env: Mapping[str, str], *, package: bool = False, requirements: bool = True
+) -> Command:
+    """Return the command that installs into an environment what a code folder needs.
+
+    Args:
+        python: the interpreter of the environment.
+        code: the folder.
+        env: of the process.
+        package: whether to install the folder itself, by its setup.py.
+        requirements: whether to install what its requirements.txt lists.
+    """
+    argv = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    # The images have setuptools, so that pip builds without a network, unless the folder asks for another back end.
+    if package and not (code / "pyproject.toml").exists() and importlib.util.find_spec("setuptools") is not None:
+        argv.append("--no-build-isolation")
+    argv += ["."] * package + ["-r", "requirements.txt"] * requirements
+    return Command(argv, env, code)
 
 
 def failure_text(kind: str, exit_code: int, error: str, command: Sequence[str]) -> str:

@@ -108,7 +108,7 @@ class LogWriter:
             self._partial = self._partial[LONGEST_LINE:]
 
     def _add(self, stamp: bytes, line: bytes) -> None:
-        text = line.removesuffix(b"\r").decode("utf-8", "replace").encode()  # so that the file is valid UTF-8
+        text = line.decode("utf-8", "replace").encode()  # so that the file is valid UTF-8
         self._records.append(stamp + text + b"\n")
         self._size += len(text)
         if self._since is None:

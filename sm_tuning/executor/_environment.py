@@ -127,14 +127,15 @@ class Environments:
         self._lock = threading.Lock()
 
     @contextmanager
-    def claim(self, requirements: Path, check: Check) -> Iterator[Environment]:
-        """Yield the environment of these requirements, which no other trial uses before it is installed.
+    def claim(self, code: Path, check: Check, *, package: bool = False) -> Iterator[Environment]:
+        """Yield the environment of a code folder's requirements, which no other trial uses before it is installed.
 
         Args:
-            requirements: the file.
+            code: the folder.
             check: called while waiting; raises if the job must not continue.
+            package: whether the folder itself is installed too.
         """
-        key = self._key(requirements)
+        key = self._key(code, package=package)
         while True:
             with self._lock:
                 if key not in self._busy:
@@ -169,13 +170,14 @@ class Environments:
                 count += 1
         return count, freed
 
-    def _key(self, requirements: Path) -> str:
-        content = requirements.read_bytes()
+    def _key(self, code: Path, *, package: bool) -> str:
+        requirements = requirements_of(code)
+        content = requirements.read_bytes() if requirements is not None else b""
         digest = hashlib.sha256(content)
         digest.update(f"{sys.version}{_site_folders()}".encode())
-        if _LOCAL_LINE.search(content.decode("utf-8", "replace")):
-            for path in files_in(requirements.parent):
-                digest.update(path.relative_to(requirements.parent).as_posix().encode() + b"\0" + path.read_bytes())
+        if package or _LOCAL_LINE.search(content.decode("utf-8", "replace")):
+            for path in files_in(code):
+                digest.update(path.relative_to(code).as_posix().encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()[:24]
 
 

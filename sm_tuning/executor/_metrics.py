@@ -24,6 +24,9 @@ LONGEST_MESSAGE = 256 * 1024 - 26
 _BATCH_LINES = 2000
 _BATCH_CHARACTERS = 1 << 20
 
+#: Control characters as CloudWatch shows them in the logs of training jobs: TAB as ``#011``, ESC as ``#033``.
+_CONTROL = {code: f"#{code:03o}" for code in range(32) if code != ord("\n")}
+
 Line = tuple[int, str]
 """Epoch milliseconds of arrival, and the text in the form of CloudWatch (TAB as ``#011``)."""
 
@@ -57,7 +60,7 @@ class LogFollower:
     def read(self, limit: int = 1 << 22) -> list[Line]:
         """Return the next complete lines, about ``limit`` bytes at most; an empty list without new lines.
 
-        TAB becomes ``#011``, the form in which the service shows and searches lines.
+        Control characters become ``#011`` and so on, the form in which the service shows and searches lines.
         """
         try:
             with self._path.open("rb") as file:
@@ -70,7 +73,7 @@ class LogFollower:
         end = data.rfind(b"\n") + 1
         self._offset += end
         records = [record.partition(b" ") for record in data[:end].split(b"\n")[:-1]]
-        lines = [(int(stamp), text.decode("utf-8", "replace").replace("\t", "#011")) for stamp, _, text in records]
+        lines = [(int(stamp), text.decode("utf-8", "replace").translate(_CONTROL)) for stamp, _, text in records]
         if lines and self.first_ms is None:
             self.first_ms = lines[0][0]
         return lines

@@ -28,6 +28,7 @@ from sm_tuning.preflight._rules import (
     request_problems,
     rule_problems,
 )
+from sm_tuning.preflight._script import script_problems
 from sm_tuning.request import image_uri, stage, to_request
 from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, load, to_data
 
@@ -139,6 +140,7 @@ def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]
         else:
             yield from request_problems(job_of(request))
     yield from rule_problems(tuning)
+    yield from script_problems(tuning)
     yield from quota_problems(tuning)
     yield from advice(tuning)
 

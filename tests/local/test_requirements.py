@@ -92,11 +92,11 @@ def test_a_job_that_waits_for_another_ones_install_can_be_stopped(bench, tmp_pat
         entered.set()
         raise StoppedError
 
-    with environments.claim(code / "requirements.txt", lambda: None):
-        with pytest.raises(StoppedError), environments.claim(code / "requirements.txt", check):
+    with environments.claim(code, lambda: None):
+        with pytest.raises(StoppedError), environments.claim(code, check):
             pass
         assert entered.is_set()
-    with environments.claim(code / "requirements.txt", check) as environment:  # free again: nobody is asked
+    with environments.claim(code, check) as environment:  # free again: nobody is asked
         assert not environment.complete
 
 
@@ -115,6 +115,6 @@ def test_a_local_package_that_changes_is_another_content(tmp_path):
     found = set()
     for version in ("1", "2", "1"):
         (tmp_path / "pkg" / "setup.py").write_text(version)
-        with environments.claim(tmp_path / "requirements.txt", lambda: None) as environment:
+        with environments.claim(tmp_path, lambda: None) as environment:
             found.add(environment.python)
     assert len(found) == 2

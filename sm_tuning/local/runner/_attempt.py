@@ -153,19 +153,23 @@ class Attempt:
         return replace(command, namespaces={**order, **ml})
 
     def _interpreter(self, script: Script, env: Mapping[str, str], order: Order) -> str:
-        """Return the Python with the script's requirements, which are installed first if necessary."""
-        requirements = requirements_of(self._sites[0].folder.code) if script.program.endswith(".py") else None
-        if requirements is None:
+        """Return the Python with the script's package and requirements, which are installed first if necessary."""
+        code = self._sites[0].folder.code
+        package = script.is_package(code)
+        # A shell script installs its requirements itself.
+        requirements = (package or script.program.endswith(".py")) and requirements_of(code) is not None
+        if not package and not requirements:
             return sys.executable
-        with self._context.environments.claim(requirements, self._control.check) as environment:
+        with self._context.environments.claim(code, self._control.check, package=package) as environment:
             if not environment.complete:
                 environment.make()
-                command = install_command(environment.python, requirements, env)
+                command = install_command(environment.python, code, env, package=package, requirements=requirements)
                 [ended] = self._supervise("install", [self._within(command, order, self._sites[0])], self._tick)
                 self._control.check()
                 if ended.code != 0:
                     folder, files = self._sites[0].folder, self._files[0]
-                    raise host_failure(folder, files, "InstallRequirementsError", ended, command.argv)
+                    kind = "InstallModuleError" if package else "InstallRequirementsError"
+                    raise host_failure(folder, files, kind, ended, command.argv)
                 environment.finish()
             return environment.python
 

@@ -177,13 +177,13 @@ class Starter:
 
     def _interpreter(self, program: Path, command: Command, order: Order, files: Files) -> str:
         """Return the Python with the requirements of the code, which are installed first if necessary."""
-        requirements = requirements_of(program.parent)
-        if requirements is None:
+        code = program.parent
+        if requirements_of(code) is None:
             return sys.executable
-        with self._context.environments.claim(requirements, lambda: None) as environment:
+        with self._context.environments.claim(code, lambda: None) as environment:
             if not environment.complete:
                 environment.make()
-                install = replace(install_command(environment.python, requirements, command.env), namespaces=order)
+                install = replace(install_command(environment.python, code, command.env), namespaces=order)
                 fleet = Fleet("install", 1.0, self._context.supervisors)
                 with self._abandonable(fleet):
                     [ended] = fleet.run([(install, files)], lambda: _INSTALL_TICK_SECONDS)
