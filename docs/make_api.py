@@ -52,7 +52,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *("Tuning", "TrainingDefinition", "XGBoostEstimator", "PyTorchEstimator", "ContainerEstimator"),
             *("ContinuousParameter", "IntegerParameter", "CategoricalParameter"),
             *("Input", "FileSystemInput", "DatasetInput", "MetricDefinition", "InstanceConfig"),
-            *("HyperbandConfig", "CompletionCriteria", "WarmStart"),
+            *("HyperbandConfig", "CompletionCriteria", "WarmStart", "EvaluationPlan"),
         ),
     ),
     (
@@ -95,6 +95,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         ),
         (
             *("best_model", "BestModel", "register", "package_request", "Registration", "ModelPackage"),
+            *("evaluate", "held_out_metrics", "EvaluationOptions", "Evaluation"),
             *("retrain", "retrain_request", "Retraining", "TrainingJob"),
             *("deploy", "deploy_requests", "Deployment", "Endpoint"),
             *("stepfunctions_state", "stepfunctions_machine", "MachineOptions"),

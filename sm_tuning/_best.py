@@ -12,7 +12,9 @@ from sm_tuning.aws import Aws
 from sm_tuning.jobs import Best
 
 if TYPE_CHECKING:
-    from sm_tuning.deploy import Endpoint, TrainingJob
+    from sm_tuning.deploy import Endpoint, Evaluation, TrainingJob
+    from sm_tuning.deploy._metrics import Metric
+    from sm_tuning.deploy._test_set import TestData
 
 
 class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no hash)
@@ -136,6 +138,52 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
         if wait:
             job.wait()
         return job
+
+    def evaluate(
+        self,
+        test: TestData,
+        *,
+        metrics: Sequence[Metric] = (),
+        instance_type: str = "ml.m5.large",
+        instance_count: int = 1,
+        image_uri: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        role: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Evaluation:
+        """Predict a test set by batch transform and compute metrics; a second call reads the same predictions.
+
+        Args:
+            test: a CSV file, local or ``s3://``, or a DataFrame; the label is in the first column, without a header.
+            metrics: names (rmse, mae, r2, logloss, auc, error, accuracy, f1, merror, mlogloss) or functions of labels
+                and predictions; by default the metric that the job optimises, or that of its objective function.
+            instance_type: of the transform job.
+            instance_count: number of instances.
+            image_uri: the serving container's image, if it does not follow from the training image.
+            environment: variables of the serving container.
+            role: ARN of the role that the model runs as; the training job's by default.
+            tags: of model and transform job.
+            timeout: seconds after which to stop waiting; the transform job goes on.
+
+        Raises:
+            SpecError: the test set or an option is wrong; nothing was created.
+            JobError: the trial has no model, or the transform job failed.
+            WaitTimeoutError: the transform job had not ended after ``timeout`` seconds.
+            ServiceError: the service refused.
+        """
+        options = shipping.EvaluationOptions(
+            metrics=metrics,
+            instance_type=instance_type,
+            instance_count=instance_count,
+            image_uri=image_uri,
+            environment=environment or {},
+            role=role,
+            tags=tags or {},
+        )
+        return shipping.evaluate(
+            self._aws, self.training_job_name, test, options, metric_name=self.metric_name, timeout=timeout
+        )
 
     def deploy(
         self,

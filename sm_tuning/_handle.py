@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sm_tuning.deploy import Endpoint, ModelPackage
+    from sm_tuning.deploy._test_set import TestData
     from sm_tuning.results import LogLine, Reading, Step
     from sm_tuning.results.analysis import Facts
     from sm_tuning.views import Figure, Theme
@@ -442,6 +443,7 @@ class Handle(ABC):
         baseline: str | None = None,
         tolerance: str = "0",
         prices: Prices = None,
+        test: TestData | None = None,
         allow_running: bool = False,
         allow_stopped: bool = False,
     ) -> ModelPackage:
@@ -467,6 +469,8 @@ class Handle(ABC):
             baseline: a tuning job whose best objective this job's must not fall behind.
             tolerance: by how much it may fall behind, such as ``0.01`` or ``2%``.
             prices: as for ``cost``, for a requirement such as ``cost<=20``.
+            test: a labelled test set, as for ``best.evaluate``, on which the model is evaluated first; requirements may
+                name its metrics, such as ``test:rmse<=60``, and the registry shows them.
             allow_running: accept a running job, and take its best model so far.
             allow_stopped: accept a job that was stopped before it was done.
 
@@ -493,6 +497,8 @@ class Handle(ABC):
             baseline=baseline,
             tolerance=tolerance,
             prices=prices,
+            test=test,
+            evaluation=shipping.EvaluationOptions(image_uri=image_uri, environment=environment or {}),
             allow_running=allow_running,
             allow_stopped=allow_stopped,
         )

@@ -92,6 +92,7 @@ COMMANDS = {
     "export": Entry(f"{_HERE}._reports:export", "Write tuning jobs for TensorBoard, MLflow, W&B or Optuna."),
     "advise": Entry(f"{_HERE}._reports:advise", "Print what to change in the next tuning job, and the evidence."),
     "cache": Entry(f"{_HERE}._frames:cache", "Manage the disk cache of finished trials."),
+    "evaluate": Entry(f"{_HERE}._evaluate:evaluate", "Compute metrics of the best model on a test set."),
     "gate": Entry(f"{_HERE}._ship:gate", "Fail a pipeline if the best model is not good enough."),
     "import": Entry(f"{_HERE}._specs:import_", "Write a spec file from a Weights & Biases sweep."),
     "register": Entry(f"{_HERE}._ship:register", "Register the best model of a tuning job in the Model Registry."),

@@ -12,6 +12,7 @@ import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning import gate as judging
 from sm_tuning._files import write_output
+from sm_tuning.cli._evaluate import HeldOutOptions, held_out_options
 from sm_tuning.cli._options import Connect, connection_options, job_name, named_jobs
 from sm_tuning.cli._output import as_json, emit, emit_fields, emit_json, say
 
@@ -33,6 +34,7 @@ _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
     help="A requirement (also <=, >, <, ==, !=) on a final metric of the best trial, objective, cost, "
     "billable_seconds, trials, completed_trials, failed_trials or stopped_trials; may be repeated.",
 )
+@held_out_options
 @click.option(
     "--baseline", metavar="JOB", callback=named_jobs, help="A job whose best objective this job must not fall behind."
 )
@@ -54,6 +56,7 @@ def gate(  # noqa: PLR0913  (one keyword per option)
     job: str,
     *,
     requirements: tuple[str, ...],
+    held_out: HeldOutOptions,
     baseline: str | None,
     tolerance: str,
     allow_stopped: bool,
@@ -67,18 +70,25 @@ def gate(  # noqa: PLR0913  (one keyword per option)
     Exits with 0 if all requirements hold, 1 if one does not or the job failed, 2 if a requirement names a value that
     the job does not have or the job has not ended, 3 if AWS refused.
 
+    With --test, requirements may name metrics of the best model on a test set, such as test:rmse<=60.
+
     The Markdown summary is also appended to the file that GITHUB_STEP_SUMMARY names, which GitHub Actions sets. Values
     that look like secrets are masked.
 
     Example: sm-tuning gate my-job --require "validation:accuracy>=0.95" --require "cost<=20" -o gate.md
     """
+    requirements += held_out.require
     if not requirements and baseline is None:
         raise click.UsageError("there is no requirement: give --require or --baseline")
     # Requirements are parsed before the first call, so that a mistake in them costs no time.
     required = [judging.Requirement.parse(text) for text in requirements]
     slack = judging.Tolerance.parse(tolerance)
     aws = connect()
-    found = judging.facts(aws, job, wanted=[requirement.name for requirement in required], prices=prices)
+    names = [requirement.name for requirement in required]
+    found = judging.facts(aws, job, wanted=names, prices=prices)
+    report = held_out.evaluate(aws, job, names)
+    if report is not None:
+        found = found._replace(metrics={**found.metrics, **report.metrics})
     before = judging.facts(aws, baseline) if baseline is not None else None
     verdict = judging.judge(found, required, baseline=before, tolerance=slack, allow_stopped=allow_stopped)
     text = judging.markdown(verdict)
@@ -140,6 +150,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str,
     "--baseline", metavar="JOB", callback=named_jobs, help="A job that this job must not fall behind, as for gate."
 )
 @click.option("--tolerance", metavar="X", default="0", help="By how much it may fall behind, as for gate.")
+@held_out_options
 @click.option("--prices", type=click.Path(path_type=Path), help="Dollars per hour by instance type, for cost.")
 @click.option("--metrics", metavar="FILE", help="A JSON file of metrics for the registry, local or s3://.")
 @click.option("--final-metrics", is_flag=True, help="Write such a file with the best trial's final metrics.")
@@ -178,6 +189,7 @@ def register(  # noqa: PLR0913  (one keyword per option)
     group: str,
     approval: str,
     require: tuple[str, ...],
+    held_out: HeldOutOptions,
     baseline: str | None,
     tolerance: str,
     prices: Path | None,
@@ -222,7 +234,14 @@ def register(  # noqa: PLR0913  (one keyword per option)
         tags=tags,
         commit_id=commit_id,
         repository=repository,
-        require=require,
+        require=(*require, *held_out.require),
+        test=held_out.test,
+        evaluation=deploy.EvaluationOptions(
+            metrics=held_out.metrics,
+            instance_type=held_out.instance_type,
+            image_uri=image_uri,
+            environment=environment,
+        ),
         baseline=baseline,
         tolerance=tolerance,
         prices=prices,

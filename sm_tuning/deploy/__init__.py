@@ -11,6 +11,7 @@ from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.deploy._endpoint import Deployment, Endpoint, deploy, deploy_requests
+    from sm_tuning.deploy._evaluate import Evaluation, EvaluationOptions, evaluate, held_out_metrics
     from sm_tuning.deploy._from_sdk import from_sdk
     from sm_tuning.deploy._model import BestModel, best_model
     from sm_tuning.deploy._register import ModelPackage, Registration, package_request, register
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "._endpoint": ("Deployment", "Endpoint", "deploy", "deploy_requests"),
+        "._evaluate": ("Evaluation", "EvaluationOptions", "evaluate", "held_out_metrics"),
         "._from_sdk": ("from_sdk",),
         "._model": ("BestModel", "best_model"),
         "._register": ("ModelPackage", "Registration", "package_request", "register"),
@@ -33,6 +35,8 @@ __all__ = [
     "BestModel",
     "Deployment",
     "Endpoint",
+    "Evaluation",
+    "EvaluationOptions",
     "MachineOptions",
     "ModelPackage",
     "Registration",
@@ -41,7 +45,9 @@ __all__ = [
     "best_model",
     "deploy",
     "deploy_requests",
+    "evaluate",
     "from_sdk",
+    "held_out_metrics",
     "package_request",
     "register",
     "retrain",

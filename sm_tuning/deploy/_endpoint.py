@@ -172,9 +172,7 @@ def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment
             operation="CreateEndpoint",
         )
     # An interrupted call may have created the model, or also its configuration.
-    model = requests.model["ModelName"]
-    if _describe(aws, "describe_model", ModelName=model) is None:
-        aws.call("sagemaker", "create_model", **requests.model)
+    ensure_model(aws, requests.model)
     if _describe(aws, "describe_endpoint_config", EndpointConfigName=config) is None:
         aws.call("sagemaker", "create_endpoint_config", **requests.config)
     if existing is None:
@@ -200,14 +198,14 @@ def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, regi
     """
     tags = tag_list(deployment.tags)
     variant = _variant(deployment)
-    image = deployment.image_uri or serving_image(training, region=region, instance_type=deployment.instance_type)
-    container = {"Image": image, **model_data(training), "Environment": dict(deployment.environment)}
-    model: dict[str, Any] = {
-        "PrimaryContainer": {member: value for member, value in container.items() if value},
-        "ExecutionRoleArn": deployment.role or training["RoleArn"],
-        "EnableNetworkIsolation": bool(training.get("EnableNetworkIsolation")),
-        "VpcConfig": training.get("VpcConfig"),
-    }
+    model = model_members(
+        training,
+        region=region,
+        instance_type=deployment.instance_type,
+        image_uri=deployment.image_uri,
+        environment=deployment.environment,
+        role=deployment.role,
+    )
     endpoint = deployment.endpoint_name or str(training["TrainingJobName"])
 
     def content_name(content: Mapping[str, Any]) -> str:
@@ -231,6 +229,41 @@ def deploy_requests(training: Mapping[str, Any], deployment: Deployment, *, regi
     refuse_violations("CreateEndpointConfig", requests.config)
     refuse_violations("CreateModel", requests.model)
     return requests
+
+
+def model_members(
+    training: Mapping[str, Any],
+    *,
+    region: str,
+    instance_type: str | None,
+    image_uri: str | None,
+    environment: Mapping[str, str],
+    role: str | None,
+) -> dict[str, Any]:
+    """Return the members of CreateModel, except for name and tags; some may be None.
+
+    Raises:
+        SpecError: the serving image is unknown.
+        JobError: the training job has no model.
+    """
+    image = image_uri or serving_image(training, region=region, instance_type=instance_type)
+    container = {"Image": image, **model_data(training), "Environment": dict(environment)}
+    return {
+        "PrimaryContainer": {member: value for member, value in container.items() if value},
+        "ExecutionRoleArn": role or training["RoleArn"],
+        "EnableNetworkIsolation": bool(training.get("EnableNetworkIsolation")),
+        "VpcConfig": training.get("VpcConfig"),
+    }
+
+
+def ensure_model(aws: Aws, request: Mapping[str, Any]) -> None:
+    """Create a model, unless there is one of its name, which depends on its content."""
+    if _describe(aws, "describe_model", ModelName=str(request["ModelName"])) is None:
+        try:
+            aws.call("sagemaker", "create_model", **request)
+        except InvalidRequestError as error:
+            if "already existing" not in str(error):  # another run of the pipeline was faster
+                raise
 
 
 def _variant(deployment: Deployment) -> dict[str, Any]:

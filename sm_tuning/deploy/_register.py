@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from sm_tuning._prices import Prices
 from sm_tuning._statuses import PackageStatus
 from sm_tuning._wire import LARGEST_PAGE, tag_list
 from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
+from sm_tuning.deploy._evaluate import PREFIX, EvaluationOptions, evaluate, held_out_metrics
 from sm_tuning.deploy._model import (
     TRAINING_JOB,
     BestModel,
@@ -29,6 +30,7 @@ from sm_tuning.deploy._model import (
     refuse_violations,
     serving_image,
 )
+from sm_tuning.deploy._test_set import TestData
 from sm_tuning.description import training_of
 from sm_tuning.request import Upload
 
@@ -62,6 +64,9 @@ class Registration:
         baseline: a tuning job whose best objective this job's must not fall behind.
         tolerance: by how much it may fall behind.
         prices: dollars per hour by instance type, or a file of them, for a requirement such as ``cost<=20``.
+        test: a labelled test set, as for ``evaluate``, on which the model is evaluated first; requirements may name
+            its metrics, such as ``test:rmse<=60``, and the registry shows them.
+        evaluation: how it is evaluated; the metrics of the requirements are added.
         allow_running: accept a running job, and take its best model so far.
         allow_stopped: accept a job that was stopped before it was done.
     """
@@ -83,6 +88,8 @@ class Registration:
     baseline: str | None = None
     tolerance: str = "0"
     prices: Prices = None
+    test: TestData | None = None
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     allow_running: bool = False
     allow_stopped: bool = False
 
@@ -129,8 +136,9 @@ def register(aws: Aws, name: str, group: str, registration: Registration = Regis
     if registration.approval not in APPROVALS:
         raise SpecError(f"approval must be one of {', '.join(APPROVALS)}, but got {registration.approval!r}")
     model = best_model(aws, name, allow_running=registration.allow_running, allow_stopped=registration.allow_stopped)
-    _check_gate(aws, name, registration)
-    statistics, metrics_file = _statistics(model, registration)
+    measured = _evaluated(aws, model, registration)
+    _check_gate(aws, name, registration, measured)
+    statistics, metrics_file = _statistics(model, registration, measured)
     request = package_request(model, group, registration, region=aws.region, statistics=statistics)
     if not _create_group(aws, group, registration.tags):
         known = _find(aws, group, model)
@@ -241,16 +249,42 @@ def _inference(model: BestModel, registration: Registration, region: str) -> dic
     return specification
 
 
-def _statistics(model: BestModel, registration: Registration) -> tuple[str | None, Upload | None]:
+def _evaluated(aws: Aws, model: BestModel, registration: Registration) -> Mapping[str, float]:
+    """Return the metrics on the test set; none without one.
+
+    Raises:
+        SpecError: a requirement names a metric on a test set, and there is none.
+    """
+    required = [gate.Requirement.parse(text).name for text in registration.require]
+    named = held_out_metrics(required)
+    if registration.test is None:
+        if named:
+            raise SpecError(f"the requirement on {PREFIX}{named[0]} needs a test set: give test")
+        return {}
+    given = list(registration.evaluation.metrics)
+    options = replace(registration.evaluation, metrics=[*given, *(name for name in named if name not in given)])
+    best = model.best
+    report = evaluate(aws, best.training_job_name, registration.test, options, metric_name=best.metric_name)
+    return report.metrics
+
+
+def _statistics(
+    model: BestModel, registration: Registration, measured: Mapping[str, float]
+) -> tuple[str | None, Upload | None]:
     """Return the S3 URI of the metrics, and the file to upload there."""
     metrics = registration.metrics
-    if metrics is False:
+    if metrics is False and not measured:
         return None, None
     if isinstance(metrics, str) and metrics.startswith("s3://"):
         return metrics, None
-    if metrics is True:
-        values = {name: {"value": value} for name, value in sorted(training_of(model.training).final_metrics.items())}
-        content = json.dumps({"final_metrics": values}, indent=2).encode()
+    if isinstance(metrics, bool):
+        final = training_of(model.training).final_metrics
+        groups: dict[str, Mapping[str, float]] = {"final_metrics": final} if metrics else {}
+        groups |= {"test_metrics": measured} if measured else {}
+        values = {
+            group: {name: {"value": value} for name, value in sorted(found.items())} for group, found in groups.items()
+        }
+        content = json.dumps(values, indent=2).encode()
     else:
         path = Path(metrics)
         try:
@@ -267,13 +301,13 @@ def _statistics(model: BestModel, registration: Registration) -> tuple[str | Non
     return uri, Upload(content, uri)
 
 
-def _check_gate(aws: Aws, name: str, registration: Registration) -> None:
+def _check_gate(aws: Aws, name: str, registration: Registration, measured: Mapping[str, float]) -> None:
     if not registration.require and registration.baseline is None:
         return
     required = [gate.Requirement.parse(text) for text in registration.require]
     found = gate.facts(aws, name, wanted=[requirement.name for requirement in required], prices=registration.prices)
     verdict = gate.judge(
-        found,
+        found._replace(metrics={**found.metrics, **measured}),
         required,
         baseline=gate.facts(aws, registration.baseline) if registration.baseline is not None else None,
         tolerance=gate.Tolerance.parse(registration.tolerance),

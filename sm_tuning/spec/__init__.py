@@ -26,6 +26,7 @@ from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSy
 from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import (
     CompletionCriteria,
+    EvaluationPlan,
     HyperbandConfig,
     TrainingDefinition,
     Tuning,
@@ -43,6 +44,7 @@ __all__ = [
     "ContinuousParameter",
     "DatasetInput",
     "Estimator",
+    "EvaluationPlan",
     "FileSystemInput",
     "FrozenDict",
     "HyperbandConfig",

@@ -281,6 +281,8 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
         return change(value) if isinstance(value, str) else value
 
     data = dict(data)
+    if isinstance(data.get("evaluation"), dict) and "test" in data["evaluation"]:
+        data["evaluation"] = {**data["evaluation"], "test": changed(data["evaluation"]["test"])}
     holders = [data]
     if isinstance(data.get("estimators"), dict):
         data["estimators"] = {k: dict(v) if isinstance(v, dict) else v for k, v in data["estimators"].items()}

@@ -109,6 +109,22 @@ class WarmStart(Spec):
         return self
 
 
+class EvaluationPlan(Spec):
+    """How the best model is evaluated after the tuning job; no part of the job's request.
+
+    Args:
+        test: a CSV file, local or in S3, with the label in the first column and without a header.
+        metrics: such as rmse, mae, auc or accuracy; by default the metric that the job optimises.
+        instance_type: of the transform job.
+        require: requirements for ``sm-tuning gate``, such as ``test:rmse<=60``.
+    """
+
+    test: str = Field(min_length=1, max_length=1024)
+    metrics: tuple[str, ...] = ()
+    instance_type: str = "ml.m5.large"
+    require: tuple[str, ...] = ()
+
+
 Ranges = FrozenDict[Annotated[str, StringConstraints(min_length=1, max_length=256)], ParameterRange]
 Channels = FrozenDict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-]+$", max_length=64)], AnyInput]
 
@@ -185,6 +201,7 @@ class Tuning(Spec):
         auto_parameters: hyperparameter name -> hint, for which autotune chooses the range.
         random_seed: makes the search repeatable (fully for Random and Hyperband).
         base_tuning_job_name: the start of the job's name; a time stamp and a random part follow.
+        evaluation: how the best model is evaluated afterwards; no part of the request.
 
     Raises:
         SpecError: if a value, or a combination of values, breaks a rule of the service.
@@ -224,6 +241,8 @@ class Tuning(Spec):
     random_seed: int | None = Field(default=None, ge=0)
     # Longer than a job's name may be: ``unique_name`` cuts it to what fits.
     base_tuning_job_name: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")
+
+    evaluation: EvaluationPlan | None = None
 
     # Hidden from type checkers, which otherwise would no longer complete and check the fields.
     if not TYPE_CHECKING:

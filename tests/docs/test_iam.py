@@ -34,6 +34,8 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "preflight/": ("Preflight online",),
     "preflight/_trial.py": (),
     "deploy/_endpoint.py": ("Deploy",),
+    "deploy/_evaluate.py": ("Evaluate",),
+    "deploy/_test_set.py": ("Evaluate",),
     "deploy/_model.py": ("Register", "Retrain", "Deploy"),
     "deploy/_register.py": ("Register", "Pipeline"),
     "deploy/_train.py": ("Retrain",),
@@ -57,6 +59,7 @@ ACTIONS = {
 BESIDE = {
     "sagemaker:CreateHyperParameterTuningJob": {"iam:PassRole", "sagemaker:AddTags"},
     "sagemaker:CreateTrainingJob": {"iam:PassRole", "sagemaker:AddTags"},
+    "sagemaker:CreateTransformJob": {"sagemaker:AddTags"},
     "sagemaker:CreateModel": {"iam:PassRole", "sagemaker:AddTags"},
     "sagemaker:CreateModelPackageGroup": {"sagemaker:AddTags"},
 }
