@@ -103,7 +103,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @as_json
 @connection_options
 def evaluate(job: str, *, held_out: HeldOutOptions, as_json: bool, connect: Connect) -> None:
-    """Predict a test set with the best model, and print its metrics.
+    """Compute metrics of the best model on a test set.
 
     The predictions come from a batch transform job, which is created once for a model and a test set: a second call
     reads them again.
