@@ -239,7 +239,11 @@ def _transform(aws: Aws, request: Mapping[str, Any], timeout: float | None) -> M
                 status=status.value,
                 reason=reason,
             )
-    raise JobError(f"transform job {name} failed {_MOST_ATTEMPTS} times: read its logs", job_name=name, status="Failed")
+    raise JobError(
+        f"transform job {name} failed {_MOST_ATTEMPTS} times: read its logs",
+        job_name=name,
+        status=TransformStatus.FAILED.value,
+    )
 
 
 def _describe(aws: Aws, name: str) -> Mapping[str, Any] | None:
@@ -277,6 +281,6 @@ def _read(aws: Aws, uri: str, data: TestSet, job: str) -> list[Any]:
             f"transform job {job} returned {len(predictions)} predictions for {len(data.labels)} rows: the serving "
             "code must return a line for each line",
             job_name=job,
-            status="Completed",
+            status=TransformStatus.COMPLETED.value,
         )
     return predictions
