@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning import deploy as shipping
@@ -12,9 +13,9 @@ from sm_tuning.aws import Aws
 from sm_tuning.jobs import Best
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sm_tuning.deploy import Endpoint, Evaluation, TrainingJob
-    from sm_tuning.deploy._metrics import Metric
-    from sm_tuning.deploy._test_set import TestData
 
 
 class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no hash)
@@ -141,9 +142,9 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
 
     def evaluate(
         self,
-        test: TestData,
+        test: str | Path | pd.DataFrame,
         *,
-        metrics: Sequence[Metric] = (),
+        metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         instance_type: str = "ml.m5.large",
         instance_count: int = 1,
         image_uri: str | None = None,

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sm_tuning.deploy import Endpoint, ModelPackage
-    from sm_tuning.deploy._test_set import TestData
     from sm_tuning.results import LogLine, Reading, Step
     from sm_tuning.results.analysis import Facts
     from sm_tuning.views import Figure, Theme
@@ -443,7 +442,7 @@ class Handle(ABC):
         baseline: str | None = None,
         tolerance: str = "0",
         prices: Prices = None,
-        test: TestData | None = None,
+        test: str | Path | pd.DataFrame | None = None,
         allow_running: bool = False,
         allow_stopped: bool = False,
     ) -> ModelPackage:
