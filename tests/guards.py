@@ -73,7 +73,9 @@ class Processes:
 
         def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **kwargs: Any) -> Any:
-                self.check("starts a process")
+                # Older threadpoolctl looks a library up when scikit-learn is loaded, which is not the deed of the test.
+                if args[1:2] != (["/sbin/ldconfig", "-p"],):
+                    self.check("starts a process")
                 return function(*args, **kwargs)
 
             return call

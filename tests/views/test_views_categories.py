@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from views_frames import curves, describe, summary, trials
 
 from sm_tuning import views
-from sm_tuning.description import Value, decode, encode, job_of
+from sm_tuning.description import Value, encode, job_of
 from sm_tuning.results import shown
-from sm_tuning.spec import encode_plain
+from sm_tuning.spec import decode_scalar, encode_plain
 from sm_tuning.views import about
 from sm_tuning.views._importance import correlation_info
 from sm_tuning.views._search import contour_info, parallel_info, slice_info
@@ -119,7 +119,7 @@ def test_static_values_are_exported_as_their_image_reads_them() -> None:
 
     assert made[0] == {"text": '"adam"', "version": "1.10", "rate": 0.5}
     assert made[1] == {"text": "adam", "version": "1.10", "rate": 0.5, "sagemaker_program": "train.py"}
-    assert decode("1.10", as_json=True) == "1.10"
+    assert decode_scalar("1.10", as_json=True) == "1.10"
 
 
 def test_no_plot_shows_a_tuned_secret_that_its_range_lists() -> None:
