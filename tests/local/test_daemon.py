@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from forks import run_program
+from servers import kill_server, start_server
 from service_requests import XGBOOST, request
 
 from sm_tuning._errors import LocalServerError, SpecError
@@ -37,12 +38,6 @@ def client(info, service):
     return session.client(service, endpoint_url=info.endpoint_url)
 
 
-def kill(info):
-    os.kill(info.pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(info.pid, 0)
-
-
 def test_start_status_and_stop_agree(state_dir):
     assert status(state_dir) is None
     info = start(state_dir)
@@ -55,7 +50,7 @@ def test_start_status_and_stop_agree(state_dir):
 
 
 def test_the_environment_is_what_boto3_needs(state_dir):
-    info = start(state_dir)
+    info = start_server(state_dir)
     assert info.env() == {
         "AWS_ENDPOINT_URL": info.endpoint_url,
         "AWS_ACCESS_KEY_ID": info.access_key_id,
@@ -107,39 +102,39 @@ def test_a_folder_that_other_users_share_is_no_state_dir(state_dir):
 
 
 def test_killed_at_any_moment_it_comes_back_with_keys_port_jobs_and_objects(state_dir):
-    first = start(state_dir)
+    first = start_server(state_dir)
     client(first, "s3").put_object(Bucket=first.bucket, Key="kept", Body=b"bytes")
-    kill(first)
+    kill_server(first)
     assert status(state_dir) is None
-    second = start(state_dir)
+    second = start_server(state_dir)
     assert {**asdict(second), "pid": 0} == {**asdict(first), "pid": 0}
     assert client(second, "s3").get_object(Bucket=first.bucket, Key="kept")["Body"].read() == b"bytes"
 
 
 def test_a_client_with_an_open_connection_goes_on_with_the_next_server(state_dir):
-    info = start(state_dir)
+    info = start_server(state_dir)
     lasting = boto3.Session(info.access_key_id, info.secret_access_key, region_name=info.region).client(
         "s3", endpoint_url=info.endpoint_url, config=Config(retries={"total_max_attempts": 1})
     )
-    for end in (lambda _: stop(state_dir), kill):
+    for end in (lambda _: stop(state_dir), kill_server):
         lasting.list_buckets()
         end(info)
-        info = start(state_dir)
+        info = start_server(state_dir)
         assert lasting.list_buckets()["Buckets"]
 
 
 def test_half_written_objects_are_cleared_at_the_next_start(state_dir):
-    info = start(state_dir)
+    info = start_server(state_dir)
     stop(state_dir)
     folder = resolve_state_dir(state_dir).s3 / info.bucket
     (folder / "0123-45.bin").write_bytes(b"half")
     (folder / "0123.json.1.tmp").write_bytes(b"half")
-    start(state_dir)
+    start_server(state_dir)
     assert [path.name for path in folder.iterdir()] == ["bucket.json"]
 
 
 def test_a_second_server_on_one_state_dir_is_refused(state_dir):
-    info = start(state_dir)
+    info = start_server(state_dir)
     with pytest.raises(LocalServerError, match=f"pid {info.pid}.*uses the state dir"):
         start(state_dir)
     direct = subprocess.run(
@@ -304,7 +299,7 @@ def wait_until(condition, seconds=60.0):
 
 
 def test_a_tuning_job_outlives_the_death_of_its_server(state_dir):
-    info = start(state_dir)
+    info = start_server(state_dir)
     s3, sagemaker = client(info, "s3"), client(info, "sagemaker")
     rows = "\n".join(f"{3 * n % 7},{n},{n % 5}" for n in range(60)).encode()
     for name in ("train", "validation"):
@@ -319,8 +314,8 @@ def test_a_tuning_job_outlives_the_death_of_its_server(state_dir):
         return sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="Job-1")
 
     wait_until(lambda: any(one["TrainingJobStatus"] == "Completed" for one in trials().values()))
-    kill(info)
-    before = start(state_dir) and trials()
+    kill_server(info)
+    before = start_server(state_dir) and trials()
     wait_until(lambda: described()["HyperParameterTuningJobStatus"] != "InProgress")
     after = trials()
     assert described()["HyperParameterTuningJobStatus"] == "Completed"

@@ -177,19 +177,30 @@ def check_gloo(bench, doc):
     assert "rank 1 of 2 loss=3.0" in messages_of(bench, name, "algo-2")
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "os.environ['SM_MASTER_ADDR']",
-        pytest.param(
-            "hosts[0]", marks=pytest.mark.skipif(not NAMES_RESOLVE, reason="this system gives no mount namespace")
-        ),
-    ],
-)
-def test_torch_distributed_meets_over_loopback(bench, address):
+def test_torch_distributed_meets_over_loopback(bench):
     pytest.importorskip("torch")
+    address = "hosts[0]" if NAMES_RESOLVE else "os.environ['SM_MASTER_ADDR']"
     doc = bench.train(GLOO.replace("ADDRESS", address), ResourceConfig=TWO, timeout=90)
     check_gloo(bench, doc)
+
+
+def test_hosts_meet_at_the_address_and_port_of_their_environment(bench):
+    source = """
+import os, socket, time
+place = (os.environ["SM_MASTER_ADDR"], int(os.environ["SM_MASTER_PORT"]))
+if os.environ["SM_CURRENT_HOST_RANK"] == "0":
+    print("loss=" + socket.create_server(place).accept()[0].makefile().read())
+else:
+    while True:
+        try:
+            socket.create_connection(place).sendall(b"7")
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+"""
+    doc = bench.train(source, ResourceConfig=TWO)
+    assert doc["TrainingJobStatus"] == "Completed", doc.get("FailureReason")
+    assert messages_of(bench, doc["TrainingJobName"], "algo-1") == ["loss=7"]
 
 
 def test_torchrun_joins_the_hosts_of_an_isolated_job(bench):
