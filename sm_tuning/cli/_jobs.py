@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 import sm_tuning as smt
-from sm_tuning import jobs, results, views
+from sm_tuning import jobs, preflight, results, views
 from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._options import (
@@ -81,6 +81,8 @@ def launch(
     # The override leaves the type of the warm start as the file has it.
     warm_start = [f"warm_start.parents={json.dumps(parents)}"] if parents else []
     tuning = smt.load(file, overrides=[*overrides, *warm_start])
+    if click.get_current_context().params.get("local"):
+        preflight.refuse_missing_imports(tuning)
     job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect())
     if wait:
         _finish(job, as_json=as_json)

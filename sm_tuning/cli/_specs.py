@@ -111,6 +111,8 @@ def check(  # noqa: PLR0913  (one keyword per option)
         findings = preflight.check(
             tuning, aws=aws, prices=known, max_cost=max_cost, region=_region(given) if aws is None else None
         )
+        if smoke or given.get("local"):
+            findings = preflight.for_this_machine(findings)
         # A trial of a spec with errors would fail for a reason that is known already.
         if smoke and not any(finding.severity == "error" for finding in findings):
             with smt.local.connect():
@@ -148,6 +150,9 @@ def _say(file: Path, findings: list[smt.Finding], bound: CostBound | None, repor
     if errors:
         return
     unchecked = [finding.code for finding in findings if finding.severity == "not-checked"]
+    for finding in findings:
+        if finding.code == "local-imports":
+            say(f"{file}: {finding}")
     if bound is not None:
         say(f"{file}: {bound}")
     if unchecked:

@@ -12,6 +12,7 @@ from sm_tuning._lazy import lazy_names
 if TYPE_CHECKING:
     from sm_tuning.preflight._check import check, prices_for
     from sm_tuning.preflight._finding import Finding, Severity, in_order, unreadable
+    from sm_tuning.preflight._python import for_this_machine, refuse_missing_imports
     from sm_tuning.preflight._rules import CostBound, cost_bound
     from sm_tuning.preflight._smoke import SmokeOptions, SmokeReport, smoke
 else:
@@ -19,6 +20,7 @@ else:
         "._check": ("check", "prices_for"),
         "._finding": ("Finding", "Severity", "in_order", "unreadable"),
         "._rules": ("CostBound", "cost_bound"),
+        "._python": ("for_this_machine", "refuse_missing_imports"),
         "._smoke": ("SmokeOptions", "SmokeReport", "smoke"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -31,8 +33,10 @@ __all__ = [
     "SmokeReport",
     "check",
     "cost_bound",
+    "for_this_machine",
     "in_order",
     "prices_for",
+    "refuse_missing_imports",
     "smoke",
     "unreadable",
 ]

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
-import re
-import sys
-import tarfile
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +14,7 @@ from sm_tuning.aws import Aws, find_prices
 from sm_tuning.description import job_of
 from sm_tuning.preflight._advice import advice
 from sm_tuning.preflight._finding import Finding, findings_of, in_order, place, unreadable
+from sm_tuning.preflight._python import import_findings, syntax_problems
 from sm_tuning.preflight._remote import not_checked, remote_problems
 from sm_tuning.preflight._rules import (
     cost_bound,
@@ -30,7 +26,7 @@ from sm_tuning.preflight._rules import (
 )
 from sm_tuning.preflight._script import script_problems
 from sm_tuning.request import image_uri, stage, to_request
-from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, load, to_data
+from sm_tuning.spec import Input, TrainingDefinition, Tuning, load, to_data
 
 #: Stand for values that are only known at launch. They have the right form and name nothing that exists.
 _ROLE = "arn:aws:iam::000000000000:role/found-at-launch"
@@ -130,7 +126,8 @@ def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]
         yield from findings_of(error)
     else:
         for definition_name, definition in tuning.definitions:
-            yield from _syntax_problems(definition_name, definition.estimator)
+            yield from syntax_problems(definition_name, definition.estimator)
+            yield from import_findings(definition_name, definition.estimator)
     yield from missing
     if staged is not None and not missing:
         try:
@@ -143,40 +140,6 @@ def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]
     yield from script_problems(tuning)
     yield from quota_problems(tuning)
     yield from advice(tuning)
-
-
-def _syntax_problems(name: str | None, estimator: Estimator) -> Iterator[Finding]:
-    """Yield a Python script that Python cannot compile; the container would fail in its first second."""
-    script, source = str(estimator.entry_point), estimator.source_dir or ""
-    if not estimator.is_script_mode or not script.endswith(".py") or source.startswith("s3://"):
-        return
-    if source.endswith(".tar.gz"):
-        with tarfile.open(source) as archive:
-            names = [member for member in archive.getmembers() if posixpath.normpath(member.name) == script]
-            file = archive.extractfile(names[-1]) if names else None
-            code = file.read() if file is not None else b""
-    else:
-        code = Path(source, script).read_bytes()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as invalid escapes, which are the script's own matter
-            compile(code, script, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f"line {error.lineno} of " if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
-        own = f"{sys.version_info.major}.{sys.version_info.minor}"
-        message = f"{line}{Path(script).name} cannot be compiled by Python {own}: {reason}"
-        # A newer Python, or an unknown one in an image of the user's, may accept it.
-        version = re.fullmatch(r"py3(\d+)", getattr(estimator, "py_version", None) or "py30")
-        is_sure = (
-            getattr(estimator, "image_uri", None) is None
-            and version is not None
-            and int(version[1]) <= sys.version_info.minor
-        )
-        fix = "correct the script" if is_sure else "correct the script, unless the Python of the container accepts it"
-        yield Finding(
-            "script-syntax", "error" if is_sure else "advice", place(name, "estimator.entry_point"), message, fix
-        )
 
 
 def _without_image(tuning: Tuning, region: str) -> Iterator[Finding]:

@@ -223,3 +223,16 @@ def test_a_folder_that_a_script_cannot_be_written_to(cli, tmp_path, monkeypatch)
     occupied = Path(tmp_path / "train.csv") / "below"
     said = cli.fails("render", path, "--as", "cli", "-o", occupied, "--region", "us-east-1", code=2)
     assert said.startswith(f"cannot write '{occupied}")
+
+
+def test_a_script_that_cannot_run_here_is_refused_before_a_server_starts(cli, tmp_path):
+    (tmp_path / "train.py").write_text("import no_such_package\n")
+    path = tmp_path / "tuning.yaml"
+    path.write_text(
+        "estimator: {type: pytorch, entry_point: train.py, framework_version: '2.6', py_version: py312, instance_type: "
+        "ml.m5.large, metric_definitions: {loss: 'l=(.*)'}}\nobjective_metric_name: loss\nhyperparameter_ranges: "
+        "{lr: {type: continuous, min_value: 0.1, max_value: 0.5}}\nmax_jobs: 2\n"
+    )
+    assert "pip install no_such_package" in cli.fails("launch", path, "--local", code=2)
+    assert "pip install no_such_package" in cli.fails("check", path, "--smoke", code=2)
+    assert "pip install no_such_package" in cli("check", path).stderr

@@ -18,6 +18,7 @@ from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, con
 
 import sm_tuning as smt
 from sm_tuning._errors import ServiceError
+from sm_tuning.preflight import refuse_missing_imports
 from sm_tuning.preflight._rules import partition_of
 from sm_tuning.request import stage, to_request
 from sm_tuning.request._model import _DEFINITION_FIELDS, _JOB_FIELDS
@@ -508,6 +509,35 @@ def test_scripts_of_folders_and_archives_are_compiled(tmp_path) -> None:
     (source / "train.py").write_text("print('\\d')\nreturn_value = 1\n")  # an invalid escape is no error
     path = specs.write(tmp_path, changed(specs.script(), {"estimator/source_dir": "code"}))
     assert "script-syntax" not in {one.code for one in smt.check(path)}
+
+
+def test_a_package_that_is_not_installed_here_is_named_with_its_extra(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    path = specs.write(tmp_path, specs.script())
+    (tmp_path / "train.py").write_text("import json, torch.nn as nn\nfrom no_such_package.a import b\n")
+    found = [one for one in smt.check(path) if one.code == "local-imports"]
+    assert [one.severity for one in found] == ["not-checked", "not-checked"]
+    assert "pip install 'sm-tuning[torch]'" in str(found[0])
+    assert "pip install no_such_package" in str(found[1])
+    with pytest.raises(smt.SpecError, match=r"train.py imports torch, .*sm-tuning\[torch\]"):
+        refuse_missing_imports(smt.load(path))
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("helper.py", "import helper"),
+        ("requirements.txt", "import no_such_package"),
+        ("other.py", "try:\n    import no_such_package\nexcept ImportError:\n    pass"),
+        ("other.py", "def f():\n    import no_such_package"),
+        ("other.py", "from . import other\nimport xgboost, numpy.linalg"),
+    ],
+)
+def test_imports_that_a_run_here_can_do_without_are_no_finding(file: str, code: str, tmp_path) -> None:
+    path = specs.write(tmp_path, specs.script())
+    (tmp_path / file).write_text("x = 1\n")
+    (tmp_path / "train.py").write_text(code + "\n")
+    assert "local-imports" not in {one.code for one in smt.check(path)}
 
 
 def test_every_code_is_on_the_page_and_no_other() -> None:
