@@ -80,7 +80,10 @@ class Cache:
 
         # Parquet files of pandas 2 and 3 differ in how they keep time zones, so times are written without.
         times = {str(name): frame[name].dt.tz_convert(None) for name in frame if str(frame[name].dtype) == TIME}
-        table = pa.Table.from_pandas(frame.assign(**times), preserve_index=False)
+        try:
+            table = pa.Table.from_pandas(frame.assign(**times), preserve_index=False)
+        except UnicodeEncodeError:
+            return  # older pandas keep half of a surrogate pair, which Parquet cannot
         content = io.BytesIO()
         pq.write_table(table.replace_schema_metadata({_META: json.dumps(sorted(trials))}), content, compression="zstd")
         if content.tell() > min(_LARGEST, self._limit):

@@ -176,7 +176,12 @@ def frame(dtypes: Mapping[str, str], columns: Mapping[str, Sequence[Any] | _Arra
             return pd.Series(
                 values if is_array else [np.nan if value is None else value for value in values], dtype=dtype
             )
-        return pd.Series(list(values), dtype=dtype)
+        try:
+            return pd.Series(list(values), dtype=dtype)
+        except UnicodeEncodeError:
+            # Half of a surrogate pair, which JSON can hold and Arrow cannot, becomes text such as \ud83d.
+            whole = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]
+            return pd.Series(whole, dtype=dtype)
 
     return pd.DataFrame({name: series(columns[name], dtype) for name, dtype in dtypes.items()})
 

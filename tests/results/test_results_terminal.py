@@ -98,6 +98,14 @@ def test_lone_surrogates_do_not_stop_the_output(tmp_path: Path) -> None:
         assert r"\ud83d" in (tmp_path / format_).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("format_", ["table", "csv", "json"])
+def test_half_of_a_surrogate_pair_in_a_log_line_is_text(service: FakeSageMaker, format_: str) -> None:
+    service.log_pages = in_pages([log_event(f"{ONE}/algo-1-1", 100, "half \ud83d of a pair")], [])
+    result = invoke(["logs", "job", "--format", format_])
+    assert result.exit_code == 0, result.stderr
+    assert r"half \ud83d of a pair" in result.stdout.replace("\\\\", "\\")
+
+
 def test_errors_and_warnings_of_the_package_are_escaped_and_their_values_are_not() -> None:
     error = JobFailedError(f"failed: {HOSTILE}", job_name="job", reason=HOSTILE)
     assert str(error) == f"failed: {ESCAPED}"
