@@ -82,7 +82,7 @@ images: $(DEV)  ## write the table of AWS's images from the newest SageMaker SDK
 	$(BIN)/python -m pip install --quiet --upgrade sagemaker-core
 	$(BIN)/python docs/make_images.py
 
-bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale, reading, hostile files, races and deaths
+bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale, reading, hostile files, races, deaths and serving
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
@@ -93,6 +93,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale
 	$(BIN)/python -m benchmarks.hostile
 	$(BIN)/python -m benchmarks.races
 	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.serving
 
 docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails
 	$(BIN)/python docs/make_cli.py

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sm_tuning.executor._command import (
         TOOLKIT_FAILURE,
         Script,
+        entrypoint_command,
         failure_text,
         fetch_code,
         install_command,
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
         training_command,
     )
     from sm_tuning.executor._container import SteadyClock
-    from sm_tuning.executor._data import Checkpoints, ObjectStore, download_channels, upload_outputs
+    from sm_tuning.executor._data import (
+        Checkpoints,
+        ObjectStore,
+        download_channels,
+        files_in,
+        prefix_folder,
+        upload_outputs,
+    )
     from sm_tuning.executor._environment import Environments, Namespaces, Order, requirements_of, shared_network
     from sm_tuning.executor._hosts import (
         MOST_HOSTS,
@@ -61,6 +69,7 @@ else:
         "._command": (
             "TOOLKIT_FAILURE",
             "Script",
+            "entrypoint_command",
             "failure_text",
             "fetch_code",
             "install_command",
@@ -69,7 +78,14 @@ else:
             "training_command",
         ),
         "._container": ("SteadyClock",),
-        "._data": ("Checkpoints", "ObjectStore", "download_channels", "upload_outputs"),
+        "._data": (
+            "Checkpoints",
+            "ObjectStore",
+            "download_channels",
+            "files_in",
+            "prefix_folder",
+            "upload_outputs",
+        ),
         "._environment": ("Environments", "Namespaces", "Order", "requirements_of", "shared_network"),
         "._hosts": (
             "MOST_HOSTS",
@@ -131,15 +147,18 @@ __all__ = [
     "algorithm_error",
     "client_error",
     "download_channels",
+    "entrypoint_command",
     "events",
     "failure_text",
     "fetch_code",
+    "files_in",
     "free_port",
     "hosts_of",
     "install_command",
     "job_environment",
     "kill_leftovers",
     "last_error",
+    "prefix_folder",
     "recorded",
     "requirements_of",
     "script_of",

@@ -13,7 +13,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,8 +39,8 @@ from sm_tuning.executor.algorithms import algorithm_for
 TOOLKIT_FAILURE = 1
 
 _UNSUPPORTED_KEYS = (MPI_KEY, PARAMETER_SERVER_KEY, DATA_PARALLEL_KEY, MIRRORED_STRATEGY_KEY)
-OWN_PREFIXES = ("AWS_", "SM_", "SAGEMAKER_")
-OWN_NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"})
+_PREFIXES = ("AWS_", "SM_", "SAGEMAKER_")
+_NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"})
 
 
 @dataclass(frozen=True)
@@ -270,13 +270,9 @@ def job_environment(
     """
     for key, value in (job.get("Environment") or {}).items():
         _refuse_nul(f"the environment variable {key!r}", key, value)
-    # Neither the credentials of the user who started the server, nor variables that change the meaning of those below.
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(OWN_PREFIXES) and key not in OWN_NAMES
-    }
     name = job["TrainingJobName"]
     return {
-        **inherited,
+        **inherited_environment(),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
         # An equal share of the cores, so that parallel trials and hosts do not compete for them.
@@ -320,14 +316,8 @@ def training_command(
         variables = script_environment(job, script, site, gpus)
         return Command(command_line(script, site, python, gpus), {**variables, **env, **paths}, code)
     if specification.get("ContainerEntrypoint"):
-        # A job of SDK v3's ModelTrainer, for example. A container may install packages: here it does so in a virtual
-        # environment of its own, first on the PATH, that sees the packages of this interpreter.
-        environment = Environment(site.folder.environment)
-        environment.make()
-        path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
         argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
-        _refuse_nul("the entrypoint", *argv)
-        return Command(argv, {**env, "PATH": path}, site.folder.root)
+        return _in_environment(argv, env, site.folder)
     image = specification.get("TrainingImage", "")
     algorithm = algorithm_for(image)
     if algorithm is None:
@@ -339,6 +329,47 @@ def training_command(
     path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
     argv = [sys.executable, "-u", "-m", algorithm.module, algorithm.tag]
     return Command(argv, {**env, "PYTHONPATH": path}, site.folder.root)
+
+
+def _in_environment(argv: Sequence[str], env: Mapping[str, str], folder: Folder) -> Command:
+    """Return the command of an entrypoint, such as that of SDK v3's ModelTrainer.
+
+    A container may install packages: here it does so in a virtual environment of its own, first on the PATH, that sees
+    the packages of this interpreter.
+    """
+    environment = Environment(folder.environment)
+    environment.make()
+    path = os.pathsep.join((str(Path(environment.python).parent), env["PATH"]))
+    _refuse_nul("the entrypoint", *argv)
+    return Command(argv, {**env, "PATH": path}, folder.root)
+
+
+def entrypoint_command(
+    argv: Sequence[str], variables: Mapping[str, str], folder: Folder, namespaces: Mapping[str, Any]
+) -> Command:
+    """Return the command of a job that is an entrypoint alone, such as a processing job.
+
+    Raises:
+        TrainingFailedError: an argument or a variable contains a NUL character.
+    """
+    for key, value in variables.items():
+        _refuse_nul(f"the environment variable {key!r}", key, value)
+    env = {
+        **inherited_environment(),
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
+        "PYTHONUNBUFFERED": "1",
+        **variables,
+    }
+    return replace(_in_environment(argv, env, folder), namespaces=namespaces)
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return the variables of this process that a container's process gets.
+
+    These are neither the credentials of the user who started the server, nor variables that change the meaning of those
+    of the contract.
+    """
+    return {key: value for key, value in os.environ.items() if not key.startswith(_PREFIXES) and key not in _NAMES}
 
 
 def install_command(

@@ -91,6 +91,11 @@ class StateDir:
         return self.root / "models"
 
     @property
+    def processing(self) -> Path:
+        """The folders of the processing jobs."""
+        return self.root / "processing"
+
+    @property
     def tmp(self) -> Path:
         """Temporary files of the server, deleted when it starts."""
         return self.root / "tmp"

@@ -92,13 +92,11 @@ def serve(
 def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int) -> Iterator[ServerInfo]:
     """Continue the unfinished jobs and answer requests until the end of the context."""
     # moto reads its settings at import, so the imports must follow configure_process.
+    from sm_tuning.local._after_training import AfterTraining  # noqa: PLC0415
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
     from sm_tuning.local.http import Application, Verifier, make_http_server  # noqa: PLC0415
-    from sm_tuning.local.records import RecordsContext, record_operations  # noqa: PLC0415
     from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
-    from sm_tuning.local.serving import EndpointServing, Invoker, Starter  # noqa: PLC0415
-    from sm_tuning.local.transform import TransformContext, Transforms, transform_operations  # noqa: PLC0415
 
     identity = keys.identity()
     before = read_server_info(state)
@@ -111,24 +109,17 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     runner = Runner(store, aws, identity, state.jobs, time.time, notify, child_env=info.env())
     engine = Engine(store, runner, identity, time.time)
     context = Context(store, aws, engine, runner, identity, time.time)
-    starter = Starter(runner.context, state.models)
-    serving = EndpointServing(store, starter, aws, time.time)
-    records = RecordsContext(store, aws, identity, time.time, serving)
-    transforms = Transforms(store, aws, starter, time.time)
-    more = {**record_operations(records), **transform_operations(TransformContext(records, transforms))}
+    after = AfterTraining(runner.context, aws, state)
     http.app = Application(
-        {"sagemaker": SageMakerService(context, more), "logs": aws.logs()},
+        {"sagemaker": SageMakerService(context, after.operations), "logs": aws.logs()},
         aws.app(),
         keeper=aws,
         verifier=Verifier(keys.access_key_id, keys.secret_access_key, time.time),
         identity=identity,
-        invoker=Invoker(store, serving, identity),
+        invoker=after.invoker,
     )
-    starter.clean()
-    serving.recover()
-    transforms.recover()
-    runner.recover()
-    engine.recover()
+    for part in (after, runner, engine):
+        part.recover()
     thread = threading.Thread(target=http.serve_forever, name="http", daemon=True)
     thread.start()
     try:
@@ -136,7 +127,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     finally:
         # In this order: without requests no job starts, without loops no trial starts.
         http.shutdown()
-        for part in (engine, starter, transforms, serving, runner):
+        for part in (engine, after, runner):
             part.close()
         http.server_close()
         thread.join()

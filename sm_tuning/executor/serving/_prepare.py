@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sm_tuning._wire import SERVING_CODE, SERVING_PROGRAM
-from sm_tuning.executor._command import OWN_NAMES, OWN_PREFIXES
+from sm_tuning.executor._command import inherited_environment
 from sm_tuning.executor._data import ObjectStore, extract, prefix_folder
 from sm_tuning.executor._hosts import Folder, TrainingFailedError
 from sm_tuning.executor._process import Command, count_cpus
@@ -123,13 +123,9 @@ def model_command(
         child_env: variables by which the process reaches the AWS endpoints.
         python: the interpreter, which may be that of a virtual environment.
     """
-    # Neither the credentials of the user who started the server, nor variables that change the meaning of those below.
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(OWN_PREFIXES) and key not in OWN_NAMES
-    }
     package_parent = str(Path(__file__).resolve().parents[3])
     env = {
-        **inherited,
+        **inherited_environment(),
         "PATH": os.pathsep.join((str(Path(python).parent), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(count_cpus()),

@@ -29,6 +29,7 @@ _SHIFT_SINCE = (3, 0, 0)  # from this version on, indices of libsvm that begin a
 _SNIFFED = 512
 _VOTES = ("multi:softmax", "binary:hinge")
 _PAYLOAD_MB = 6
+_SMALL = 10_000  # values
 
 
 class RefusedError(Exception):
@@ -142,7 +143,9 @@ class XGBoostHandler:
                 f"Unable to evaluate payload provided: Feature size of inference data {found} is not consistent with "
                 f"feature size of trained model {wanted}.",
             )
-        matrix = xgb.DMatrix(features)
+        # Threads cost more than they save for a few rows.
+        threads = 1 if features.shape[0] * wanted < _SMALL else None
+        matrix = xgb.DMatrix(features, nthread=threads)
         try:
             found = [booster.predict(matrix, validate_features=False) for booster in self._boosters]
         except xgb.core.XGBoostError as e:

@@ -85,13 +85,14 @@ _TAGGED = (
     "model",
     "model-package",
     "model-package-group",
+    "processing-job",
     "training-job",
     "transform-job",
 )
 # Jobs that moto would accept and never run.
 _NOT_SUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(
-        ("CreateAutoMLJob", "CreateAutoMLJobV2", "CreateProcessingJob"),
+        ("CreateAutoMLJob", "CreateAutoMLJobV2"),
         "it runs training and hyperparameter tuning jobs",
     ),
     "UpdateTrainingJob": "it has no profiler, no warm pools and no remote debugging to update",

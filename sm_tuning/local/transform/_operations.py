@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from sm_tuning._statuses import TransformStatus
-from sm_tuning.local.records import TRANSFORM, RecordsContext, served_model
-from sm_tuning.local.service import Doc, Fault, Request, invalid, not_found, unsupported
+from sm_tuning.local.records import TRANSFORM, RecordsContext, job_name_taken, served_model
+from sm_tuning.local.service import Doc, Request, invalid, not_found, unsupported
 from sm_tuning.local.store import HiddenMembers
 from sm_tuning.local.transform._join import CSV, FILTERED
 from sm_tuning.local.transform._paths import PathError
@@ -40,16 +40,8 @@ def create_transform_job(context: TransformContext, request: Request) -> Doc:
         "LastModifiedTime": now,
         **HiddenMembers(_Model=model),
     }
-    try:
+    with job_name_taken(context.records, TRANSFORM, request):
         arn = TRANSFORM.create(context.records, doc, members)[TRANSFORM.arn]
-    except Fault as e:
-        if "already existing" in e.message:
-            raise Fault(
-                "ResourceInUse",
-                "Job name must be unique within an AWS account and region, and a job with this name already exists "
-                f"({context.records.identity.arn(TRANSFORM.arn_kind, request[TRANSFORM.name])})",
-            ) from e
-        raise
     context.transforms.start(arn)
     return {TRANSFORM.arn: arn}
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from sm_tuning._statuses import TransformStatus
 from sm_tuning.executor import events
 from sm_tuning.executor.serving import HostGoneError, Invocation, ModelHost, ServingError
+from sm_tuning.local._resource_run import FailedError, ResourceRun, recover
 from sm_tuning.local._workers import Workers, is_full
 from sm_tuning.local.serving import NO_PING, Starter
 from sm_tuning.local.store import Store, hidden
-from sm_tuning.local.transform._join import JoinError, Processing
+from sm_tuning.local.transform._join import Processing
 from sm_tuning.local.transform._paths import Path as FilterPath
 from sm_tuning.local.transform._split import assemble, batches, body_of, records_of
-
-_log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _SEE_LOGS = "ClientError: See job logs for more information"
@@ -61,10 +57,6 @@ class Cloud(Protocol):
 
     def put_group_events(self, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Append (epoch milliseconds, message) to a stream of a log group."""
-
-
-class StoppedError(Exception):
-    """The job was stopped, or the server closes."""
 
 
 class ObjectError(Exception):
@@ -126,68 +118,36 @@ class Transforms:
 
     def recover(self) -> None:
         """Run all unfinished jobs again."""
-        for doc in self.store.all_resources("transform-job"):
-            if not TransformStatus(doc["TransformJobStatus"]).is_terminal:
-                self.start(doc["TransformJobArn"])
+        recover(self._runs, self.store, "transform-job", lambda arn: TransformRun(self, arn))
 
     def close(self) -> None:
         """End all jobs; the documents stay for ``recover``."""
         self._runs.close()
 
 
-class TransformRun:
-    """One transform job. ``run`` is for a thread of its own, the other methods for any thread."""
+class TransformRun(ResourceRun):
+    """One transform job."""
+
+    prefix = "Transform"
 
     def __init__(self, transforms: Transforms, arn: str) -> None:
+        super().__init__(transforms.store, arn, transforms.clock)
         self._transforms = transforms
-        self._arn = arn
-        self._ending = threading.Event()
-        self._closing = False
         self._host: ModelHost | None = None
 
-    def stop(self) -> None:
-        """End the job, which has ended when ``run`` returns."""
-        self._ending.set()
+    def interrupt(self) -> None:
+        """Kill the model process."""
         if self._host is not None:
             self._host.abandon()
 
-    def close(self) -> None:
-        """End the process; the document stays."""
-        self._closing = True
-        self.stop()
-
-    def run(self) -> None:
-        """Run the job to its end."""
-        transforms = self._transforms
-        job = transforms.store.resource(self._arn)
-        if job is None or TransformStatus(job["TransformJobStatus"]).is_terminal:
-            return
-        if job["TransformJobStatus"] == TransformStatus.STOPPING:
-            self._end(TransformStatus.STOPPED)
-            return
+    def work(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Transform all objects."""
         try:
-            failed = self._transform(job)
-        except StoppedError:
-            if not self._closing:
-                self._end(TransformStatus.STOPPED)
+            if self._transform(job):
+                raise FailedError(_SEE_LOGS)
         except ServingError as e:
-            if self._ending.is_set():
-                if not self._closing:
-                    self._end(TransformStatus.STOPPED)
-                return
-            self._end(TransformStatus.FAILED, _PING if NO_PING in str(e) else str(e))
-        except Exception as e:  # any error must end the job
-            if is_full(e):
-                raise
-            _log.exception("transform job %s", job["TransformJobName"])
-            self._end(TransformStatus.FAILED, f"InternalServerError: {type(e).__name__}: {e}")
-        else:
-            self._end(*((TransformStatus.FAILED, _SEE_LOGS) if failed else (TransformStatus.COMPLETED,)))
-
-    def _end(self, status: TransformStatus, reason: str | None = None) -> None:
-        now = round(self._transforms.clock(), 3)
-        members = {"TransformJobStatus": str(status), "FailureReason": reason, "TransformEndTime": now}
-        self._transforms.store.update_resource(self._arn, members)
+            raise FailedError(_PING if NO_PING in str(e) else str(e)) from e
+        return {}
 
     def _transform(self, job: Mapping[str, Any]) -> bool:
         """Transform all objects; return whether one failed."""
@@ -280,8 +240,7 @@ class TransformRun:
         request = Invocation(body_of(records), source.get("ContentType"), target.get("Accept"))
         why = ""
         for _ in range(settings.retries + 1):
-            if self._ending.is_set():
-                raise StoppedError
+            self.check()
             try:
                 answer = self._host.invoke(request, settings.seconds)
             except (HostGoneError, TimeoutError) as e:
@@ -293,8 +252,7 @@ class TransformRun:
             why = f"{answer.status}: {answer.body.decode('utf-8', 'replace')[:1000]}"
             if answer.status < 500:
                 break
-        if self._ending.is_set():
-            raise StoppedError
+        self.check()
         raise ObjectError(f"Bad HTTP status received from algorithm: {why}")
 
 
@@ -342,6 +300,3 @@ def inputs_of(job: Mapping[str, Any], aws: Cloud, scratch: Path) -> Iterator[tup
     base = uri[: uri.rindex("/") + 1]
     # Keys that end with a slash are the console's markers of empty folders.
     yield from ((item, item.removeprefix(base)) for item in found if not item.endswith("/"))
-
-
-__all__ = ["JoinError", "Settings", "TransformRun", "Transforms", "inputs_of", "plain_type", "processing_of"]

@@ -1,0 +1,1 @@
+"""How fast models of the local SageMaker start and predict."""
