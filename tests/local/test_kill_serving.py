@@ -42,13 +42,13 @@ def test_endpoints_and_transforms_outlive_killed_servers(processes, tmp_path, ki
         script = jobs.model({"code/serve.py": SLOW}, SKLEARN, IN_MODEL)
         api.put("data/in.csv", LINES)
         jobs.transformed = lambda name: name
-        transforms, endpoints = [], []
+        info, transforms, endpoints = api.info, [], []
         for _ in range(kills):
             endpoints.append(jobs.create(built_in))
             transforms.append(jobs.transform(script, BatchStrategy="SingleRecord"))
             time.sleep(chance.uniform(0, 1.5))  # the kill hits another step each time
-            kill_server(api.info)
-            start_server(state)
+            kill_server(info)
+            info = start_server(state)
         del jobs.transformed
         for name in transforms:
             described = jobs.transformed(name)
