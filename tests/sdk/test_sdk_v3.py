@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import xgboost as xgb
 from forks import run_program
 from servers import running_server
 
@@ -165,3 +168,21 @@ def test_each_connection_in_one_process_has_its_own_jobs_bucket_and_role(
     assert tuned["name"] in said[0]["jobs"]
     assert said[1]["jobs"] == []
     assert said[2]["jobs"] == said[0]["jobs"]
+
+
+@pytest.mark.skipif(Namespaces().problem({"ml": "/"}) is not None, reason="processing jobs need Linux namespaces")
+def test_endpoints_transforms_and_processing_jobs_of_the_sdk_work(client, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    rows = np.random.default_rng(0).normal(size=(20, 3)).round(3)
+    booster = xgb.train({"max_depth": 2}, xgb.DMatrix(rows, label=rows @ [1, 2, 3]), 5)
+    booster.save_model(tmp_path / "xgboost-model.ubj")
+    np.savetxt(folder / "rows.csv", rows, delimiter=",", fmt="%.3f")
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "xgboost-model.ubj", "xgboost-model")
+    found = client.on_bucket("_serve.py", folder)
+    expected = booster.predict(xgb.DMatrix(rows))
+    np.testing.assert_array_equal(np.float32(found["endpoint"]), expected)
+    np.testing.assert_array_equal(np.float32(found["transform"]), expected)
+    assert (found["model"], found["processed"]) == ("sdk-model", "processed")
