@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sm_tuning._statuses import TransformStatus as Status
+from sm_tuning.executor import SteadyClock
 from sm_tuning.local._workers import Workers, is_full
 from sm_tuning.local.store import Store
 
@@ -38,7 +39,7 @@ class ResourceRun(ABC):
     def __init__(self, store: Store, arn: str, clock: Callable[[], float]) -> None:
         self._store = store
         self._arn = arn
-        self._clock = clock
+        self._clock = SteadyClock(clock)  # so that no job ends before its start
         self._ending = threading.Event()
         self._closing = False
 

@@ -152,7 +152,7 @@ class TransformRun(ResourceRun):
     def _transform(self, job: Mapping[str, Any]) -> bool:
         """Transform all objects; return whether one failed."""
         transforms = self._transforms
-        transforms.store.update_resource(self._arn, {"TransformStartTime": round(transforms.clock(), 3)})
+        transforms.store.update_resource(self._arn, {"TransformStartTime": round(self._clock(), 3)})
         stream = f"{job['TransformJobName']}/i-{int(job['CreationTime']):x}"
         given = {name: str(job[member]) for name, member in _ENVIRONMENT if job.get(member) is not None}
         environment = {"SAGEMAKER_BATCH": "true", **given, **job.get("Environment", {})}
@@ -161,7 +161,7 @@ class TransformRun(ResourceRun):
             transforms.aws.put_group_events(LOG_GROUP, stream, list(events(lines)))
 
         def note(text: str) -> None:
-            when = int(transforms.clock() * 1000)
+            when = int(self._clock() * 1000)
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when / 1000))
             line = f"{stamp}.{when % 1000:03d}:[sagemaker logs]: {text}"
             transforms.aws.put_group_events(LOG_GROUP, f"{stream}/data-log", [(when, line)])
