@@ -15,15 +15,15 @@ import sm_tuning as smt
 from sm_tuning.local import stop
 from sm_tuning.local.store import Store
 
-TRIALS, KILLS, SEED = 30, 20, 2026
+SEED = 2026
 
 
 @pytest.fixture
-def undisturbed(processes, tmp_path):
+def undisturbed(processes, tmp_path, count):
     """What the trials come out as when nobody disturbs them."""
     patient = Patient(tmp_path / "undisturbed")
     info = patient.start()
-    create(patient, info, "calm", trials=TRIALS, parallel=4, seconds=0)
+    create(patient, info, "calm", trials=count, parallel=4, seconds=0)
     sagemaker = patient.client("sagemaker", info)
     wait_for(lambda: status_of(sagemaker, "calm") == "Completed", 120)
     found = outcomes(trials_of(sagemaker, "calm"))
@@ -47,12 +47,15 @@ def disturb(patient, kills):
 
 
 @pytest.mark.timeout(400)
-def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed):
+@pytest.mark.parametrize(
+    ("count", "kills"), [pytest.param(16, 6, id="six"), pytest.param(30, 20, id="twenty", marks=pytest.mark.long)]
+)
+def test_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed, count, kills):
     info = patient.start()
-    create(patient, info, "storm", trials=TRIALS, parallel=2, seconds=1.0)
+    create(patient, info, "storm", trials=count, parallel=2, seconds=1.0)
     wait_for(lambda: trials_of(patient.client("sagemaker", info), "storm"))
     patient.kill(info)
-    disturb(patient, KILLS - 1)
+    disturb(patient, kills - 1)
     with opened(patient) as store:
         assert store.tuning_job("storm")["HyperParameterTuningJobStatus"] == "InProgress", "killed too late"
 
@@ -61,12 +64,12 @@ def test_twenty_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, und
         wait_for(lambda: status_of(sagemaker, "storm") == "Completed", 120)
         trials = trials_of(sagemaker, "storm")
         assert outcomes(trials) == undisturbed
-        assert len({one["TrainingJobName"] for one in trials}) == TRIALS
+        assert len({one["TrainingJobName"] for one in trials}) == count
         assert {one["TrainingJobStatus"] for one in trials} == {"Completed"}
-        check_frame(smt.attach("storm").trials(), patient)
+        check_frame(smt.attach("storm").trials(), patient, count)
         # A trial that was killed and run again has the curve of the run that ended, not of all of them.
         steps = smt.attach("storm").curves().groupby("TrainingJobName")["Step"].agg(list)
-        assert steps.tolist() == [[0, 1, 2]] * TRIALS
+        assert steps.tolist() == [[0, 1, 2]] * count
         for one in trials:
             check_log(events(logs, one["TrainingJobName"]), one)
         wait_for(lambda: patient.scripts() == [], 10)
@@ -85,11 +88,11 @@ def check_log(events, trial):
     assert float(events[-1][1].partition("loss=")[2]) == pytest.approx(value, rel=1e-6)
 
 
-def check_frame(frame, patient):
+def check_frame(frame, patient, count):
     """The frame says what the store has."""
     with opened(patient) as store:
         docs = {doc["TrainingJobName"]: doc for doc in store.training_jobs_of("storm")}
-    assert len(frame) == len(docs) == TRIALS
+    assert len(frame) == len(docs) == count
     for row in frame.to_dict("records"):
         doc = docs[row["TrainingJobName"]]
         assert row["FinalObjectiveValue"] == pytest.approx(doc["_ObjectiveValue"], rel=1e-6)
