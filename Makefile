@@ -11,7 +11,7 @@ AWSCLI := $(CURDIR)/$(VENV)/awscli
 WHEEL := $(VENV)/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-wheel test-types check ci fix images bench docs clean
+.PHONY: help demo test test-fast test-long test-wheel test-types test-clients check ci fix images bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,7 +60,23 @@ test-wheel: $(WHEEL)/.installed  ## the wheel alone in an empty environment: hel
 test-types: $(WHEEL)/.installed  ## the public types are complete
 	$(BIN)/python tests/type_completeness.py $(WHEEL)/bin/python
 
-ci: check test test-long test-wheel test-types  ## what CI runs: everything above
+# Other people's programs, each in an environment of its own, whose Python its tests find by a variable.
+CLIENTS := $(CURDIR)/$(VENV)/clients
+TOOLKITS := $(CLIENTS)/toolkit-5.0.0 $(CLIENTS)/toolkit-newest
+
+$(CLIENTS)/toolkit-5.0.0: REQUIREMENT := sagemaker-training==5.0.0
+$(CLIENTS)/toolkit-newest: REQUIREMENT := sagemaker-training
+
+$(CLIENTS)/%:
+	rm -rf $@.tmp
+	$(PYTHON) -m venv $@.tmp
+	$@.tmp/bin/python -m pip install --quiet '$(REQUIREMENT)'
+	mv $@.tmp $@
+
+test-clients: $(DEV) $(TOOLKITS)  ## scripts under the real sagemaker-training, 5.0.0 and the newest, and under ours
+	TOOLKITS='$(foreach folder,$(TOOLKITS),$(folder)/bin/python)' $(BIN)/python -m pytest tests/clients/test_toolkit.py
+
+ci: check test test-long test-wheel test-types test-clients  ## what CI runs: everything above
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from typing import Any
 
 from sm_tuning._wire import (
     DATA_PARALLEL_KEY,
+    JOB_NAME_KEY,
     LOG_LEVEL_KEY,
     MIRRORED_STRATEGY_KEY,
     MPI_KEY,
@@ -26,6 +27,7 @@ from sm_tuning._wire import (
     PARAMETER_SERVER_KEY,
     PROGRAM_KEY,
     PYTORCH_DDP_KEY,
+    REGION_KEY,
     SUBMIT_DIRECTORY_KEY,
     TORCH_DISTRIBUTED_KEY,
 )
@@ -39,6 +41,13 @@ from sm_tuning.executor.algorithms import algorithm_for
 TOOLKIT_FAILURE = 1
 
 _UNSUPPORTED_KEYS = (MPI_KEY, PARAMETER_SERVER_KEY, DATA_PARALLEL_KEY, MIRRORED_STRATEGY_KEY)
+#: What the toolkit reads itself; the script sees the other ``sagemaker_*`` ones in SM_FRAMEWORK_PARAMS [params.py].
+_TOOLKIT_KEYS = frozenset(
+    {
+        *(PROGRAM_KEY, SUBMIT_DIRECTORY_KEY, LOG_LEVEL_KEY, REGION_KEY, JOB_NAME_KEY),
+        *("sagemaker_enable_cloudwatch_metrics", "sagemaker_s3_output"),
+    }
+)
 _PREFIXES = ("AWS_", "SM_", "SAGEMAKER_")
 _NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"})
 
@@ -226,7 +235,7 @@ def script_environment(job: Mapping[str, Any], script: Script, site: Site, gpus:
         "hps": dict(script.hyperparameters),
         "user_entry_point": script.program,
         "user_args": script.arguments,
-        "framework_params": dict(script.framework),
+        "framework_params": {key: value for key, value in script.framework.items() if key not in _TOOLKIT_KEYS},
         "module_name": script.module,
         "module_dir": script.submit_directory,
         "log_level": script.framework.get(LOG_LEVEL_KEY, 20),
