@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from _training import IDENTITY, Bench, wait_for
@@ -59,6 +60,18 @@ def test_the_longest_unused_process_ends_for_a_new_one(bench):
         for name in ("one", "two", "one", "three"):
             ask(serving, key_of(name), variant)
         wait_for(lambda: {key[0].rpartition("/")[2] for key in serving.running()} == {"one", "three"})
+    finally:
+        serving.close()
+
+
+def test_processes_that_start_at_once_are_no_more_than_may_live(bench):
+    serving = serving_of(bench, most=1)
+    try:
+        variant = variant_of(bench, raw(booster()))
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda number: ask(serving, key_of(f"e{number}"), variant), range(3)))
+        wait_for(lambda: len(serving.running()) == 1)
+        wait_for(lambda: len(list((bench.state / "models").iterdir())) == 1)
     finally:
         serving.close()
 

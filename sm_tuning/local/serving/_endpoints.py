@@ -133,6 +133,7 @@ class EndpointServing:
             with self._lock:
                 entry.busy -= 1
                 entry.used = time.monotonic()
+            self._trim(self._most)  # processes that started at the same moment did not see each other
 
     def _replace(self, entry: _Entry, key: Key, variant: Variant) -> Started:
         if entry.started is not None:
@@ -140,7 +141,7 @@ class EndpointServing:
             entry.started = None
         if entry.dropped:
             raise ServingError("the endpoint was deleted.")
-        self._make_room()
+        self._trim(self._most - 1)
         seconds = variant.get("ContainerStartupHealthCheckTimeoutInSeconds", PING_SECONDS)
         return self._starter.start(variant["Model"], self._publisher(key), timeout=seconds)
 
@@ -195,11 +196,12 @@ class EndpointServing:
 
         return publish
 
-    def _make_room(self) -> None:
+    def _trim(self, most: int) -> None:
+        """End the longest unused processes, so that no more than ``most`` live; those in use stay."""
         with self._lock:
             live = [(entry.used, key) for key, entry in self._entries.items() if entry.started is not None]
-            idle = sorted((used, key) for used, key in live if not self._entries[key].busy)
-            surplus = [key for _, key in idle[: max(0, len(live) - self._most + 1)]]
+            unused = sorted((used, key) for used, key in live if not self._entries[key].busy)
+            surplus = [key for _, key in unused[: max(0, len(live) - most)]]
         self._drop(surplus)
 
     def _reap(self) -> None:
