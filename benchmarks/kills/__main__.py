@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 import psutil
@@ -85,9 +85,9 @@ class Plan:
     Attributes:
         trials: of the tuning job.
         seconds: that a trial takes.
-        kills: of servers, unless the job ends before.
-        shortest: seconds that a server lives at least.
-        longest: seconds that a server lives at most.
+        kills: of servers, unless the job ends before. Every second one is in the middle of a trial.
+        shortest: seconds that the other servers live at least.
+        longest: seconds that the other servers live at most.
         seed: of the moments.
     """
 
@@ -97,6 +97,24 @@ class Plan:
     shortest: float = 0.2
     longest: float = 2.5
     seed: int = 2026
+
+
+Event = tuple[int, str, str]
+"""Epoch milliseconds, message and stream of a log event."""
+
+
+class Result(NamedTuple):
+    """What happened in a campaign.
+
+    Attributes:
+        kills: servers that were killed.
+        again: trials of which more than one attempt printed values.
+        wrong: a sentence for each thing that is wrong.
+    """
+
+    kills: int
+    again: int
+    wrong: list[str]
 
 
 Start = Callable[[Path], int]
@@ -173,6 +191,17 @@ def wait_for_end(name: str, seconds: float = 300.0) -> str:
         time.sleep(0.1)
 
 
+def wait_for_values(folder: Path, seconds: float = 30.0) -> None:
+    """Return when a running trial has printed something since now, or when the time is up."""
+    until, now = time.monotonic() + seconds, time.time()
+    while time.monotonic() < until:
+        for log in (folder / "jobs").glob("*/log"):
+            with contextlib.suppress(FileNotFoundError):  # the trial ends
+                if log.stat().st_mtime >= now:
+                    return
+        time.sleep(0.01)
+
+
 def has_ended(folder: Path) -> bool:
     """Return whether the tuning job has ended, while no server runs."""
     with contextlib.closing(Store(folder / "sagemaker.sqlite")) as store:
@@ -181,7 +210,7 @@ def has_ended(folder: Path) -> bool:
         return doc["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping")
 
 
-def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn) -> tuple[int, list[str]]:
+def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn) -> Result:
     """Kill servers while a tuning job runs, let the last one finish it, and look at the results.
 
     Args:
@@ -191,7 +220,7 @@ def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn)
         start: starts a server.
 
     Returns:
-        The number of kills, and a sentence for each thing that is wrong.
+        What happened, and what is wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
     server = start(folder)
@@ -203,7 +232,11 @@ def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn)
     moments = random.Random(plan.seed)
     kills = 0
     while kills < plan.kills:
-        time.sleep(moments.uniform(plan.shortest, plan.longest))
+        if kills % 2:
+            time.sleep(moments.uniform(plan.shortest, plan.longest))
+        else:  # in the middle of a trial
+            wait_for_values(folder)
+            time.sleep(moments.uniform(0.0, plan.seconds / 2))
         kill(server)
         kills += 1
         if has_ended(folder):
@@ -216,16 +249,33 @@ def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn)
         with smt.local.connect(folder):
             status = wait_for_end(JOB)
             wrong = [] if status == "Completed" else [f"the tuning job is {status}"]
-            return kills, [*wrong, *problems(folder, scenario, plan)]
+            events = {str(name): events_of(str(name)) for name in smt.attach(JOB).trials()["TrainingJobName"]}
+            again = sum(len(list(attempts_of(epochs_of(found)))) > 1 for found in events.values())
+            return Result(kills, again, [*wrong, *problems(folder, scenario, plan, events)])
     finally:
         stop(folder)
         kill(server)
 
 
-def problems(folder: Path, scenario: Scenario, plan: Plan) -> Iterator[str]:
+def events_of(trial: str) -> list[Event]:
+    """Return the log of a trial."""
+    pages = boto3.client("logs").get_paginator("filter_log_events")
+    found = pages.paginate(logGroupName=GROUP, logStreamNamePrefix=f"{trial}/")
+    return [
+        (event["timestamp"], event["message"], event["logStreamName"]) for page in found for event in page["events"]
+    ]
+
+
+def epochs_of(events: Sequence[Event]) -> list[int]:
+    """Return the epochs in the log of the first host."""
+    first = [message for _, message, stream in events if "/algo-1-" in stream]
+    return [int(message.split()[1]) for message in first if message.startswith("epoch")]
+
+
+def problems(folder: Path, scenario: Scenario, plan: Plan, events: Mapping[str, Sequence[Event]]) -> Iterator[str]:
     """Yield what is wrong with a tuning job that has ended."""
     job = smt.attach(JOB)
-    frame, curves, logs = job.trials(), job.curves(), boto3.client("logs")
+    frame, curves = job.trials(), job.curves()
     with contextlib.closing(Store(folder / "sagemaker.sqlite")) as store:
         docs = {doc["TrainingJobName"]: doc for doc in store.training_jobs_of(JOB)}
         points = {tuple(doc["_TunedHyperParameters"].items()) for doc in docs.values()}
@@ -239,18 +289,12 @@ def problems(folder: Path, scenario: Scenario, plan: Plan) -> Iterator[str]:
         yield "the frame of trials does not have the training jobs of the store"
     for row in frame.to_dict("records"):
         name = row["TrainingJobName"]
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=GROUP, logStreamNamePrefix=f"{name}/")
-        events = [
-            (event["timestamp"], event["message"], event["logStreamName"]) for page in pages for event in page["events"]
-        ]
         own = curves[curves["TrainingJobName"] == name].sort_values("Step")
-        for problem in trial_problems(row, own, events, scenario):
+        for problem in trial_problems(row, own, events[name], scenario):
             yield f"{name}: {problem}"
 
 
-def trial_problems(
-    row: Mapping[str, Any], curve: Any, events: Sequence[tuple[int, str, str]], scenario: Scenario
-) -> Iterator[str]:
+def trial_problems(row: Mapping[str, Any], curve: Any, events: Sequence[Event], scenario: Scenario) -> Iterator[str]:
     """Yield what is wrong with one trial: its status, its curve, and its log."""
     stopped = scenario.config["Strategy"] == "Hyperband" and row["TrainingJobStatus"] == "Stopped"
     if not stopped and row["TrainingJobStatus"] != "Completed":
@@ -262,8 +306,7 @@ def trial_problems(
 
     if len(set(events)) != len(events):
         yield "the log has an event twice"
-    first = [message for _, message, stream in events if "/algo-1-" in stream]
-    epochs = [int(message.split()[1]) for message in first if message.startswith("epoch")]
+    epochs = epochs_of(events)
     attempts = list(attempts_of(epochs))
     reached = -1
     for attempt in attempts:
@@ -301,18 +344,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=defaults.kills, help="of each campaign")
     parser.add_argument("--seeds", type=int, nargs="+", default=[defaults.seed], help="one campaign each")
     given = parser.parse_args()
-    print("| scenario | seed | trials | kills | seconds | wrong |\n|---|---:|---:|---:|---:|---|")
+    print("| scenario | seed | trials | kills | trained again | seconds | wrong |\n|---|---:|---:|---:|---:|---:|---|")
     failed = 0
     for name, seed in itertools.product(given.scenarios, given.seeds):
         plan = Plan(given.trials, given.seconds, given.kills, seed=seed)
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="sm-tuning-kills-") as folder:
-            kills, wrong = campaign(Path(folder) / "state", SCENARIOS[name], plan)
-        failed += bool(wrong)
-        took = time.monotonic() - began
-        print(
-            f"| {name} | {seed} | {plan.trials} | {kills} | {took:.0f} | {'; '.join(wrong) or 'nothing'} |", flush=True
-        )
+            result = campaign(Path(folder) / "state", SCENARIOS[name], plan)
+        failed += bool(result.wrong)
+        took = round(time.monotonic() - began)
+        row = (name, seed, plan.trials, result.kills, result.again, took, "; ".join(result.wrong) or "nothing")
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
     return 1 if failed else 0
 
 

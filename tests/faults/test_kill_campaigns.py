@@ -17,8 +17,8 @@ def test_deaths_of_the_server_change_nothing_of_what_a_tuning_job_comes_to(
 
     plan = Plan(trials=3, seconds=0.6, kills=2, shortest=0.0, longest=0.8)
     try:
-        kills, wrong = campaign(tmp_path / "state", SCENARIOS[name], plan, lambda folder: start_server(folder).pid)
+        result = campaign(tmp_path / "state", SCENARIOS[name], plan, lambda folder: start_server(folder).pid)
     finally:
         stop_server(tmp_path / "state")
-    assert wrong == []
-    assert kills
+    assert result.wrong == []
+    assert result.kills
