@@ -43,7 +43,7 @@ class HeldOutOptions:
             requirements: names that requirements use; their metrics are computed too.
 
         Raises:
-            SpecError: a requirement names a metric on a test set, and there is none.
+            SpecError: a requirement names a metric on a test set, but no test set is given.
             JobError: the job has no model, or the transform job failed.
         """
         named = deploy.held_out_metrics(requirements)

@@ -212,7 +212,7 @@ def _refuse_training_data(training: Mapping[str, Any], test: TestData) -> None:
 
 
 def _transform(aws: Aws, request: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
-    """Return the description of a completed transform job, which is created if there is none.
+    """Return the description of a completed transform job, which is created if it does not exist.
 
     Raises:
         JobError: the job failed.

@@ -253,7 +253,7 @@ def _evaluated(aws: Aws, model: BestModel, registration: Registration) -> Mappin
     """Return the metrics on the test set; none without one.
 
     Raises:
-        SpecError: a requirement names a metric on a test set, and there is none.
+        SpecError: a requirement names a metric on a test set, but no test set is given.
     """
     required = [gate.Requirement.parse(text).name for text in registration.require]
     named = held_out_metrics(required)

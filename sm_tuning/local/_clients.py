@@ -1,8 +1,8 @@
 """The clients of a local SageMaker that ends with the last of them.
 
 Each open connection holds a shared lock on the file ``clients`` of the state dir. The kernel releases the lock when the
-process dies, so that a killed client does not count. The text of the file says whether the server is temporary. Whoever
-stops a temporary server holds the lock alone meanwhile, so that a new client waits, and then starts the next server.
+process dies, so that a killed client does not count. The text of the file says whether the server is temporary. The
+process that stops a temporary server holds the lock alone meanwhile: a new client waits, then starts the next server.
 """
 
 from __future__ import annotations

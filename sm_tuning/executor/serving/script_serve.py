@@ -191,7 +191,7 @@ def _torch_model(model_dir: str) -> Any:
     """Load the TorchScript model, if there is exactly one.
 
     Raises:
-        ScriptError: there is none, or several.
+        ScriptError: there are no models, or several.
     """
     import torch  # noqa: PLC0415 - only this image has it
 

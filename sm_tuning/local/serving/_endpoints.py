@@ -216,7 +216,7 @@ class EndpointServing:
             self._drop(old)
 
     def _drop(self, keys: Sequence[Key], *, gently: bool = False) -> None:
-        """End processes in the background, so that nobody waits for their grace."""
+        """End processes in the background, so that no request waits for their grace."""
         with self._lock:
             entries = [self._entries.pop(key) for key in keys if key in self._entries]
             for entry in entries:
