@@ -9,9 +9,13 @@ DEV := $(VENV)/.installed-dev
 # The AWS CLI pins a botocore of its own, so that it lives apart; the tests find it on their PATH.
 AWSCLI := $(CURDIR)/$(VENV)/awscli
 WHEEL := $(VENV)/wheel
+# The two ends of what users have: the lowest version of every bound, and what SageMaker Studio has.
+LOWEST := $(VENV)/lowest
+STUDIO := $(VENV)/studio
+PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-wheel test-types test-clients check ci fix images bench docs clean
+.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci fix images bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,7 +80,28 @@ $(CLIENTS)/%:
 test-clients: $(DEV) $(TOOLKITS)  ## scripts under the real sagemaker-training, 5.0.0 and the newest, and under ours
 	TOOLKITS='$(foreach folder,$(TOOLKITS),$(folder)/bin/python)' $(BIN)/python -m pytest tests/clients/test_toolkit.py
 
-ci: check test test-long test-wheel test-types test-clients  ## what CI runs: everything above
+# uv knows the lowest versions, and installs several times faster than pip. A release of a package that is older than
+# the Python has no wheel for it, so that the lowest versions need one of the older Pythons.
+$(LOWEST)/.installed: $(DEV)
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable \
+	    '.[local,parquet,report,optuna,tensorboard,mlflow,wandb,cdk,test]'
+	@touch $@
+
+$(STUDIO)/.installed: tests/studio.txt $(DEV)
+	$(PYTHON) -m venv --clear $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/uv pip install --quiet --python $(STUDIO)/bin/python --constraint tests/studio.txt --editable \
+	    '.[local,parquet,report,sdk,optuna,test]'
+	@touch $@
+
+test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions that are allowed, and those of Studio
+	for python in $(LOWEST)/bin/python $(STUDIO)/bin/python; do \
+	    $$python -m pytest -n 2 -m 'not processes' $(PACKAGES) && $$python -m pytest tests/contract || exit 1; \
+	done
+	SM_TUNING_TEST_SDK312_PYTHON=$(CURDIR)/$(STUDIO)/bin/python $(BIN)/python -m pytest tests/sdk -k studio
+
+ci: check test test-long test-wheel test-types test-clients test-deps  ## what CI runs: everything above
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .
