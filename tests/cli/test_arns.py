@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": ["compare", "plain-name", "{arn}"],
     "export": ["export", "{arn}", "--to", "tensorboard", "{folder}/runs"],
     "advise": ["advise", "{arn}"],
+    "evaluate": ["evaluate", "{arn}", "--test", "s3://bucket/test.csv", "--metric", "rmse"],
     "gate": ["gate", "{arn}", "--require", "objective>0"],
     "gate --baseline": ["gate", "plain-name", "--baseline", "{arn}"],
     "register": ["register", "{arn}", "--group", "g"],
