@@ -17,6 +17,19 @@ from xml.etree import ElementTree as ET
 #: which holds the model registry of the local SageMaker, leaves out who made a group and the name of a version.
 _OPTIONAL = frozenset({"CreatedBy", "ModelArtifacts", "ModelPackageName"})
 
+#: Members that the service returns also when they are empty, although the model does not require them. Without them, an
+#: answer of a proxy such as ``{}`` would be an empty page.
+_ALWAYS: Mapping[str, tuple[str, ...]] = {
+    "FilterLogEvents": ("events",),
+    "GetCallerIdentity": ("Account", "Arn"),
+    "GetLogEvents": ("events",),
+    "GetMetricData": ("MetricDataResults",),
+    "GetProducts": ("PriceList",),
+    "ListServiceQuotas": ("Quotas",),
+    "ListTags": ("Tags",),
+    "Search": ("Results",),
+}
+
 #: The last second of the year 9999, which is the last that a datetime holds.
 _LAST_SECOND = 253_402_300_799
 
@@ -40,7 +53,7 @@ class BrokenAnswerError(Exception):
     """A successful response that is not what the operation returns; the message says in what way."""
 
 
-def check_answer(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+def check_answer(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
     """Check a response; a handler of botocore's ``before-parse`` event.
 
     Args:
@@ -48,37 +61,75 @@ def check_answer(operation_model: Any, response_dict: Mapping[str, Any], **_: An
         response_dict: status code, headers and body as they arrived.
 
     Raises:
-        BrokenAnswerError: a successful response is cut off, is not in the service's format, lacks a required member,
-            or has a member of another type.
+        BrokenAnswerError: a response is cut off or is not in the service's format, or a successful one lacks a required
+            member or has a member of another type.
     """
     body, shape = response_dict["body"], operation_model.output_shape
-    if not 200 <= response_dict["status_code"] < 300 or not isinstance(body, bytes):
-        return  # errors are botocore's to read, and streams are checked by their readers
-    headers = {name.lower(): value for name, value in response_dict["headers"].items()}
-    length = headers.get("content-length", "")
-    whole = operation_model.http.get("method") != "HEAD" and "content-encoding" not in headers
-    if whole and length.isdigit() and len(body) != int(length):
-        raise BrokenAnswerError(f"the response was cut off after {len(body)} of {length} bytes")
+    if not isinstance(body, bytes):
+        return  # streams are checked by their readers
+    is_json = "json" in operation_model.service_model.resolved_protocol
+    status = response_dict["status_code"]
+    try:
+        if operation_model.http.get("method") != "HEAD":
+            _check_length(body, {name.lower(): value for name, value in response_dict["headers"].items()})
+        if status >= 300:
+            _check_error(body, is_json=is_json)
+    except BrokenAnswerError as e:
+        if status >= 500:
+            response_dict["body"] = b""  # botocore repeats the call because of its status
+            return
+        raise BrokenAnswerError(f"{e} (HTTP status {status})" if status >= 300 else str(e)) from e
+    if status >= 300:
+        return
     in_body = shape is not None and any(not member.serialization.get("location") for member in shape.members.values())
     if not in_body:
         return
     if not body:
         raise BrokenAnswerError("the response is empty")
-    if "json" in operation_model.service_model.resolved_protocol:
-        _check_json(shape, body)
+    required = (*shape.required_members, *_ALWAYS.get(operation_model.name, ()))
+    if is_json:
+        answer = _json(body)
+        _check(shape, [("", answer)], depth=0)
+        present: Collection[str] = [name for name, value in answer.items() if value is not None]
     else:
-        try:
-            ET.fromstring(body)  # noqa: S314  (the answer is from the endpoint that the user named)
-        except ET.ParseError as e:
-            raise BrokenAnswerError(f"the response is not XML: {e}") from e
+        present = {element.tag.rpartition("}")[2] for element in _xml(body).iter()}
+    missing = [name for name in required if name not in present and name not in _OPTIONAL]
+    if missing:
+        raise BrokenAnswerError(f"the response lacks {', '.join(missing)}")
 
 
-def _check_json(shape: Any, body: bytes) -> None:
+def _check_length(body: bytes, headers: Mapping[str, str]) -> None:
+    length = headers.get("content-length", "")
+    if "content-encoding" not in headers and length.isdigit() and len(body) != int(length):
+        raise BrokenAnswerError(f"the response was cut off after {len(body)} of {length} bytes")
+
+
+def _check_error(body: bytes, *, is_json: bool) -> None:
+    """Check an error: botocore fails on some texts, and takes the page of a proxy for a message of the service."""
+    if body and is_json:
+        error = _json(body)
+        texts = [error.get(name) for name in ("__type", "message", "Message")] if isinstance(error, dict) else [error]
+        if not all(text is None or isinstance(text, str) for text in texts):
+            raise BrokenAnswerError(f"the response is {error!r:.60} instead of an error")
+    elif body:
+        _xml(body)
+
+
+def _json(body: bytes) -> Any:
     try:
-        answer = json.loads(body)
-    except ValueError as e:
+        return json.loads(body)
+    except (ValueError, RecursionError) as e:
         raise BrokenAnswerError(f"the response is not JSON: {e}") from e
-    _check(shape, [("", answer)], depth=0)
+
+
+def _xml(body: bytes) -> ET.Element:
+    try:
+        root = ET.fromstring(body)  # noqa: S314  (the answer is from the endpoint that the user named)
+    except (ET.ParseError, ValueError) as e:
+        raise BrokenAnswerError(f"the response is not XML: {e}") from e
+    if root.tag.rpartition("}")[2].lower() == "html":
+        raise BrokenAnswerError("the response is an HTML page")
+    return root
 
 
 def _check(shape: Any, values: Collection[tuple[str, Any]], *, depth: int) -> None:

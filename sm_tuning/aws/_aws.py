@@ -36,8 +36,8 @@ MAX_EQUAL_PAGES = 200
 #: Seconds of paging after which a message says so; the next one comes after twice the time.
 _SLOW_SECONDS = 10.0
 
-#: Methods without an effect, which may be repeated.
-_READS = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "search")
+#: Methods that may be repeated: those without an effect, and uploads, which have the same effect again.
+_REPEATABLE = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "put_object", "search")
 
 #: Parameters that say what a call is about, for its errors.
 _SUBJECTS = ("HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
@@ -67,6 +67,7 @@ class Aws:
         self._endpoint_url = endpoint_url
         self._environ = environ
         self._clients: dict[str, Any] = {}
+        self._has_answered = False
         self._lock = threading.Lock()
         self._keys: Any = None  # credentials that were renewed since the session was made
         self._limit = threading.local()
@@ -214,13 +215,16 @@ class Aws:
                 renewed = True
             except BrokenAnswerError as e:
                 failures += 1
-                error = EndpointError(f"{about} got a broken answer: {e}; try again", operation=about.operation)
-                # Only reads are repeated: a broken answer to a create or a stop leaves open whether it had its effect.
-                pause = self.policy.broken.pause(error, failures) if method.startswith(_READS) else None
+                # A broken answer to a create or a stop leaves open whether it had its effect.
+                is_repeatable = method.startswith(_REPEATABLE)
+                advice = "try again" if is_repeatable else "it may have had its effect: look before you try again"
+                error = EndpointError(f"{about} got a broken answer: {e}; {advice}", operation=about.operation)
+                pause = self.policy.broken.pause(error, failures) if is_repeatable else None
                 if pause is None:
                     raise error from e
                 self._clock.sleep(pause)
             else:
+                self._has_answered = True
                 return response
 
     def pages(
@@ -252,6 +256,7 @@ class Aws:
                 cut off silently.
         """
         asked, answered = (token, token) if isinstance(token, str) else token
+        operation = self._client(service).meta.method_to_api_mapping[method]
         seen: set[str] = set()
         spent, due = 0.0, _SLOW_SECONDS
         equal, last = 0, None
@@ -260,7 +265,7 @@ class Aws:
             page = (call or self.call)(service, method, **params)
             spent += self._clock.monotonic() - begun  # without the time that the caller takes between two pages
             if spent >= due and page.get(answered):
-                _log.warning("%s is still reading after %.0f s and %d pages", method, spent, number)
+                _log.warning("%s is still reading after %.0f s and %d pages", operation, spent, number)
                 due = 2 * spent
             yield page
             content = {name: value for name, value in page.items() if name not in (answered, "ResponseMetadata")}
@@ -269,14 +274,15 @@ class Aws:
             if not following or (repeat_ends and following == params.get(asked)):
                 return
             if following in seen:
-                raise ServiceError(f"{method} gave the page token {following!r} twice, so its list has no end")
+                message = f"{operation} gave the page token {following!r} twice, so its list has no end"
+                raise ServiceError(message, operation=operation)
             if equal >= MAX_EQUAL_PAGES:
-                raise ServiceError(
-                    f"{method} gave {equal + 1} equal pages with new page tokens, so its list has no end; try again"
-                )
+                message = f"{operation} gave {equal + 1} equal pages with new page tokens, so its list has no end"
+                raise ServiceError(f"{message}; try again", operation=operation)
             seen.add(following)
             params[asked] = following
-        raise ServiceError(f"{method} had not come to an end after {max_pages} pages: ask for less at once")
+        message = f"{operation} had not come to an end after {max_pages} pages: ask for less at once"
+        raise ServiceError(message, operation=operation)
 
     def tags(self, arn: str) -> dict[str, str]:
         """Return the tags of a SageMaker resource by key.
@@ -387,6 +393,11 @@ class Aws:
                 client.meta.events.register("before-parse", check_answer)
                 self._clients[service] = client
             return client
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether a call has succeeded; before, an endpoint that does not answer is probably a wrong address."""
+        return self._has_answered
 
     @property
     def is_local(self) -> bool:

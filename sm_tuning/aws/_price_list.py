@@ -26,11 +26,19 @@ _LIST_REGION = "us-east-1"  # the Price List API answers for all regions of the 
 
 
 class PriceList(NamedTuple):
-    """Prices by instance type, and their source; ``problem`` says why prices are missing or invalid."""
+    """Prices by instance type, and their source.
+
+    Attributes:
+        by_type: dollars an hour.
+        source: where they come from; ``none`` without prices.
+        problem: why prices are missing or invalid.
+        error: what the Price List API failed with.
+    """
 
     by_type: Mapping[str, float]
     source: str
     problem: str = ""
+    error: ServiceError | None = None
 
 
 class Pager(Protocol):
@@ -82,13 +90,15 @@ def _listed(aws: Aws, now: datetime, on: Callable[[Aws], Pager], *, refresh: boo
     folder = cache_folder(aws.environ)
     path = folder / "prices.json" if folder else None
     kept = _load(path) if path and not refresh else {}
-    entry = kept.get(aws.region)
-    if entry and now - datetime.fromisoformat(entry["asked"]) < _FRESH:
-        return PriceList(entry["prices"], f"AWS Price List, {entry['asked'][:10]}")
+    with suppress(KeyError, TypeError, ValueError):  # nothing is kept, or another program wrote the file
+        entry = kept[aws.region]
+        if now - datetime.fromisoformat(entry["asked"]) < _FRESH:
+            prices = {str(name): float(price) for name, price in entry["prices"].items()}
+            return PriceList(prices, f"AWS Price List, {entry['asked'][:10]}")
     try:
         prices, invalid = _ask(aws, on)
     except ServiceError as error:
-        return PriceList({}, "none", f"the Price List API did not answer: {error}")
+        return PriceList({}, "none", f"the Price List API did not answer: {error}", error)
     asked = now.isoformat()
     if path and prices and not invalid:
         _save(path, {**kept, aws.region: {"asked": asked, "prices": prices}})

@@ -143,7 +143,6 @@ class Reader:
         self._pace = Pace(reading.clock)
         self._memory = reading.memory
         self._cache: Cache | None = open_cache(aws.environ) if reading.keep else None
-        self._has_answered = threading.Event()
 
     def call(self, service: str, method: str, /, *, costs: Sequence[tuple[Quota, float]] = (), **params: Any) -> Any:
         """Make a call when the quotas allow it, and repeat it after transient errors.
@@ -160,13 +159,12 @@ class Reader:
                 response = self.aws.call(service, method, **params)
             except ServiceError as error:
                 # An endpoint that has never answered is probably a wrong address, so waiting would not help.
-                is_unknown = isinstance(error, EndpointError) and not self._has_answered.is_set()
+                is_unknown = isinstance(error, EndpointError) and not self.aws.has_answered
                 pause = retry.pause(error, failures)
                 if pause is None or is_unknown:
                     raise
                 self.clock.sleep(pause)
             else:
-                self._has_answered.set()
                 return response
         raise AssertionError("the last attempt returns or raises")
 

@@ -33,13 +33,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     script: list[tuple[bytes, int]]  # the bytes to send, and the length to announce
     calls: int
+    status: int
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         server: Any = self.server
         server.calls += 1
         body, announced = server.script.pop(0) if len(server.script) > 1 else server.script[0]
-        self.send_response(200)
+        self.send_response(server.status)
         self.send_header("Content-Type", "application/x-amz-json-1.1")
         self.send_header("Content-Length", str(announced))
         self.end_headers()
@@ -55,6 +56,7 @@ def faulty(processes: None) -> Iterator[Any]:
     """A server on an address that does not count as the local SageMaker, so that AWS's rules hold."""
     server: Any = ThreadingHTTPServer(("127.0.0.2", 0), _Handler)
     server.calls = 0
+    server.status = 200
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server
@@ -76,7 +78,7 @@ def connect(faulty: Any) -> Iterator[Callable[..., Aws]]:
                 region="eu-west-1",
                 endpoint_url=f"http://127.0.0.2:{faulty.server_address[1]}",
                 environ={},
-                policy=Policy(broken=Retry(attempts=attempts, first=0.0)),
+                policy=Policy(attempts=2, mode="standard", broken=Retry(attempts=attempts, first=0.0)),
                 clock=Clock(sleep=lambda _: None),
             )
         )
@@ -152,6 +154,50 @@ def test_a_call_with_an_effect_is_not_repeated(connect: Callable[..., Aws], faul
     with pytest.raises(smt.EndpointError, match=r"AddTags of .*broken answer|AddTags got a broken answer"):
         aws.call("sagemaker", "add_tags", ResourceArn=DESCRIBED["TrainingJobArn"], Tags=[{"Key": "a", "Value": "b"}])
     assert faulty.calls == 1
+
+
+BROKEN_ERRORS = {
+    "cut off": (b'{"__type": "ThrottlingException"}', 50),
+    "half a character": b'{"__type": "Throttling\xffException"}',
+    "a list": b"[1]",
+    "a number in place of a code": b'{"__type": 5}',
+    "a structure in place of a message": b'{"__type": "ThrottlingException", "message": {}}',
+    "the page of a proxy": b"<html><body>Sign in</body></html>",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_ERRORS)
+def test_a_broken_error_is_no_error_of_the_service(kind: str, connect: Callable[..., Aws], faulty: Any) -> None:
+    aws = connect(BROKEN_ERRORS[kind])
+    faulty.status = 400
+
+    with pytest.raises(smt.EndpointError, match=r"FilterLogEvents.*broken answer.*HTTP status 400|got no answer"):
+        aws.call("logs", "filter_log_events", logGroupName="g")
+
+
+def test_the_page_of_a_proxy_is_not_quoted(connect: Callable[..., Aws], faulty: Any) -> None:
+    aws = connect(b"<html><body>" + b"very long " * 1000 + b"</body></html>")
+    faulty.status = 502
+
+    with pytest.raises(smt.ServiceError, match="502: Bad Gateway") as caught:
+        aws.call("logs", "filter_log_events", logGroupName="g")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "params", "missing"),
+    [
+        ("logs", "filter_log_events", {"logGroupName": "g"}, "events"),
+        ("sagemaker", "search", {"Resource": "TrainingJob"}, "Results"),
+        ("sagemaker", "list_tags", {"ResourceArn": DESCRIBED["TrainingJobArn"]}, "Tags"),
+    ],
+)
+def test_an_empty_page_has_an_empty_list(
+    service: str, method: str, params: dict[str, Any], missing: str, connect: Callable[..., Aws]
+) -> None:
+    """The model does not require these members, but the service always returns them."""
+    with pytest.raises(smt.EndpointError, match=f"the response lacks {missing}"):
+        connect(b"{}").call(service, method, **params)
 
 
 def test_what_the_service_leaves_out_is_allowed(connect: Callable[..., Aws]) -> None:

@@ -226,8 +226,8 @@ def test_paging_that_takes_long_says_so(caplog: pytest.LogCaptureFixture) -> Non
 
     assert len(listed(aws, call=call)) == 8
     assert caplog.messages == [
-        "list_hyper_parameter_tuning_jobs is still reading after 12 s and 3 pages",
-        "list_hyper_parameter_tuning_jobs is still reading after 24 s and 6 pages",
+        "ListHyperParameterTuningJobs is still reading after 12 s and 3 pages",
+        "ListHyperParameterTuningJobs is still reading after 24 s and 6 pages",
     ]
 
 
