@@ -31,7 +31,9 @@ def report(jobs: tuple[str, ...], path: Path, prices: Path | None, connect: Conn
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise smt.SpecError(f"a report is an HTML file, but the name is {str(path)!r}")
-    say(f"{views.report(connect(), jobs, path, prices=prices)} is written")
+    with warnings_said():
+        written = views.report(connect(), jobs, path, prices=prices)
+    say(f"{written} is written")
 
 
 @click.command()

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sm_tuning import jobs, results
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import ServiceError, SpecError
 from sm_tuning._masking import masked
 from sm_tuning._prices import Prices, read_prices
 from sm_tuning._statuses import TuningStatus
-from sm_tuning.aws import Aws
+from sm_tuning.aws import Aws, find_prices
 from sm_tuning.description import job_of, training_of
 
 #: Values of the job as a whole, besides the metrics of its best trial.
@@ -89,7 +89,8 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         training = training_of(aws.call("sagemaker", "describe_training_job", TrainingJobName=best.name))
         # The description of a tuning job has the objective only; requirements may name any metric.
         metrics = {**training.final_metrics, metric: best.value}
-    spent, note = _spent(aws, name, prices) if {"cost", "billable_seconds"} & set(wanted) else ({}, "")
+    wanted = frozenset(wanted)
+    spent, note = _spent(aws, name, wanted, prices) if wanted & {"cost", "billable_seconds"} else ({}, "")
     return Facts(
         name=job.name,
         status=job.status,
@@ -104,16 +105,25 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
     )
 
 
-def _spent(aws: Aws, name: str, prices: Prices) -> tuple[dict[str, float], str]:
-    """Return cost and billed time, NaN if unknown, and the reason."""
+def _spent(aws: Aws, name: str, wanted: frozenset[str], prices: Prices) -> tuple[dict[str, float], str]:
+    """Return cost and billed time, NaN if unknown, and the reason.
+
+    Raises:
+        ServiceError: AWS withheld a part, so that neither "holds" nor "does not hold" would be true.
+    """
     # Prices of the environment variable count too; None leaves the choice to results.cost.
     given = read_prices(prices, environ=aws.environ) or None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bill = results.cost(aws, [name], prices=given)
+    for warning in caught:
+        if issubclass(warning.category, results.IncompleteWarning):
+            raise ServiceError(f"the requirements cannot be judged: {warning.message}")
     # A trial has a row for each instance group, all with the same billed time.
     seconds = bill.drop_duplicates("TrainingJobName")["BillableTimeInSeconds"]
     unknown = bool(bill["Cost"].isna().any())
+    if unknown and "cost" in wanted and (error := find_prices(aws, given).error) is not None:
+        raise error
     spent = {
         "cost": float("nan") if unknown else float(bill["Cost"].sum()),
         "billable_seconds": float(seconds.fillna(0).sum()),

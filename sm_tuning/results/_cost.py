@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from sm_tuning._errors import AccessDeniedError
 from sm_tuning._prices import PRICES_VARIABLE, Prices
 from sm_tuning.aws import Aws, PriceList
 from sm_tuning.description import Job, Machines, Trial
 from sm_tuning.results._fetch import Detail, read_details, read_jobs
-from sm_tuning.results._reader import Reading, reading_with, warn
+from sm_tuning.results._reader import Gap, Reader, Reading, reading_with, warn
 from sm_tuning.results._schema import COST, frame
 
 
@@ -102,7 +103,7 @@ def cost(
                     price = math.nan if group is None else listed.by_type.get(group.type, math.nan)
                     bills.append(Bill(trial, group, detail, price, elapsed))
         bills = [bill for job_bills in per_job_bills.values() for bill in job_bills]
-        _warn_of_unknown(bills, listed)
+        _report_unknown(reader, bills, listed)
         projections = [_projected(job, bills, len(per_job[job])) for job, bills in per_job_bills.items()]
         known = [value for value in projections if value is not None]
         table = frame(
@@ -167,10 +168,14 @@ def _spot_savings(bills: Iterable[Bill]) -> float | None:
     return 1 - paid / full if full else None
 
 
-def _warn_of_unknown(bills: Sequence[Bill], listed: PriceList) -> None:
-    """Warn of costs that are nan, with the reason."""
+def _report_unknown(reader: Reader, bills: Sequence[Bill], listed: PriceList) -> None:
+    """Warn of costs that are nan, with the reason; prices that the Price List withheld are a gap of the reader."""
     unpriced = sorted({bill.machines.type for bill in bills if bill.machines and math.isnan(bill.price)})
-    if unpriced:
+    # Credentials without the permission are common, and asking again would not help.
+    if unpriced and listed.error is not None and not isinstance(listed.error, AccessDeniedError):
+        advice = f"ask again, or give prices= or a file in {PRICES_VARIABLE}"
+        reader.gaps.append(Gap(f"prices of {', '.join(unpriced)}", str(listed.error), (), None, advice))
+    elif unpriced:
         reason = f" in {listed.source}" if listed.by_type else ""
         reason += f" ({listed.problem})" if listed.problem else ""
         warn(

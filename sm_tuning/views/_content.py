@@ -265,15 +265,19 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
     Raises:
         JobNotFoundError: a tuning job does not exist.
         SpecError: some of the jobs maximize and some minimize.
+
+    Warns:
+        IncompleteWarning: AWS withheld a part.
     """
     names = tuple(dict.fromkeys(names))
     notes: list[str] = []
+    withheld: list[str] = []
 
     def optional(default: _Part, read: Callable[[], _Part]) -> _Part:
         try:
             return read()
         except (ServiceError, MissingExtraError) as error:
-            notes.append(str(error))
+            (withheld if isinstance(error, ServiceError) else notes).append(str(error))
             return default
 
     descriptions = {name: jobs.describe(aws, name) for name in names}
@@ -297,7 +301,14 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
             importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
             advice[name] = analysis.advice(own, curves, facts, importance=importance[name])
             tags[name] = optional({}, partial(aws.tags, found[name].arn))
-    notes += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    for warning in caught:
+        if issubclass(warning.category, results.IncompleteWarning):
+            withheld.append(str(warning.message))
+        elif issubclass(warning.category, UserWarning):
+            notes.append(str(warning.message))
+    for message in dict.fromkeys(withheld):
+        # The fourth caller is the line that called the method of a job.
+        warnings.warn(f"the report lacks a part: {message}", results.IncompleteWarning, stacklevel=4)
     return Gathered(
         names=names,
         jobs=found,
@@ -312,7 +323,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         errors=errors,
         importance=importance,
         advice=advice,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys([*withheld, *notes])),
     )
 
 
