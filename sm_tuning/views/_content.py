@@ -301,14 +301,10 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
             importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
             advice[name] = analysis.advice(own, curves, facts, importance=importance[name])
             tags[name] = optional({}, partial(aws.tags, found[name].arn))
-    for warning in caught:
-        if issubclass(warning.category, results.IncompleteWarning):
-            withheld.append(str(warning.message))
-        elif issubclass(warning.category, UserWarning):
-            notes.append(str(warning.message))
-    for message in dict.fromkeys(withheld):
-        # The fourth caller is the line that called the method of a job.
-        warnings.warn(f"the report lacks a part: {message}", results.IncompleteWarning, stacklevel=4)
+    for item in caught:
+        if issubclass(item.category, UserWarning):
+            (withheld if issubclass(item.category, results.IncompleteWarning) else notes).append(str(item.message))
+    _warn_of(withheld)
     return Gathered(
         names=names,
         jobs=found,
@@ -325,6 +321,12 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         advice=advice,
         notes=tuple(dict.fromkeys([*withheld, *notes])),
     )
+
+
+def _warn_of(withheld: Iterable[str]) -> None:
+    """Warn of what AWS withheld, at the line that called the method of a job."""
+    for message in dict.fromkeys(withheld):
+        warnings.warn(f"the report lacks a part: {message}", results.IncompleteWarning, stacklevel=5)
 
 
 def _empty(dtypes: Mapping[str, str]) -> pd.DataFrame:
