@@ -270,8 +270,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         IncompleteWarning: AWS withheld a part.
     """
     names = tuple(dict.fromkeys(names))
-    notes: list[str] = []
-    withheld: list[str] = []
+    withheld, notes = list[str](), list[str]()
 
     def optional(default: _Part, read: Callable[[], _Part]) -> _Part:
         try:
@@ -282,8 +281,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
 
     descriptions = {name: jobs.describe(aws, name) for name in names}
     found = {name: job_of(description) for name, description in descriptions.items()}
-    # Before anything else is read: jobs of opposite directions are refused.
-    known = about(*found.values())
+    known = about(*found.values())  # refuses jobs of opposite directions before anything else is read
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trials = results.trials(aws, names, include_parents=True)  # a report without trials would have nothing to show
@@ -301,9 +299,8 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
             importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
             advice[name] = analysis.advice(own, curves, facts, importance=importance[name])
             tags[name] = optional({}, partial(aws.tags, found[name].arn))
-    for item in caught:
-        if issubclass(item.category, UserWarning):
-            (withheld if issubclass(item.category, results.IncompleteWarning) else notes).append(str(item.message))
+    withheld += [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
+    notes += [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
     _warn_of(withheld)
     return Gathered(
         names=names,
