@@ -34,6 +34,8 @@ MPI_OPTIONS_KEY: Final = "sagemaker_mpi_custom_mpi_options"
 DDP_OPTIONS_KEY: Final = "sagemaker_distributed_dataparallel_custom_mpi_options"
 PARAMETER_SERVER_KEY: Final = "sagemaker_parameter_server_enabled"
 DATA_PARALLEL_KEY: Final = "sagemaker_distributed_dataparallel_enabled"
+#: Parameters of the model parallel library, which MPI starts; the script gets them as an argument too.
+MODEL_PARALLEL_KEY: Final = "mp_parameters"
 MIRRORED_STRATEGY_KEY: Final = "sagemaker_multi_worker_mirrored_strategy_enabled"
 
 #: Variables of a serving container by which the toolkits find the user's functions; SDK v2 sends the same.

@@ -13,12 +13,14 @@ from typing import Any
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import (
     AUTO_PARAMETERS,
+    DATA_PARALLEL_KEY,
     DDP_OPTIONS_KEY,
     ESTIMATOR_CLASS_KEY,
     ESTIMATOR_MODULE_KEY,
     INSTANCE_TYPE_KEY,
     JOB_NAME_KEY,
     LOG_LEVEL_KEY,
+    MODEL_PARALLEL_KEY,
     MPI_KEY,
     MPI_OPTIONS_KEY,
     MPI_PROCESSES_KEY,
@@ -58,6 +60,7 @@ _DATA = "/opt/ml/input/data"
 _DISTRIBUTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "torch_distributed": (TORCH_DISTRIBUTED_KEY, {}),
     "pytorchddp": (PYTORCH_DDP_KEY, {"custom_mpi_options": DDP_OPTIONS_KEY}),
+    "dataparallel": (DATA_PARALLEL_KEY, {"custom_mpi_options": DDP_OPTIONS_KEY}),
     "mpi": (MPI_KEY, {"processes_per_host": MPI_PROCESSES_KEY, "custom_mpi_options": MPI_OPTIONS_KEY}),
 }
 
@@ -170,19 +173,32 @@ def write_static(estimator: AnyEstimator, *, name: str, region: str) -> dict[str
         REGION_KEY: region,
     }
     if isinstance(estimator, PyTorchEstimator) and estimator.distribution is not None:
-        ((launcher, options),) = estimator.distribution.items()
-        enabled, keys = _DISTRIBUTIONS[launcher]
-        values |= {enabled: True, **{key: options[option] for option, key in keys.items() if option in options}}
-        if launcher != "mpi":
-            types = instance_types(estimator)
-            if len(types) != 1:
-                message = (
-                    f"distribution {launcher!r} needs one instance type, which the container is given, but the job may "
-                    f"run on {', '.join(types) or 'types that are not named'}: give one instance_type, or use mpi"
-                )
-                raise SpecError(Problem("distribution", "", message, "use a launcher that a tuning job can start"))
-            values[INSTANCE_TYPE_KEY] = types[0]
+        values |= _write_distribution(estimator)
     return {key: encode_json(value) for key, value in values.items()}
+
+
+def _write_distribution(estimator: PyTorchEstimator) -> dict[str, Any]:
+    """Return the static hyperparameters by which the toolkit starts a distributed script, as SDK v2 sends them."""
+    launchers = dict(estimator.distribution or {})
+    library = launchers.pop("smdistributed", {})
+    values: dict[str, Any] = {}
+    if "dataparallel" in library:
+        launchers = {"dataparallel": library["dataparallel"]}
+    elif "modelparallel" in library:
+        values[MODEL_PARALLEL_KEY] = thawed(library["modelparallel"].get("parameters", {}))
+    ((launcher, options),) = launchers.items()
+    enabled, keys = _DISTRIBUTIONS[launcher]
+    values |= {enabled: True, **{key: options[option] for option, key in keys.items() if option in options}}
+    if launcher != "mpi":
+        types = instance_types(estimator)
+        if len(types) != 1:
+            message = (
+                f"distribution {launcher!r} needs one instance type, which the container is given, but the job may "
+                f"run on {', '.join(types) or 'types that are not named'}: give one instance_type, or use mpi"
+            )
+            raise SpecError(Problem("distribution", "", message, "use a launcher that a tuning job can start"))
+        values[INSTANCE_TYPE_KEY] = types[0]
+    return values
 
 
 @dataclass
@@ -223,14 +239,21 @@ def read_static(definition: Reader) -> Static:
     if level != _INFO:
         reader.refuse(LOG_LEVEL_KEY, level, f"a spec's scripts log at {_INFO}")
     for launcher, (enabled, keys) in _DISTRIBUTIONS.items():
-        options = {option: reader.take(key) for option, key in keys.items()}
+        options = {option: values[key] for option, key in keys.items() if values.get(key) is not None}
+        for key in keys.values():  # two launchers share a key
+            reader.take(key)
         if reader.take(enabled) is True:
-            found = {option: value for option, value in options.items() if value is not None}
-            static.fields.setdefault("distribution", {})[launcher] = {"enabled": True, **found}
+            made = {"enabled": True, **options}
+            entry = {"smdistributed": {launcher: made}} if launcher == "dataparallel" else {launcher: made}
+            static.fields.setdefault("distribution", {}).update(entry)
+    if "mpi" in static.fields.get("distribution", {}) and isinstance(values.get(MODEL_PARALLEL_KEY), dict):
+        library = {"modelparallel": {"enabled": True, **given(parameters=reader.take(MODEL_PARALLEL_KEY) or None)}}
+        static.fields["distribution"]["smdistributed"] = library
     # These follow from the job and the image, so that a spec does not hold them.
     for key in (JOB_NAME_KEY, INSTANCE_TYPE_KEY, ESTIMATOR_MODULE_KEY, OBJECTIVE_KEY):
         reader.take(key)
-    own_keys = [key for key in texts if not is_reserved_hyperparameter(key)]
+    taken = {MODEL_PARALLEL_KEY} if "smdistributed" in static.fields.get("distribution", {}) else set()
+    own_keys = [key for key in texts if not is_reserved_hyperparameter(key) and key not in taken]
     static.fields["hyperparameters"] = {key: reader.take(key, values[key]) for key in own_keys}
     return static
 

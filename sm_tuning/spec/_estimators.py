@@ -44,7 +44,6 @@ _LAUNCHERS: dict[str, frozenset[str]] = {
     "mpi": frozenset({"processes_per_host", "custom_mpi_options"}),
 }
 _OTHER_LAUNCHERS = {
-    "smdistributed": "it needs a launcher that a tuned job cannot start; use torch_distributed",
     "parameter_server": "it belongs to TensorFlow; use torch_distributed",
     "torchrun": "use torch_distributed, which starts torchrun through the image's toolkit",
 }
@@ -350,7 +349,8 @@ class PyTorchEstimator(Estimator):
         framework_version: such as ``2.6``; with ``py_version`` (``py312``) it names the image.
         image_uri: replaces the image that the versions and the region give.
         distribution: the SDK's form: ``{"torch_distributed": {"enabled": true}}`` (torchrun on every host),
-            ``{"pytorchddp": {"enabled": true}}`` or ``{"mpi": {"enabled": true, "processes_per_host": 4}}``.
+            ``{"pytorchddp": {"enabled": true}}``, ``{"mpi": {"enabled": true, "processes_per_host": 4}}`` or
+            ``{"smdistributed": {"dataparallel": {"enabled": true}}}``; ``modelparallel`` stands beside ``mpi``.
             The image's toolkit reads it from hyperparameters, the only way into a tuned job.
     """
 
@@ -380,9 +380,15 @@ class PyTorchEstimator(Estimator):
         """Yield what a tuned job cannot do. Each rule assumes those before it, so that only the first one counts."""
         if self.distribution is None:
             return
-        if len(self.distribution) != 1:
+        launchers = dict(self.distribution)
+        library = launchers.pop("smdistributed", None)
+        if library is not None:
+            yield from _library_problems(library, set(launchers))
+            if "dataparallel" in library:
+                return
+        if len(launchers) != 1:
             yield f"distribution names one launcher, but got {sorted(self.distribution)}"
-        ((name, options),) = self.distribution.items()
+        ((name, options),) = launchers.items()
         if name not in _LAUNCHERS:
             reason = _OTHER_LAUNCHERS.get(name.lower(), f"known launchers are {', '.join(sorted(_LAUNCHERS))}")
             yield f"distribution {name!r} cannot be honoured in a tuning job: {reason}"
@@ -396,6 +402,23 @@ class PyTorchEstimator(Estimator):
             yield f"processes_per_host must be a whole number >= 1, but got {processes!r}"
         if name != "mpi" and not entry_point.endswith(".py"):
             yield f"distribution {name!r} starts Python scripts only, but entry_point is {entry_point!r}"
+
+
+def _library_problems(library: Any, launchers: set[str]) -> Iterator[str]:
+    """Yield what is wrong with SageMaker's own libraries: dataparallel alone, or modelparallel beside mpi."""
+    allowed = {"dataparallel": {"enabled", "custom_mpi_options"}, "modelparallel": {"enabled", "parameters"}}
+    if not isinstance(library, Mapping) or len(library) != 1 or not set(library) <= set(allowed):
+        yield f"smdistributed needs one of dataparallel and modelparallel with its options, but got {library!r}"
+    ((name, options),) = library.items()
+    if not isinstance(options, Mapping) or options.get("enabled") is not True:
+        yield f"smdistributed.{name} needs {{'enabled': True}}, but got {options!r}; leave it out to turn it off"
+    unknown = sorted(set(options) - allowed[name])
+    if unknown:
+        yield f"smdistributed.{name} has no option {', '.join(unknown)} in a tuning job"
+    if name == "dataparallel" and launchers:
+        yield f"smdistributed.dataparallel is a launcher by itself, but got {', '.join(sorted(launchers))} too"
+    if name == "modelparallel" and launchers != {"mpi"}:
+        yield "smdistributed.modelparallel is started by MPI: add {'mpi': {'enabled': True, 'processes_per_host': …}}"
 
 
 class ContainerEstimator(Estimator):

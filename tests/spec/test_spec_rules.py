@@ -176,7 +176,7 @@ ESTIMATORS = [
 DISTRIBUTIONS = [
     (lambda: distributed({}), r"distribution names one launcher, but got \[\]"),
     (lambda: distributed({"mpi": {"enabled": True}, "pytorchddp": {"enabled": True}}), "names one launcher"),
-    (lambda: distributed({"smdistributed": {"enabled": True}}), "cannot be honoured .* use torch_distributed"),
+    (lambda: distributed({"smdistributed": {"enabled": True}}), "needs one of dataparallel and modelparallel"),
     (lambda: distributed({"torchrun": {"enabled": True}}), "cannot be honoured .* use torch_distributed"),
     (lambda: distributed({"horovod": {"enabled": True}}), "known launchers are mpi, pytorchddp, torch_distributed"),
     (lambda: distributed({"mpi": {"enabled": False}}), "needs {'enabled': True}, but got {'enabled': False}"),
