@@ -138,13 +138,6 @@ class Reader:
         return f"{self._where}.{name}" if self._where else name
 
 
-def without_nulls(value: Any) -> Any:
-    """Return a response without the members that are null, as some tools write those that are not set."""
-    if isinstance(value, Mapping):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value if item is not None] if isinstance(value, list | tuple) else value
-
-
 def given(**members: Any) -> dict[str, Any]:
     """Return the members that have a value."""
     return {name: value for name, value in members.items() if value is not None}

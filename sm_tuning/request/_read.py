@@ -24,7 +24,6 @@ from sm_tuning.request._members import (
     read_resources,
     read_static,
     types_in,
-    without_nulls,
 )
 from sm_tuning.spec import Tuning
 
@@ -77,11 +76,18 @@ def from_description(
     return tuning.replace(base_tuning_job_name=match["base"])
 
 
+def _without_nulls(value: Any) -> Any:
+    """Return a response without the members that are null, as some tools write those that are not set."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value if item is not None] if isinstance(value, list | tuple) else value
+
+
 class _Job:
     """A tuning job whose members become the fields of a ``Tuning``, as plain data."""
 
     def __init__(self, response: Mapping[str, Any], tags: Mapping[str, str], region: str | None) -> None:
-        data = without_nulls(response)
+        data = _without_nulls(response)
         if isinstance(data.get("Tags"), Mapping):
             data["Tags"] = tag_list(data["Tags"])  # the output of a task of Step Functions has a map
         reader = Reader(data)
