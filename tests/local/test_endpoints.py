@@ -358,6 +358,11 @@ def test_a_script_that_cannot_serve_fails_its_endpoint_with_the_reason(endpoints
     assert reason in described["FailureReason"]
 
 
+def test_a_search_for_models_is_refused_and_not_empty(endpoints):
+    with pytest.raises(ClientError, match="does not search Resource ModelPackage: use the List and Describe"):
+        endpoints.client.search(Resource="ModelPackage")
+
+
 def hosts_of(pid):
     """The model processes of a server."""
     found = []

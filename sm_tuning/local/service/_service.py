@@ -9,7 +9,7 @@ from typing import Any
 from sm_tuning.local.service import _training, _tuning
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid
 from sm_tuning.local.service._documents import job_name_of_arn
-from sm_tuning.local.service._search import RESOURCES, search
+from sm_tuning.local.service._search import NOT_SEARCHED, RESOURCES, search
 from sm_tuning.local.service._tuning import check_tags
 from sm_tuning.local.store import BadTokenError
 from sm_tuning.request import has_operation, validation_message, violations
@@ -118,7 +118,7 @@ class SageMakerService:
             return any(job_name_of_arn(arn, kind) for kind in _TAGGED)
         if operation == "Search":
             resource = params.get("Resource")
-            return not isinstance(resource, str) or resource in RESOURCES
+            return not isinstance(resource, str) or resource in RESOURCES or resource in NOT_SEARCHED
         return (
             operation in self._more
             or operation in _OPERATIONS
