@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
-import psutil
 
 import sm_tuning as smt
 from sm_tuning.local import ServerInfo, stop
@@ -117,24 +116,29 @@ class Result(NamedTuple):
     wrong: list[str]
 
 
-Start = Callable[[Path], int]
-"""Starts a server on a state dir and returns its process id, whether it answers already or not."""
+Start = Callable[[Path], Callable[[], None]]
+"""Starts a server on a state dir, whether it answers already or not, and returns how to kill it."""
 
 
-def spawn(folder: Path) -> int:
+def spawn(folder: Path) -> Callable[[], None]:
     """Start a server as a process, without waiting for its answer."""
     with (folder.parent / "spawned.log").open("ab") as log:
         command = [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(folder)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    return process.pid
+
+    def kill() -> None:
+        process.kill()  # only if it has not ended: its process id may be another's by now
+        process.wait()
+
+    return kill
 
 
-def kill(pid: int) -> None:
-    """Kill a process, and return when it is gone."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        process.kill()
-        process.wait()  # its lock would lead clients to it until then
+def wait_for_server(folder: Path, seconds: float = 90.0) -> None:
+    """Return when the server answers, so that a client does not start another one."""
+    until = time.monotonic() + seconds
+    while smt.local.status(folder) is None:
+        assert time.monotonic() < until, (folder / "server.log").read_text()[-2000:]
+        time.sleep(0.02)
 
 
 def create(name: str, scenario: Scenario, info: ServerInfo, *, trials: int, seconds: float) -> None:
@@ -223,7 +227,8 @@ def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn)
         What happened, and what is wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    server = start(folder)
+    kill = start(folder)
+    wait_for_server(folder)
     with smt.local.connect(folder) as connection:
         if scenario.parents:
             create("parent", scenario, connection.info, trials=scenario.parents, seconds=plan.seconds)
@@ -237,15 +242,16 @@ def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn)
         else:  # in the middle of a trial
             wait_for_values(folder)
             time.sleep(moments.uniform(0.0, plan.seconds / 2))
-        kill(server)
+        kill()
         kills += 1
         if has_ended(folder):
             break
-        server = start(folder)
+        kill = start(folder)
     else:
-        kill(server)
-    server = start(folder)
+        kill()
+    kill = start(folder)
     try:
+        wait_for_server(folder)
         with smt.local.connect(folder):
             status = wait_for_end(JOB)
             wrong = [] if status == "Completed" else [f"the tuning job is {status}"]
@@ -254,7 +260,7 @@ def campaign(folder: Path, scenario: Scenario, plan: Plan, start: Start = spawn)
             return Result(kills, again, [*wrong, *problems(folder, scenario, plan, events)])
     finally:
         stop(folder)
-        kill(server)
+        kill()
 
 
 def events_of(trial: str) -> list[Event]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,13 @@ def test_deaths_of_the_server_change_nothing_of_what_a_tuning_job_comes_to(
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     from benchmarks.kills.__main__ import SCENARIOS, Plan, campaign
 
+    def start(folder: Path) -> Callable[[], None]:
+        start_server(folder)
+        return partial(stop_server, folder)  # with SIGKILL
+
     plan = Plan(trials=3, seconds=0.6, kills=2, shortest=0.0, longest=0.8)
     try:
-        result = campaign(tmp_path / "state", SCENARIOS[name], plan, lambda folder: start_server(folder).pid)
+        result = campaign(tmp_path / "state", SCENARIOS[name], plan, start)
     finally:
         stop_server(tmp_path / "state")
     assert result.wrong == []
