@@ -61,7 +61,9 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options about a test set to a command, which gets ``HeldOutOptions`` as ``held_out``."""
 
     @click.option("--test", metavar="FILE", help="A labelled test set, CSV with the label first, local or s3://.")
-    @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="A metric on it; may be repeated.")
+    @click.option(
+        "--metric", "held_out_metrics", metavar="NAME", multiple=True, help="A metric on it; may be repeated."
+    )
     @click.option(
         "--instance-type",
         metavar="TYPE",
@@ -78,7 +80,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(
         *args: Any,
         test: str | None,
-        metrics: tuple[str, ...],
+        held_out_metrics: tuple[str, ...],
         instance_type: str | None,
         spec_path: Path | None,
         **kwargs: Any,
@@ -88,7 +90,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise smt.SpecError(f"{spec_path} has no section evaluation: add one, or give --test")
         held_out = HeldOutOptions(
             test=test or (plan.test if plan else None),
-            metrics=metrics or (plan.metrics if plan else ()),
+            metrics=held_out_metrics or (plan.metrics if plan else ()),
             instance_type=instance_type or (plan.instance_type if plan else _INSTANCE_TYPE),
             require=plan.require if plan else (),
         )
