@@ -88,6 +88,11 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
         tensorboard_output_config: Mapping[str, Any] | None = None,
         profiler_config: Mapping[str, Any] | None = None,
         profiler_rule_configurations: Sequence[Mapping[str, Any]] | None = None,
+        keep_alive_period_in_seconds: int | None = None,
+        mlflow_config: Mapping[str, Any] | None = None,
+        infra_check_config: Mapping[str, Any] | None = None,
+        remote_debug_config: Mapping[str, Any] | None = None,
+        session_chaining_config: Mapping[str, Any] | None = None,
     ) -> TrainingJob:
         """Start a plain training job like this trial, with other data, hyperparameters or machines.
 
@@ -110,6 +115,11 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
             tensorboard_output_config: where TensorBoard's files go.
             profiler_config: of the profiler.
             profiler_rule_configurations: rules of the profiler.
+            keep_alive_period_in_seconds: how long the instances stay as a warm pool afterwards.
+            mlflow_config: the tracking server of managed MLflow.
+            infra_check_config: whether GPU instances are checked first.
+            remote_debug_config: whether AWS Systems Manager may reach the container.
+            session_chaining_config: whether session tags are passed on.
 
         Raises:
             SpecError: an option is wrong; nothing was sent.
@@ -134,6 +144,11 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
             tensorboard_output_config=tensorboard_output_config,
             profiler_config=profiler_config,
             profiler_rule_configurations=profiler_rule_configurations,
+            keep_alive_period_in_seconds=keep_alive_period_in_seconds,
+            mlflow_config=mlflow_config,
+            infra_check_config=infra_check_config,
+            remote_debug_config=remote_debug_config,
+            session_chaining_config=session_chaining_config,
         )
         job = shipping.retrain(self._aws, self.training_job_name, retraining)
         if wait:

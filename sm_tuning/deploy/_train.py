@@ -81,6 +81,11 @@ class Retraining:
         tensorboard_output_config: where TensorBoard's files go.
         profiler_config: of the profiler.
         profiler_rule_configurations: rules of the profiler.
+        keep_alive_period_in_seconds: how long the instances stay as a warm pool afterwards.
+        mlflow_config: the tracking server of managed MLflow.
+        infra_check_config: whether GPU instances are checked first.
+        remote_debug_config: whether AWS Systems Manager may reach the container.
+        session_chaining_config: whether session tags are passed on.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -100,6 +105,11 @@ class Retraining:
     tensorboard_output_config: Mapping[str, Any] | None = None
     profiler_config: Mapping[str, Any] | None = None
     profiler_rule_configurations: Sequence[Mapping[str, Any]] | None = None
+    keep_alive_period_in_seconds: int | None = None
+    mlflow_config: Mapping[str, Any] | None = None
+    infra_check_config: Mapping[str, Any] | None = None
+    remote_debug_config: Mapping[str, Any] | None = None
+    session_chaining_config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -312,6 +322,10 @@ def retrain_request(
         "TensorBoardOutputConfig": retraining.tensorboard_output_config,
         "ProfilerConfig": retraining.profiler_config,
         "ProfilerRuleConfigurations": retraining.profiler_rule_configurations,
+        "MlflowConfig": retraining.mlflow_config,
+        "InfraCheckConfig": retraining.infra_check_config,
+        "RemoteDebugConfig": retraining.remote_debug_config,
+        "SessionChainingConfig": retraining.session_chaining_config,
     }
     request = {member: value for member, value in request.items() if value not in ({}, [], None)}
     refuse_violations("CreateTrainingJob", request)
@@ -351,6 +365,7 @@ def _resources(trial: Mapping[str, Any], retraining: Retraining) -> dict[str, An
         "InstanceType": retraining.instance_type,
         "InstanceCount": retraining.instance_count,
         "VolumeSizeInGB": retraining.volume_size,
+        "KeepAlivePeriodInSeconds": retraining.keep_alive_period_in_seconds,
     }
     given = {member: value for member, value in changed.items() if value is not None}
     if "InstanceType" in given:

@@ -163,7 +163,7 @@ def _estimator_advice(name: str | None, estimator: Estimator) -> Iterator[Findin
         fix = "set max_run to a few times the length of one job"
         yield Finding("max-run-unset", "advice", place(name, "estimator.max_run"), message, fix)
     if estimator.resource_config is not None and estimator.resource_config.get("KeepAlivePeriodInSeconds"):
-        message = "a tuning job keeps its instances warm by itself; a keep-alive period may be refused"
+        message = "a tuning job keeps its instances warm by itself; the service always drops a keep-alive period"
         fix = "leave KeepAlivePeriodInSeconds out"
         yield Finding("keep-alive", "advice", place(name, "estimator.resource_config"), message, fix)
     # Everybody who may describe the job can read both [botocore model, DescribeHyperParameterTuningJob].

@@ -105,6 +105,22 @@ def test_debugger_and_profiler_are_allowed_here(trial) -> None:
     assert request["ProfilerConfig"]["ProfilingIntervalInMilliseconds"] == 500
 
 
+def test_what_a_plain_training_job_has_today_is_sent(trial) -> None:
+    retraining = Retraining(
+        keep_alive_period_in_seconds=600,
+        mlflow_config={"MlflowResourceArn": "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/m"},
+        infra_check_config={"EnableInfraCheck": True},
+        remote_debug_config={"EnableRemoteDebug": True},
+        session_chaining_config={"EnableSessionTagChaining": True},
+    )
+    request = retrain_request(trial, "again", retraining)
+    assert request["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 600
+    assert request["MlflowConfig"] == retraining.mlflow_config
+    assert request["InfraCheckConfig"] == {"EnableInfraCheck": True}
+    assert request["RemoteDebugConfig"] == {"EnableRemoteDebug": True}
+    assert request["SessionChainingConfig"] == {"EnableSessionTagChaining": True}
+
+
 def test_what_the_local_sagemaker_has_not_is_its_own_refusal(job) -> None:
     with pytest.raises(smt.ServiceError, match="does not support SageMaker Debugger"):
         job.best.retrain(debug_hook_config={"S3OutputPath": "s3://b/debug"})

@@ -15,6 +15,7 @@ import sm_tuning
 PACKAGE = Path(sm_tuning.__file__).parent
 RAW = "raw: resource_config, instance_configs or a description carry the whole structure"
 DEBUGGER = "raw: retrain takes the structure; SageMaker Debugger is closed to new customers"
+PLAIN = "raw: retrain takes the structure"
 NOT_TUNED = "not a member of tuning jobs, and a plain training job of a trial does not need it"
 
 #: The code that may cover an operation.
@@ -54,10 +55,10 @@ _TRAINING = {
     "ProfilerRuleConfigurations.RuleEvaluatorImage": DEBUGGER,
     "ProfilerRuleConfigurations.RuleParameters": DEBUGGER,
     "ExperimentConfig": "Experiments are written by the service for tuning jobs; use the exports instead",
-    "RemoteDebugConfig": NOT_TUNED,
-    "InfraCheckConfig": NOT_TUNED,
+    "RemoteDebugConfig.EnableRemoteDebug": PLAIN,
+    "InfraCheckConfig.EnableInfraCheck": PLAIN,
     "ServerlessJobConfig": "serverless customization of foundation models has no training image and no ranges",
-    "MlflowConfig": "the export to MLflow writes runs without it",
+    **{f"MlflowConfig.Mlflow{name}": PLAIN for name in ("ResourceArn", "ExperimentName", "RunName")},
     "ModelPackageConfig": "register makes model packages, with metrics and lineage",
 }
 REASONS: dict[str, dict[str, str]] = {
@@ -68,7 +69,7 @@ REASONS: dict[str, dict[str, str]] = {
         "BestTrainingJob.TuningJobName": "the name of the job itself",
         "OverallBestTrainingJob.TuningJobName": "the training job's own name finds it",
     },
-    "CreateTrainingJob": {**_TRAINING, "SessionChainingConfig": NOT_TUNED},
+    "CreateTrainingJob": {**_TRAINING, "SessionChainingConfig.EnableSessionTagChaining": PLAIN},
     "DescribeTrainingJob": {
         **_TRAINING,
         "LabelingJobArn": "jobs of Ground Truth",
