@@ -356,7 +356,10 @@ def main() -> int:
         plan = Plan(given.trials, given.seconds, given.kills, seed=seed)
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="sm-tuning-kills-") as folder:
-            result = campaign(Path(folder) / "state", SCENARIOS[name], plan)
+            try:
+                result = campaign(Path(folder) / "state", SCENARIOS[name], plan)
+            finally:
+                stop(Path(folder) / "state")  # also if the campaign broke off
         failed += bool(result.wrong)
         took = round(time.monotonic() - began)
         row = (name, seed, plan.trials, result.kills, result.again, took, "; ".join(result.wrong) or "nothing")
