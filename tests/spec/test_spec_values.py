@@ -156,12 +156,14 @@ def test_a_single_input_is_the_channel_training(given):
 
 
 def test_the_sdks_lists_are_taken_beside_mappings():
+    image = {"version": None, "image_uri": "own:1"}  # AWS's image takes no definitions
     listed = xgboost(
+        **image,
         entry_point="a.py",
         metric_definitions=[{"Name": "m", "Regex": "m=(.*)"}],
         tags=[{"Key": "team", "Value": "a"}],
     )
-    mapped = xgboost(entry_point="a.py", metric_definitions={"m": "m=(.*)"}, tags={"team": "a"})
+    mapped = xgboost(**image, entry_point="a.py", metric_definitions={"m": "m=(.*)"}, tags={"team": "a"})
     assert listed == mapped
 
 
