@@ -76,8 +76,7 @@ def test_paths_are_relative_to_the_file(write, tmp_path):
 
 def test_script_paths_are_relative_to_the_file(write, tmp_path):
     def with_script(lines):
-        metrics = "metric_definitions: {'validation:rmse': 'r=(.*)'}"
-        return write(SPEC.replace("  instance_type", f"  {lines}\n  {metrics}\n  instance_type"))
+        return write(SPEC.replace("  instance_type", f"  {lines}\n  instance_type"))
 
     alone = load(with_script("entry_point: src/train.py")).estimator
     assert alone.entry_point == str(tmp_path / "src" / "train.py")
