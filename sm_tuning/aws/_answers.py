@@ -30,6 +30,12 @@ _ALWAYS: Mapping[str, tuple[str, ...]] = {
     "Search": ("Results",),
 }
 
+#: The same for entries, by the name of their shape: each event and each metric is read with these members.
+_ALWAYS_IN: Mapping[str, tuple[str, ...]] = {
+    "FilteredLogEvent": ("logStreamName", "timestamp", "message"),
+    "MetricDataResult": ("Id", "Timestamps", "Values"),
+}
+
 #: The last second of the year 9999, which is the last that a datetime holds.
 _LAST_SECOND = 253_402_300_799
 
@@ -151,6 +157,7 @@ def _check(shape: Any, values: Collection[tuple[str, Any]], *, depth: int) -> No
             raise BrokenAnswerError(f"{path or 'the response'} is {value!r:.60} instead of a {kind}")
     if kind == "structure":
         required = [name for name in shape.required_members if depth < 2 and name not in _OPTIONAL]
+        required += _ALWAYS_IN.get(shape.name, ())
         members = {
             member.serialization.get("name", name): (member, _SCALARS.get(member.type_name, ()))
             for name, member in shape.members.items()

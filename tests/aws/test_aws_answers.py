@@ -103,6 +103,7 @@ BROKEN = {
     "a number": b"1",
     "a member of another type": whole({"events": "none"}),
     "an entry of another type": whole({"events": ["none"]}),
+    "an entry without a stream": whole({"events": [{"timestamp": 1, "message": "x"}]}),
     "text in place of a number": whole({"events": [{"timestamp": "soon"}]}),
     "a truth value in place of a number": whole({"events": [{"timestamp": True}]}),
     "a number in place of text": whole({"events": [{"message": 1}]}),
