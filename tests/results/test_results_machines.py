@@ -80,7 +80,7 @@ def test_cpus_and_gpus_are_those_that_ec2_says_of_every_type_that_trains() -> No
     known = {
         name: described[name[3:]] for name in model.shape_for("TrainingInstanceType").enum if name[3:] in described
     }
-    assert len(known) > 150
+    assert len(known) > 120
     for name, facts in known.items():
         assert cpus_of(name) == facts["VCpuInfo"]["DefaultVCpus"], name
         gpus = sum(gpu["Count"] for gpu in facts.get("GpuInfo", {}).get("Gpus", ()))
