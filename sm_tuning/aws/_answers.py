@@ -123,7 +123,7 @@ def _check_error(body: bytes, *, is_json: bool) -> None:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(body.decode())  # of bytes, json also takes UTF-16 and a mark, botocore neither
     except (ValueError, RecursionError) as e:
         raise BrokenAnswerError(f"the response is not JSON: {e}") from e
 

@@ -107,6 +107,8 @@ BROKEN = {
     "text in place of a number": whole({"events": [{"timestamp": "soon"}]}),
     "a truth value in place of a number": whole({"events": [{"timestamp": True}]}),
     "a number in place of text": whole({"events": [{"message": 1}]}),
+    "a byte order mark": b"\xef\xbb\xbf" + whole(EVENTS),
+    "UTF-16": whole(EVENTS).decode().encode("utf-16"),
     "half a character": b'{"events": [{"message": "\xff"}]}',
 }
 
