@@ -81,11 +81,7 @@ def test_checkpoints_are_read_and_written():
 
 
 def test_a_script_is_read_wherever_it_is():
-    allowed = training(
-        entry_point="train.py",
-        source_dir="s3://code/sourcedir.tar.gz",
-        metric_definitions=[smt.MetricDefinition(name="validation:rmse", regex="rmse=(.*)")],
-    )
+    allowed = training(entry_point="train.py", source_dir="s3://code/sourcedir.tar.gz")
     assert "arn:aws:s3:::code/sourcedir.tar.gz*" in allowed["s3:GetObject"]["Resource"]
 
 
