@@ -30,10 +30,17 @@ _ALWAYS: Mapping[str, tuple[str, ...]] = {
     "Search": ("Results",),
 }
 
-#: The same for entries, by the name of their shape: each event and each metric is read with these members.
+#: The same for structures at any depth, by the name of their shape: readers index these members.
 _ALWAYS_IN: Mapping[str, tuple[str, ...]] = {
+    "CategoricalParameterRange": ("Name", "Values"),
+    "ContinuousParameterRange": ("Name", "MinValue", "MaxValue"),
     "FilteredLogEvent": ("logStreamName", "timestamp", "message"),
+    "HyperParameterTrainingJobSummary": ("TrainingJobName", "CreationTime", "TrainingJobStatus"),
+    "IntegerParameterRange": ("Name", "MinValue", "MaxValue"),
+    "MetricData": ("MetricName", "Value", "Timestamp"),
     "MetricDataResult": ("Id", "Timestamps", "Values"),
+    "MetricDefinition": ("Name", "Regex"),
+    "TrainingJob": ("TrainingJobName", "TrainingJobStatus"),
 }
 
 #: The last second of the year 9999, which is the last that a datetime holds.
@@ -172,11 +179,11 @@ def _check(shape: Any, values: Collection[tuple[str, Any]], *, depth: int) -> No
                     _check(member, [(f"{path}.{name}" if path else name, found)], depth=depth + 2)
     elif kind == "list":
         for path, value in values:
-            entries = [(f"{path}[{number}]", item) for number, item in enumerate(value) if item is not None]
+            entries = [(f"{path}[{number}]", item) for number, item in enumerate(value)]
             _check(shape.member, entries, depth=depth - 1)
     elif kind == "map":
         for path, value in values:
-            entries = [(f"{path}[{key!r}]", item) for key, item in value.items() if item is not None]
+            entries = [(f"{path}[{key!r}]", item) for key, item in value.items()]
             _check(shape.value, entries, depth=depth + 1)
 
 

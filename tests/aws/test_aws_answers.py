@@ -133,6 +133,11 @@ BROKEN_DESCRIPTIONS = {
     "a structure of another type": DESCRIBED | {"StoppingCondition": "60 s"},
     "a map of another type": DESCRIBED | {"HyperParameters": ["a"]},
     "a value of a map of another type": DESCRIBED | {"HyperParameters": {"a": 1}},
+    "a value of a map that is null": DESCRIBED | {"HyperParameters": {"a": None}},
+    "an entry that is null": DESCRIBED | {"FinalMetricDataList": [None]},
+    "a metric without a value": DESCRIBED | {"FinalMetricDataList": [{"MetricName": "loss", "Timestamp": 1}]},
+    "a metric without its expression": DESCRIBED
+    | {"AlgorithmSpecification": {"TrainingInputMode": "File", "MetricDefinitions": [{"Name": "loss"}]}},
 }
 
 
