@@ -178,11 +178,13 @@ def emit(content: str | bytes) -> bool:
     try:
         click.echo(data, nl=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes stdout again when it exits, and would print an error.
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        return False
+        if isinstance(error, BrokenPipeError):
+            return False
+        raise smt.SpecError(f"cannot write to stdout: {error.strerror or error}") from error
     return True
 
 

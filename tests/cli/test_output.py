@@ -181,3 +181,20 @@ def test_parquet_without_its_library_names_what_to_install(tmp_path):
 
 def test_numbers_that_json_does_not_have_are_null_or_text():
     assert json.loads(to_json({"a": [float("nan"), float("inf")]})) == {"a": [None, "Infinity"]}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_behind_stdout_is_an_error_without_a_traceback() -> None:
+    import subprocess
+    import sys
+
+    code = "from sm_tuning.cli import main; main()"
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "sm-tuning: error: cannot write to stdout: No space left on device\n",
+    )
