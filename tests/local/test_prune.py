@@ -130,9 +130,15 @@ def test_jobs_that_ended_long_ago_go_with_all_that_they_left(filled):
 def test_the_best_training_job_of_a_tuning_job_can_stay(filled):
     filled.tune("old", OLD, 3.0, 1.0, 2.0)
     filled.tune("without", OLD)
+    filled.store.update_training_job("old-001", {"TrainingJobStatus": "Failed", "_ObjectiveStatus": "Failed"})
+    before = filled.store.counters("old")
     done = pruned(filled, keep_best=True)
     assert filled.left() == (["old", "without"], *[{"old-002"}] * 4)
     assert (done.tuning_jobs, done.training_jobs) == (0, 2)
+    # What is judged by the counters, such as a gate on failed trials, must not change.
+    assert filled.store.counters("old") == before
+    assert before[0]["NonRetryableError"] == 1
+    assert before[0]["Completed"] == 2
 
 
 def test_the_disk_space_returns(filled):

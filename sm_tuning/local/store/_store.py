@@ -34,6 +34,8 @@ class HiddenMembers(TypedDict, total=False):
     # Of a tuning job: the seed, also without RandomSeed, and the number of ended trials at the last report.
     _Seed: int
     _Ended: int
+    # Of a tuning job: the two counters of its deleted training jobs, which the service's counters go on counting.
+    _Deleted: list[dict[str, int]]
     # Of a training job of a tuning job.
     _Index: int
     _TuningJobName: str
@@ -57,6 +59,13 @@ class HiddenMembers(TypedDict, total=False):
 def hidden(doc: Mapping[str, Any]) -> HiddenMembers:
     """Return a stored document as its hidden members, so that a misspelt name is a type error."""
     return cast("HiddenMembers", doc)
+
+
+def _counter(word: str, *, retryable: bool) -> str:
+    status = TrainingStatus(word)
+    if status is TrainingStatus.FAILED:
+        return "RetryableError" if retryable else "NonRetryableError"
+    return str(status if status.is_terminal else TrainingStatus.IN_PROGRESS)
 
 
 class NameTaken(KeyError):  # noqa: N818  (a state, which the service reports as ResourceInUse)
@@ -213,10 +222,11 @@ class Store:
         return [json.loads(row[0]) for row in self._rows("SELECT doc FROM training_jobs ORDER BY created, key")]
 
     def delete_training_job(self, name: str) -> None:
-        """Delete a training job, its emissions and its tags."""
+        """Delete a training job, its emissions and its tags; its tuning job goes on counting it."""
         with self._transaction() as db:
             doc = self.training_job(name)
             if doc is not None:
+                self._keep_counting(db, name.lower())
                 db.execute("DELETE FROM tags WHERE arn = ?", (doc["TrainingJobArn"],))
                 db.execute("DELETE FROM emissions WHERE training_job = ?", (name.lower(),))
                 db.execute("DELETE FROM training_jobs WHERE key = ?", (name.lower(),))
@@ -240,6 +250,10 @@ class Store:
         """
         statuses = dict.fromkeys(COUNTERS, 0)
         objectives = dict.fromkeys((str(status) for status in ObjectiveStatus), 0)
+        deleted: Sequence[dict[str, int]] = hidden(self.tuning_job(tuning_job) or {}).get("_Deleted", [{}, {}])
+        for counts, gone in zip((statuses, objectives), deleted, strict=True):
+            for key, count in gone.items():
+                counts[key] += count
         rows = self._rows(
             "SELECT status, objective_status, retryable, count(*)"
             " FROM training_jobs WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
@@ -247,13 +261,25 @@ class Store:
             tuning_job.lower(),
         )
         for word, objective, retryable, count in rows:
-            status = TrainingStatus(word)
-            counter = str(status if status.is_terminal else TrainingStatus.IN_PROGRESS)
-            if status is TrainingStatus.FAILED:
-                counter = "RetryableError" if retryable else "NonRetryableError"
-            statuses[counter] += count
+            statuses[_counter(word, retryable=retryable)] += count
             objectives[objective] += count
         return statuses, objectives
+
+    def _keep_counting(self, db: sqlite3.Connection, training_job: str) -> None:
+        """Add a training job that is about to be deleted to the counters of its tuning job."""
+        row = db.execute(
+            "SELECT tuning_jobs.id, tuning_jobs.doc, training_jobs.status, objective_status, retryable"
+            " FROM training_jobs JOIN tuning_jobs ON tuning_jobs.id = tuning_id WHERE training_jobs.key = ?",
+            (training_job,),
+        ).fetchone()
+        if row is None:
+            return
+        identity, text, word, objective, retryable = row
+        doc = json.loads(text)
+        deleted = doc.setdefault("_Deleted", [{}, {}])
+        for counts, key in zip(deleted, (_counter(word, retryable=retryable), objective), strict=True):
+            counts[key] = counts.get(key, 0) + 1
+        db.execute("UPDATE tuning_jobs SET doc = ? WHERE id = ?", (_dump(doc), identity))
 
     def best_training_job(self, tuning_job: str) -> Doc | None:
         """Return the ended training job with the best objective, or None; of equal ones, the earlier.
