@@ -326,7 +326,7 @@ class Aws:
         if interval <= 0 or (timeout is not None and timeout < 0):
             raise SpecError(f"poll must be above 0 seconds and timeout not below, but got poll={interval}, {timeout=}")
         answered = start = clock.monotonic()
-        failures = 0
+        failures, late = 0, f"{name} gave no answer in {timeout} s: it is not known whether it goes on"
         while True:
             pause = interval
             left = math.inf if timeout is None else start + timeout - clock.monotonic()
@@ -346,13 +346,14 @@ class Aws:
                         pause = max(interval, backoff)
                     else:
                         answered, failures = clock.monotonic(), 0
+                        late = f"{name} had not ended after {timeout} s; it goes on"
                         if until(result):
                             return result
             except WaitTimeoutError as error:
-                raise WaitTimeoutError(f"{name} had not ended after {timeout} s; it goes on", job_name=name) from error
+                raise WaitTimeoutError(late, job_name=name) from error
             left = pause if timeout is None else start + timeout - clock.monotonic()
             if left <= 0:
-                raise WaitTimeoutError(f"{name} had not ended after {timeout} s; it goes on", job_name=name)
+                raise WaitTimeoutError(late, job_name=name)
             clock.sleep(min(pause, left))
 
     def _renew(self, used: Any) -> bool:

@@ -87,7 +87,7 @@ WAITS: dict[str, Callable[[Aws], Any]] = {
 
 @pytest.mark.parametrize("way", WAITS)
 def test_a_wait_ends_with_its_time_out_though_the_endpoint_hangs(way: str, aws: Aws, hanging: Hanging) -> None:
-    with pytest.raises(smt.WaitTimeoutError, match="job had not ended after 0 s; it goes on"):
+    with pytest.raises(smt.WaitTimeoutError, match="job gave no answer in 0 s: it is not known whether it goes on"):
         WAITS[way](aws)
     assert hanging.connections <= 1
 
@@ -106,7 +106,7 @@ def test_the_command_ends_too_with_exit_code_1(hanging: Hanging, monkeypatch: py
     )
 
     assert (ended.exit_code, ended.stdout) == (1, "")
-    assert ended.stderr == "sm-tuning: error: job had not ended after 0.0 s; it goes on\n"
+    assert ended.stderr == "sm-tuning: error: job gave no answer in 0.0 s: it is not known whether it goes on\n"
 
 
 def test_a_limit_bounds_calls_of_its_block_only(aws: Aws, hanging: Hanging) -> None:
