@@ -43,7 +43,19 @@ def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
 def test_the_commands_are_those_that_exist_and_no_more():
     names = (
         *("check", "render", "launch", "list", "status", "wait", "stop", "trials", "curves", "logs"),
-        *("errors", "utilization", "cost", "report", "compare", "export", "advise", "cache", "cache clear", "gate"),
+        *(
+            "errors",
+            "utilization",
+            "cost",
+            "report",
+            "compare",
+            "export",
+            "advise",
+            "cache",
+            "cache clear",
+            "evaluate",
+            "gate",
+        ),
         *("import", "register", "schema"),
         *("local", "local start", "local env", "local status", "local prune", "local stop"),
     )

@@ -185,7 +185,7 @@ def test_a_training_job_of_a_running_tuning_job_is_in_use(service, store):
         service.call("DescribeHyperParameterTuningJob", {"HyperParameterTuningJobName": "Job-1"})[
             "TrainingJobStatusCounters"
         ]["Completed"]
-        == 0
+        == 1  # what has happened stays counted
     )
 
 
@@ -205,7 +205,7 @@ def test_a_page_of_one_status_is_filtered_after_it_is_cut(service, store):
     assert listed(StatusEquals="Completed", MaxResults=2, NextToken=token) == (["2"], None)
 
 
-@pytest.mark.parametrize("operation", ["UpdateTrainingJob", "CreateProcessingJob", "CreateTransformJob"])
+@pytest.mark.parametrize("operation", ["UpdateTrainingJob"])
 def test_work_that_nobody_does_is_refused_not_faked(service, operation):
     assert service.handles(operation, {})
     fault = refusal(service, operation, {"TrainingJobName": "x"})

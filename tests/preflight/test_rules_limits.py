@@ -398,7 +398,9 @@ def test_a_parent_that_cannot_be_one(changes, expected, aws, tmp_path) -> None:
 def test_the_local_sagemaker_refuses_what_is_not_there_or_taken(aws, tmp_path, preflight_server) -> None:
     path = specs.write(tmp_path, {**script(), "max_jobs": 1})
     smt.launch(path, name="taken-once", aws=aws).wait(progress=False, timeout=120)
-    with pytest.raises(smt.NameTakenError, match="there is a tuning job 'taken-once' in this account"):
+    with pytest.raises(
+        smt.NameTakenError, match=r"there is a tuning job 'taken-once' \(Completed, .*\) in this account"
+    ):
         smt.launch(path, name="taken-once", aws=aws)
     uri = f"s3://{preflight_server.bucket}/nothing-here/"
     case = Case(
