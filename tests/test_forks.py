@@ -24,7 +24,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_when_the_tests_are_killed_their_forks_die() -> None:
     here = Path(__file__).parent
-    killed = subprocess.run([sys.executable, "-c", TESTS], cwd=here, capture_output=True, text=True, check=False)
+    # As a run of its own: the workers of one run share the processes that they fork from.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_TESTRUNUID"}
+    command = [sys.executable, "-c", TESTS]
+    killed = subprocess.run(command, cwd=here, env=environ, capture_output=True, text=True, check=False)
     pid = int(killed.stdout)
 
     wait_for(lambda: not _runs(pid))

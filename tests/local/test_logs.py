@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from local_server import LocalServer
-from servers import start_server
+from servers import running_server, start_server
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning.local import start, stop
@@ -29,6 +29,13 @@ def log_store(tmp_path):
     database = Database(tmp_path / "cloudwatch.sqlite")
     yield LogStore(database, lambda: T0 / 1000)
     database.close()
+
+
+@pytest.fixture(scope="module")
+def local_server(processes, tmp_path_factory):
+    """A server without the streams of other tests' jobs."""
+    with running_server(tmp_path_factory.mktemp("logs")) as info:
+        yield LocalServer(info)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from typing import Any
 import boto3
 from botocore.awsrequest import AWSResponse
 
-T0 = int(time.time()) - 2 * 24 * 3600  # CloudWatch Logs takes nothing older than 14 days
+# The start of a minute, since CloudWatch has one value a minute; CloudWatch Logs takes nothing older than 14 days.
+T0 = int(time.time()) // 60 * 60 - 2 * 24 * 3600
 REGION = "us-east-1"
 _EVENTS = itertools.count()
 

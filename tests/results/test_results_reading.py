@@ -205,8 +205,12 @@ def test_an_endpoint_that_never_answered_is_not_asked_again_and_again(
     put(fake, in_pages([], []))
     trouble.spoil = lambda number, operation: "dropped"
     time = FakeTime()
-    with pytest.raises(EndpointError):
-        trials(aws, "job", reading=Reading(clock=time.clock))
+    environ = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with (
+        Aws(aws.session, region=REGION, endpoint_url=None, environ=environ) as fresh,
+        pytest.raises(EndpointError),
+    ):
+        trials(fresh, "job", reading=Reading(clock=time.clock))
     assert sum(trouble.calls.values()) == 1
     assert not time.slept
 
