@@ -70,7 +70,7 @@ class SteadyClock:
         self._clock = clock
         self._monotonic = monotonic
         self._offset: float | None = None
-        self.skipped = 0.0
+        self.skipped: float = 0.0
 
     def __call__(self) -> float:
         """Return the time."""

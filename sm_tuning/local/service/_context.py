@@ -72,7 +72,7 @@ class Fault(Exception):  # noqa: N818  (the name in the AWS protocols)
 
     def __init__(self, code: str, message: str, status: int = 400, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {message}")
-        self.details = dict(details or {})
+        self.details: dict[str, Any] = dict(details or {})
         self.code = code
         self.message = message
         self.status = status
