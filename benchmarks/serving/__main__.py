@@ -78,13 +78,18 @@ def at_the_process(scratch: Path, model: bytes, one: bytes) -> dict[str, str]:
     }
 
 
-def through_the_api(scratch: Path, model: bytes, rows: np.ndarray[Any, Any], one: bytes) -> dict[str, str]:
-    """Measure an endpoint and a batch transform of a server."""
+def archive_of(model: bytes) -> bytes:
+    """Return a model.tar.gz."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         info = tarfile.TarInfo("xgboost-model")
         info.size = len(model)
         tar.addfile(info, io.BytesIO(model))
+    return archive.getvalue()
+
+
+def through_the_api(scratch: Path, model: bytes, rows: np.ndarray[Any, Any], one: bytes) -> dict[str, str]:
+    """Measure an endpoint and a batch transform of a server."""
     state = scratch / "state"
     server = local.start(state_dir=state)
     try:
@@ -96,7 +101,7 @@ def through_the_api(scratch: Path, model: bytes, rows: np.ndarray[Any, Any], one
         }
         s3, sagemaker, runtime = clients.values()
         text = "\n".join(",".join(map(str, row)) for row in rows.tolist()).encode()
-        s3.put_object(Bucket=server.bucket, Key="model.tar.gz", Body=archive.getvalue())
+        s3.put_object(Bucket=server.bucket, Key="model.tar.gz", Body=archive_of(model))
         s3.put_object(Bucket=server.bucket, Key="rows.csv", Body=text)
         container = {"Image": IMAGE, "ModelDataUrl": f"s3://{server.bucket}/model.tar.gz"}
         sagemaker.create_model(ModelName="m", PrimaryContainer=container, ExecutionRoleArn=server.role_arn)
