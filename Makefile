@@ -51,7 +51,7 @@ test-long: $(DEV)  ## full notebooks and pages in whole interpreters, and proper
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m 'long or hypothesis' --hypothesis-profile many
 
 # The wheel as a user gets it: alone in an environment, without an extra and outside of the checkout.
-$(WHEEL)/.installed: $(DEV) $(shell find sm_tuning -name '*.py' -o -name '*.json')
+$(WHEEL)/.installed: $(DEV) $(shell find -L sm_tuning -type f -not -path '*/__pycache__/*')
 	rm -rf $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL)/dist .

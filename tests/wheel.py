@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES = ("xgboost", "pytorch", "container", "ci", "cdk")
 ROLE = "arn:aws:iam::123456789012:role/Tuning"
 
 #: What the base install must do without its extras: check a spec, and name the extra that is missing.
@@ -44,11 +45,11 @@ else:
 """
 
 
-def installs() -> list[str]:
-    """Return the commands by which the pages on pipelines install the package."""
-    lines = [line for path in (ROOT / "docs" / "ci").iterdir() for line in path.read_text("utf-8").splitlines()]
-    found = [line[line.index("pip install") :] for line in lines if "pip install" in line]
-    assert found, "docs/ci installs nothing"
+def installs(folder: Path) -> set[str]:
+    """Return the commands by which the workflows of projects install the package."""
+    lines = [line for path in folder.rglob("*.yml") for line in path.read_text("utf-8").splitlines()]
+    found = {line[line.index("pip install") :] for line in lines if "pip install" in line}
+    assert len(found) == 3, found  # of a pipeline, of a check, of a check with torch
     return found
 
 
@@ -80,7 +81,11 @@ def main(programs: str) -> int:
             assert request["HyperParameterTuningJobConfig"]
         run("python", "-c", PROGRAM, *specs)
         wheel = next(Path(programs).parent.glob("dist/*.whl")).resolve().as_uri()
-        for command in installs():
+        for template in TEMPLATES:
+            project = f"a {template}"
+            run("sm-tuning", "init", project, "--template", template)
+            run("sm-tuning", "check", f"{project}/tuning.yaml", "--strict")
+        for command in sorted(installs(Path(folder))):
             words = [word.replace("$SM_TUNING", wheel) for word in shlex.split(command)[2:]]
             run("python", "-m", "pip", "install", "--dry-run", "--no-deps", *words)
     return 0

@@ -74,6 +74,9 @@ _HERE = "sm_tuning.cli"
 
 #: All commands, in the order of use.
 COMMANDS = {
+    "init": Entry(
+        f"{_HERE}._init:init", "Write a small project to start from: a spec, a script, data, a test and a CI workflow."
+    ),
     "check": Entry(f"{_HERE}._specs:check", "Check a spec file before a dollar is spent."),
     "render": Entry(f"{_HERE}._render:render", "Print the request of a spec file."),
     "launch": Entry(f"{_HERE}._jobs:launch", "Start the tuning job of a spec file."),

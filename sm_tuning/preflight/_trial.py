@@ -266,7 +266,8 @@ class Judge:
             yield self._failure(run)
             yield from self._metrics(run)
             return
-        yield f"the script ran to its end (channels: {', '.join(self._definition.inputs or {}) or 'none'})"
+        subject = "script" if self._definition.estimator.is_script_mode else "algorithm"
+        yield f"the {subject} ran to its end (channels: {', '.join(self._definition.inputs or {}) or 'none'})"
         yield from self._metrics(run)
         count, estimator = self._emissions(run), self._definition.estimator
         if estimator.predefines_metrics and not estimator.is_script_mode:

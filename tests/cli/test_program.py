@@ -42,7 +42,7 @@ def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_are_those_that_exist_and_no_more():
     names = (
-        *("check", "render", "launch", "list", "status", "wait", "stop", "trials", "curves", "logs"),
+        *("init", "check", "render", "launch", "list", "status", "wait", "stop", "trials", "curves", "logs"),
         *(
             "errors",
             "utilization",

@@ -16,6 +16,7 @@ import pytest
 
 import sm_tuning as smt
 from sm_tuning._errors import SpecError
+from sm_tuning.cli._init import contents, write_new
 from sm_tuning.deploy._policy import WITHOUT_RESOURCE
 
 pytest.importorskip("aws_cdk")
@@ -363,12 +364,13 @@ def test_a_place_for_scripts_is_refused_since_they_become_assets(synth, source):
         synth(script(source, estimator={"code_location": "s3://mine/code"}))
 
 
-def test_the_example_is_an_app(cdk):
-    app = runpy.run_path(str(ROOT / "docs" / "examples" / "cdk" / "app.py"))["app"]
+def test_the_template_is_an_app(cdk, tmp_path):
+    write_new(tmp_path, contents("cdk"))
+    app = runpy.run_path(str(tmp_path / "app.py"))["app"]
     template = app.synth().get_stack_by_name("DiabetesTuning").template
     kinds = {one["Type"] for one in template["Resources"].values()}
     assert {"AWS::StepFunctions::StateMachine", "AWS::Events::Rule", "AWS::SageMaker::ModelPackageGroup"} <= kinds
-    settings = json.loads((ROOT / "docs" / "examples" / "cdk" / "cdk.json").read_text())
+    settings = json.loads((tmp_path / "cdk.json").read_text())
     assert settings == {"app": "python3 app.py"}
 
 

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import sm_tuning as smt
+from sm_tuning.cli._init import contents
 from sm_tuning.deploy._policy import Place, Policy
 from sm_tuning.request import to_request
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLE = DOCS / "examples" / "cdk"
 ROLE = "arn:aws:iam::123456789012:role/Training"
 
 
@@ -21,8 +21,8 @@ def blocks(page: str, language: str) -> list[str]:
     )
 
 
-def test_the_page_shows_the_example_as_it_is():
-    assert blocks("cdk.md", "py") == [(EXAMPLE / "app.py").read_text(encoding="utf-8")]
+def test_the_page_shows_the_app_of_the_template():
+    assert blocks("cdk.md", "py") == [contents("cdk")["app.py"].decode()]
 
 
 def test_the_policy_on_the_page_is_what_the_machine_needs():

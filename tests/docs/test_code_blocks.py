@@ -101,8 +101,9 @@ def test_yaml_is_yaml(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("py"), ids=name_of)
-def test_a_whole_program_is_a_file_of_the_examples(block: Block) -> None:
-    files = [path.read_text(encoding="utf-8") for path in (DOCS / "examples").rglob("*.py")]
+def test_a_whole_program_is_a_file_of_the_examples_or_templates(block: Block) -> None:
+    homes = (DOCS / "examples", ROOT / "sm_tuning" / "templates")
+    files = [path.read_text(encoding="utf-8") for home in homes for path in home.rglob("*.py")]
     assert block.text in files
 
 

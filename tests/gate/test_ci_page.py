@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,12 +20,14 @@ import yaml
 from forks import command_line
 from servers import running_server, stop_server
 
+from sm_tuning.cli._init import contents, write_new
 from sm_tuning.local import ServerInfo
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 BLOCKS = dict(zip(("tune", "buildspec"), re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S), strict=True))
 PRICES = re.search(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
+PROJECT = contents("ci")
 
 pytestmark = [pytest.mark.usefixtures("processes"), pytest.mark.timeout(900)]
 
@@ -43,10 +44,7 @@ class Runner:
 
     def __init__(self, folder: Path, cloud: ServerInfo) -> None:
         self.folder, self.cloud = folder, cloud
-        for name in ("estimators", "entrypoints"):
-            shutil.copytree(ROOT / name, folder / name)
-        assert PRICES is not None
-        (folder / "prices.json").write_text(PRICES[1])
+        write_new(folder, PROJECT)
         programs = folder / "bin"
         programs.mkdir()
         command_line(programs)
@@ -127,9 +125,11 @@ def codes(done: dict[str, tuple[int, str]]) -> dict[str, int]:
     return {name: code for name, (code, _) in done.items()}
 
 
-def test_the_files_beside_the_page_are_the_same_as_the_page() -> None:
-    for name, block in BLOCKS.items():
-        assert (ROOT / "docs" / "ci" / f"{name}.yml").read_text(encoding="utf-8") == block
+def test_the_page_shows_the_files_of_the_template() -> None:
+    assert PRICES is not None
+    assert BLOCKS["tune"].encode() == PROJECT[".github/workflows/tune.yml"]
+    assert BLOCKS["buildspec"].encode() == PROJECT["buildspec.yml"]
+    assert PRICES[1].encode() == PROJECT["prices.json"]
 
 
 def test_the_workflow_runs_from_check_to_register_and_can_be_run_again(runner: Runner) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A stack that tunes every Monday, and registers the best model when it is good enough."""
+"""A stack that tunes every Monday, and registers the best model when it is good enough: ``npx aws-cdk synth``."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import aws_cdk as cdk
 
 from sm_tuning.deploy.cdk import TuningJob, TuningJobProps
 
-SPEC = Path(__file__).resolve().parents[3] / "estimators" / "xgboost-diabetes.yaml"
+SPEC = Path(__file__).with_name("tuning.yaml")
 
 app = cdk.App()
 env = cdk.Environment(
