@@ -106,7 +106,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         smt.local,
         "smt.local",
         "The SageMaker on this machine; see [The local SageMaker](local.md).",
-        ("connect", "Connection", "start", "stop", "prune", "Pruned", "status", "ServerInfo"),
+        ("connect", "Connection", "start", "stop", "prune", "Pruned", "status", "ServerInfo", "client_environment"),
     ),
 )
 

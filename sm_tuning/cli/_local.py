@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +26,7 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 ENTRIES = {
     "start": Entry(f"{_HERE}:start", "Start the server, and print how to connect to it."),
     "env": Entry(f"{_HERE}:env", "Print the environment by which AWS tools connect to the server."),
+    "run": Entry(f"{_HERE}:run", "Run a command whose AWS calls go to the server."),
     "status": Entry(f"{_HERE}:status", "Print whether the server runs."),
     "prune": Entry(f"{_HERE}:prune", "Delete old jobs with their logs, metrics and folders."),
     "stop": Entry(f"{_HERE}:stop", "Stop the server; its state stays, and jobs resume at the next start."),
@@ -84,10 +88,41 @@ def env(state_dir: Path | None) -> None:
     info = smt.local.status(state_dir)
     if info is None:
         raise smt.LocalServerError("no local SageMaker runs: start it with `sm-tuning local start`")
-    for name, value in info.env().items():
+    for name, value in smt.local.client_environment(info).items():
+        if value is None:
+            emit(f"unset {name}\n")
+            continue
         # Always quoted, also where a shell does not need it, so that all lines look alike.
         quoted = value.replace("'", "'\\''")
         emit(f"export {name}='{quoted}'\n")
+    emit(
+        "# AWS CLI before 2.13 (version 1: before 1.29) and boto3 before 1.28 ignore AWS_ENDPOINT_URL and would call "
+        f"AWS: give them --endpoint-url {info.endpoint_url}\n"
+    )
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@state_dir_option
+def run(command: tuple[str, ...], state_dir: Path | None) -> None:
+    """Run a command whose AWS calls go to the server.
+
+    Starts the server if none runs; it keeps running. The command replaces this process, so that its exit code and
+    signals are its own.
+
+    Example: sm-tuning local run -- python notebook.py
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise click.UsageError(f"there is no program {command[0]!r}: name one on the PATH, or a file with its path")
+    with smt.local.connect(state_dir, keep_running=True):
+        # Python ignores these signals, and programs do not expect that.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execv(program, command)  # noqa: S606  (to run a program is what the user asks for)
+        except OSError as e:
+            raise click.UsageError(f"the program {program!r} cannot be run: {e.strerror or e}") from e
 
 
 @click.command()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         job_environment,
         script_of,
         training_command,
+        unsupported_launcher,
     )
     from sm_tuning.executor._container import SteadyClock
     from sm_tuning.executor._data import (
@@ -76,6 +77,7 @@ else:
             "job_environment",
             "script_of",
             "training_command",
+            "unsupported_launcher",
         ),
         "._container": ("SteadyClock",),
         "._data": (
@@ -164,6 +166,7 @@ __all__ = [
     "script_of",
     "shared_network",
     "training_command",
+    "unsupported_launcher",
     "upload_outputs",
     "wait_until_free",
 ]

@@ -89,6 +89,11 @@ class Script:
         ]
 
 
+def unsupported_launcher(hyperparameters: Mapping[str, str]) -> str | None:
+    """Return the hyperparameter that asks for a launcher which this machine does not have, such as MPI; or None."""
+    return next((key for key in _UNSUPPORTED_KEYS if decode(hyperparameters.get(key, "")) is True), None)
+
+
 def script_of(job: Mapping[str, Any]) -> Script | None:
     """Return the script of a job; None for a job with an entrypoint or a built-in algorithm.
 
@@ -106,9 +111,8 @@ def script_of(job: Mapping[str, Any]) -> Script | None:
             raise client_error(f"the hyperparameter {key!r} cannot be an environment variable: '=' is in its name.")
         _refuse_nul(f"the hyperparameter {key!r}", key, argument(value))
     framework = {key: value for key, value in values.items() if key.startswith("sagemaker_")}
-    for key in _UNSUPPORTED_KEYS:
-        if framework.get(key) is True:
-            raise client_error(f"{key} is set, but this machine starts scripts with python or torchrun only.")
+    if launcher := unsupported_launcher(job["HyperParameters"]):
+        raise client_error(f"{launcher} is set, but this machine starts scripts with python or torchrun only.")
     if not framework.get(SUBMIT_DIRECTORY_KEY):
         raise client_error(
             f"{PROGRAM_KEY} is set but {SUBMIT_DIRECTORY_KEY} is not; set it to the S3 URI of a sourcedir.tar.gz."

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from sm_tuning.local._connect import Connection, connect
     from sm_tuning.local._daemon import start, status, stop
     from sm_tuning.local._prune import Pruned, prune
+    from sm_tuning.local._redirect import client_environment
 else:
     _HOMES = {
         "._config": ("ServerInfo",),
         "._connect": ("Connection", "connect"),
         "._daemon": ("start", "status", "stop"),
         "._prune": ("Pruned", "prune"),
+        "._redirect": ("client_environment",),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-__all__ = ["Connection", "Pruned", "ServerInfo", "connect", "prune", "start", "status", "stop"]
+__all__ = ["Connection", "Pruned", "ServerInfo", "client_environment", "connect", "prune", "start", "status", "stop"]

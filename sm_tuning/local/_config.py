@@ -96,6 +96,16 @@ class StateDir:
         return self.root / "processing"
 
     @property
+    def botocore(self) -> Path:
+        """A botocore data path by which calls of STS reach the server."""
+        return self.root / "botocore"
+
+    @property
+    def sdk_config(self) -> Path:
+        """Defaults of the SageMaker SDK, which turn its telemetry off."""
+        return self.root / "sagemaker-sdk.yaml"
+
+    @property
     def tmp(self) -> Path:
         """Temporary files of the server, deleted when it starts."""
         return self.root / "tmp"
@@ -161,6 +171,7 @@ class ServerInfo:
 
     def env(self) -> dict[str, str]:
         """Return the environment variables with which boto3, the AWS CLI and the SageMaker SDK use this server."""
+        state = StateDir(Path(self.state_dir))
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
@@ -168,6 +179,11 @@ class ServerInfo:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
+            # botocore refuses these together with an endpoint; "false" also overrides the user's profile.
+            "AWS_USE_FIPS_ENDPOINT": "false",
+            "AWS_USE_DUALSTACK_ENDPOINT": "false",
+            "AWS_DATA_PATH": str(state.botocore),
+            "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(state.sdk_config),
             "SM_TUNING_ROLE": self.role_arn,
         }
 

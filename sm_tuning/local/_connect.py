@@ -8,15 +8,11 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from sm_tuning._errors import LocalServerError
 from sm_tuning.local import _clients, _daemon
 from sm_tuning.local._config import ServerInfo
-
-# Variables that take precedence over those of the local server, or disable them.
-_REMOVED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-_STS_EVENT = "before-sign.sts"
+from sm_tuning.local._redirect import client_environment
 
 
 class Connection:
@@ -26,8 +22,8 @@ class Connection:
     boto3 and the clients of the SageMaker SDK are dropped. Clients and sessions that you created before keep their
     endpoints. On exit, the variables are restored, and default session and clients are dropped again. A server that a
     connection started is stopped when the last connection to it is closed or its process has died, whichever process
-    that is. The SageMaker SDK calls STS at its public address, whatever the environment; calls of
-    sessions that are created inside go to the local server as well.
+    that is. The SageMaker SDK calls STS at its public address, whatever the environment; sessions
+    that are created inside send these calls to the local server as well.
 
     Args:
         state_dir: folder of all data; by default SM_TUNING_STATE_DIR, else ~/.sm-tuning/local.
@@ -85,7 +81,6 @@ class Connection:
             raise
         self._set_environment(self._info)
         _forget_clients()
-        _handlers().append((_STS_EVENT, self._redirect_sts))
         return self
 
     def close(self) -> None:
@@ -94,7 +89,6 @@ class Connection:
             return
         state_dir = self._info.state_dir
         self._info = None
-        _handlers().remove((_STS_EVENT, self._redirect_sts))
         for name, value in self._saved.items():
             if value is None:
                 self._environ.pop(name, None)
@@ -117,30 +111,13 @@ class Connection:
         self.close()
 
     def _set_environment(self, info: ServerInfo) -> None:
-        # The endpoint of a single service takes precedence over that of all, and a proxy would get the requests.
-        specific = [name for name in self._environ if name.startswith("AWS_ENDPOINT_URL_")]
-        direct = ",".join(filter(None, ("127.0.0.1", self._environ.get("NO_PROXY") or self._environ.get("no_proxy"))))
-        wanted: dict[str, str | None] = {
-            **dict.fromkeys((*_REMOVED, *specific)),
-            **info.env(),
-            "NO_PROXY": direct,
-            "no_proxy": direct,
-        }
+        wanted = client_environment(info, self._environ)
         self._saved = {name: self._environ.get(name) for name in wanted}
         for name, value in wanted.items():
             if value is None:
                 self._environ.pop(name, None)
             else:
                 self._environ[name] = value
-
-    def _redirect_sts(self, request: Any, **_: Any) -> None:
-        """Send a call to a public address of STS to the local server, before it is signed."""
-        if self._info is None:
-            return
-        public, local = urlsplit(request.url), urlsplit(self._info.endpoint_url)
-        host = public.hostname or ""
-        if host.startswith("sts.") and host.endswith(".amazonaws.com"):
-            request.url = urlunsplit((local.scheme, local.netloc, public.path, public.query, ""))
 
 
 def connect(state_dir: str | Path | None = None, port: int | None = None, *, keep_running: bool = False) -> Connection:
@@ -170,11 +147,3 @@ def _forget_clients() -> None:
     instances = utils.SingletonMeta._instances  # noqa: SLF001  (there is no public access)
     for kind in [kind for kind in instances if kind.__name__ in ("SageMakerClient", "CloudWatchLogsClient")]:
         del instances[kind]
-
-
-def _handlers() -> list[Any]:
-    """Return the handlers that botocore registers in each new session."""
-    from botocore.handlers import BUILTIN_HANDLERS  # noqa: PLC0415  (kept off the import path)
-
-    handlers: list[Any] = BUILTIN_HANDLERS
-    return handlers

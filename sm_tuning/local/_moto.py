@@ -152,8 +152,8 @@ class AwsLocal:
         """Return whether a bucket exists."""
         return bucket in self._s3().buckets
 
-    def download(self, uri: str, path: Path) -> None:
-        """Write an object to a file, and create the folder of the file.
+    def read(self, uri: str) -> bytes:
+        """Return the content of an object.
 
         Raises:
             FileNotFoundError: the object does not exist.
@@ -163,7 +163,16 @@ class AwsLocal:
             key = self._object(bucket, name)
             if key is None:
                 raise FileNotFoundError(f"there is no object {uri}")
-            data = key.value
+            data: bytes = key.value
+        return data
+
+    def download(self, uri: str, path: Path) -> None:
+        """Write an object to a file, and create the folder of the file.
+
+        Raises:
+            FileNotFoundError: the object does not exist.
+        """
+        data = self.read(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 

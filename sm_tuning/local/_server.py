@@ -34,6 +34,7 @@ from sm_tuning.local._config import (
     resolve_state_dir,
 )
 from sm_tuning.local._moto import AwsLocal, configure_process
+from sm_tuning.local._redirect import write_files
 from sm_tuning.local.store import Store
 
 _log = logging.getLogger("sm_tuning.local")
@@ -102,6 +103,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     before = read_server_info(state)
     http = _bind(make_http_server, port, 0 if before is None else urlsplit(before.endpoint_url).port or 0)
     info = _info(http.server_port, identity, keys, state)
+    write_files(state, info.endpoint_url)
 
     def notify(training_job: str) -> None:
         engine.notify(training_job)  # the engine needs the runner first, and no job runs before recover()

@@ -57,7 +57,7 @@ def test_the_commands_are_those_that_exist_and_no_more():
             "gate",
         ),
         *("import", "register", "schema"),
-        *("local", "local start", "local env", "local status", "local prune", "local stop"),
+        *("local", "local start", "local env", "local run", "local status", "local prune", "local stop"),
     )
     assert [path.partition(" ")[2] for path in PATHS] == list(names)
 

@@ -122,8 +122,9 @@ def test_what_a_plain_training_job_has_today_is_sent(trial) -> None:
 
 
 def test_what_the_local_sagemaker_has_not_is_its_own_refusal(job) -> None:
-    with pytest.raises(smt.ServiceError, match="does not support SageMaker Debugger"):
-        job.best.retrain(debug_hook_config={"S3OutputPath": "s3://b/debug"})
+    hook = {"S3OutputPath": "s3://b/debug", "CollectionConfigurations": [{"CollectionName": "losses"}]}
+    with pytest.raises(smt.ServiceError, match="does not support collections of SageMaker Debugger"):
+        job.best.retrain(debug_hook_config=hook)
 
 
 def test_checkpoints_get_a_new_place_unless_the_training_goes_on_from_them(trial) -> None:

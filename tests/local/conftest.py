@@ -42,7 +42,11 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def service(store, hands):
+def objects():
+    return Objects("s3://bucket/data/train.csv", "s3://bucket/code/sourcedir.tar.gz")
+
+
+@pytest.fixture
+def service(store, hands, objects):
     identity = Identity("us-east-1", "123456789012", ROLE, "bucket")
-    objects = Objects("s3://bucket/data/train.csv", "s3://bucket/code/sourcedir.tar.gz")
     return SageMakerService(Context(store, objects, hands, hands, identity, lambda: NOW))

@@ -15,13 +15,17 @@ CONFIGS = [{"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB":
 
 
 class Objects:
-    """Objects that are there, by URI."""
+    """Objects that are there, by URI, with their content."""
 
     def __init__(self, *uris):
         self.uris = uris
+        self.contents = {}
+
+    def read(self, uri):
+        return self.contents[uri]
 
     def list_objects(self, uri):
-        return [one for one in self.uris if one.startswith(uri)]
+        return [one for one in (*self.uris, *self.contents) if one.startswith(uri)]
 
     def has_bucket(self, bucket):
         return bucket == "bucket"

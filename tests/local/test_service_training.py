@@ -82,14 +82,29 @@ def test_a_name_is_given_once_whatever_its_case(service, hands):
 SHELL = ["/bin/bash"]
 TRAINER = ["-c", "chmod +x /opt/ml/input/data/sm_drivers/sm_train.sh && /opt/ml/input/data/sm_drivers/sm_train.sh"]
 IMAGE = {"TrainingImage": CUSTOM, "TrainingInputMode": "File"}
+DEBUG = {"S3OutputPath": "s3://bucket/d"}
 REFUSED = {
     "arguments": ({"AlgorithmSpecification": {**IMAGE, "ContainerArguments": ["x"]}}, "ContainerArguments"),
     "registry": (
         {"AlgorithmSpecification": {**IMAGE, "TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}},
         "TrainingImageConfig",
     ),
-    "debugger": ({"DebugHookConfig": {"S3OutputPath": "s3://bucket/d"}}, "leave DebugHookConfig out"),
-    "profiler": ({"ProfilerConfig": {"S3OutputPath": "s3://bucket/d"}}, "set DisableProfiler"),
+    "debugger": (
+        {"DebugHookConfig": {**DEBUG, "CollectionConfigurations": [{"CollectionName": "losses"}]}},
+        "give the estimator debugger_hook_config=False",
+    ),
+    "debugger's hook": ({"DebugHookConfig": {**DEBUG, "HookParameters": {"a": "b"}}}, "debugger_hook_config=False"),
+    "debugger's rules": (
+        {"DebugRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]},
+        "leave the rules out, and give the estimator debugger_hook_config=False and disable_profiler=True",
+    ),
+    "tensorboard": ({"TensorBoardOutputConfig": DEBUG}, "leave TensorBoardOutputConfig out"),
+    "profiler": ({"ProfilerConfig": {**DEBUG, "ProfilingParameters": {"a": "b"}}}, "disable_profiler=True"),
+    "profiler's interval": ({"ProfilerConfig": {"ProfilingIntervalInMilliseconds": 500}}, "disable_profiler=True"),
+    "profiler's rules": (
+        {"ProfilerRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]},
+        "disable_profiler=True",
+    ),
     "experiment": ({"ExperimentConfig": {"ExperimentName": "x"}}, "leave ExperimentConfig out"),
     "remote debugging": ({"RemoteDebugConfig": {"EnableRemoteDebug": True}}, "remote debugging"),
     "no algorithm": ({"AlgorithmSpecification": None}, "CreateTrainingJob needs AlgorithmSpecification"),
@@ -106,6 +121,7 @@ REFUSED = {
     "spot without wait": ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds must be given"),
     "no data": ({"InputDataConfig": [channel("s3://bucket/none/")]}, "No S3 objects found"),
     "no bucket": ({"OutputDataConfig": {"S3OutputPath": "s3://nowhere/x"}}, 'The S3 bucket "nowhere"'),
+    "mpi": ({"HyperParameters": {**SCRIPT, "sagemaker_mpi_enabled": "true"}}, "sagemaker_mpi_enabled"),
     "pipe": ({"InputDataConfig": [channel(InputMode="Pipe")]}, "does not support input mode Pipe"),
     "tag twice": ({"Tags": [{"Key": "x", "Value": ""}] * 2}, "Tag keys must be unique"),
 }
@@ -128,6 +144,25 @@ def test_an_entrypoint_is_refused_where_no_process_can_have_its_own_opt_ml(servi
     assert store.training_job("Alone-1") is None
 
 
+@pytest.mark.parametrize("driver", ["basic_script_driver.py", "torchrun_driver.py", "mpi_driver.py"])
+def test_a_model_trainer_with_mpi_is_refused_before_anything_runs(service, store, hands, objects, driver):
+    script = f"$SM_PYTHON_CMD /opt/ml/input/data/sm_drivers/distributed_drivers/{driver}\n"
+    objects.contents["s3://bucket/job/input/sm_drivers/sm_train.sh"] = script.encode()
+    drivers = channel("s3://bucket/job/input/sm_drivers", ChannelName="sm_drivers")
+    request = training(**ENTRYPOINT, InputDataConfig=[channel(), drivers])
+    if driver != "mpi_driver.py":
+        service.call("CreateTrainingJob", request)
+        assert hands.started == ["Alone-1"]
+        return
+    fault = refusal(service, "CreateTrainingJob", request)
+    assert fault.message == (
+        "The local SageMaker does not support distributed=MPI() of a ModelTrainer; use Torchrun(), or leave "
+        "distributed out. On AWS this is possible."
+    )
+    assert store.training_job("Alone-1") is None
+    assert hands.started == []
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_training_job_is_one_clear_sentence_and_leaves_nothing_behind(service, store, hands, case):
     members, sentence = REFUSED[case]
@@ -142,11 +177,16 @@ def test_a_bad_training_job_is_one_clear_sentence_and_leaves_nothing_behind(serv
     "members",
     [
         {"ProfilerConfig": {"DisableProfiler": True}},
+        # What the SDK v2 sends by default.
+        {
+            "DebugHookConfig": {**DEBUG, "CollectionConfigurations": []},
+            "ProfilerConfig": {**DEBUG, "DisableProfiler": False},
+        },
         {"RemoteDebugConfig": {"EnableRemoteDebug": False}},
         {"InfraCheckConfig": {"EnableInfraCheck": False}},
     ],
 )
-def test_what_is_switched_off_is_no_reason_to_refuse(service, members):
+def test_what_collects_nothing_is_no_reason_to_refuse(service, members):
     service.call("CreateTrainingJob", training(**members))
     assert described(service).items() >= members.items()
 

@@ -94,6 +94,10 @@ class Attempt:
         self._download(script)
         self._control.check()
         self._record.move(SecondaryStatus.TRAINING)
+        profiler = self._job.get("ProfilerConfig")
+        if self._job.get("DebugHookConfig") or (profiler and not profiler.get("DisableProfiler")):
+            text = "DebugHookConfig and ProfilerConfig have no effect here: nothing is collected"
+            self._publisher.note(self._record.clock(), text)
         with self._namespaces() as order:
             return self._train(self._commands(script, order), planned[done] if done < len(planned) else None)
 

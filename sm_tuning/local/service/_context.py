@@ -47,6 +47,13 @@ class Objects(Protocol):
     def has_bucket(self, bucket: str) -> bool:
         """Return whether a bucket exists."""
 
+    def read(self, uri: str) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            FileNotFoundError: the object does not exist.
+        """
+
 
 @dataclass(frozen=True)
 class Context:

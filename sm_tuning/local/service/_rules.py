@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from sm_tuning._images import METRICS_REFUSED, is_builtin_image
 from sm_tuning._wire import AUTO_PARAMETERS, OBJECTIVE_KEY, PROGRAM_KEY, RANGE_LISTS, SUBMIT_DIRECTORY_KEY
-from sm_tuning.executor import MOST_HOSTS
+from sm_tuning.executor import MOST_HOSTS, unsupported_launcher
 from sm_tuning.executor.algorithms import GPU_VALUES, Algorithm, algorithm_for
 from sm_tuning.local.service._context import Context, Fault, Request, invalid
 
@@ -26,6 +26,8 @@ _MAX_PARALLEL_JOBS = 100
 _MAX_RUNTIME_SECONDS = 28 * 24 * 3600
 _MAX_RANGES = 30
 _MAX_HYPERPARAMETERS = 100
+# The script by which the ModelTrainer of the SDK v3 starts a job names the driver [sagemaker-train, templates.py].
+_TRAINER_CHANNEL, _TRAINER_SCRIPT, _MPI_DRIVER = "sm_drivers", "sm_train.sh", b"distributed_drivers/mpi_driver.py"
 _INSTANCE_MEMBERS = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
 
 
@@ -340,7 +342,7 @@ def _hosts(resource: Request) -> int:
 
 
 def check_places(definition: Request, context: Context) -> None:
-    """Check that the inputs and the bucket of the outputs exist.
+    """Check that the inputs and the bucket of the outputs exist, and that this machine can start the inputs' scripts.
 
     Raises:
         Fault: ValidationException for the first that does not exist.
@@ -365,6 +367,13 @@ def check_places(definition: Request, context: Context) -> None:
     bucket = output.partition("://")[2].partition("/")[0]
     if not is_s3(output) or not context.objects.has_bucket(bucket):
         raise invalid(f'The S3 bucket "{bucket}" of the output path "{output}" does not exist.')
+    if _has_entrypoint(definition):
+        for channel in definition.get("InputDataConfig", []):
+            script = f"{channel['DataSource']['S3DataSource']['S3Uri'].rstrip('/')}/{_TRAINER_SCRIPT}"
+            if channel["ChannelName"] != _TRAINER_CHANNEL or script not in context.objects.list_objects(script):
+                continue
+            if _MPI_DRIVER in context.objects.read(script):
+                raise unsupported("distributed=MPI() of a ModelTrainer; use Torchrun(), or leave distributed out")
 
 
 # Limits -------------------------------------------------------------------------------------------------------------
@@ -383,6 +392,9 @@ def refuse_unsupported(definitions: Sequence[Request]) -> None:
                 raise unsupported(f"training jobs on more than {MOST_HOSTS} instances, each of which is a process here")
         if definition["AlgorithmSpecification"].get("AlgorithmName"):
             raise unsupported("AlgorithmName (algorithms of AWS Marketplace or your own); give a TrainingImage")
+        key = None if _has_entrypoint(definition) else unsupported_launcher(definition.get("StaticHyperParameters", {}))
+        if key is not None:
+            raise unsupported(f"{key}, since it starts scripts with python or torchrun only")
         default_mode = definition["AlgorithmSpecification"]["TrainingInputMode"]
         for channel in definition.get("InputDataConfig", []):
             source = channel["DataSource"].get("S3DataSource")

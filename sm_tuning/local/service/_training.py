@@ -19,12 +19,18 @@ from sm_tuning.local.service._tuning import check_tags
 from sm_tuning.local.store import NameTaken
 
 _MAX_HYPERPARAMETERS = 100
-#: Members of CreateTrainingJob that this server refuses: the member, the flag in it that matters, the feature.
+#: How clients of the SDK v2 turn Debugger and the profiler off.
+_SDK_SWITCH = "give the estimator debugger_hook_config=False and disable_profiler=True"
+#: Members of CreateTrainingJob that this server refuses: the member, the flag in it that matters, the feature. The SDK
+#: v2 sends DebugHookConfig and ProfilerConfig with an S3OutputPath by default, and those are accepted.
 _REFUSED = (
-    ("DebugHookConfig", None, "SageMaker Debugger; leave DebugHookConfig out"),
-    ("DebugRuleConfigurations", None, "SageMaker Debugger; leave DebugRuleConfigurations out"),
+    ("DebugHookConfig", "CollectionConfigurations", f"collections of SageMaker Debugger; {_SDK_SWITCH}"),
+    ("DebugHookConfig", "HookParameters", f"hook parameters of SageMaker Debugger; {_SDK_SWITCH}"),
+    ("DebugRuleConfigurations", None, f"rules of SageMaker Debugger; leave the rules out, and {_SDK_SWITCH}"),
     ("TensorBoardOutputConfig", None, "SageMaker Debugger; leave TensorBoardOutputConfig out"),
-    ("ProfilerRuleConfigurations", None, "the profiler; leave ProfilerRuleConfigurations out"),
+    ("ProfilerConfig", "ProfilingParameters", f"profiling parameters; {_SDK_SWITCH}"),
+    ("ProfilerConfig", "ProfilingIntervalInMilliseconds", f"the profiler; {_SDK_SWITCH}"),
+    ("ProfilerRuleConfigurations", None, f"rules of the profiler; leave the rules out, and {_SDK_SWITCH}"),
     ("ExperimentConfig", None, "SageMaker Experiments; leave ExperimentConfig out"),
     ("RemoteDebugConfig", "EnableRemoteDebug", "remote debugging; leave RemoteDebugConfig out"),
     ("InfraCheckConfig", "EnableInfraCheck", "infrastructure checks; leave InfraCheckConfig out"),
@@ -114,8 +120,6 @@ def _check(context: Context, request: Request) -> None:
         )
     if specification.get("TrainingImageConfig"):
         raise unsupported("TrainingImageConfig, since it pulls no images; leave it out")
-    if "ProfilerConfig" in request and not request["ProfilerConfig"].get("DisableProfiler"):
-        raise unsupported("the profiler; leave ProfilerConfig out, or set DisableProfiler")
     for member, flag, feature in _REFUSED:
         value = request.get(member)
         if value and (flag is None or value.get(flag)):
