@@ -98,12 +98,10 @@ class AwsLocal:
 
     def prepare(self) -> None:
         """Create the bucket and the role of the identity, if they do not exist."""
-        from moto.iam.models import iam_backends  # noqa: PLC0415  (heavy)
-
         if self._identity.bucket not in self._s3().buckets:
             self._s3().create_bucket(self._identity.bucket, self._identity.region)
             self.sync_bucket(self._identity.bucket)
-        iam = iam_backends[self._identity.account_id]["aws"]
+        iam = self._iam()
         name = self._identity.role_arn.rsplit("/", 1)[-1]
         if all(role.name != name for role in iam.roles.values()):
             iam.create_role(
@@ -151,6 +149,10 @@ class AwsLocal:
     def has_bucket(self, bucket: str) -> bool:
         """Return whether a bucket exists."""
         return bucket in self._s3().buckets
+
+    def has_role(self, arn: str) -> bool:
+        """Return whether a role exists."""
+        return any(role.arn == arn for role in self._iam().roles.values())
 
     def read(self, uri: str) -> bytes:
         """Return the content of an object.
@@ -223,6 +225,11 @@ class AwsLocal:
         from moto.s3.models import s3_backends  # noqa: PLC0415  (heavy)
 
         return s3_backends[self._identity.account_id]["aws"]
+
+    def _iam(self) -> Any:
+        from moto.iam.models import iam_backends  # noqa: PLC0415  (heavy)
+
+        return iam_backends[self._identity.account_id]["aws"]
 
     def _cloudwatch(self) -> Any:
         from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415  (heavy)

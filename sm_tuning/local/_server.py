@@ -95,7 +95,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     # moto reads its settings at import, so the imports must follow configure_process.
     from sm_tuning.local._after_training import AfterTraining  # noqa: PLC0415
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
-    from sm_tuning.local.http import Application, Verifier, make_http_server  # noqa: PLC0415
+    from sm_tuning.local.http import Application, Callers, Verifier, make_http_server  # noqa: PLC0415
     from sm_tuning.local.runner import Runner  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
 
@@ -119,6 +119,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
         verifier=Verifier(keys.access_key_id, keys.secret_access_key, time.time),
         identity=identity,
         invoker=after.invoker,
+        callers=Callers(identity, keys, aws.has_role, time.time),
     )
     for part in (after, runner, engine):
         part.recover()

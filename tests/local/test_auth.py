@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -292,3 +293,37 @@ def test_a_payload_signed_in_chunks_is_refused_clearly():
         verifier().verify(incoming(request, b"x"))
     assert refused.value.code == "NotImplemented"
     assert hashlib.sha256(b"x").hexdigest() not in refused.value.message
+
+
+def test_an_assumed_role_is_the_caller_and_may_do_what_the_role_may(local_server):
+    sts = local_server.client("sts")
+    role = local_server.info.role_arn
+    assumed = sts.assume_role(RoleArn=role, RoleSessionName="job", DurationSeconds=900)
+    held = assumed["Credentials"]
+    session = boto3.Session(
+        held["AccessKeyId"], held["SecretAccessKey"], held["SessionToken"], region_name=local_server.info.region
+    )
+    clients = {name: session.client(name, endpoint_url=local_server.info.endpoint_url) for name in ("sts", "sagemaker")}
+    arn = "arn:aws:sts::123456789012:assumed-role/SmTuningLocal/job"
+    assert assumed["AssumedRoleUser"]["Arn"] == clients["sts"].get_caller_identity()["Arn"] == arn
+    clients["sagemaker"].list_training_jobs()
+    assert sts.get_caller_identity()["Arn"].endswith("/local")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            {"RoleArn": "arn:aws:iam::123456789012:role/NoSuchRole"},
+            "AccessDenied.*not authorized to perform: sts",
+        ),
+        ({"RoleArn": "arn:aws:iam::123456789012:user/someone"}, "ValidationError.*is invalid"),
+        ({"RoleSessionName": "a b"}, "ValidationError.*is invalid"),
+        ({"DurationSeconds": 60}, "ValidationError.*from 900 to 43200"),
+    ],
+)
+def test_a_role_that_cannot_be_assumed_is_refused(local_server, change, problem):
+    asked = {"RoleArn": local_server.info.role_arn, "RoleSessionName": "job", **change}
+    sts = local_server.client.__wrapped__(local_server, "sts", config=Config(parameter_validation=False))
+    with pytest.raises(ClientError, match=problem):
+        sts.assume_role(**asked)

@@ -17,8 +17,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from sm_tuning.local._config import Identity, resolve_state_dir
-from sm_tuning.local.http import Application, Verifier, make_http_server
+from sm_tuning.local._config import Identity, Keys, resolve_state_dir
+from sm_tuning.local.http import Application, Callers, Verifier, make_http_server
 
 BUCKET = "sagemaker-us-east-1-123456789012"
 
@@ -75,8 +75,8 @@ def test_work_that_nobody_does_is_refused_not_faked(local_server):
         OutputDataConfig={"S3OutputPath": "s3://b"},
         RoleArn=local_server.info.role_arn,
     )
-    assert code == "ValidationException"
-    assert "The local SageMaker does not support CreateAutoMLJob" in message
+    assert code == "UnsupportedOperation"
+    assert "The local SageMaker does not support sagemaker:CreateAutoMLJob" in message
     assert local_server.sagemaker.list_auto_ml_jobs()["AutoMLJobSummaries"] == []
 
 
@@ -307,7 +307,10 @@ def small_server(processes):
     server = make_http_server(0, connections=3)
     verifier = Verifier("AKIATEST", "secret", time.time)
     identity = Identity("r", "1", "", "")
-    server.app = Application({}, echo, keeper=Keeper(), verifier=verifier, identity=identity, invoker=None)
+    callers = Callers(identity, Keys("r", "AKIATEST", "secret"), lambda _: False, time.time)
+    server.app = Application(
+        {}, echo, keeper=Keeper(), verifier=verifier, identity=identity, invoker=None, callers=callers
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server

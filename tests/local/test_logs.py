@@ -247,9 +247,9 @@ def test_the_group_is_listed_and_known_by_its_arn(logs):
 
 
 def test_what_would_be_done_to_an_empty_copy_is_refused(logs):
-    with pytest.raises(ClientError, match="does not support StartQuery"):
+    with pytest.raises(ClientError, match="does not support logs:StartQuery: use FilterLogEvents"):
         logs.start_query(logGroupName=LOG_GROUP, startTime=0, endTime=1, queryString="fields @message")
-    with pytest.raises(ClientError, match="does not support PutMetricFilter"):
+    with pytest.raises(ClientError, match="does not support logs:PutMetricFilter"):
         logs.put_metric_filter(
             logGroupName=LOG_GROUP,
             filterName="f",

@@ -243,10 +243,3 @@ def test_a_page_of_one_status_is_filtered_after_it_is_cut(service, store):
     first, token = listed(StatusEquals="Completed", MaxResults=2)
     assert first == ["1"]
     assert listed(StatusEquals="Completed", MaxResults=2, NextToken=token) == (["2"], None)
-
-
-@pytest.mark.parametrize("operation", ["UpdateTrainingJob"])
-def test_work_that_nobody_does_is_refused_not_faked(service, operation):
-    assert service.handles(operation, {})
-    fault = refusal(service, operation, {"TrainingJobName": "x"})
-    assert f"The local SageMaker does not support {operation}: " in fault.message

@@ -27,14 +27,6 @@ Doc = dict[str, Any]
 Request = Mapping[str, Any]
 _TOKEN = re.compile(r"([fb])/(-?\d{1,19})/(-?\d{1,19})")
 _PAGE_STREAMS = 50
-# moto would run these on its own, empty group of this name.
-_NOT_DONE = (
-    "CreateExportTask",
-    "PutMetricFilter",
-    "PutSubscriptionFilter",
-    "StartLiveTail",
-    "StartQuery",
-)
 
 
 class Group(Protocol):
@@ -72,10 +64,10 @@ class LogsService:
 
     def handles(self, operation: str, params: Request) -> bool:
         """Return whether a request concerns the events of the training jobs' group."""
-        if operation not in self._operations and operation not in _NOT_DONE:
+        if operation not in self._operations:
             return False
         groups = [params.get(member) for member in ("logGroupName", "logGroupIdentifier")]
-        if operation in self._operations and groups == [None, None]:
+        if groups == [None, None]:
             return True  # refused by ``call``
         for member in ("logGroupNames", "logGroupIdentifiers"):
             several = params.get(member)
@@ -92,10 +84,6 @@ class LogsService:
         Raises:
             Fault: the response is an error.
         """
-        if operation in _NOT_DONE:
-            raise Fault(
-                "UnsupportedOperation", f"The local SageMaker does not support {operation} on {LOG_GROUP}.", 501
-            )
         _check_members(operation, params)
         if not self._group.exists():
             raise Fault("ResourceNotFoundException", "The specified log group does not exist.")

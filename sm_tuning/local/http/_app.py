@@ -7,16 +7,18 @@ import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
-from sm_tuning.local._config import ROLE_NAME, Identity
+from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import is_full
+from sm_tuning.local.http._callers import Callers, xml_response
 from sm_tuning.local.http._http import MAX_OBJECT_BYTES, Incoming, read_request
+from sm_tuning.local.http._passed import HINTS, check_passed
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
-from sm_tuning.local.service import Fault
+from sm_tuning.local.service import Fault, refused_operation
 from sm_tuning.local.serving import Invoker
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Application:
         verifier: checks signatures.
         identity: account, region and role.
         invoker: answers the runtime API of endpoints.
+        callers: answers STS, as far as this server does.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Application:
         verifier: Verifier,
         identity: Identity,
         invoker: Invoker,
+        callers: Callers,
     ) -> None:
         self._operations = operations
         self._others = others
@@ -81,6 +85,7 @@ class Application:
         self._verifier = verifier
         self._identity = identity
         self._invoker = invoker
+        self._callers = callers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -129,6 +134,8 @@ class Application:
         path = unquote(request.path)
         if not path.startswith("/") or any(path == page or path.startswith(page) for page in _MOTO_PAGES):
             raise Fault("AccessDeniedException", f"There is nothing at {path!r}.", 403)
+        if request.method == "POST" and (request.header("content-type") or "").startswith("multipart/form-data"):
+            raise refused_operation("s3:PostObject", HINTS["s3", "PostObject"])  # its signature is in the form
         scope = self._verifier.verify(request)
         if scope.service in _REGIONAL and scope.region != self._identity.region:
             raise Fault(
@@ -154,10 +161,10 @@ class Application:
             response = Response(predictions.body, content_type=predictions.content_type, headers=predictions.headers)
             response.headers["x-amzn-requestid"] = str(uuid.uuid4())
             return response
-        own = own_response(scope.service, request, self._identity)
-        return own or self._from_others(scope, request, environ)
+        return self._callers.answer(scope.service, request) or self._from_others(scope, request, environ)
 
     def _from_others(self, scope: Scope, request: Incoming, environ: WSGIEnvironment) -> Response:
+        check_passed(scope.service, request)
         environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)  # it would select another account
         try:
             response = Response.from_app(self._others, environ, buffered=True)
@@ -220,63 +227,11 @@ def _json_body(sent: bytes) -> Mapping[str, Any]:
     return body
 
 
-_STS = "https://sts.amazonaws.com/doc/2011-06-15/"
-_IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
-
-
-def own_response(service: str, request: Incoming, identity: Identity) -> Response | None:
-    """Return the response to sts:GetCallerIdentity and iam:SimulatePrincipalPolicy; None for other operations."""
-    if service not in ("sts", "iam"):
-        return None
-    members = parse_qsl((request.body or b"").decode("utf-8", "replace") or request.query, keep_blank_values=True)
-    action = dict(members).get("Action")
-    if (service, action) == ("sts", "GetCallerIdentity"):
-        # The caller is the execution role, as in a Studio notebook.
-        arn = f"arn:aws:sts::{identity.account_id}:assumed-role/{ROLE_NAME}/local"
-        return query_result(
-            "GetCallerIdentity",
-            _STS,
-            f"<Arn>{arn}</Arn><UserId>AROASMTUNINGLOCAL0000:local</UserId><Account>{identity.account_id}</Account>",
-        )
-    if (service, action) != ("iam", "SimulatePrincipalPolicy"):
-        return None
-    # All actions are allowed to the holder of the keys.
-    actions = [value for name, value in members if name.startswith("ActionNames.member.")]
-    resources = [value for name, value in members if name.startswith("ResourceArns.member.")] or ["*"]
-    results = "".join(
-        f"<member><EvalActionName>{escape(action)}</EvalActionName>"
-        f"<EvalResourceName>{escape(resource)}</EvalResourceName><EvalDecision>allowed</EvalDecision>"
-        "<MatchedStatements/><MissingContextValues/></member>"
-        for action in actions
-        for resource in resources
-    )
-    return query_result(
-        "SimulatePrincipalPolicy",
-        _IAM,
-        f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>",
-    )
-
-
 def json_response(body: Any, status: int = 200) -> Response:
     """Return a JSON 1.1 response with the headers that AWS sets."""
     response = Response(json.dumps(body), status=status, content_type="application/x-amz-json-1.1")
     response.headers["x-amzn-requestid"] = str(uuid.uuid4())
     return response
-
-
-def xml_response(body: str, status: int = 200) -> Response:
-    """Return an XML response."""
-    response = Response(f'<?xml version="1.0" encoding="UTF-8"?>\n{body}', status=status, content_type="text/xml")
-    response.headers["x-amzn-requestid"] = str(uuid.uuid4())
-    return response
-
-
-def query_result(operation: str, namespace: str, result: str) -> Response:
-    """Return a result in the envelope of the Query protocol."""
-    return xml_response(
-        f'<{operation}Response xmlns="{namespace}"><{operation}Result>{result}</{operation}Result>'
-        f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata></{operation}Response>"
-    )
 
 
 def fault_response(fault: Fault, protocol: str) -> Response:

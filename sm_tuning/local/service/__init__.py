@@ -11,6 +11,7 @@ from sm_tuning.local.service._context import (
     invalid,
     list_query,
     not_found,
+    refused_operation,
 )
 from sm_tuning.local.service._rules import unsupported
 from sm_tuning.local.service._service import SageMakerService
@@ -27,5 +28,6 @@ __all__ = [
     "invalid",
     "list_query",
     "not_found",
+    "refused_operation",
     "unsupported",
 ]

@@ -95,6 +95,15 @@ def not_found(message: str) -> Fault:
     return Fault("ResourceNotFound", message)
 
 
+def refused_operation(what: str, hint: str | None = None) -> Fault:
+    """Return the one answer to what this server does not do, rather than pretending to do it.
+
+    The SDKs do not retry its status, 501.
+    """
+    reason = "" if hint is None else f": {hint}"
+    return Fault("UnsupportedOperation", f"The local SageMaker does not support {what}{reason}. AWS does.", 501)
+
+
 _TIMES = {
     "CreationTimeAfter": "created_after",
     "CreationTimeBefore": "created_before",

@@ -22,9 +22,6 @@ from sm_tuning.request import service_model
 #: The resources that are searched here, with the shape of their records.
 RESOURCES = {"TrainingJob": "TrainingJob", "HyperParameterTuningJob": "HyperParameterTuningJobSearchEntity"}
 
-#: Resources that this server keeps, and that moto, which does not have them, would report as absent.
-NOT_SEARCHED = ("Endpoint", "Model", "ModelPackage", "ModelPackageGroup")
-
 _NAMES = {"TrainingJob": "TrainingJobName", "HyperParameterTuningJob": "HyperParameterTuningJobName"}
 _KINDS = {"TrainingJob": "training-job", "HyperParameterTuningJob": "hyper-parameter-tuning-job"}
 _MOST_FILTERS = 50
@@ -54,7 +51,7 @@ Test = Callable[[Mapping[str, Any]], bool]
 def search(context: Context, request: Request) -> Doc:
     """Search; by default, records with the newest change come first."""
     resource = request["Resource"]
-    if resource in NOT_SEARCHED:
+    if resource not in RESOURCES:
         raise invalid(f"The local SageMaker does not search Resource {resource}: use the List and Describe operations.")
     if "VisibilityConditions" in request:
         raise invalid("The local SageMaker does not support VisibilityConditions: all records are visible to you.")

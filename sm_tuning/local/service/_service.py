@@ -9,7 +9,7 @@ from typing import Any
 from sm_tuning.local.service import _training, _tuning
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid
 from sm_tuning.local.service._documents import job_name_of_arn
-from sm_tuning.local.service._search import NOT_SEARCHED, RESOURCES, search
+from sm_tuning.local.service._search import search
 from sm_tuning.local.service._tuning import check_tags
 from sm_tuning.local.store import BadTokenError
 from sm_tuning.request import has_operation, validation_message, violations
@@ -89,14 +89,6 @@ _TAGGED = (
     "training-job",
     "transform-job",
 )
-# Jobs that moto would accept and never run.
-_NOT_SUPPORTED: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("CreateAutoMLJob", "CreateAutoMLJobV2"),
-        "it runs training and hyperparameter tuning jobs",
-    ),
-    "UpdateTrainingJob": "it has no profiler, no warm pools and no remote debugging to update",
-}
 
 
 class SageMakerService:
@@ -116,15 +108,7 @@ class SageMakerService:
         if operation in _TAG_OPERATIONS:
             arn = str(params.get("ResourceArn", ""))
             return any(job_name_of_arn(arn, kind) for kind in _TAGGED)
-        if operation == "Search":
-            resource = params.get("Resource")
-            return not isinstance(resource, str) or resource in RESOURCES or resource in NOT_SEARCHED
-        return (
-            operation in self._more
-            or operation in _OPERATIONS
-            or operation in _NOT_SUPPORTED
-            or not has_operation(operation)
-        )
+        return operation in self._more or operation in _OPERATIONS or not has_operation(operation)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Doc:
         """Check a request against the model and return the response.
@@ -135,9 +119,7 @@ class SageMakerService:
         if not has_operation(operation):
             raise Fault("UnknownOperationException", f"SageMaker has no operation {operation}.", 404)
         own = _OPERATIONS.get(operation) or _TAG_OPERATIONS.get(operation)
-        run = self._more.get(operation) if own is None else functools.partial(own, self._context)
-        if run is None:
-            raise invalid(f"The local SageMaker does not support {operation}: {_NOT_SUPPORTED[operation]}.")
+        run = self._more[operation] if own is None else functools.partial(own, self._context)
         # Clients may send anything: the rules below rely on types, lengths and enums of the model.
         found = violations(operation, params)
         if found:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from sm_tuning._statuses import EndpointStatus
 from sm_tuning.executor.serving import Answer, HostGoneError, Invocation, ServingError
 from sm_tuning.local._config import Identity
-from sm_tuning.local.service import Fault
+from sm_tuning.local.service import Fault, refused_operation
 from sm_tuning.local.serving._endpoints import LOG_GROUP, EndpointServing
 from sm_tuning.local.store import Store, hidden
 
@@ -61,7 +61,7 @@ class Invoker:
         match = _PATH.fullmatch(path)
         if match is None or match["what"] != "invocations":
             what = match["what"] if match else path
-            raise Fault("UnsupportedOperation", f"The local SageMaker answers InvokeEndpoint only, not {what!r}.", 501)
+            raise refused_operation(f"{what!r} of SageMaker Runtime", "it answers InvokeEndpoint")
         name = unquote(match["name"])
         doc = self._store.resource(self._identity.arn("endpoint", name))
         if doc is None:
