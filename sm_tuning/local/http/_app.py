@@ -234,13 +234,24 @@ def json_response(body: Any, status: int = 200) -> Response:
     return response
 
 
+def _cbor_text(text: str) -> bytes:
+    """Return a text string in CBOR [RFC 8949, section 3]."""
+    encoded = text.encode()
+    return b"\x7a" + len(encoded).to_bytes(4, "big") + encoded
+
+
 def fault_response(fault: Fault, protocol: str) -> Response:
-    """Return a fault in the form of a protocol: ``json``, ``s3`` or ``query``."""
+    """Return a fault in the form of a protocol: ``json``, ``cbor``, ``s3`` or ``query``."""
     code, message = escape(fault.code), escape(fault.message)
     if protocol == "json":
         body = {"__type": fault.code, "message": fault.message, **fault.details}
         response = json_response(body, fault.status)
         response.headers["x-amzn-errortype"] = fault.code
+        return response
+    if protocol == "cbor":
+        members = b"".join(_cbor_text(text) for text in ("__type", fault.code, "message", fault.message))
+        response = Response(b"\xa2" + members, status=fault.status, content_type="application/cbor")
+        response.headers["smithy-protocol"] = "rpc-v2-cbor"
         return response
     if protocol == "s3":
         return xml_response(

@@ -74,7 +74,7 @@ _STATUS = {"incomplete": 400, "payload": 400, "streaming": 501}
 
 
 def _refuse(kind: str, message: str, protocol: str) -> Fault:
-    code = _CODES[kind][("json", "s3", "query").index(protocol)]
+    code = _CODES[kind][{"json": 0, "cbor": 0, "s3": 1, "query": 2}[protocol]]
     return Fault(code, message, _STATUS.get(kind, 403))
 
 
@@ -175,9 +175,11 @@ class Verifier:
 
 
 def protocol_of(request: Incoming) -> str:
-    """Return the protocol of a request, by its form: json, s3 or query."""
+    """Return the protocol of a request, by its form: json, cbor, s3 or query."""
     if request.header("x-amz-target") is not None:
         return "json"
+    if request.header("smithy-protocol") == "rpc-v2-cbor":
+        return "cbor"
     named = f"{request.header('authorization') or ''} {unquote(request.query)}"
     if "/s3/aws4_request" in named or "AWSAccessKeyId=" in named:
         return "s3"
