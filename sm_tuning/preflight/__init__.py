@@ -12,15 +12,15 @@ from sm_tuning._lazy import lazy_names
 if TYPE_CHECKING:
     from sm_tuning.preflight._check import check, prices_for
     from sm_tuning.preflight._finding import Finding, Severity, in_order, unreadable
-    from sm_tuning.preflight._python import for_this_machine, refuse_missing_imports
     from sm_tuning.preflight._rules import CostBound, cost_bound
+    from sm_tuning.preflight._script import for_this_machine, refuse_missing_imports
     from sm_tuning.preflight._smoke import SmokeOptions, SmokeReport, smoke
 else:
     _HOMES = {
         "._check": ("check", "prices_for"),
         "._finding": ("Finding", "Severity", "in_order", "unreadable"),
         "._rules": ("CostBound", "cost_bound"),
-        "._python": ("for_this_machine", "refuse_missing_imports"),
+        "._script": ("for_this_machine", "refuse_missing_imports"),
         "._smoke": ("SmokeOptions", "SmokeReport", "smoke"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -14,7 +14,6 @@ from sm_tuning.aws import Aws, find_prices
 from sm_tuning.description import job_of
 from sm_tuning.preflight._advice import advice
 from sm_tuning.preflight._finding import Finding, findings_of, in_order, place, unreadable
-from sm_tuning.preflight._python import import_findings, syntax_problems
 from sm_tuning.preflight._remote import not_checked, remote_problems
 from sm_tuning.preflight._rules import (
     cost_bound,
@@ -24,7 +23,7 @@ from sm_tuning.preflight._rules import (
     request_problems,
     rule_problems,
 )
-from sm_tuning.preflight._script import script_problems
+from sm_tuning.preflight._script import script_problems, source_problems
 from sm_tuning.request import image_uri, stage, to_request
 from sm_tuning.spec import Input, TrainingDefinition, Tuning, load, to_data
 
@@ -125,9 +124,7 @@ def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]
     except SpecError as error:
         yield from findings_of(error)
     else:
-        for definition_name, definition in tuning.definitions:
-            yield from syntax_problems(definition_name, definition.estimator)
-            yield from import_findings(definition_name, definition.estimator)
+        yield from source_problems(tuning)
     yield from missing
     if staged is not None and not missing:
         try:

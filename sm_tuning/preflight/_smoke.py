@@ -126,7 +126,6 @@ def _trials(
 ) -> Iterator[Finding | str]:
     """Run the trials of one algorithm; yield findings, and sentences about what works."""
     definition = dict(tuning.definitions)[key]
-    yield from judge.unread_channels()
     try:
         short = _shortened(tuning, definition, options, f"{runner.root}/checkpoints")
         first = runner.run(short, f"smoke-{runner.root.rpartition('/')[2]}")

@@ -8,7 +8,6 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import ServiceError, WaitTimeoutError
@@ -48,18 +47,6 @@ _TAIL = 20
 
 #: Bytes of a model above which it is not opened: that it exists is enough.
 _BIG = 64 * 1024 * 1024
-
-#: With any of these words a script may find its channels (aws/sagemaker-training-toolkit; the container contract).
-_CHANNEL_WORDS = (
-    "SM_CHANNELS",
-    "SM_INPUT_DIR",
-    "SM_TRAINING_ENV",
-    "SM_INPUT_DATA_CONFIG",
-    "/opt/ml/input",
-    "input/data",
-    "inputdataconfig",
-    "Environment(",
-)
 
 
 # Running ------------------------------------------------------------------------------------------------------------
@@ -306,23 +293,6 @@ class Judge:
         fix = f"save them below {folder}; a script that may run without a container finds that beside SM_MODEL_DIR"
         where = place(self._key, "estimator.checkpoint_s3_uri")
         return Finding("smoke-no-checkpoint", "error", where, message, fix)
-
-    def unread_channels(self) -> Iterator[Finding]:
-        """Yield channels that no line of the script seems to read."""
-        estimator = self._definition.estimator
-        if not estimator.is_script_mode:
-            return
-        root = Path(estimator.source_dir or estimator.entry_point or "")
-        files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sh"))
-        text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files if path.suffix != ".gz")
-        if not text or any(word in text for word in _CHANNEL_WORDS):
-            return
-        for name in self._definition.inputs or {}:
-            variable = f"SM_CHANNEL_{name.upper()}"
-            if variable not in text and "SM_CHANNEL_{" not in text:
-                message = f"the script names neither {variable} nor the channel's folder"
-                fix = f"read the data from os.environ['{variable}'], or leave the channel out"
-                yield Finding("channel-unread", "advice", place(self._key, f"inputs.{name}"), message, fix)
 
     def _failure(self, run: Run) -> Finding:
         timed_out = run.status == "TimedOut"

@@ -5,7 +5,7 @@ from sm_tuning.request._images import image_uri, inference_image
 from sm_tuning.request._members import write_channels
 from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
 from sm_tuning.request._read import from_description
-from sm_tuning.request._stage import Staged, Upload, pack_source, stage, stage_training
+from sm_tuning.request._stage import Staged, Upload, pack_source, source_files, stage, stage_training
 
 __all__ = [
     "Staged",
@@ -19,6 +19,7 @@ __all__ = [
     "pack_source",
     "resolved",
     "service_model",
+    "source_files",
     "stage",
     "stage_training",
     "to_request",

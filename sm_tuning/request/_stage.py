@@ -41,6 +41,10 @@ _LITTER = frozenset({".DS_Store", ".ipynb_checkpoints"})
 #: Version control's own folder. It holds every secret that was ever committed, so that it is never uploaded.
 _GIT = ".git"
 
+#: Files whose texts are read to judge a script, and the bytes above which they are not.
+_TEXTS = {".py", ".sh", ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".txt"}
+_LARGEST_TEXT = 1024 * 1024
+
 #: Says in the syntax of .gitignore what stays out; only the one at the top of a source folder is read.
 _IGNORE = ".sagemakerignore"
 
@@ -233,6 +237,38 @@ def pack_source(estimator: AnyEstimator, *, in_memory: int = _IN_MEMORY) -> byte
         message = f"cannot read {error.filename!r}: {error.strerror or error}"
         raise SpecError(Problem("", "source_dir", message)) from error
     return target
+
+
+def source_files(estimator: AnyEstimator) -> dict[str, bytes]:
+    """Return the files of the archive that ``pack_source`` makes, by their names in it.
+
+    The content of a file is empty if its ending is not that of code or settings, or if it has more than a megabyte.
+
+    Raises:
+        SpecError: as ``pack_source``.
+    """
+    source = Path(estimator.source_dir).expanduser() if estimator.source_dir else None
+
+    def is_read(name: str, size: int) -> bool:
+        return posixpath.splitext(name)[1] in _TEXTS and size <= _LARGEST_TEXT
+
+    if source is not None and source.name.endswith(".tar.gz") and source.is_file():
+        _check_archive(estimator, source)
+        with tarfile.open(source, "r:gz") as archive:
+            found = {}
+            for member in archive:
+                file = archive.extractfile(member) if is_read(member.name, member.size) else None
+                if member.isfile():
+                    found[posixpath.normpath(member.name)] = file.read() if file is not None else b""
+            return found
+    try:
+        return {
+            name: path.read_bytes() if is_read(name, path.stat().st_size) else b""
+            for name, path in _archive_members(estimator, source).items()
+        }
+    except OSError as error:
+        message = f"cannot read {error.filename!r}: {error.strerror or error}"
+        raise SpecError(Problem("", "source_dir", message)) from error
 
 
 def _script_name(estimator: AnyEstimator) -> str:

@@ -59,11 +59,6 @@ BAD = {
         "objective-once",
         "emitted once in 2 epochs",
     ),
-    "channel unread": (
-        specs.SCRIPT.replace('os.environ["SM_CHANNEL_TRAIN"], "train.csv"', "__file__"),
-        "channel-unread",
-        "SM_CHANNEL_TRAIN",
-    ),
 }
 
 
