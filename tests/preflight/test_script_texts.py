@@ -56,7 +56,7 @@ def test_a_channel_that_the_script_never_reads_is_advice(code: str, tmp_path: Pa
         "import subprocess\nsubprocess.run(['train'])\n",
         "import os\nos.execvp('train', ['train'])\n",
         "exec(open('x').read())\n",
-        "this is not Python\n",
+        "def this is broken(:\n",
     ],
 )
 def test_a_script_that_may_read_its_channel_is_no_finding(code: str, tmp_path: Path) -> None:
