@@ -326,7 +326,8 @@ def _unprinted_metrics(name: str | None, definition: TrainingDefinition, source:
     estimator = definition.estimator
     if not source.runs_only(_QUIET):
         return
-    given = (estimator.hyperparameters, estimator.environment, definition.hyperparameter_ranges)
+    choices = {key: getattr(range_, "values", ()) for key, range_ in definition.hyperparameter_ranges.items()}
+    given = (estimator.hyperparameters, estimator.environment, choices)
     text = f"{source.text} {given}".lower()
     for metric in estimator.metric_definitions:
         words = [word for run in _required(metric.regex) for word in re.findall(r"[A-Za-z][A-Za-z0-9]{2,}", run)]
