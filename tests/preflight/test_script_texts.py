@@ -68,7 +68,7 @@ def test_a_script_that_may_read_its_channel_is_no_finding(code: str, tmp_path: P
     [
         ("accuracy=([0-9.]+)", "print('score=1')\n"),
         (r"\bval_score=([0-9.]+);", "print(f'score={1};')\n"),
-        (r"^epoch .* score: ([0-9.]+)", "import torch\nprint('score: 1')\n"),
+        (r"^step .* score: ([0-9.]+)", "import torch\nprint('score: 1')\n"),
         (r"\[score\] (?:is )?([0-9.]+)", "import numpy\nprint('accuracy 1')\n"),
     ],
 )
