@@ -134,7 +134,7 @@ def test_a_hyperparameter_of_one_letter_reaches_a_script_with_one_hyphen(
     place: str, code: str, count: int, tmp_path: Path
 ) -> None:
     value = 1 if place == "estimator/hyperparameters" else specs.CONTINUOUS
-    found = found_in(tmp_path, code, {place: {"x": value, "lr": value}}, "short-hyperparameter")
+    found = found_in(tmp_path, code, {place: {"x": value, "wd": value}}, "short-hyperparameter")
     assert [(one.severity, one.where) for one in found] == [("advice", f"{place.replace('/', '.')}.x")] * count
 
 
