@@ -15,7 +15,7 @@ STUDIO := $(VENV)/studio
 PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci ci-long fix images bench docs clean
+.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci ci-long fix images plotly screenshots bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -125,6 +125,12 @@ fix: $(DEV)  ## repair what a machine can repair, and write the generated docs a
 images: $(DEV)  ## write the table of AWS's images from the newest SageMaker SDK
 	$(BIN)/python -m pip install --quiet --upgrade sagemaker-core
 	$(BIN)/python docs/make_images.py
+
+plotly: $(DEV)  ## fetch the part of plotly.js that the report embeds; needs npm
+	$(BIN)/python docs/make_plotly.py
+
+screenshots: $(DEV)  ## write the screenshots of docs/img anew; needs Chromium
+	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py -k screenshots
 
 bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale, reading, hostile files, races, deaths and serving
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search

@@ -348,7 +348,7 @@ class Handle(ABC):
 
         Raises:
             SpecError: the file cannot be written, or the prices cannot be read.
-            MissingExtraError: plotly or jinja2 is not installed.
+            MissingExtraError: jinja2 is not installed.
         """
         return views.report(self._aws, [self._name], path, prices=prices)
 

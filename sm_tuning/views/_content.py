@@ -62,6 +62,7 @@ class Headline(NamedTuple):
         value: the best objective in six digits, or none.
         objective: its metric and direction.
         best: the best trial; empty without one.
+        best_label: its short name.
         hyperparameters: of the best trial.
         facts: counts, times and money.
         reason: why the job failed or ended; else empty.
@@ -72,6 +73,7 @@ class Headline(NamedTuple):
     value: str
     objective: str
     best: str
+    best_label: str
     hyperparameters: Pairs
     facts: Pairs
     reason: str
@@ -105,6 +107,7 @@ class Gathered(NamedTuple):
         importance: by job.
         advice: by job.
         notes: what could not be read, and warnings.
+        doubts: those of the notes that change the numbers of the headline.
     """
 
     names: tuple[str, ...]
@@ -121,6 +124,7 @@ class Gathered(NamedTuple):
     importance: Mapping[str, pd.DataFrame]
     advice: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     def headline(self, name: str) -> Headline:
         """Return the summary of one of the jobs."""
@@ -155,6 +159,7 @@ class Gathered(NamedTuple):
             value=label(value) if np.isfinite(value) else "none",
             objective=self.known.goal,
             best=str(best["TrainingJobName"].iloc[0]) if len(best) else "",
+            best_label=next((text for text, is_best in zip(rows.labels, rows.is_best, strict=True) if is_best), ""),
             hyperparameters=[(column, cell(entry)) for column, entry in shown if not pd.isna(entry)],
             facts=[(key, text) for key, text in facts if text],
             reason=job.failure,
@@ -164,7 +169,9 @@ class Gathered(NamedTuple):
         """Return the trial table for the page's script: columns, rows of raw values in the frame's order, states."""
         trials = self.trials
         rows = rows_of(trials)
-        metrics = [str(name) for name in trials.columns if str(name).startswith("metric:")]
+        metrics = [
+            str(name) for name in trials.columns if str(name).startswith("metric:") and trials[name].notna().any()
+        ]
         headings = {"FinalObjectiveValue": self.known.objective, **{name: name for name in rows.hyperparameters}}
         headings |= {name: heading for name, heading in _TABLE.items() if name not in headings}
         columns = {name: text for name, text in headings.items() if name in _ALWAYS or trials[name].notna().any()}
@@ -191,6 +198,7 @@ class Gathered(NamedTuple):
             ],
             "sort": {"column": 0, "down": bool(self.known.maximize)},
             "labels": list(rows.labels),
+            "names": list(rows.names),
             "states": list(rows.states),
             "best": [index for index, best in enumerate(rows.is_best) if best],
         }
@@ -285,6 +293,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trials = results.trials(aws, names, include_parents=True)  # a report without trials would have nothing to show
+        doubts = [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
         curves = optional(_empty(results.CURVES), lambda: results.curves(aws, names))
         utilization = optional(_empty(results.UTILIZATION), lambda: results.utilization(aws, names))
         cost = optional(_empty(results.COST), lambda: results.cost(aws, names, prices=prices))
@@ -317,6 +326,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         importance=importance,
         advice=advice,
         notes=tuple(dict.fromkeys([*withheld, *notes])),
+        doubts=tuple(dict.fromkeys(doubts)),
     )
 
 

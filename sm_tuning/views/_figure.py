@@ -49,8 +49,20 @@ _STATE_SYMBOLS = dict(zip(STATES, ("circle", "diamond", "x", "triangle-down", "c
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _TONES = {
-    "light": {"paper": "#ffffff", "text": "#1f2328", "grid": "#e4e7eb", "hover": "#ffffff"},
-    "dark": {"paper": "#161b22", "text": "#e6edf3", "grid": "#30363d", "hover": "#0d1117"},
+    "light": {
+        "paper": "#ffffff",
+        "text": "#1f2328",
+        "grid": "#e4e7eb",
+        "hover": "#ffffff",
+        "veil": "rgba(255,255,255,0.75)",
+    },
+    "dark": {
+        "paper": "#161b22",
+        "text": "#e6edf3",
+        "grid": "#30363d",
+        "hover": "#0d1117",
+        "veil": "rgba(22,27,34,0.75)",
+    },
 }
 
 
@@ -62,25 +74,35 @@ def trace(kind: str, **settings: Any) -> Trace:
 class Grid:
     """Positions of the cells of a figure with several plots, as shares of the figure.
 
-    Cells are counted by rows, from 0 at the top left.
+    Cells are counted by rows, from 0 at the top left. Rows are filled evenly: five cells are three and two.
 
     Args:
+        cells: number of cells.
+        most: greatest number of columns.
+        gaps: the space between columns and between rows, as shares of a column and of a row.
+        shared: whether all cells have the same vertical axis, which then is labelled in the first column only.
+
+    Attributes:
         rows: number of rows.
         columns: number of columns.
-        gaps: the space between columns and between rows, as shares of the figure.
+        shared: as given.
     """
 
-    def __init__(self, rows: int, columns: int, gaps: tuple[float, float]) -> None:
-        self._rows = rows
-        self._columns = columns
-        self._gaps = gaps
-        self._sizes = (1 - gaps[0] * (columns - 1)) / columns, (1 - gaps[1] * (rows - 1)) / rows
+    def __init__(self, cells: int, most: int, gaps: tuple[float, float], *, shared: bool = False) -> None:
+        self.rows = -(-cells // most)
+        self.columns = -(-cells // self.rows)
+        self.shared = shared
+        self._gaps = gaps[0] / self.columns, gaps[1] / self.rows
+        self._sizes = (
+            (1 - self._gaps[0] * (self.columns - 1)) / self.columns,
+            (1 - self._gaps[1] * (self.rows - 1)) / self.rows,
+        )
 
     def domains(self, cell: int) -> tuple[list[float], list[float]]:
         """Return the horizontal and the vertical span of a cell."""
-        row, column = divmod(cell, self._columns)
+        row, column = divmod(cell, self.columns)
         left = column * (self._sizes[0] + self._gaps[0])
-        bottom = (self._rows - 1 - row) * (self._sizes[1] + self._gaps[1])
+        bottom = (self.rows - 1 - row) * (self._sizes[1] + self._gaps[1])
         # Plotly refuses a domain that a rounding error puts beyond 1.
         return [left, min(left + self._sizes[0], 1.0)], [bottom, min(bottom + self._sizes[1], 1.0)]
 
@@ -92,21 +114,38 @@ class Sketch:
         title: plain text.
         subtitle: a second, smaller line; plain text.
         height: in pixels.
+        least: width in pixels below which labels would overlap; the report scrolls a plot that has less room.
         cells: number of plots.
         grid: positions of the plots, if there is more than one.
+
+    Attributes:
+        title: as given.
+        subtitle: as given.
+        data: the traces.
+        layout: of the whole figure. Its ``meta`` has what the report's script needs to fit it to a narrow page.
     """
 
     def __init__(
-        self, title: str, *, subtitle: str = "", height: int = 420, cells: int = 1, grid: Grid | None = None
+        self,
+        title: str,
+        *,
+        subtitle: str = "",
+        height: int = 420,
+        least: int = 0,
+        cells: int = 1,
+        grid: Grid | None = None,
     ) -> None:
-        line = f"<br><sub>{escape(subtitle)}</sub>" if subtitle else ""
+        self.title = title
+        self.subtitle = subtitle
         self.data: list[Trace] = []
         self.layout: dict[str, Any] = {
-            "title": {"text": f"{escape(title)}{line}"},
+            "title": {"text": escape(title), **({"subtitle": {"text": escape(subtitle)}} if subtitle else {})},
             "height": height,
             "margin": {"l": 60, "r": 24, "t": 84, "b": 56},
             "hovermode": "closest",
         }
+        if least or grid is not None:
+            self.layout["meta"] = {"least": least, **({"cells": cells, "shared": grid.shared} if grid else {})}
         self._cells = cells
         for cell in range(cells):
             across, up = grid.domains(cell) if grid is not None else ([0.0, 1.0], [0.0, 1.0])
@@ -281,10 +320,9 @@ def axis_layout(axis: Axis, *, missing: bool = False) -> dict[str, Any]:
         "range": [axis.low - margin, axis.high + margin],
     }
     if axis.kind == "log":
-        # D2 labels 1, 2 and 5 of each decade, which fit on a short axis; 1 labels powers of ten.
-        layout |= {"type": "log", "dtick": "D2" if axis.high - axis.low < 2 else 1}
-    # Plotly's own ticks fit linear and logarithmic axes; they know neither nines, nor words, nor missing values.
-    if missing or axis.kind in ("reverselog", "category"):
+        layout["type"] = "log"
+    # Plotly's own ticks fit linear axes only: on a logarithmic one it writes 2 and 5 for 0.0002 and 0.0005.
+    if missing or axis.kind != "linear":
         ticks = [axis.missing, *axis.ticks] if missing else axis.ticks
         layout["tickvals"] = axis_values(axis, np.array([tick.position for tick in ticks])).tolist()
         layout["ticktext"] = [escape(tick.label) for tick in ticks]
@@ -320,12 +358,33 @@ def plotly_module(module: str) -> Any:
 def template(theme: Theme) -> dict[str, Any]:
     """Return the settings that depend on the theme, as a plotly template."""
     tone = _TONES[theme]
-    axis = {"gridcolor": tone["grid"], "linecolor": tone["grid"], "zerolinecolor": tone["grid"], "automargin": True}
+    axis = {
+        "gridcolor": tone["grid"],
+        "linecolor": tone["grid"],
+        "zerolinecolor": tone["grid"],
+        "automargin": True,
+        "title": {"font": {"size": 13}, "standoff": 10},
+        "tickfont": {"size": 12},
+        # Plotly's own choice is SI prefixes: 100µ for 0.0001.
+        "ticks": "outside",
+        "ticklen": 5,
+        "tickcolor": "rgba(0,0,0,0)",  # invisible ticks keep the labels of both axes apart where they meet
+        "exponentformat": "e",
+        "minexponent": 5,
+    }
     layout = {
         "paper_bgcolor": tone["paper"],
         "plot_bgcolor": tone["paper"],
         "font": {"color": tone["text"], "family": _FONT, "size": 13},
-        "title": {"font": {"size": 16}, "x": 0, "xref": "container", "pad": {"l": 16}},
+        "title": {
+            "font": {"size": 16},
+            "subtitle": {"font": {"size": 12.5}},
+            "x": 0,
+            "xref": "container",
+            "pad": {"l": 16},
+        },
+        "annotationdefaults": {"font": {"size": 12}, "bgcolor": tone["veil"]},
+        "uniformtext": {"minsize": 12, "mode": "hide"},  # a text that does not fit its bar would become unreadable
         "xaxis": axis,
         "yaxis": axis,
         "colorway": list(SERIES),

@@ -82,7 +82,12 @@ class ImportanceInfo(NamedTuple):
                 "scatter",
                 x=(self.importances + above).tolist(),
                 y=positions,
-                text=[f"  {text}" for text in labels],
+                # The sign already says whether the objective rises or falls.
+                text=[
+                    f"  {sign}  {escape(effect.rpartition(': ')[2])}"
+                    for sign, effect in zip(signs, self.effects, strict=True)
+                ],
+                meta={"narrow": [f"  {sign}" for sign in signs]},
                 mode="text",
                 textposition="middle right",
                 hoverinfo="skip",
@@ -188,10 +193,11 @@ class CorrelationInfo(NamedTuple):
         if self.note:
             return Sketch.empty(self.title, self.note)
         side = len(self.names)
-        figure = Sketch(self.title, subtitle=self.subtitle, height=min(1100, 220 + 30 * side))
-        positions = list(range(side))
         # In a larger heatmap the numbers do not fit into the cells, and are shown under the pointer instead.
         fits = side <= 16
+        height = min(1100, 220 + 30 * side)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=height, least=200 + (44 if fits else 16) * side)
+        positions = list(range(side))
         figure.add_trace(
             trace(
                 "heatmap",
@@ -203,7 +209,7 @@ class CorrelationInfo(NamedTuple):
                 colorscale=[[0, ORANGE], [0.5, "#f4f4f4"], [1, BLUE]],
                 text=[[f"{value:.2f}" if np.isfinite(value) else "" for value in line] for line in self.matrix],
                 texttemplate="%{text}" if fits else None,
-                colorbar={"thickness": 12, "title": {"text": "correlation", "side": "right"}},
+                colorbar={"thickness": 12, "title": {"text": "correlation", "side": "right", "font": {"size": 13}}},
                 hoverinfo="skip" if fits else "z",
             )
         )

@@ -227,10 +227,8 @@ class UtilizationInfo(NamedTuple):
         if self.note:
             return Sketch.empty(self.title, self.note)
         count = len(self.usages)
-        columns = min(count, 2)
-        rows = -(-count // columns)
-        grid = Grid(rows, columns, (0.07, 0.24 / rows))
-        figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 230 * rows, cells=count, grid=grid)
+        grid = Grid(count, 2, (0.14, 0.24))
+        figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 230 * grid.rows, cells=count, grid=grid)
         for cell, usage in enumerate(self.usages):
             x, y, trials = joined(
                 (

@@ -24,7 +24,7 @@ from sm_tuning.views._curves import (
     metrics_of,
     train_validation_info,
 )
-from sm_tuning.views._figure import Sketch, plotly_module, template
+from sm_tuning.views._figure import Sketch, template
 from sm_tuning.views._history import edf_info, history_info
 from sm_tuning.views._importance import correlation_info, importance_info
 from sm_tuning.views._machines import (
@@ -50,6 +50,7 @@ _MOST_METRICS = 12
 #: Shorter lists are not compressed.
 _SHORT_LIST = 24
 
+_NUMERIC = frozenset({int, float, type(None)})
 _SIMPLE = frozenset({int, float, bool, str, type(None)})
 
 #: Characters that would end a script element or start a comment, or that are line breaks in JavaScript but not in JSON.
@@ -63,12 +64,19 @@ class Option(NamedTuple):
     figure: Sketch
 
 
+class Panel(NamedTuple):
+    """A plot of the page, which shows one of its options; two panels that are not wide stand side by side."""
+
+    options: list[Option]
+    wide: bool = False
+
+
 class Section(NamedTuple):
-    """Panels under a heading; each panel shows one of its options."""
+    """Panels under a heading."""
 
     id: str
     title: str
-    panels: list[list[Option]]
+    panels: list[Panel]
 
 
 def report(aws: Aws, names: Sequence[str], path: str | os.PathLike[str], *, prices: Prices = None) -> Path:
@@ -83,13 +91,12 @@ def report(aws: Aws, names: Sequence[str], path: str | os.PathLike[str], *, pric
     Raises:
         SpecError: the file cannot be written, or some of the jobs maximize and some minimize.
         JobNotFoundError: a tuning job does not exist.
-        MissingExtraError: plotly or jinja2 is not installed.
+        MissingExtraError: jinja2 is not installed.
     """
     path = Path(path)
     # Reading takes minutes for a large job, so everything that can fail for another reason is checked before.
     if not path.absolute().parent.is_dir():
         raise SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
-    plotly_module("plotly.graph_objects")
     _environment()
     write_output(path, render(gather(aws, names, prices=prices)))
     return path
@@ -102,16 +109,13 @@ def render(found: Gathered) -> str:
     data = {
         "table": found.trial_table(),
         "panels": [
-            [pool.compact({"data": option.figure.data, "layout": option.figure.layout}) for option in panel]
-            for section in shown
-            for panel in section.panels
+            [_figure(option.figure, pool) for option in panel.options] for section in shown for panel in section.panels
         ],
         "pool": pool.texts,
+        "lists": pool.lists,
         "templates": {theme: template(theme) for theme in ("light", "dark")},
     }
-    # Browsers normalize line breaks before they compute the hash of a script.
-    plotly = plotly_module("plotly.offline").get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
-    script = _asset("report.js")
+    plotly, script = _asset("plotly-cartesian.min.js"), _asset("report.js")
     # Our own files are markup; everything that comes from a job is escaped by the template.
     safe = importlib.import_module("markupsafe").Markup
     page = _environment().get_template("report.html.j2")
@@ -124,7 +128,8 @@ def render(found: Gathered) -> str:
             script=safe(script),
             data=safe(to_script(data)),
             headlines=[found.headline(name) for name in found.names],
-            notes=found.notes,
+            doubts=found.doubts,
+            notes=[note for note in found.notes if note not in found.doubts],
             advice=_advice(found),
             sections=shown,
             failures=found.failures(),
@@ -139,6 +144,13 @@ def render(found: Gathered) -> str:
             ],
         )
     )
+
+
+def _figure(figure: Sketch, pool: Pool) -> dict[str, Any]:
+    """Return a figure as the page's script takes it: the title is text of the page, which breaks into lines."""
+    layout = {key: value for key, value in figure.layout.items() if key != "title"}
+    texts = {"title": figure.title, "subtitle": figure.subtitle}
+    return {**texts, **pool.compact({"data": figure.data, "layout": layout})}
 
 
 def sections(found: Gathered) -> list[Section]:
@@ -160,22 +172,22 @@ def sections(found: Gathered) -> list[Section]:
     last_values = train_validation_info(trials, curves, known).sketch()
     utilization = utilization_info(trials, found.utilization, known).sketch()
     return [
-        Section("overview", "Overview", [histories, [Option("distribution", edf_info(trials, known).sketch())]]),
+        Section("overview", "Overview", [Panel(histories, wide=True)]),
         Section("search", "Search space", _search_panels(found)),
-        Section("training", "Training", [metrics, [Option("train and validation", last_values)]]),
+        Section("training", "Training", [Panel(metrics), Panel([Option("train and validation", last_values)])]),
         Section(
             "machines",
-            "Time and money",
+            "Time and cost",
             [
-                [Option("timeline", timeline_info(trials, known).sketch())],
-                [Option("utilization", utilization)],
-                [Option("cost", cost_info(trials, found.cost, known).sketch())],
+                Panel([Option("timeline", timeline_info(trials, known).sketch())], wide=True),
+                Panel([Option("utilization", utilization)]),
+                Panel([Option("cost", cost_info(trials, found.cost, known).sketch())]),
             ],
         ),
     ]
 
 
-def _search_panels(found: Gathered) -> list[list[Option]]:
+def _search_panels(found: Gathered) -> list[Panel]:
     """Return the figures of the search space."""
     trials, known = found.trials, found.known
     tuned = rows_of(trials).hyperparameters
@@ -190,13 +202,23 @@ def _search_panels(found: Gathered) -> list[list[Option]]:
         foreign = [column for column in tuned if own[column].isna().all() and trials[column].notna().any()]
         info = importance_info(own.drop(columns=foreign), known, importance=found.importance.get(name))
         important.append(Option(name, info.sketch()))
-    contours = [Option(f"{x} and {y}", contour_info(trials, known, x=x, y=y).sketch()) for x, y in pairs(trials, known)]
+    contours = [contour_info(trials, known, x=x, y=y) for x, y in pairs(trials, known)]
+    surfaces = [
+        Option(f"{info.axes[0].name} and {info.axes[1].name}", info.sketch()) for info in contours if not info.note
+    ]
+    correlations = correlation_info(trials, known)
+    # Two and two, of about the same height.
+    many_names = len(correlations.names) > _MOST_SLICES or not surfaces
+    halves = [
+        Panel(important),
+        Panel([Option("distribution", edf_info(trials, known).sketch())]),
+        *([Panel(surfaces, wide=many_names)] if surfaces else []),
+        Panel([Option("correlation", correlations.sketch())], wide=many_names),
+    ]
     return [
-        [Option("parallel coordinates", parallel_info(trials, known).sketch())],
-        [Option(f"slices of {_MOST_SLICES} of {len(tuned)}" if many else "slices", slices)],
-        important,
-        contours or [Option("contour", contour_info(trials, known).sketch())],
-        [Option("correlation", correlation_info(trials, known).sketch())],
+        Panel([Option("parallel coordinates", parallel_info(trials, known).sketch())], wide=True),
+        Panel([Option(f"slices of {_MOST_SLICES} of {len(tuned)}" if many else "slices", slices)], wide=True),
+        *halves,
     ]
 
 
@@ -241,15 +263,18 @@ def _environment() -> Any:
 
 
 class Pool:
-    """Stores each repeated text once, so that the page stays small.
+    """Stores each repeated text and list of numbers once, so that the page stays small.
 
     Attributes:
         texts: the texts, to which the compacted data refers by position.
+        lists: the lists of numbers, in the same way.
     """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.lists: list[Any] = []
         self._positions: dict[str, int] = {}
+        self._known: dict[tuple[Any, ...], int] = {}
 
     def _position(self, text: str) -> int:
         if text not in self._positions:
@@ -261,7 +286,8 @@ class Pool:
         """Shorten the long lists of plain data; the page's script restores them.
 
         A list of texts becomes ``{"pool": positions}``. A list of integers, such as these positions, becomes
-        ``{"runs": [value, count, value, count, …]}`` if that is shorter.
+        ``{"runs": [value, count, value, count, …]}`` if that is shorter. A list of numbers becomes
+        ``{"list": position}``: two plots of the same curves, by step and by time, share their values.
         """
         if isinstance(value, dict):
             return {str(key): self.compact(item) for key, item in value.items()}
@@ -271,8 +297,12 @@ class Pool:
         kinds = set(map(type, value))
         if len(value) >= _SHORT_LIST and kinds == {str}:
             return {"pool": _runs([self._position(item) for item in value])}
-        if len(value) >= _SHORT_LIST and kinds == {int}:
-            return _runs(list(value))
+        if len(value) >= _SHORT_LIST and kinds <= _NUMERIC:
+            key = tuple(value)
+            if key not in self._known:
+                self._known[key] = len(self.lists)
+                self.lists.append(_runs(list(value)) if kinds == {int} else list(value))
+            return {"list": self._known[key]}
         return list(value) if kinds <= _SIMPLE else [self.compact(item) for item in value]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -39,6 +40,9 @@ _MOST_HOVER_POINTS = 20_000
 #: Number of points along each side of a contour's grid.
 _GRID = 40
 
+#: A surface through fewer trials shows circles around each of them, and no shape.
+_FEWEST_POINTS = 10
+
 #: Number of hyperparameters that are paired by default.
 _PAIRED = 4
 
@@ -73,7 +77,7 @@ class ParallelInfo(NamedTuple):
         """Draw lines by groups of rank, the best group on top."""
         if self.note:
             return Sketch.empty(self.title, self.note)
-        figure = Sketch(self.title, subtitle=self.subtitle, height=460)
+        figure = Sketch(self.title, subtitle=self.subtitle, height=460, least=95 * len(self.axes) + 60)
         texts = hover_texts(self.rows, self.objective)
         for rank in reversed(range(len(_RANKS))):
             chosen = [index for index, other in enumerate(self.ranks) if other == rank]
@@ -118,7 +122,7 @@ class ParallelInfo(NamedTuple):
                 labels.append((column, -MISSING_GAP, axis.missing.label))
         for column, height, text in labels:
             figure.add_annotation(
-                x=column, y=height, text=escape(text), showarrow=False, xanchor="left", xshift=3, font={"size": 11}
+                x=column, y=height, text=escape(text), showarrow=False, xanchor="left", xshift=3, font={"size": 12}
             )
         last = len(self.axes) - 1
         figure.update_xaxes(
@@ -201,10 +205,10 @@ class SliceInfo(NamedTuple):
         """Draw a small plot for each hyperparameter, all with the same vertical axis."""
         if self.note:
             return Sketch.empty(self.title, self.note)
-        columns = min(len(self.axes), 4 if len(self.axes) <= 12 else 6)
-        lines = -(-len(self.axes) // columns)
-        grid = Grid(lines, columns, (0.09 / columns, 0.3 / lines))
-        figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 240 * lines, cells=len(self.axes), grid=grid)
+        cells = len(self.axes)
+        grid = Grid(cells, 4 if cells <= 12 else 6, (0.09, 0.3), shared=True)
+        columns, height = grid.columns, 140 + 240 * grid.rows
+        figure = Sketch(self.title, subtitle=self.subtitle, height=height, cells=cells, grid=grid)
         rows = self.rows
         drawn = np.flatnonzero(np.isfinite(rows.values)).tolist()
         looks = {(rows.states[row], rows.is_best[row]) for row in drawn}
@@ -312,12 +316,15 @@ class ContourInfo(NamedTuple):
                 "contour",
                 x=axis_values(self.axes[0], self.grid_x).tolist(),
                 y=axis_values(self.axes[1], self.grid_y).tolist(),
-                z=np.round(self.surface, 8).tolist(),
+                z=_rounded(self.surface).tolist(),
                 colorscale=[[number / (len(colours) - 1), colour] for number, colour in enumerate(colours)],
                 opacity=0.75,
                 ncontours=16,
                 line={"width": 0.5},
-                colorbar={"title": {"text": escape(self.objective), "side": "right"}, "thickness": 12},
+                colorbar={
+                    "title": {"text": escape(self.objective), "side": "right", "font": {"size": 13}},
+                    "thickness": 12,
+                },
                 hoverinfo="skip",
             )
         )
@@ -368,11 +375,14 @@ def contour_info(
         shares = [(row[usable] - low) / span for row, (low, span) in zip(positions, ends, strict=True)]
         nodes = [(grid - low) / span for grid, (low, span) in zip(grids, ends, strict=True)]
         surface = weighted_surface(shares[0], shares[1], rows.values[usable], nodes[0], nodes[1])
-    few = "A surface needs two tuned hyperparameters and two trials that have both."
+    few = (
+        f"A surface needs two tuned hyperparameters and {_FEWEST_POINTS} trials with both and an objective; there are "
+        f"{usable.sum()}."
+    )
     return ContourInfo(
         title=f"Contour: {known.goal} over {first} and {second}",
         subtitle="between trials: mean of all of them, weighted by inverse squared distance",
-        note=rows.note or ("" if first != second and usable.sum() >= 2 else few),
+        note=rows.note or ("" if first != second and usable.sum() >= _FEWEST_POINTS else few),
         rows=rows,
         axes=(axes[0], axes[1]),
         x=positions[0],
@@ -383,6 +393,12 @@ def contour_info(
         maximize=bool(known.maximize),
         objective=known.objective,
     )
+
+
+def _rounded(surface: Array) -> Array:
+    """Return a surface in steps of at most a two-thousandth of its span: the report holds several of them."""
+    span = float(np.nanmax(surface) - np.nanmin(surface))
+    return np.round(surface, max(0, math.ceil(-math.log10(span / 2000)))) if span > 0 else surface
 
 
 def weighted_surface(x: Array, y: Array, values: Array, grid_x: Array, grid_y: Array) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,15 @@ from typing import Any
 import pytest
 
 import sm_tuning as smt
+from sm_tuning.views._report import render
 
 webdriver = pytest.importorskip("selenium.webdriver")
 
-from views_page import CONTRASTS, Page  # noqa: E402  (after it is known that selenium is there)
+from selenium_axe_python import Axe  # noqa: E402  (after it is known that selenium is there)
+from views_example import example  # noqa: E402
+from views_page import CONTRASTS, FONTS, OUTSIDE, OVERLAPS, Page  # noqa: E402
+
+IMAGES = Path(__file__).parents[2] / "docs" / "img"
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -47,9 +54,18 @@ def path(job: smt.TuningJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return job.report(tmp_path_factory.mktemp("report") / "report.html", prices={"ml.m5.large": 0.115})
 
 
+@pytest.fixture(scope="module")
+def example_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the made-up job, which has every plot and a name of usual length."""
+    path = tmp_path_factory.mktemp("example") / "report.html"
+    path.write_text(render(example()), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def page(browser: Any, path: Path) -> Page:
     page = Page(browser)
+    page.resize(1400, 1000)
     page.prefer("light")
     browser.get(path.as_uri())
     page.run("localStorage.clear()")
@@ -198,3 +214,94 @@ def test_the_button_changes_the_theme_of_page_and_plots(page: Page) -> None:
 
     assert before == "rgb(255, 255, 255)"
     assert background() == "rgb(22, 27, 34)"
+
+
+def test_the_first_screen_has_headline_history_and_advice(browser: Any, example_path: Path) -> None:
+    page = Page(browser)
+    page.open(example_path, 1400, 1000)
+
+    boxes = {
+        selector: page.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
+        for selector in ("#overview .value", "#overview .plot .main-svg", "#advice .advice:nth-child(3)")
+    }
+
+    assert {selector: box["bottom"] for selector, box in boxes.items() if box["bottom"] > 1000} == {}
+    assert boxes["#overview .plot .main-svg"]["left"] > boxes["#overview .value"]["right"] - 400
+    assert boxes["#overview .plot .main-svg"]["right"] > 1300
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 1000)], ids=["phone", "desktop"])
+def test_nothing_overlaps_is_cut_or_is_too_small(browser: Any, example_path: Path, width: int, height: int) -> None:
+    page = Page(browser)
+    page.open(example_path, width, height)
+    page.show("Cost")
+
+    assert page.run("return document.querySelector('.bar').getBoundingClientRect().height") <= 60
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    assert page.run(OVERLAPS) == []
+    assert page.run(OUTSIDE) == []
+    assert [(text, size) for text, size in page.run(FONTS) if size < 12] == []
+
+
+def test_slices_wrap_evenly_and_follow_the_window(browser: Any, example_path: Path) -> None:
+    page = Page(browser)
+    lines = []
+    for width in (1400, 390):
+        page.open(example_path, width, 1000)
+        slices = page.show("Slices")
+        cells = page.run(
+            "return [...arguments[0].querySelectorAll('.nsewdrag')].map((d) => d.getBoundingClientRect().y)", slices
+        )
+        lines.append(sorted(Counter(map(round, cells)).values()))
+    page.resize(1400, 1000)
+    page.until("return arguments[0].layout.width > 1000", slices)
+
+    assert lines == [[2, 3], [1, 1, 1, 1, 1]]
+
+
+def test_logarithmic_axes_have_whole_numbers_as_labels(browser: Any, example_path: Path) -> None:
+    page = Page(browser)
+    page.open(example_path, 1400, 1000)
+
+    labels = page.run(
+        "return [...arguments[0].querySelectorAll('.x2tick text')].map((t) => t.textContent)", page.show("Slices")
+    )
+
+    assert labels == ["0.0001", "0.001", "0.01", "0.1"]
+
+
+def test_paper_shows_whole_plots_and_the_heads_of_the_table(browser: Any, example_path: Path) -> None:
+    page = Page(browser)
+    page.open(example_path, 1400, 1000)
+    page.run("dispatchEvent(new Event('beforeprint'))")
+
+    assert set(page.run("return [...document.querySelectorAll('.main-svg')].map((s) => s.width.baseVal.value)")) == {
+        640
+    }
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert "none" not in page.run(
+            "return [...document.querySelectorAll('thead button')].map((b) => getComputedStyle(b).display)"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, theme: str) -> None:
+    page = Page(browser)
+    page.open(example_path, 1400, 1000, theme)
+    page.show("Cost")
+
+    assert page.barriers(Axe) == []
+
+
+@pytest.mark.skipif("SM_TUNING_SCREENSHOTS" not in os.environ, reason="writes docs/img; run by `make screenshots`")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("device", "width", "height"), [("desktop", 1400, 1000), ("phone", 390, 844)])
+def test_screenshots(browser: Any, example_path: Path, device: str, width: int, height: int, theme: str) -> None:
+    page = Page(browser)
+    page.open(example_path, width, height, theme)
+    page.until("return document.querySelector('.plot').dataset.drawn === 'yes'")
+
+    page.photograph(IMAGES / f"report-{device}-{theme}.png")

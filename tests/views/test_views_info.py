@@ -196,7 +196,7 @@ def test_a_surface_goes_through_its_points_and_stays_within_their_values() -> No
 def test_a_contour_takes_the_pair_that_matters_most() -> None:
     summaries = [
         summary(number, tuned={**summary(number)["TunedHyperParameters"], "depth": str(number)}, value=float(number))
-        for number in range(1, 10)
+        for number in range(1, 12)
     ]
 
     info = contour_info(trials(summaries), KNOWN)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from views_example import example
 from views_frames import curves, describe, empty, gathered, many, mixed, summary, trials
 
 from sm_tuning import results
@@ -75,7 +76,7 @@ def test_the_report_says_what_an_analyst_asks_first() -> None:
     for words in (
         "1.125",
         "best validation:loss (lower is better)",
-        "job-008-0123abcd",
+        "with, in trial #8",
         "widen lr",
         "at the bound",
         "AlgorithmError",
@@ -86,6 +87,7 @@ def test_the_report_says_what_an_analyst_asks_first() -> None:
         '"HyperParameterTuningJobArn"',
     ):
         assert words in page.words, words
+    assert ("abbr", {"title": "job-008-0123abcd"}) in page.tags
     assert "stopped early 1" in page.words
     assert "failed 1" in page.words
     assert "cost 6.57 USD (13 of 14 priced)" in page.words
@@ -234,20 +236,60 @@ def test_forty_hyperparameters_are_all_in_the_table_and_the_first_twelve_sliced(
     assert max(axes) == 12
 
 
+def test_the_report_of_a_small_job_is_little_more_than_plotly() -> None:
+    assert len(render(example()).encode()) < 1_700_000
+
+
 @pytest.mark.parametrize(("count", "hyperparameters"), [(500, 6), (1000, 4)])
 def test_the_report_of_a_large_job_stays_small(count: int, hyperparameters: int) -> None:
     table, description = many(count, hyperparameters)
     metrics = ["validation:loss", "train:loss", "validation:accuracy", "train:accuracy"]
     found = gathered(table, description, curves=curves(table, steps=20, metrics=metrics))
 
-    assert len(render(found).encode()) < 8_000_000
+    assert len(render(found).encode()) < 3_500_000 * count / 500
+
+
+def test_the_first_screen_has_at_most_three_pieces_of_advice_in_words() -> None:
+    row = advice().iloc[0].to_dict()
+    several = frame(analysis.ADVICE, {name: [row[name]] * 5 for name in analysis.ADVICE})
+
+    page = render(gathered(trials(mixed()), advice={"job": several}))
+
+    before, _, folded = page.partition('<details class="further"><summary>2 more</summary>')
+    assert (before.count("widen lr"), folded.split("<script")[0].count("widen lr")) == (3, 2)
+    assert page.count("<details><summary>Change of the spec</summary><pre") == 5
+    assert (
+        page.index('id="overview"')
+        < page.index('data-panel="0"')
+        < page.index('id="advice"')
+        < page.index("Trials</h2>")
+    )
+
+
+def test_a_note_stands_above_the_numbers_only_if_it_changes_them() -> None:
+    found = gathered(trials(mixed()), notes=("no trials of page 2", "no scikit-learn"), doubts=("no trials of page 2",))
+
+    page = render(found)
+
+    assert page.index("no trials of page 2") < page.index('id="overview"')
+    assert page.count("no trials of page 2") == 1
+    assert page.index("1 note on what could not be read") > page.index('id="trials"')
+
+
+def test_a_contour_is_drawn_only_through_enough_trials() -> None:
+    def titles(count: int) -> list[str]:
+        panels = Reader(render(gathered(trials([summary(number) for number in range(1, count + 1)])))).data["panels"]
+        return [option["title"] for panel in panels for option in panel]
+
+    assert not any(title.startswith("Contour") for title in titles(9))
+    assert any(title.startswith("Contour") for title in titles(10))
 
 
 def test_figures_are_written_as_plotly_would_write_them() -> None:
     """A report's figures go to plotly.js unchecked: none may use a shorthand that only plotly's Python knows."""
     table = trials(mixed())
     found = gathered(table, describe("job"))
-    figures = [option.figure for section in sections(found) for panel in section.panels for option in panel]
+    figures = [option.figure for section in sections(found) for panel in section.panels for option in panel.options]
     assert len(figures) > 12
     for figure in figures:
         checked = figure_of(figure).to_plotly_json()
@@ -262,8 +304,10 @@ def test_what_was_made_short_can_be_read_back() -> None:
 
     short = pool.compact({"t": texts, "n": numbers, "f": [0.5] * 40, "s": ["x"]})
 
-    assert short == {"t": {"pool": [0, 1] * 20}, "n": {"runs": [3, 50, 4, 2]}, "f": [0.5] * 40, "s": ["x"]}
+    assert short == {"t": {"pool": [0, 1] * 20}, "n": {"list": 0}, "f": {"list": 1}, "s": ["x"]}
+    assert pool.lists == [{"runs": [3, 50, 4, 2]}, [0.5] * 40]
     assert pool.compact(["a"] * 30) == {"pool": {"runs": [0, 30]}}
+    assert pool.compact({"by step": [0.5] * 40}) == {"by step": {"list": 1}}
 
 
 def test_data_in_a_page_cannot_end_its_script_and_knows_no_nan() -> None:

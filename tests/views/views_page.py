@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
 from typing import Any
 
 from selenium.webdriver.common.action_chains import ActionChains
@@ -45,6 +47,52 @@ return found;
 """
 
 
+#: Labels of plots that lie on one another, title and legend included; points and lines have no text.
+OVERLAPS = """
+const found = [];
+for (const plot of document.querySelectorAll(".plot")) {
+  const titles = ".xtitle, .ytitle, .x2title, .y2title, .legendtext, .cbtitle text";
+  const groups = [titles, ".xtick text, .xtitle", ".ytick text, .ytitle"];
+  for (const group of groups) {
+    const boxes = [...plot.querySelectorAll(group)].map((t) => [t.textContent, t.getBoundingClientRect()]);
+    boxes.forEach(([text, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const along = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      const turned = plot.querySelector(group).getAttribute("transform")?.includes("rotate(40");
+      if (across > 1 && along > 1 && !turned) found.push([text, other]);
+    }));
+  }
+}
+return found;
+"""
+
+#: Texts of plots of which a part lies outside of the drawing.
+OUTSIDE = """
+const found = [];
+for (const svg of document.querySelectorAll(".plot .main-svg")) {
+  const frame = svg.getBoundingClientRect();
+  for (const text of svg.querySelectorAll("text")) {
+    const box = text.getBoundingClientRect();
+    if (!box.width || !text.textContent.trim()) continue;
+    const inside = [box.left - frame.left, frame.right - box.right, box.top - frame.top, frame.bottom - box.bottom];
+    if (Math.min(...inside) < -1) found.push(text.textContent);
+  }
+}
+return found;
+"""
+
+#: The size in pixels of every text that is shown.
+FONTS = """
+const found = [];
+for (const one of document.querySelectorAll("body *")) {
+  const own = [...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.textContent.trim()).join("");
+  if (!own || ["SCRIPT", "STYLE", "NOSCRIPT", "OPTION"].includes(one.tagName) || !one.getClientRects().length) continue;
+  found.push([own.slice(0, 40), parseFloat(getComputedStyle(one).fontSize)]);
+}
+return found;
+"""
+
+
 class Page:
     """The report, once it is loaded; rows are those of the table's data, and so of plots' ``customdata``."""
 
@@ -57,13 +105,42 @@ class Page:
     def until(self, script: str, *arguments: Any) -> Any:
         return WebDriverWait(self.driver, 30, poll_frequency=0.05).until(lambda _: self.run(script, *arguments))
 
+    def open(self, path: Path, width: int, height: int, theme: str = "light") -> None:
+        """Open a file in a window of this size."""
+        self.resize(width, height)
+        self.prefer(theme)
+        self.driver.get(path.as_uri())
+
+    def resize(self, width: int, height: int) -> None:
+        """Have the browser show a window of this size; a narrow one is that of a phone."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def barriers(self, axe: Any) -> list[tuple[str, str]]:
+        """Rules of axe-core that the page violates seriously, and the first element of each."""
+        self.driver.set_script_timeout(120)
+        checker = axe(self.driver)
+        checker.inject()
+        # A plot has thousands of elements, whose texts have a test of their own.
+        violations = checker.run(context={"exclude": [[".main-svg"]]})["violations"]
+        return [
+            (one["id"], one["nodes"][0]["html"][:200]) for one in violations if one["impact"] in ("serious", "critical")
+        ]
+
+    def photograph(self, path: Path) -> None:
+        """Write what the window shows as an image."""
+        answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+        path.write_bytes(base64.b64decode(answer["data"]))
+
     def show(self, title: str) -> Any:
         """Scroll to the plot whose title begins so, and wait until it is drawn."""
         for index in range(self.run("return document.querySelectorAll('.plot').length")):
             self.run("document.querySelectorAll('.plot')[arguments[0]].scrollIntoView({block: 'center'})", index)
             self.until("return document.querySelectorAll('.plot')[arguments[0]].dataset.drawn === 'yes'", index)
             plot = self.run("return document.querySelectorAll('.plot')[arguments[0]]", index)
-            if self.run("return arguments[0].layout.title.text", plot).startswith(title):
+            if self.run("return arguments[0].closest('.panel').querySelector('h3').textContent", plot).startswith(
+                title
+            ):
                 return plot
         raise LookupError(title)
 

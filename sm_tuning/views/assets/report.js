@@ -18,6 +18,7 @@
       for (let i = 0; i < value.runs.length; i += 2) for (let n = 0; n < value.runs[i + 1]; n++) list.push(value.runs[i]);
       return list;
     }
+    if (value.list !== undefined) return expand(data.lists[value.list]);
     if (value.pool !== undefined) return expand(value.pool).map((place) => data.pool[place]);
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expand(item)]));
   }
@@ -114,9 +115,12 @@
   }
 
   // ---- plots
-  function prepared(figure) {
+  const NARROW = 560; // pixels: a phone
+
+  function prepared(figure, room) {
     const traces = expand(figure.data);
     traces.forEach((trace) => {
+      if (room < NARROW && trace.meta && trace.meta.narrow) trace.text = trace.meta.narrow;
       if (trace.meta && trace.meta.link === "points") {
         trace.selected = { marker: { opacity: 1 } };
         trace.unselected = { marker: { opacity: 0.1 } };
@@ -134,17 +138,54 @@
   // Plotly has a button for boxes only where there are points; lines can be selected here too.
   const BOX = { name: "select", title: "Box Select", icon: Plotly.Icons.selectbox,
     click: (element) => Plotly.relayout(element, { dragmode: "select" }) };
+  // Fit a layout to the width that its plot has. The title is text of the page, so that it breaks into lines.
+  function fit(layout, traces, room) {
+    const { least = 0, cells, shared } = layout.meta || {};
+    const narrow = room < NARROW;
+    const named = traces.some((trace) => trace.name && trace.showlegend !== false);
+    const above = narrow ? 10 : !named ? 26 : room < 760 ? 58 : 44; // a row of buttons, and one of the legend
+    layout.height -= layout.margin.t - above;
+    layout.margin = { ...layout.margin, t: above, ...(narrow ? { l: 48, r: 12 } : {}) };
+    layout.legend = { ...layout.legend, x: 0, xanchor: "left" };
+    // A wider plot scrolls within its panel.
+    layout.width = Math.max(room, layout.width || least);
+    if (cells > 1) arrange(layout, cells, shared);
+    if (narrow) layout.dragmode = false; // a finger scrolls the page
+    return layout;
+  }
+
+  // Lay the cells of a figure in as many columns as have room, evenly.
+  function arrange(layout, cells, shared) {
+    const [across, up, height] = [shared ? 28 : 92, 76, 190]; // pixels: between columns, between rows, of a cell
+    const width = layout.width - layout.margin.l - layout.margin.r;
+    const rows = Math.ceil(cells / Math.max(1, Math.min(cells > 12 ? 6 : 4, Math.floor((width + across) / (220 + across)))));
+    const columns = Math.ceil(cells / rows);
+    const total = rows * height + (rows - 1) * up;
+    layout.height = total + layout.margin.t + layout.margin.b;
+    const share = [(width - (columns - 1) * across) / columns / width, height / total];
+    for (let cell = 0; cell < cells; cell++) {
+      const [x, y] = ["xaxis", "yaxis"].map((name) => layout[name + (cell ? cell + 1 : "")]);
+      const left = (cell % columns) * (share[0] + across / width);
+      const bottom = (rows - 1 - Math.floor(cell / columns)) * (share[1] + up / total);
+      x.domain = [left, Math.min(1, left + share[0])];
+      y.domain = [bottom, Math.min(1, bottom + share[1])];
+      if (shared) {
+        y.showticklabels = cell % columns === 0;
+        y.title = y.showticklabels ? layout.yaxis.title : undefined;
+      }
+    }
+  }
   function hasMarkers(trace) { return trace.type === "bar" || (trace.mode || "").includes("markers"); }
 
-  function draw(plot) {
+  function draw(plot, paper) {
     const figure = data.panels[plot.panel][plot.option];
-    plot.traces = prepared(figure);
+    plot.room = paper || plot.element.clientWidth;
+    plot.traces = prepared(figure, plot.room);
     const linked = plot.traces.some((trace) => trace.meta && trace.meta.link);
-    const layout = expand(figure.layout);
+    const layout = fit(expand({ ...figure.layout, dragmode: linked ? "select" : "zoom" }), plot.traces, plot.room);
     layout.template = data.templates[root.dataset.theme];
-    layout.dragmode = linked ? "select" : "zoom";
-    if (!layout.width) layout.autosize = true;
-    const settings = { responsive: !layout.width, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "autoScale2d"],
+    const settings = { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "autoScale2d"],
+      displayModeBar: layout.dragmode ? "hover" : false,
       modeBarButtonsToAdd: linked && !plot.traces.some(hasMarkers) ? [BOX] : [] };
     plot.drawn = true;
     return Plotly.react(plot.element, plot.traces.map((trace) => ({ ...trace })), layout, settings).then(() => {
@@ -178,6 +219,10 @@
     choice.addEventListener("change", () => {
       const plot = plots.find((one) => one.panel === Number(choice.dataset.panel));
       plot.option = Number(choice.value);
+      const { title, subtitle } = data.panels[plot.panel][plot.option];
+      const panel = choice.closest(".panel");
+      panel.querySelector("h3").textContent = title;
+      panel.querySelector("p").textContent = subtitle;
       draw(plot);
     });
   });
@@ -188,7 +233,18 @@
     }
   }, { rootMargin: "300px" });
   plots.forEach((plot) => watcher.observe(plot.element));
-  addEventListener("beforeprint", () => { plots.filter((plot) => !plot.drawn).forEach(draw); });
+  addEventListener("resize", () => {
+    plots.filter((plot) => plot.drawn && plot.element.clientWidth !== plot.room).forEach((plot) => draw(plot));
+  });
+  // The width of the paper is not known here; 640 pixels fit on A4 and Letter.
+  addEventListener("beforeprint", () => {
+    root.dataset.theme = "light";
+    plots.forEach((plot) => draw(plot, 640));
+  });
+  addEventListener("afterprint", () => {
+    root.dataset.theme = stored() || (dark.matches ? "dark" : "light");
+    plots.forEach((plot) => draw(plot));
+  });
 
   // ---- table
   const columns = data.table.columns;
@@ -216,6 +272,7 @@
       const cell = make("th", line);
       cell.setAttribute("aria-sort", index - 1 === sorting.column ? (sorting.down ? "descending" : "ascending") : "none");
       cell.scope = "col";
+      if (index > 0 && columns[index - 1].kind === "number") cell.className = "number";
       const button = make("button", cell, name);
       button.type = "button";
       button.addEventListener("click", () => {
@@ -302,7 +359,7 @@
       forgetBoxes();
       select(chosen, fromTable || !selected);
     });
-    make("td", element, data.table.labels[index] + (best.has(index) ? " ★" : ""));
+    make("td", element, data.table.labels[index] + (best.has(index) ? " ★" : "")).title = data.table.names[index];
     rows[index].forEach((value, column) => {
       const cell = make("td", element, shown(value));
       if (columns[column].kind === "number") cell.className = "number";
