@@ -1,7 +1,7 @@
 """Fetch the part of plotly.js that the report embeds: bars, lines, points, contours and heatmaps.
 
 The whole of plotly.js, which the Python package plotly brings, has 4.8 MB, maps and 3D plots included. The file is the
-project's own build (https://github.com/plotly/plotly.js, MIT), unchanged, in the npm package of the same name. Needs npm.
+own build of https://github.com/plotly/plotly.js (MIT), unchanged, from its npm package. Needs npm.
 """
 
 import json

@@ -301,8 +301,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
         descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
         found |= {name: job_of(descriptions[name]) for name in ancestors}
-        tags: dict[str, dict[str, str]] = {}
-        importance, advice = {}, {}
+        importance, advice, tags = {}, {}, dict[str, dict[str, str]]()
         for name in names:
             own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(found[name])
             importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
