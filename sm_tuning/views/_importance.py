@@ -54,15 +54,12 @@ class ImportanceInfo(NamedTuple):
         positions = list(range(len(self.names)))
         signs = [f"{value:+.2f}" if np.isfinite(value) else "±" for value in self.correlations]
         labels = [f"{sign}  {escape(effect)}" for sign, effect in zip(signs, self.effects, strict=True)]
+        # The sign already says whether the objective rises or falls.
+        shorter = [label.replace("objective falls: ", "").replace("objective rises: ", "") for label in labels]
         above = np.nan_to_num(self.highs - self.importances).clip(0)
         below = np.nan_to_num(self.importances - self.lows).clip(0)
-        bounds = {
-            "type": "data",
-            "array": above.tolist(),
-            "arrayminus": below.tolist(),
-            "color": NEUTRAL,
-            "thickness": 1,
-        }
+        ends = {"array": above.tolist(), "arrayminus": below.tolist()}
+        bounds = {"type": "data", **ends, "color": NEUTRAL, "thickness": 1}
         trends = [value if abs(value) >= _WEAK else np.nan for value in self.correlations]
         figure.add_trace(
             trace(
@@ -82,11 +79,7 @@ class ImportanceInfo(NamedTuple):
                 "scatter",
                 x=(self.importances + above).tolist(),
                 y=positions,
-                # The sign already says whether the objective rises or falls.
-                text=[
-                    f"  {sign}  {escape(effect.rpartition(': ')[2])}"
-                    for sign, effect in zip(signs, self.effects, strict=True)
-                ],
+                text=[f"  {label}" for label in shorter],
                 meta={"narrow": [f"  {sign}" for sign in signs]},
                 mode="text",
                 textposition="middle right",
