@@ -39,8 +39,8 @@ that AWS withheld.
 
 #: Module, heading, text before the entries, and names in the order of the page.
 SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
-    (smt, "Launch and attach", "", ("launch", "attach", "list_jobs")),
-    (smt, "The tuning job", "", ("TuningJob", "BestTrial", "Counts", "TuningStatus", "TrainingStatus")),
+    (smt, "Launch and attach", "", ("launch", "attach", "attach_training", "list_jobs")),
+    (smt, "The tuning job", "", ("TuningJob", "BestTrial", "TrainingJob", "Counts", "TuningStatus", "TrainingStatus")),
     (
         smt,
         "Specs",
@@ -96,7 +96,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         (
             *("best_model", "BestModel", "register", "package_request", "Registration", "ModelPackage"),
             *("evaluate", "held_out_metrics", "EvaluationOptions", "Evaluation"),
-            *("retrain", "retrain_request", "Retraining", "TrainingJob"),
+            *("retrain", "retrain_request", "Retraining"),
             *("deploy", "deploy_requests", "Deployment", "Endpoint"),
             *("stepfunctions_state", "stepfunctions_machine", "MachineOptions"),
             *("to_sdk_tuner", "to_model_trainer", "tuning_step", "from_sdk"),

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from sm_tuning._handle import TuningJob
-    from sm_tuning._launch import attach, launch, list_jobs
+    from sm_tuning._launch import attach, attach_training, launch, list_jobs
+    from sm_tuning._training_job import TrainingJob
     from sm_tuning._version import __version__
     from sm_tuning.aws import Aws, connect
     from sm_tuning.deploy import from_sdk, to_model_trainer, to_sdk_tuner
@@ -89,7 +90,8 @@ else:
             "WaitTimeoutError",
         ),
         "._handle": ("TuningJob",),
-        "._launch": ("attach", "launch", "list_jobs"),
+        "._launch": ("attach", "attach_training", "launch", "list_jobs"),
+        "._training_job": ("TrainingJob",),
         "._version": ("__version__",),
         ".aws": ("Aws", "connect"),
         ".deploy._from_sdk": ("from_sdk",),
@@ -158,6 +160,7 @@ __all__ = [
     "SpecError",
     "ThrottledError",
     "TrainingDefinition",
+    "TrainingJob",
     "TrainingStatus",
     "Tuning",
     "TuningJob",
@@ -167,6 +170,7 @@ __all__ = [
     "XGBoostEstimator",
     "__version__",
     "attach",
+    "attach_training",
     "check",
     "connect",
     "deploy",

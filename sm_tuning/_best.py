@@ -15,7 +15,8 @@ from sm_tuning.jobs import Best
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sm_tuning.deploy import Endpoint, Evaluation, TrainingJob
+    from sm_tuning._training_job import TrainingJob
+    from sm_tuning.deploy import Endpoint, Evaluation
 
 
 class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no hash)
@@ -150,7 +151,9 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
             remote_debug_config=remote_debug_config,
             session_chaining_config=session_chaining_config,
         )
-        job = shipping.retrain(self._aws, self.training_job_name, retraining)
+        from sm_tuning._training_job import TrainingJob  # noqa: PLC0415  (that module imports this one)
+
+        job = TrainingJob(shipping.retrain(self._aws, self.training_job_name, retraining), self._aws)
         if wait:
             job.wait()
         return job

@@ -13,6 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -54,10 +55,37 @@ class Handle(ABC):
     and a function is called with each step.
     """
 
-    def __init__(self, name: str, aws: Aws) -> None:
+    def __init__(self, name: str, aws: Aws, description: dict[str, Any] | None = None) -> None:
         self._name = name
         self._aws = aws
+        self._last = description  # the last answer, in the form of DescribeHyperParameterTuningJob
         self._memory: dict[str, Any] = {}  # trials of a job that has ended, which cannot change any more
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r}, region={self.region!r}, status={self._last_status()!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the last answer as a table for a notebook's cell. Makes no API call."""
+        rows = [("Name", self._name), ("Region", self.region), ("Status", self._last_status() or "not asked yet")]
+        if self._last is not None:
+            best = jobs.best_of(self._last)
+            rows.append(("Trials ended", str(jobs.counts_of(self._last).ended)))
+            if best is not None:
+                rows.append(("Best", f"{best.metric_name} = {best.objective_value:.6g}"))
+        cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(text)}</td></tr>" for key, text in rows)
+        return f"<table>{cells}</table>"
+
+    def _last_status(self) -> str | None:
+        return None if self._last is None else str(self._last["HyperParameterTuningJobStatus"])
+
+    def _described(self) -> dict[str, Any]:
+        """Return the description in the form of a tuning job's."""
+        self._last = jobs.describe(self._aws, self._name)
+        return self._last
+
+    def _own(self, described: dict[str, Any]) -> dict[str, Any]:
+        """Return a description in the form of a tuning job's in that of ``describe``."""
+        return described
 
     @property
     def name(self) -> str:
@@ -75,9 +103,16 @@ class Handle(ABC):
         return self._aws
 
     @property
-    @abstractmethod
+    def arn(self) -> str:
+        """The ARN; at most one API call."""
+        description = self._last if self._last is not None else self._described()
+        return str(description["HyperParameterTuningJobArn"])
+
+    @property
     def best(self) -> BestTrial | None:
-        """The best trial so far; None as long as no trial has an objective."""
+        """The best training job so far; None as long as no training job has an objective."""
+        best = jobs.best_of(self._described())
+        return None if best is None else BestTrial(best, self.aws)
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -91,7 +126,84 @@ class Handle(ABC):
         return results.Reading(refresh=refresh, progress=progress, memory=self._memory)
 
     def _facts(self) -> Facts:
-        return analysis.facts_of(self.describe())
+        return analysis.facts_of(self._described())
+
+    def refresh(self) -> Self:
+        """Query the service, so that ``repr`` shows the current status, and return the handle itself."""
+        self._described()
+        return self
+
+    def wait(
+        self,
+        progress: bool | Callable[[Mapping[str, Any]], object] = True,
+        *,
+        timeout: float | None = None,
+        poll: float | None = None,
+    ) -> dict[str, Any]:
+        """Wait until the job ends and return its last description; the outcome does not depend on ``progress``.
+
+        Args:
+            progress: show progress on stderr or in the notebook; False shows nothing; a function is called with each
+                description.
+            timeout: seconds after which to give up; the job goes on.
+            poll: seconds between two polls; shorter for a local server than for AWS by default.
+
+        Raises:
+            JobFailedError: the job failed; the message has the error of its first failed trial.
+            JobStoppedError: the job was stopped before it was done.
+            WaitTimeoutError: the job had not ended after ``timeout`` seconds.
+        """
+        if poll is None:
+            poll = self._aws.poll_interval
+        if progress is True:
+            with jobs.shown_progress(self._aws) as show:
+                return self.wait(show, timeout=timeout, poll=poll)
+
+        def on_update(description: Mapping[str, Any]) -> None:
+            self._last = dict(description)
+            if callable(progress):
+                progress(description)
+
+        try:
+            return self._own(jobs.wait(self._aws, self._name, timeout=timeout, poll=poll, on_update=on_update))
+        except JobFailedError as error:
+            raise results.explained(self._aws, error) from None
+
+    def watch(
+        self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None
+    ) -> dict[str, Any]:
+        """Show the job until it ends, and return what ``wait`` returns.
+
+        A terminal or a notebook's cell shows one picture that changes in place: progress, counters, the best trial so
+        far, the running trials with the objective's curve, time and, where prices are known, cost. Other outputs get
+        a line per change. Interrupting it leaves the job running.
+
+        Args:
+            interval: seconds between two polls; shorter for a local server than for AWS by default.
+            timeout: seconds after which to give up; the job goes on.
+            prices: as for ``cost``.
+
+        Raises:
+            JobFailedError: the job failed; the message has the error of its first failed trial.
+            JobStoppedError: the job was stopped before it was done.
+            WaitTimeoutError: the job had not ended after ``timeout`` seconds.
+        """
+
+        def remember(description: Mapping[str, Any]) -> None:
+            self._last = dict(description)
+
+        follow = partial(views.watch, poll=interval, timeout=timeout, prices=prices, on_update=remember)
+        try:
+            return self._own(follow(self._aws, self._name))
+        except JobFailedError as error:
+            raise results.explained(self._aws, error) from None
+        except KeyboardInterrupt:
+            print(f"{printable(self._name)} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
+            raise
+
+    def stop(self) -> None:
+        """Stop the job and its running training jobs; does nothing if the job has ended."""
+        jobs.stop(self._aws, self._name)
 
     def trials(
         self,
@@ -564,46 +676,13 @@ class TuningJob(Handle):
     so they are never out of date; ``repr`` shows the status of the last answer.
     """
 
-    def __init__(self, name: str, aws: Aws, description: dict[str, Any] | None = None) -> None:
-        super().__init__(name, aws)
-        self._last = description
-
-    def __repr__(self) -> str:
-        return f"TuningJob({self._name!r}, region={self.region!r}, status={self._last_status()!r})"
-
-    def _repr_html_(self) -> str:
-        """Return the last answer as a table for a notebook's cell. Makes no API call."""
-        rows = [("Name", self._name), ("Region", self.region), ("Status", self._last_status() or "not asked yet")]
-        if self._last is not None:
-            best = jobs.best_of(self._last)
-            rows.append(("Trials ended", str(jobs.counts_of(self._last).ended)))
-            if best is not None:
-                rows.append(("Best", f"{best.metric_name} = {best.objective_value:.6g}"))
-        cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(text)}</td></tr>" for key, text in rows)
-        return f"<table>{cells}</table>"
-
-    def _last_status(self) -> str | None:
-        return None if self._last is None else str(self._last["HyperParameterTuningJobStatus"])
-
-    @property
-    def arn(self) -> str:
-        """The ARN; at most one API call."""
-        description = self._last if self._last is not None else self.describe()
-        return str(description["HyperParameterTuningJobArn"])
-
     def describe(self) -> dict[str, Any]:
         """Return the response of DescribeHyperParameterTuningJob.
 
         Raises:
             JobNotFoundError: the job does not exist, or not any more.
         """
-        self._last = jobs.describe(self._aws, self._name)
-        return self._last
-
-    def refresh(self) -> Self:
-        """Query the service, so that ``repr`` shows the current status, and return the handle itself."""
-        self.describe()
-        return self
+        return self._described()
 
     @property
     def status(self) -> TuningStatus:
@@ -614,83 +693,6 @@ class TuningJob(Handle):
     def counts(self) -> Counts:
         """The current number of running, ended and failed training jobs."""
         return jobs.counts_of(self.describe())
-
-    @property
-    def best(self) -> BestTrial | None:
-        """The best training job so far; None as long as no training job has an objective."""
-        best = jobs.best_of(self.describe())
-        return None if best is None else BestTrial(best, self._aws)
-
-    def wait(
-        self,
-        progress: bool | Callable[[Mapping[str, Any]], object] = True,
-        *,
-        timeout: float | None = None,
-        poll: float | None = None,
-    ) -> dict[str, Any]:
-        """Wait until the job ends and return its last description; the outcome does not depend on ``progress``.
-
-        Args:
-            progress: show progress on stderr or in the notebook; False shows nothing; a function is called with each
-                description.
-            timeout: seconds after which to give up; the job goes on.
-            poll: seconds between two polls; shorter for a local server than for AWS by default.
-
-        Raises:
-            JobFailedError: the job failed; the message has the error of its first failed trial.
-            JobStoppedError: the job was stopped before it was done.
-            WaitTimeoutError: the job had not ended after ``timeout`` seconds.
-        """
-        if poll is None:
-            poll = self._aws.poll_interval
-        if progress is True:
-            with jobs.shown_progress(self._aws) as show:
-                return self.wait(show, timeout=timeout, poll=poll)
-
-        def on_update(description: Mapping[str, Any]) -> None:
-            self._last = dict(description)
-            if callable(progress):
-                progress(description)
-
-        try:
-            return jobs.wait(self._aws, self._name, timeout=timeout, poll=poll, on_update=on_update)
-        except JobFailedError as error:
-            raise results.explained(self._aws, error) from None
-
-    def watch(
-        self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None
-    ) -> dict[str, Any]:
-        """Show the job until it ends, and return what ``wait`` returns.
-
-        A terminal or a notebook's cell shows one picture that changes in place: progress, counters, the best trial so
-        far, the running trials with the objective's curve, time and, where prices are known, cost. Other outputs get
-        a line per change. Interrupting it leaves the job running.
-
-        Args:
-            interval: seconds between two polls; shorter for a local server than for AWS by default.
-            timeout: seconds after which to give up; the job goes on.
-            prices: as for ``cost``.
-
-        Raises:
-            JobFailedError: the job failed; the message has the error of its first failed trial.
-            JobStoppedError: the job was stopped before it was done.
-            WaitTimeoutError: the job had not ended after ``timeout`` seconds.
-        """
-
-        def remember(description: Mapping[str, Any]) -> None:
-            self._last = dict(description)
-
-        try:
-            return views.watch(self._aws, self._name, poll=interval, timeout=timeout, prices=prices, on_update=remember)
-        except JobFailedError as error:
-            raise results.explained(self._aws, error) from None
-        except KeyboardInterrupt:
-            print(f"{printable(self._name)} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
-            raise
-
-    def stop(self) -> None:
-        """Stop the job and its running training jobs; does nothing if the job has ended."""
-        jobs.stop(self._aws, self._name)
 
     def children(self, *, status: TrainingStatus | None = None) -> list[dict[str, Any]]:
         """Return the training jobs, as the API's summaries, in the order of their start.

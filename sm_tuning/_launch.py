@@ -7,8 +7,9 @@ from typing import Any
 
 from sm_tuning import aws as wire
 from sm_tuning import jobs
-from sm_tuning._errors import SpecError
+from sm_tuning._errors import JobNotFoundError, SpecError
 from sm_tuning._handle import TuningJob
+from sm_tuning._training_job import TrainingJob
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import TuningStatus
 from sm_tuning.spec import Tuning, as_tuning
@@ -78,17 +79,52 @@ def attach(
         JobNotFoundError: there is no such job.
         ServiceError: AWS refused or could not be reached.
     """
-    arn = jobs.JobArn.parse(name)
-    if arn is not None and region not in (None, arn.region):
-        raise SpecError(f"{name} is in {arn.region}, but region is {region!r}: leave region out")
-    if arn is not None and aws is None:
-        region = arn.region
-    connection = _connection(aws, session, profile, region, endpoint_url)
-    if arn is not None and connection.region != arn.region:
-        connection = connection.in_region(arn.region)
+    connection, arn = _place(name, False, (aws, session, profile, region, endpoint_url))
+    try:
+        description = jobs.describe(connection, name) if arn is None else jobs.describe_arn(connection, arn)
+    except JobNotFoundError as error:
+        if error.operation != "DescribeHyperParameterTuningJob":  # the connection reads a training job as a tuning job
+            raise
+        raise JobNotFoundError(f"{error}; a training job needs attach_training(), or --training-job") from error
     # The service compares names without case; the handle takes the job's own spelling.
-    description = jobs.describe(connection, name) if arn is None else jobs.describe_arn(connection, arn)
     return TuningJob(description["HyperParameterTuningJobName"], connection, description)
+
+
+def attach_training(
+    name: str,
+    *,
+    objective_metric_name: str | None = None,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> TrainingJob:
+    """Return the handle of one training job, running or ended, created by this or any other tool.
+
+    It may be a plain training job or a trial of a tuning job.
+
+    Args:
+        name: the training job's name, or its ARN, as for ``attach``.
+        objective_metric_name: the metric that ranks the job and that ``watch`` draws; by default that of its tuning
+            job, its only metric, or its only metric on held-out data.
+        aws: an existing connection, as for ``attach``, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        SpecError: the ARN is invalid, or its region is not ``region``, or its account not that of the credentials.
+        JobNotFoundError: there is no such training job.
+        ServiceError: AWS refused or could not be reached.
+    """
+    connection, arn = _place(name, True, (aws, session, profile, region, endpoint_url))
+    try:
+        training = jobs.describe_training(connection, name) if arn is None else jobs.describe_arn(connection, arn)
+    except JobNotFoundError as error:
+        raise JobNotFoundError(f"{error}; a tuning job needs attach(), or no --training-job") from error
+    return TrainingJob(training["TrainingJobName"], connection, training, objective_metric_name=objective_metric_name)
 
 
 def list_jobs(
@@ -120,6 +156,22 @@ def list_jobs(
     """
     connection = _connection(aws, session, profile, region, endpoint_url)
     return jobs.list_jobs(connection, name_contains=name_contains, status=status, limit=limit)
+
+
+def _place(
+    name: str, training: bool, place: tuple[Aws | None, Any, str | None, str | None, str | None]
+) -> tuple[Aws, jobs.JobArn | None]:
+    """Return the connection to a job of a name or an ARN, and the parts of the ARN."""
+    aws, session, profile, region, endpoint_url = place
+    arn = jobs.JobArn.parse(name, training=training)
+    if arn is not None and region not in (None, arn.region):
+        raise SpecError(f"{name} is in {arn.region}, but region is {region!r}: leave region out")
+    if arn is not None and aws is None:
+        region = arn.region
+    connection = _connection(aws, session, profile, region, endpoint_url)
+    if arn is not None and connection.region != arn.region:
+        connection = connection.in_region(arn.region)
+    return connection, arn
 
 
 def _connection(

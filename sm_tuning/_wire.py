@@ -80,6 +80,11 @@ DEFAULT_PAGE: Final = 10
 TRAINING_JOBS: Final = "/aws/sagemaker/TrainingJobs"
 
 
+def is_training_arn(arn: str) -> bool:
+    """Return whether an ARN is that of a training job."""
+    return ":training-job/" in arn
+
+
 def to_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the values of a list of tags by key."""
     return {tag["Key"]: tag["Value"] for tag in tags}

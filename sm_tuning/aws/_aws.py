@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
@@ -25,6 +26,9 @@ from sm_tuning.aws._renewal import may_be_renewed, renewed_keys
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Answers a call of a method with its parameters in place of the service; None leaves the call to the service.
+Answer = Callable[[str, Mapping[str, Any]], dict[str, Any] | None]
 
 #: More pages than any listing of one job has: 10,000 training jobs are 100 pages, a day of log lines some thousands.
 MAX_PAGES = 5_000
@@ -71,6 +75,7 @@ class Aws:
         self._lock = threading.Lock()
         self._keys: Any = None  # credentials that were renewed since the session was made
         self._limit = threading.local()
+        self._answer: Answer | None = None
 
     def __repr__(self) -> str:
         where = f", endpoint_url={self._endpoint_url!r}" if self._endpoint_url else ""
@@ -93,6 +98,16 @@ class Aws:
             clock=self._clock,
         )
         other._keys, other._limit = self._keys, self._limit
+        return other
+
+    def answering(self, answer: Answer) -> Aws:
+        """The same connection, with a function that answers some calls in place of the service; makes no call.
+
+        Args:
+            answer: returns the response to a method with its parameters, or None to leave the call to the service.
+        """
+        before, other = self._answer, copy.copy(self)  # clients, their lock and the time limit stay shared
+        other._answer = lambda *call: answer(*call) or (before and before(*call))  # noqa: SLF001  (of a copy)
         return other
 
     @property
@@ -201,6 +216,9 @@ class Aws:
             self._limit.until = before
 
     def _call(self, service: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        if answer := self._answer and self._answer(method, given):
+            self._has_answered = True
+            return answer
         failures, renewed = 0, False
         while True:
             keys = self._keys

@@ -12,7 +12,7 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import deploy
-from sm_tuning.cli._options import Connect, connection_options, job_name
+from sm_tuning.cli._options import Connect, connection_options, tuning_job_name
 from sm_tuning.cli._output import as_json, emit_fields, emit_json
 
 _INSTANCE_TYPE = "ml.m5.large"
@@ -100,7 +100,7 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@job_name
+@tuning_job_name
 @held_out_options
 @as_json
 @connection_options

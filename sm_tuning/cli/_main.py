@@ -99,6 +99,7 @@ COMMANDS = {
     "gate": Entry(f"{_HERE}._ship:gate", "Fail a pipeline if the best model is not good enough."),
     "import": Entry(f"{_HERE}._specs:import_", "Write a spec file from a Weights & Biases sweep."),
     "register": Entry(f"{_HERE}._ship:register", "Register the best model of a tuning job in the Model Registry."),
+    "show": Entry(f"{_HERE}._specs:show", "Print a job as a spec file, whatever tool created it."),
     "schema": Entry(f"{_HERE}._specs:schema", "Print the JSON Schema of a spec file."),
     "local": Entry(f"{_HERE}._local:local", "Manage the SageMaker on this machine."),
 }

@@ -14,6 +14,7 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import jobs
+from sm_tuning._wire import is_training_arn
 
 #: Returns the connection. Commands call it after they have read their arguments, so that errors in a spec come first.
 #: It may be called with the seconds for the calls that check an ARN.
@@ -23,6 +24,8 @@ _PLACE = ("profile", "region", "endpoint_url")
 
 spec_file = click.argument("file", type=click.Path(path_type=Path))
 _ARNS = "sm_tuning.arns"  # where a command's context keeps them
+_TRAINING = "sm_tuning.training"  # whether all jobs of a command are training jobs, and the names of those that are
+_FLAG = "--training-job"
 
 
 def named_jobs(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -32,15 +35,71 @@ def named_jobs(context: click.Context, parameter: click.Parameter, value: Any) -
     """
     if not isinstance(value, str):
         return value and tuple(named_jobs(context, parameter, item) for item in value)
-    arn = jobs.JobArn.parse(value)
-    if arn is None:
-        return value
-    context.meta.setdefault(_ARNS, []).append(arn)
-    return arn.name
+    options = [option for option in context.command.params if isinstance(option, click.Option) and not option.hidden]
+    takes_both = any(_FLAG in option.opts for option in options)
+    is_training = context.meta.get(_TRAINING, False) or (takes_both and is_training_arn(value))
+    arn = jobs.JobArn.parse(value, training=is_training)
+    name = value if arn is None else arn.name
+    if arn is not None:
+        context.meta.setdefault(_ARNS, []).append(arn)
+    if is_training:
+        context.meta.setdefault(f"{_TRAINING}.names", []).append(name)
+    return name
 
 
-job_name = click.argument("job", callback=named_jobs)
-job_names = click.argument("jobs", metavar="JOB...", nargs=-1, required=True, callback=named_jobs)
+def _training_jobs(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    context.meta[_TRAINING] = value
+
+
+def _no_training_jobs(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value:
+        raise click.UsageError(f"{context.info_name} is for tuning jobs: it does not take {_FLAG}", context)
+
+
+# Eager, since the names of jobs are read after it, wherever it stands.
+_training_option = click.option(
+    _FLAG,
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_training_jobs,
+    help="JOB is a training job: a plain one, or a trial of a tuning job.",
+)
+_no_training_option = click.option(
+    _FLAG,
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    hidden=True,
+    callback=_no_training_jobs,
+    help="Not for this command.",
+)
+_job = click.argument("job", callback=named_jobs)
+_jobs = click.argument("jobs", metavar="JOB...", nargs=-1, required=True, callback=named_jobs)
+
+
+def tuning_job_name(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument JOB, the name of a tuning job."""
+    return _job(_no_training_option(command))
+
+
+def job_name(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument JOB, the name of a tuning job, or of a training job with ``--training-job``."""
+    return _job(_training_option(command))
+
+
+def job_names(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the arguments JOB..., the names of tuning jobs, or of training jobs with ``--training-job``."""
+    return _jobs(_training_option(command))
+
+
+def is_training_job(name: str) -> bool:
+    """Return whether the job of that name, of the current command, is a training job."""
+    return name in click.get_current_context().meta.get(f"{_TRAINING}.names", [])
+
+
 overrides = click.option(
     "--set",
     "overrides",
@@ -94,7 +153,10 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             settings = click.get_current_context().find_object(dict) or {}
             aws: smt.Aws = settings.get("connect", smt.connect)(**{**place, "region": region})
             with aws.time_limit(seconds):
-                return _checked(aws, arns)
+                aws = _checked(aws, arns)
+            for name in click.get_current_context().meta.get(f"{_TRAINING}.names", []):
+                aws = jobs.with_single_trial(aws, name)
+            return aws
 
         try:
             return command(*args, connect=connect, **kwargs)
@@ -102,15 +164,13 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             known = None if local or place["endpoint_url"] else _known_locally(error, kwargs)
             if known is None:
                 raise
-            raise type(error)(
-                f"{error}; the SageMaker on this machine has a tuning job {known!r}: add --local"
-            ) from error
+            raise type(error)(f"{error}; the SageMaker on this machine has a {known}: add --local") from error
 
     return wrapped
 
 
 def _known_locally(error: smt.SmTuningError, arguments: Mapping[str, Any]) -> str | None:
-    """Return the first job of a command that a running SageMaker of this machine knows, or None.
+    """Return the kind and name of the first job of a command that a running SageMaker of this machine has, or None.
 
     Args:
         error: of the command; an error of the arguments is not about AWS, unless the region is missing.
@@ -125,11 +185,15 @@ def _known_locally(error: smt.SmTuningError, arguments: Mapping[str, Any]) -> st
         info = smt.local.status()
         if info is None or not all(names):
             return None
+        training = click.get_current_context().meta.get(f"{_TRAINING}.names", [])
         with smt.connect(session=info.session(), region=info.region, endpoint_url=info.endpoint_url, environ={}) as aws:
             for name in names:
+                kind, describe = "tuning job", jobs.describe
+                if name in training:
+                    kind, describe = "training job", jobs.describe_training
                 with contextlib.suppress(smt.JobNotFoundError):
-                    jobs.describe(aws, name)
-                    return str(name)
+                    describe(aws, name)
+                    return f"{kind} {name!r}"
     except smt.SmTuningError:
         return None  # the hint is not worth a second error
     return None
@@ -153,4 +217,5 @@ def same_place() -> str:
     """Return the options by which another command uses the same connection, each with a space in front."""
     given = click.get_current_context().params
     words = [f" --{name.replace('_', '-')} {shlex.quote(given[name])}" for name in _PLACE if given.get(name)]
-    return "".join(words) + (" --local" if given.get("local") else "")
+    flag = f" {_FLAG}" if click.get_current_context().meta.get(f"{_TRAINING}.names") else ""
+    return flag + "".join(words) + (" --local" if given.get("local") else "")

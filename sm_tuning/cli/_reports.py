@@ -8,7 +8,7 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import views
-from sm_tuning.cli._options import Connect, connection_options, job_name, job_names, prices_option
+from sm_tuning.cli._options import Connect, connection_options, job_names, prices_option, tuning_job_name
 from sm_tuning.cli._output import Output, output_options, say, warnings_said
 from sm_tuning.views import exports
 
@@ -101,7 +101,7 @@ def export(  # noqa: PLR0913  (one keyword per option)
 
 
 @click.command()
-@job_name
+@tuning_job_name
 @click.option(
     "--next",
     "spec",

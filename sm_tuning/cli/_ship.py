@@ -13,7 +13,7 @@ from sm_tuning import deploy
 from sm_tuning import gate as judging
 from sm_tuning._files import write_output
 from sm_tuning.cli._evaluate import HeldOutOptions, held_out_options
-from sm_tuning.cli._options import Connect, connection_options, job_name, named_jobs
+from sm_tuning.cli._options import Connect, connection_options, named_jobs, tuning_job_name
 from sm_tuning.cli._output import as_json, emit, emit_fields, emit_json, say
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 @click.command()
-@job_name
+@tuning_job_name
 @click.option(
     "--require",
     "requirements",
@@ -136,7 +136,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str,
 
 
 @click.command()
-@job_name
+@tuning_job_name
 @click.option("--group", metavar="GROUP", required=True, help="The model package group; created if it does not exist.")
 @click.option(
     "--approval",

@@ -1,4 +1,4 @@
-"""``sm-tuning check``, ``import`` and ``schema``: commands about spec files."""
+"""``sm-tuning check``, ``import``, ``show`` and ``schema``: commands about spec files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import preflight
-from sm_tuning.cli._options import Connect, connection_options, overrides, spec_file
-from sm_tuning.cli._output import as_json, emit_json, say, warnings_said
+from sm_tuning._masking import masked, named_secrets
+from sm_tuning.cli._options import Connect, connection_options, is_training_job, job_name, overrides, spec_file
+from sm_tuning.cli._output import as_json, emit, emit_json, say, warnings_said
 
 if TYPE_CHECKING:
     from sm_tuning.preflight import CostBound, SmokeReport
@@ -201,6 +202,54 @@ def import_(sweep: Path, like: Path, overrides: tuple[str, ...], path: Path) -> 
     with warnings_said():
         tuning = smt.from_wandb_sweep(sweep, estimator=base.estimator, inputs=dict(base.inputs), **fields)
     say(f"wrote {tuning.dump(path)}: check it with `sm-tuning check {path}`")
+
+
+@click.command()
+@job_name
+@overrides
+@click.option("--entry-point", metavar="FILE", help="The script of a training job that was started by an entrypoint.")
+@click.option("--source-dir", metavar="PATH", help="The folder, or the archive in S3, of that script.")
+@connection_options
+def show(
+    job: str, overrides: tuple[str, ...], *, entry_point: str | None, source_dir: str | None, connect: Connect
+) -> None:
+    """Print a job as a spec file, whatever tool created it.
+
+    With --training-job, the spec tunes what a training job trained. --set names at least one range, which replaces the
+    job's value of that hyperparameter, and further fields, such as max_jobs, objective_metric_name or objective_type.
+
+    Example: sm-tuning show --training-job my-job --set "hyperparameter_ranges.eta={type: continuous, min_value: 0.1,
+    max_value: 0.3}" > tuning.yaml
+    """
+    from sm_tuning import spec  # noqa: PLC0415  (pydantic loads when a spec is made, not with help)
+    from sm_tuning.description import training_of  # noqa: PLC0415
+
+    aws, is_training = connect(), is_training_job(job)
+    fields = spec.read_overrides(overrides)
+    with warnings_said():
+        if is_training:
+            handle = smt.attach_training(job, aws=aws)
+            ranges = fields.pop("hyperparameter_ranges", None)
+            if not isinstance(ranges, dict) or not ranges:
+                shown = masked(training_of(handle.describe()).values)
+                values = ", ".join(f"{name}={value}" for name, value in shown.items())
+                raise smt.SpecError(
+                    "name at least one range, such as --set 'hyperparameter_ranges.eta={type: continuous, min_value: "
+                    f"0.1, max_value: 0.3}}'; the hyperparameters of {handle.name} are {values or 'none'}"
+                )
+            names = ("objective_metric_name", "objective_type", "max_jobs", "max_parallel_jobs")
+            known = {name: fields.pop(name) for name in names if name in fields}
+            tuning = handle.tuning(ranges, entry_point=entry_point, source_dir=source_dir, **known)
+        else:
+            if entry_point or source_dir:
+                raise click.UsageError("--entry-point and --source-dir can be used with --training-job only")
+            tuning = smt.attach(job, aws=aws).spec()
+    tuning = spec.overridden(tuning, [one for one in overrides if one.partition("=")[0].split(".")[0] in fields])
+    secrets = sorted({secret for secret, _ in named_secrets(spec.to_data(tuning))})
+    # They are not masked: the job would not work without them.
+    if secrets:
+        say(f"the output holds {', '.join(secrets)} in clear text: keep it private", "warning")
+    emit(spec.to_text(tuning, folder=Path()))
 
 
 @click.command()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sm_tuning.deploy._register import ModelPackage, Registration, package_request, register
     from sm_tuning.deploy._stepfunctions import MachineOptions, stepfunctions_machine, stepfunctions_state
     from sm_tuning.deploy._to_sdk import to_model_trainer, to_sdk_tuner, tuning_step
-    from sm_tuning.deploy._train import Retraining, TrainingJob, retrain, retrain_request
+    from sm_tuning.deploy._train import Retraining, retrain, retrain_request
 else:
     _HOMES = {
         "._endpoint": ("Deployment", "Endpoint", "deploy", "deploy_requests"),
@@ -27,7 +27,7 @@ else:
         "._register": ("ModelPackage", "Registration", "package_request", "register"),
         "._stepfunctions": ("MachineOptions", "stepfunctions_machine", "stepfunctions_state"),
         "._to_sdk": ("to_model_trainer", "to_sdk_tuner", "tuning_step"),
-        "._train": ("Retraining", "TrainingJob", "retrain", "retrain_request"),
+        "._train": ("Retraining", "retrain", "retrain_request"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
@@ -41,7 +41,6 @@ __all__ = [
     "ModelPackage",
     "Registration",
     "Retraining",
-    "TrainingJob",
     "best_model",
     "deploy",
     "deploy_requests",

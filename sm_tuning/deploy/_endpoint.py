@@ -16,8 +16,9 @@ from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, Spe
 from sm_tuning._statuses import EndpointStatus
 from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws, mapped
-from sm_tuning.deploy._model import describe_training, model_data, refuse_violations, serving_image
+from sm_tuning.deploy._model import model_data, refuse_violations, serving_image
 from sm_tuning.deploy._payloads import CSV, JSON, csv_of, read_predictions, table_of
+from sm_tuning.jobs import describe_training
 
 _MAX_NAME = 63
 _VARIANT = "AllTraffic"

@@ -18,9 +18,10 @@ from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws, UploadOptions, is_missing, mapped, split_uri, upload
 from sm_tuning.deploy._endpoint import ensure_model, model_members
 from sm_tuning.deploy._metrics import Metric, check_names, compute, default_metric
-from sm_tuning.deploy._model import describe_training, refuse_violations
+from sm_tuning.deploy._model import refuse_violations
 from sm_tuning.deploy._payloads import CSV, read_predictions
 from sm_tuning.deploy._test_set import TestData, TestSet, read_test_set
+from sm_tuning.jobs import describe_training
 from sm_tuning.request import Upload
 
 if TYPE_CHECKING:

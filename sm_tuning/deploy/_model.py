@@ -13,7 +13,7 @@ from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.aws import Aws
 from sm_tuning.description import job_of, training_of
-from sm_tuning.jobs import Best
+from sm_tuning.jobs import Best, describe_training
 from sm_tuning.request import inference_image, violations
 
 #: Key of the package's metadata by which a registered training job is found again.
@@ -90,16 +90,6 @@ def best_model(aws: Aws, name: str, *, allow_running: bool = False, allow_stoppe
     model_uri(training)  # raises JobError before anything is created
     spec_hash = aws.tags(description["HyperParameterTuningJobArn"]).get(jobs.SPEC_HASH_TAG)
     return BestModel(description, best, training, spec_hash)
-
-
-def describe_training(aws: Aws, name: str) -> dict[str, Any]:
-    """Return the response of DescribeTrainingJob, without botocore's data on the HTTP exchange.
-
-    Raises:
-        JobNotFoundError: the training job does not exist.
-    """
-    answer = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
-    return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
 
 
 def model_uri(training: Mapping[str, Any]) -> str:

@@ -6,54 +6,30 @@ one may not: Debugger rules and the profiler [Developer Guide, automatic-model-t
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sm_tuning._errors import InvalidRequestError, JobFailedError, JobStoppedError, SpecError
+from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
-from sm_tuning._masking import Redactor, redacted, secrets_of_job
-from sm_tuning._statuses import TrainingStatus
 from sm_tuning._wire import (
     JOB_NAME_KEY,
     OBJECTIVE_KEY,
     PROGRAM_KEY,
     SUBMIT_DIRECTORY_KEY,
-    TRAINING_JOBS,
     is_reserved_hyperparameter,
     tag_list,
 )
-from sm_tuning.aws import Aws, UploadOptions, is_missing, upload
-from sm_tuning.deploy._model import describe_training, refuse_violations
-from sm_tuning.description import OBJECTIVE_ALIAS, training_of
-from sm_tuning.jobs import SPEC_HASH_TAG
+from sm_tuning.aws import Aws, UploadOptions, upload
+from sm_tuning.deploy._model import refuse_violations
+from sm_tuning.description import OBJECTIVE_ALIAS, SETTINGS
+from sm_tuning.jobs import SPEC_HASH_TAG, describe_training
 from sm_tuning.request import stage_training, unique_name, write_channels
 from sm_tuning.spec import AnyInput, encode_json, encode_plain
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-#: Members of the trial's description that are settings; the others are the service's report.
-_SETTINGS = (
-    "AlgorithmSpecification",
-    "RoleArn",
-    "InputDataConfig",
-    "OutputDataConfig",
-    "ResourceConfig",
-    "VpcConfig",
-    "StoppingCondition",
-    "EnableNetworkIsolation",
-    "EnableInterContainerTrafficEncryption",
-    "EnableManagedSpotTraining",
-    "CheckpointConfig",
-    "RetryStrategy",
-    "Environment",
-)
 
 #: The channel by which an isolated container gets its script.
 _CODE = "code"
@@ -112,124 +88,6 @@ class Retraining:
     session_chaining_config: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """A training job of this account and region. Creating one makes no API call; properties query the service."""
-
-    name: str
-    aws: Aws
-
-    def __repr__(self) -> str:
-        return f"TrainingJob({self.name!r}, region={self.aws.region!r})"
-
-    def describe(self) -> dict[str, Any]:
-        """Return the response of DescribeTrainingJob.
-
-        Raises:
-            JobNotFoundError: the job does not exist.
-        """
-        return describe_training(self.aws, self.name)
-
-    @property
-    def status(self) -> TrainingStatus:
-        """The current status."""
-        return TrainingStatus.of(self.describe()["TrainingJobStatus"])
-
-    @property
-    def model_uri(self) -> str | None:
-        """The S3 URI of the model; None as long as there is no model."""
-        return training_of(self.describe()).model_uri
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric."""
-        return dict(training_of(self.describe()).metrics)
-
-    def wait(self, *, timeout: float | None = None, poll: float | None = None) -> dict[str, Any]:
-        """Wait until the job ends and return its last description.
-
-        Args:
-            timeout: seconds after which to give up; the job goes on.
-            poll: seconds between two polls; shorter for a local server than for AWS by default.
-
-        Raises:
-            JobFailedError: the job failed.
-            JobStoppedError: the job was stopped.
-            WaitTimeoutError: the job had not ended after ``timeout`` seconds.
-        """
-
-        def status_of(description: Mapping[str, Any]) -> TrainingStatus:
-            return TrainingStatus.of(description["TrainingJobStatus"])
-
-        def has_ended(description: Mapping[str, Any]) -> bool:
-            # With a status that this version does not know, the end time decides.
-            status = status_of(description)
-            return status.is_terminal or (not status.is_known and bool(description.get("TrainingEndTime")))
-
-        description = self.aws.poll(self.name, self.describe, has_ended, interval=poll, timeout=timeout)
-        status = status_of(description)
-        if status.is_success:
-            return description
-        reason = redacted(str(description.get("FailureReason", "")), secrets_of_job(description))
-        because = f": {reason.rstrip('.')}" if reason else ""
-        if status is TrainingStatus.STOPPED:
-            message = f"training job {self.name} was stopped{because}"
-            raise JobStoppedError(message, job_name=self.name, status=status.value, reason=reason)
-        message = f"training job {self.name} ended as {status}{because}"
-        raise JobFailedError(message, job_name=self.name, status=status.value, reason=reason)
-
-    def stop(self) -> None:
-        """Stop the job; does nothing if the job has ended."""
-        if not self.status.is_terminal:
-            self.aws.call("sagemaker", "stop_training_job", TrainingJobName=self.name)
-
-    def logs(self, *, grep: str | None = None) -> pd.DataFrame:
-        """Return one row per log line: ``TrainingJobName, Host, Timestamp, Message``, by host and time.
-
-        Args:
-            grep: a regular expression; only lines in which it is found are returned.
-
-        Raises:
-            SpecError: ``grep`` is not a regular expression.
-        """
-        import pandas as pd  # noqa: PLC0415  (loads with the first frame)
-
-        try:
-            wanted = re.compile(grep or "")
-        except re.error as error:
-            raise SpecError(f"grep must be a regular expression, but {grep!r} is not: {error}") from error
-        clear = Redactor(secrets_of_job(self.describe()))
-        rows = [
-            # The stream is <job>/algo-<n>-<epoch>.
-            (event["logStreamName"].rpartition("/")[2].rpartition("-")[0], event["timestamp"], event["message"])
-            for event in self._events()
-        ]
-        rows.sort(key=lambda row: row[:2])
-        table = pd.DataFrame(
-            [(self.name, host, time, clear(message)) for host, time, message in rows if wanted.search(message)],
-            columns=["TrainingJobName", "Host", "Timestamp", "Message"],
-        )
-        times = pd.to_datetime(table["Timestamp"].astype("int64"), unit="ms", utc=True)
-        text = dict.fromkeys(("TrainingJobName", "Host", "Message"), "string")
-        return table.assign(Timestamp=times.astype("datetime64[us, UTC]")).astype(text)
-
-    def _events(self) -> list[Mapping[str, Any]]:
-        pages = self.aws.pages(
-            "logs",
-            "filter_log_events",
-            token="nextToken",  # noqa: S106  (the member's name)
-            logGroupName=TRAINING_JOBS,
-            logStreamNamePrefix=f"{self.name}/",
-            limit=10_000,
-        )
-        try:
-            return [event for page in pages for event in page.get("events", ())]
-        except InvalidRequestError as error:
-            if not is_missing(error):
-                raise
-            return []  # the log group appears with the first line of the account's first training job
-
-
 def retrain(
     aws: Aws,
     training_job_name: str,
@@ -237,8 +95,8 @@ def retrain(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_token: Callable[[], str] = lambda: secrets.token_hex(2),
-) -> TrainingJob:
-    """Start a training job like another one.
+) -> str:
+    """Start a training job like another one, and return its name.
 
     Args:
         aws: the connection.
@@ -269,7 +127,7 @@ def retrain(
     key = request["OutputDataConfig"].get("KmsKeyId") or None
     upload(aws, uploads, options=UploadOptions(kms_key=key))
     aws.call("sagemaker", "create_training_job", **request)
-    return TrainingJob(name, aws)
+    return name
 
 
 def retrain_request(
@@ -292,7 +150,7 @@ def retrain_request(
     Raises:
         SpecError: the request breaks a rule of the service's model.
     """
-    request: dict[str, Any] = {member: trial[member] for member in _SETTINGS if trial.get(member)}
+    request: dict[str, Any] = {member: trial[member] for member in SETTINGS if trial.get(member)}
     request |= {
         "TrainingJobName": name,
         "HyperParameters": _hyperparameters(trial, name, retraining.hyperparameters),

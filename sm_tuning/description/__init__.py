@@ -4,6 +4,8 @@ Everything that reads a tuning job takes these values: results, analyses, plots,
 """
 
 from sm_tuning.description._job import Counts, Definition, Job, Kind, Limits, Metric, Range, job_of
+from sm_tuning.description._metric_name import MetricName
+from sm_tuning.description._training_job import SETTINGS, as_tuning_job, left_out, trial_summary, tuning_of
 from sm_tuning.description._trial import (
     OBJECTIVE_ALIAS,
     Machines,
@@ -19,6 +21,7 @@ from sm_tuning.description._values import Column, Value, column_type, column_val
 
 __all__ = [
     "OBJECTIVE_ALIAS",
+    "SETTINGS",
     "Column",
     "Counts",
     "Definition",
@@ -27,18 +30,23 @@ __all__ = [
     "Limits",
     "Machines",
     "Metric",
+    "MetricName",
     "Range",
     "Training",
     "Trial",
     "Value",
+    "as_tuning_job",
     "column_type",
     "column_value",
     "distinct",
     "encode",
     "job_of",
+    "left_out",
     "machines_of",
     "select",
     "training_of",
     "trial_of",
+    "trial_summary",
+    "tuning_of",
     "values_of",
 ]

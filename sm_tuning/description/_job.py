@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from sm_tuning._errors import SpecError
+from sm_tuning._images import is_builtin_image
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_training_arn
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, Machines, Trial, machines_of, trial_of
 from sm_tuning.description._values import Value, decode_number, distinct
 from sm_tuning.spec import (
@@ -254,6 +255,16 @@ class Job:
         return is_new or self.status in (TuningStatus.COMPLETED, TuningStatus.FAILED, TuningStatus.STOPPED)
 
     @property
+    def is_training(self) -> bool:
+        """Whether it is one plain training job, read as a tuning job with a single trial."""
+        return is_training_arn(self.arn)
+
+    @property
+    def log_prefix(self) -> str:
+        """The beginning of the names of its trials' log streams; other jobs may have streams of the same beginning."""
+        return f"{self.name}/" if self.is_training else f"{self.name}-"
+
+    @property
     def region(self) -> str:
         """The region of its ARN."""
         return self.arn.split(":")[3] if self.arn.count(":") > 3 else ""
@@ -353,6 +364,7 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
     # The toolkit of a framework image parses JSON; it runs whenever a script is named, whichever tool made the job.
     as_json = PROGRAM_KEY in static
     resources = definition.get("HyperParameterTuningResourceConfig") or definition.get("ResourceConfig") or {}
+    image = str(algorithm.get("TrainingImage") or algorithm.get("AlgorithmName") or "")
     # For a built-in algorithm the service adds a copy of the objective's metric definition, with a name of its own.
     is_copied = name != OBJECTIVE_ALIAS and any(metric.name == OBJECTIVE_ALIAS for metric in metrics)
     return Definition(
@@ -365,11 +377,11 @@ def _definition_of(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
             for entry in ranges.get(f"{kind}ParameterRanges") or ()
         ),
         metrics=tuple(m for m in dict.fromkeys(metrics) if not (is_copied and m.name == OBJECTIVE_ALIAS)),
-        predefined=is_copied,
+        predefined=is_copied or is_builtin_image(image),
         machines=machines_of(resources),
         static=FrozenDict(static),
         environment=FrozenDict(definition.get("Environment") or {}),
-        image=str(algorithm.get("TrainingImage") or algorithm.get("AlgorithmName") or ""),
+        image=image,
         as_json=as_json,
         spot=bool(definition.get("EnableManagedSpotTraining")),
         retries=(definition.get("RetryStrategy") or {}).get("MaximumRetryAttempts") or 0,

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
         counts_of,
         describe,
         describe_arn,
+        describe_training,
         list_jobs,
         status_of,
+        with_single_trial,
     )
 else:
     _HOMES = {
@@ -56,8 +58,10 @@ else:
             "counts_of",
             "describe",
             "describe_arn",
+            "describe_training",
             "list_jobs",
             "status_of",
+            "with_single_trial",
         ),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -84,6 +88,7 @@ __all__ = [
     "counts_of",
     "describe",
     "describe_arn",
+    "describe_training",
     "launch",
     "line",
     "list_jobs",
@@ -97,4 +102,5 @@ __all__ = [
     "stop",
     "wait",
     "warm_start",
+    "with_single_trial",
 ]

@@ -71,14 +71,15 @@ def outcome(description: Mapping[str, Any]) -> dict[str, Any]:
     if status.is_success or (status is TuningStatus.STOPPED and _has_reached_a_limit(job)):
         return dict(description)
     counts = job.counts
-    trials = f"{counts.launched} training jobs: {counts.completed} completed, {counts.errors} with errors"
     reason = f": {job.failure.rstrip('.')}" if job.failure else ""
-    kind, verb = (
-        (JobStoppedError, "was stopped before it was done")
-        if status is TuningStatus.STOPPED
-        else (JobFailedError, f"ended as {status}")
-    )
-    message = f"tuning job {job.name} {verb}{reason} ({trials})"
+    subject = f"{'training' if job.is_training else 'tuning'} job {job.name}"
+    kind: type[JobStoppedError | JobFailedError]
+    if status is TuningStatus.STOPPED:
+        kind, message = JobStoppedError, f"{subject} was stopped before it was done{reason}"
+    else:
+        kind, message = JobFailedError, f"{subject} ended as {status}{reason}"
+    if not job.is_training:
+        message += f" ({counts.launched} training jobs: {counts.completed} completed, {counts.errors} with errors)"
     raise kind(message, job_name=job.name, status=status.value, reason=job.failure)
 
 

@@ -12,7 +12,7 @@ from sm_tuning._errors import AccessDeniedError, JobNotFoundError, ServiceError,
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
-from sm_tuning.description import Counts, job_of
+from sm_tuning.description import Counts, as_tuning_job, job_of, trial_summary
 
 
 @dataclass(frozen=True)
@@ -34,37 +34,52 @@ class Best:
     definition_name: str | None = None
 
 
-_ARN = re.compile(r"arn:([^:]+):sagemaker:([^:]+):(\d{12}):hyper-parameter-tuning-job/([^/]+)")
+_ARN = re.compile(r"arn:([^:]+):sagemaker:([^:]+):(\d{12}):(hyper-parameter-tuning-job|training-job)/([^/]+)")
+
+_KINDS = {"hyper-parameter-tuning-job": "tuning job", "training-job": "training job"}
 
 
 class JobArn(NamedTuple):
-    """The parts of a tuning job's ARN. The service writes the name in lower case there."""
+    """The parts of the ARN of a tuning job or a training job. The service writes the name in lower case there."""
 
     partition: str
     region: str
     account: str
+    kind: str
     name: str
 
     @classmethod
-    def parse(cls, text: str) -> Self | None:
+    def parse(cls, text: str, *, training: bool = False) -> Self | None:
         """Return the parts of an ARN, or None for a plain name.
 
+        Args:
+            text: a name or an ARN.
+            training: whether the job is a training job, not a tuning job.
+
         Raises:
-            SpecError: the text begins like an ARN, and is not the ARN of a tuning job.
+            SpecError: the text begins like an ARN, and is not the ARN of such a job.
         """
         if not text.startswith("arn:"):
             return None
+        wanted = "training-job" if training else "hyper-parameter-tuning-job"
         match = _ARN.fullmatch(text)
         if match is None:
             raise SpecError(
-                f"{text!r} is not the ARN of a tuning job, which is of the form "
-                "arn:aws:sagemaker:REGION:ACCOUNT:hyper-parameter-tuning-job/NAME"
+                f"{text!r} is not the ARN of a {_KINDS[wanted]}, which is of the form "
+                f"arn:aws:sagemaker:REGION:ACCOUNT:{wanted}/NAME"
             )
-        return cls(*match.groups())
+        arn = cls(*match.groups())
+        if arn.kind != wanted:
+            advice = (
+                "use attach(), or no --training-job"
+                if training
+                else "use attach_training(), or a command with --training-job"
+            )
+            raise SpecError(f"{text!r} is the ARN of a {_KINDS[arn.kind]}, not of a {_KINDS[wanted]}: {advice}")
+        return arn
 
     def __str__(self) -> str:
-        resource = f"hyper-parameter-tuning-job/{self.name.lower()}"
-        return f"arn:{self.partition}:sagemaker:{self.region}:{self.account}:{resource}"
+        return f"arn:{self.partition}:sagemaker:{self.region}:{self.account}:{self.kind}/{self.name.lower()}"
 
 
 def describe_arn(aws: Aws, arn: JobArn) -> dict[str, Any]:
@@ -79,8 +94,9 @@ def describe_arn(aws: Aws, arn: JobArn) -> dict[str, Any]:
         JobNotFoundError: there is no such job.
     """
     other = "use credentials of that account (--profile, profile=), in its region, or the plain name of a job"
+    is_training = arn.kind == "training-job"
     try:
-        description = describe(aws, arn.name)
+        description = describe_training(aws, arn.name) if is_training else describe(aws, arn.name)
     except (AccessDeniedError, JobNotFoundError):
         try:
             account = str(aws.call("sts", "get_caller_identity")["Account"])
@@ -91,7 +107,7 @@ def describe_arn(aws: Aws, arn: JobArn) -> dict[str, Any]:
                 f"{arn} is in account {arn.account}, but the credentials are of {account}: {other}"
             ) from None
         raise
-    found = description["HyperParameterTuningJobArn"]
+    found = description["TrainingJobArn" if is_training else "HyperParameterTuningJobArn"]
     if found.lower() != str(arn).lower():
         raise SpecError(f"{arn} is not the job that the credentials and the endpoint reach, which is {found}: {other}")
     return description
@@ -105,6 +121,44 @@ def describe(aws: Aws, name: str) -> dict[str, Any]:
     """
     response = aws.call("sagemaker", "describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=name)
     return {member: value for member, value in response.items() if member != "ResponseMetadata"}
+
+
+def describe_training(aws: Aws, name: str) -> dict[str, Any]:
+    """Return the response of DescribeTrainingJob, without what botocore adds about the HTTP exchange.
+
+    Raises:
+        JobNotFoundError: there is no such training job.
+    """
+    response = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
+    return {member: value for member, value in response.items() if member != "ResponseMetadata"}
+
+
+def with_single_trial(aws: Aws, name: str, *, objective: str | None = None) -> Aws:
+    """Return a connection through which a training job reads as a tuning job of its name, with this single trial.
+
+    Args:
+        aws: the connection; calls about other jobs stay as they are.
+        name: of the training job, as the service spells it.
+        objective: the metric that ranks it; by default what its description shows.
+    """
+
+    def answer(method: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        # Search takes an ARN in place of the name, and finds the trials of a tuning job.
+        filters = (given.get("SearchExpression") or {}).get("Filters") or [{}]
+        if method == "search" and str(filters[0].get("Value")).lower().endswith(f":training-job/{name.lower()}"):
+            return {"Results": [{"TrainingJob": describe_training(aws, name)}]}
+        # The service compares names without case.
+        if str(given.get("HyperParameterTuningJobName", "")).lower() != name.lower():
+            return None
+        if method == "stop_hyper_parameter_tuning_job":
+            return aws.call("sagemaker", "stop_training_job", TrainingJobName=name)
+        if method == "list_training_jobs_for_hyper_parameter_tuning_job":
+            return {"TrainingJobSummaries": [trial_summary(describe_training(aws, name), objective=objective)]}
+        if method == "describe_hyper_parameter_tuning_job":
+            return as_tuning_job(describe_training(aws, name), objective=objective)
+        return None
+
+    return aws.answering(answer)
 
 
 def status_of(description: Mapping[str, Any]) -> TuningStatus:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
-from sm_tuning._wire import from_float32, tag_list
+from sm_tuning._wire import from_float32, is_training_arn, tag_list
 from sm_tuning.request._build import clean_name, default_base
 from sm_tuning.request._images import recognise, region_of, repository
 from sm_tuning.request._members import (
@@ -52,7 +52,11 @@ _COPY = "ObjectiveMetric"
 
 
 def from_description(
-    response: Mapping[str, Any], *, tags: Mapping[str, str] | None = None, region: str | None = None
+    response: Mapping[str, Any],
+    *,
+    tags: Mapping[str, str] | None = None,
+    region: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Tuning:
     """Read a DescribeHyperParameterTuningJob response, or a CreateHyperParameterTuningJob request.
 
@@ -63,13 +67,15 @@ def from_description(
         response: as boto3 returns it; it is not changed.
         tags: of the tuning job; a description does not have them.
         region: where the job runs; by default taken from its ARN.
+        changes: fields of the spec that replace those of the job.
 
     Raises:
         SpecError: if a ``Tuning`` cannot hold a member; one problem for each.
     """
     name = str(response.get("HyperParameterTuningJobName") or "")
-    fields = _Job(response, tags or {}, region).fields()
-    tuning = Tuning.parse(given(**fields), where=f"tuning job {name!r} cannot be held" if name else "")
+    fields = {**_Job(response, tags or {}, region).fields(), **(changes or {})}
+    kind = "training job" if is_training_arn(str(response.get("HyperParameterTuningJobArn"))) else "tuning job"
+    tuning = Tuning.parse(given(**fields), where=f"{kind} {name!r} cannot be held" if name else "")
     match = _UNIQUE_NAME.match(name)
     if match is None or match["base"] == clean_name(default_base(tuning)):
         return tuning

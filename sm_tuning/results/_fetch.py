@@ -92,7 +92,9 @@ def read_jobs(reader: Reader, names: str | Sequence[str], *, include_parents: bo
 
 def read_trials(reader: Reader, job: Job) -> list[Trial]:
     """Read every trial of a job, a hundred a call; of a job that has ended they may be in the cache."""
-    entry = reader.load(job, "trials", TEXTS) if job.ended else None
+    # A plain training job's objective is chosen by the reader, and is no more than one call.
+    is_fixed = job.ended and not job.is_training
+    entry = reader.load(job, "trials", TEXTS) if is_fixed else None
     if entry is not None:
         cached = [json.loads(text) for text in entry.frame["Text"]]
         for facts in cached:
@@ -114,7 +116,7 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
             # A container's reason often is its command line, with all hyperparameters in it.
             found[trial.name] = replace(trial, failure=redact(trial.failure)) if trial.failure and redact else trial
     trials = sorted(found.values(), key=lambda trial: (trial.created, trial.name))
-    if job.ended and all(reader.is_settled(trial) for trial in trials):
+    if is_fixed and all(reader.is_settled(trial) for trial in trials):
         names = [trial.name for trial in trials]
         texts = [json.dumps(vars(trial), default=datetime.isoformat) for trial in trials]
         reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": texts}), names)
@@ -136,7 +138,8 @@ def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tupl
         missing = {name: trial for name, trial in ended.items() if name not in cached}
         found = _search(reader, job, missing) if missing else {}
         rest = [name for name in missing if name not in found]
-        job_sources += [*(["Search"] if found else []), *(["DescribeTrainingJob"] if rest else [])]
+        searched = "DescribeTrainingJob" if job.is_training else "Search"
+        job_sources += [*([searched] if found else []), *(["DescribeTrainingJob"] if rest else [])]
         found |= _describe_all(reader, rest)
         complete = {
             name: detail

@@ -138,7 +138,7 @@ class _Followed:
 
     def _look(self, reader: Reader, job: Job) -> list[LogLine]:
         """Return the new lines in order of time; all or none, so that a failed look is repeated without loss."""
-        pages = log_pages(reader, f"{job.name}-", self._window(), self._pattern)
+        pages = log_pages(reader, job.log_prefix, self._window(), self._pattern)
         events = [event for page in pages for event in page]
         streams: dict[str, Stream | None] = {}
         for event in events:
@@ -372,7 +372,7 @@ class _ObjectiveValues:
                 "logs",
                 "filter_log_events",
                 logGroupName=TRAINING_JOBS,
-                logStreamNamePrefix=f"{job.name}-",
+                logStreamNamePrefix=job.log_prefix,
                 startTime=self._start,
                 filterPattern=pattern,
                 nextToken=self._token,

@@ -222,7 +222,7 @@ def read_lines(reader: Reader, want: Want) -> Lines:
     What AWS withholds becomes a gap of the reader: everything before some moment was read, and nothing after it.
     """
     is_few = len(want.chosen) * _FEW <= len(want.trials)
-    prefixes = [f"{trial.name}/" for trial in want.chosen] if is_few else [f"{want.job.name}-"]
+    prefixes = [f"{trial.name}/" for trial in want.chosen] if is_few else [want.job.log_prefix]
     gathered = _Gathered([trial.name for trial in want.chosen], want.keep)
     for place, prefix in enumerate(prefixes):
         try:

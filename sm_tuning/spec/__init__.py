@@ -10,7 +10,7 @@ from sm_tuning.spec._estimators import (
     PyTorchEstimator,
     XGBoostEstimator,
 )
-from sm_tuning.spec._files import as_tuning, dump, load, read_overrides, schema, to_data
+from sm_tuning.spec._files import as_tuning, dump, load, overridden, read_overrides, schema, to_data, to_text
 from sm_tuning.spec._hyperparameters import (
     CategoricalParameter,
     ContinuousParameter,
@@ -23,16 +23,9 @@ from sm_tuning.spec._hyperparameters import (
     encode_plain,
 )
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
+from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
 from sm_tuning.spec._sweeps import from_wandb_sweep
-from sm_tuning.spec._tuning import (
-    CompletionCriteria,
-    EvaluationPlan,
-    HyperbandConfig,
-    TrainingDefinition,
-    Tuning,
-    WarmStart,
-    combinations,
-)
+from sm_tuning.spec._tuning import TrainingDefinition, Tuning, combinations
 
 __all__ = [
     "CONTENT_TYPES",
@@ -69,7 +62,9 @@ __all__ = [
     "encode_plain",
     "from_wandb_sweep",
     "load",
+    "overridden",
     "read_overrides",
     "schema",
     "to_data",
+    "to_text",
 ]

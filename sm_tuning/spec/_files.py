@@ -101,21 +101,30 @@ def dump(tuning: Tuning, path: str | os.PathLike[str]) -> Path:
         SpecError: if the ending is not ``.yaml``, ``.yml`` or ``.json``.
     """
     path = Path(path)
-    folder = path.parent.absolute()
-
-    def relative(text: str) -> str:
-        return text if "://" in text else Path(os.path.relpath(Path(text).expanduser().absolute(), folder)).as_posix()
-
-    data = _map_strings(_map_paths(to_data(tuning), relative), lambda text: text.replace("${", "$${"))
-    if path.suffix == ".json":
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    elif path.suffix in {".yaml", ".yml"}:
-        text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    else:
+    if path.suffix not in {".json", ".yaml", ".yml"}:
         raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(path)!r}")
     # A reader in another process sees the old file or the new one, never a part.
-    write_atomic(path, text)
+    write_atomic(path, to_text(tuning, folder=path.parent, as_json=path.suffix == ".json"))
     return path
+
+
+def to_text(tuning: Tuning, *, folder: Path, as_json: bool = False) -> str:
+    """Return the content of a spec file; fields at their default are left out.
+
+    Args:
+        tuning: the spec.
+        folder: where the file will be; local paths become relative to it.
+        as_json: JSON in place of YAML.
+    """
+    start = folder.absolute()
+
+    def relative(text: str) -> str:
+        return text if "://" in text else Path(os.path.relpath(Path(text).expanduser().absolute(), start)).as_posix()
+
+    data = _map_strings(_map_paths(to_data(tuning), relative), lambda text: text.replace("${", "$${"))
+    if as_json:
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def to_data(tuning: Tuning) -> dict[str, Any]:
@@ -199,6 +208,18 @@ def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     for override in overrides:
         _set(data, override)
     return data
+
+
+def overridden(tuning: Tuning, overrides: Iterable[str]) -> Tuning:
+    """Return a spec with ``PATH=VALUE`` strings applied, as ``load`` applies them.
+
+    Raises:
+        SpecError: if a string does not have that form, or the changed spec breaks a rule.
+    """
+    data = to_data(tuning)
+    for override in overrides:
+        _set(data, override)
+    return Tuning.parse(data)
 
 
 def _set(data: dict[str, Any], override: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS, MOST_RESOURCE
+from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._estimators import AnyEstimator
 from sm_tuning.spec._hyperparameters import (
@@ -27,102 +28,13 @@ from sm_tuning.spec._hyperparameters import (
     decode_scalar,
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
+from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
 
 # Limits of fields are those of the botocore model, unless another source is named.
 ObjectiveType = Literal["Maximize", "Minimize"]
-JobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$", max_length=32)]
-WarmStartType = Literal["IdenticalDataAndAlgorithm", "TransferLearning"]
 
 #: Environment variables over all definitions together.
 MAX_ENVIRONMENT = 48
-
-
-class CompletionCriteria(Spec):
-    """When a tuning job ends before its budget is spent.
-
-    Args:
-        target_objective_metric_value: the job ends when a training job reaches it.
-        max_number_of_training_jobs_not_improving: the job ends when this many training jobs in a row do not improve
-            the best value by 1 %.
-        complete_on_convergence: the job ends when the service finds that improvement is unlikely.
-    """
-
-    _field_codes: ClassVar[Mapping[str, str]] = {"max_number_of_training_jobs_not_improving": "completion-criteria"}
-
-    target_objective_metric_value: float | None = None
-    max_number_of_training_jobs_not_improving: int | None = Field(default=None, ge=3)
-    complete_on_convergence: bool | None = None
-
-    @model_validator(mode="after")
-    def _has_a_criterion(self) -> CompletionCriteria:
-        if all(getattr(self, name) is None for name in type(self).model_fields):
-            message = f"completion_criteria needs one of {', '.join(type(self).model_fields)}"
-            raise SpecError(Problem("completion-criteria", "", message, "give a criterion, or leave it out"))
-        return self
-
-
-class HyperbandConfig(Spec):
-    """How long Hyperband trains: counted in emissions of the objective, such as epochs.
-
-    Args:
-        min_resource: emissions before which no training job is stopped.
-        max_resource: emissions after which a training job is stopped; by default the service takes it from a static
-            hyperparameter called epochs, numepochs, n-epochs, n_epochs or num_epochs.
-    """
-
-    _field_codes: ClassVar[Mapping[str, str]] = {"min_resource": "hyperband-order", "max_resource": "hyperband-cap"}
-
-    min_resource: int | None = Field(default=None, ge=1)
-    max_resource: int | None = Field(default=None, ge=1, le=MOST_RESOURCE)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> HyperbandConfig:
-        low, high, message = self.min_resource, self.max_resource, ""
-        if low is None and high is None:
-            message = "strategy_config needs min_resource or max_resource"
-        elif low is not None and high is not None and low > high:
-            message = f"min_resource <= max_resource must hold, but got {low} and {high}"
-        if message:
-            raise SpecError(Problem("hyperband-order", "", message, "give min_resource <= max_resource"))
-        return self
-
-
-class WarmStart(Spec):
-    """Start from the results of finished tuning jobs.
-
-    Args:
-        parents: names of one to five finished tuning jobs.
-        warm_start_type: ``IdenticalDataAndAlgorithm`` if data and image are the same, else ``TransferLearning``.
-    """
-
-    _field_codes: ClassVar[Mapping[str, str]] = {"parents": "warm-start-parents"}
-
-    parents: tuple[JobName, ...] = Field(min_length=1, max_length=5)
-    warm_start_type: WarmStartType = "IdenticalDataAndAlgorithm"
-
-    @model_validator(mode="after")
-    def _different(self) -> WarmStart:
-        # The service compares names of jobs without case.
-        if len({name.lower() for name in self.parents}) < len(self.parents):
-            message = f"parents must be different tuning jobs, but got {list(self.parents)}"
-            raise SpecError(Problem("warm-start-twice", "", message, "name each parent once"))
-        return self
-
-
-class EvaluationPlan(Spec):
-    """How the best model is evaluated after the tuning job; no part of the job's request.
-
-    Args:
-        test: a CSV file, local or in S3, with the label in the first column and without a header.
-        metrics: such as rmse, mae, auc or accuracy; by default the metric that the job optimises.
-        instance_type: of the transform job.
-        require: requirements for ``sm-tuning gate``, such as ``test:rmse<=60``.
-    """
-
-    test: str = Field(min_length=1, max_length=1024)
-    metrics: tuple[str, ...] = ()
-    instance_type: str = "ml.m5.large"
-    require: tuple[str, ...] = ()
 
 
 Ranges = FrozenDict[Annotated[str, StringConstraints(min_length=1, max_length=256)], ParameterRange]
@@ -396,6 +308,66 @@ class Tuning(Spec):
             for name, given in self.estimators.items()
         }
         return tuple((name, self.estimators[name].model_copy(update=changes)) for name, changes in inherited.items())
+
+    @classmethod
+    def from_training_job(  # noqa: PLR0913  (every option by its name)
+        cls,
+        job: str | Any,
+        hyperparameter_ranges: Mapping[str, ParameterRange],
+        *,
+        objective_metric_name: str | None = None,
+        objective_type: ObjectiveType | None = None,
+        entry_point: str | None = None,
+        source_dir: str | None = None,
+        max_jobs: int | None = None,
+        max_parallel_jobs: int | None = None,
+        aws: Any = None,
+        session: Any = None,
+        profile: str | None = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+    ) -> Tuning:
+        """Return a spec that tunes what a training job trained, whatever tool created the job.
+
+        The estimator has the job's image, script, channels, machines, metric definitions and hyperparameters.
+        ``replace`` sets further fields of the spec.
+
+        Args:
+            job: name or ARN of the training job, or its handle, which brings the connection.
+            hyperparameter_ranges: hyperparameter name -> range; they replace static values of the same names.
+            objective_metric_name: the metric that is optimised; by default that of the job's own tuning job, its only
+                metric, or its only metric on held-out data.
+            objective_type: the direction; by default that of the job's own tuning job, or what the metric's name shows.
+            entry_point: the script of a job whose request has an entrypoint, which a tuning job cannot have, as those
+                of the SDK v3's ``ModelTrainer`` have it.
+            source_dir: the folder, or the archive in S3, of that script.
+            max_jobs: number of training jobs.
+            max_parallel_jobs: how many run at once.
+            aws: an existing connection, instead of the following arguments.
+            session: like the following, as for ``connect``.
+            profile: a profile of ``~/.aws/config``.
+            region: the AWS region.
+            endpoint_url: address of all services, instead of AWS.
+
+        Raises:
+            SpecError: a tuning job cannot have one of the job's settings, or the objective is not known.
+            JobNotFoundError: there is no such training job.
+            ServiceError: AWS refused or could not be reached.
+        """
+        if isinstance(job, str):
+            # By its name: a spec makes no calls, and stands below what does. Only this constructor needs a connection.
+            attach = import_module("sm_tuning._launch").attach_training
+            job = attach(job, aws=aws, session=session, profile=profile, region=region, endpoint_url=endpoint_url)
+        tuning: Tuning = job.tuning(
+            hyperparameter_ranges,
+            objective_metric_name=objective_metric_name,
+            objective_type=objective_type,
+            entry_point=entry_point,
+            source_dir=source_dir,
+            max_jobs=max_jobs,
+            max_parallel_jobs=max_parallel_jobs,
+        )
+        return tuning
 
     def dump(self, path: str | os.PathLike[str]) -> Path:
         """Write a spec file that ``load`` reads back to an equal ``Tuning``; fields at their default are left out.

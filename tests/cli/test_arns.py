@@ -40,7 +40,13 @@ COMMANDS = {
     "gate --baseline": ["gate", "plain-name", "--baseline", "{arn}"],
     "register": ["register", "{arn}", "--group", "g"],
     "register --baseline": ["register", "plain-name", "--group", "g", "--baseline", "{arn}"],
+    "show": ["show", "{arn}", "--set", "hyperparameter_ranges.x={{type: categorical, values: [1, 2]}}"],
 }
+#: Commands that read, wait for or stop one job or several, which may be training jobs.
+READING = [
+    *("status", "status --watch", "wait", "stop", "trials", "curves", "logs", "logs --follow", "errors"),
+    *("utilization", "cost", "report", "compare", "export", "show"),
+]
 
 
 class Aws(ThreadingHTTPServer):
@@ -71,7 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
                 "TrainingJobStatusCounters": {},
                 "ObjectiveStatusCounters": {},
             }
-        elif operation == "StopHyperParameterTuningJob":
+        elif operation == "DescribeTrainingJob":
+            body = {
+                "TrainingJobName": given["TrainingJobName"],
+                "TrainingJobArn": training_arn(region, ACCOUNT, given["TrainingJobName"]),
+                "TrainingJobStatus": "InProgress",
+                "SecondaryStatus": "Training",
+                "ModelArtifacts": {"S3ModelArtifacts": ""},
+                "AlgorithmSpecification": {"TrainingInputMode": "File"},
+                "StoppingCondition": {},
+                "CreationTime": 1_760_000_000,
+            }
+        elif operation in ("StopHyperParameterTuningJob", "StopTrainingJob"):
             body = {}
         text = json.dumps(body).encode()
         self.send_response(400 if "__type" in body else 200)
@@ -100,6 +117,10 @@ def aws(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 def arn(region: str, account: str, name: str = "my-job", partition: str = "aws") -> str:
     return f"arn:{partition}:sagemaker:{region}:{account}:hyper-parameter-tuning-job/{name}"
+
+
+def training_arn(region: str, account: str, name: str = "my-job") -> str:
+    return f"arn:aws:sagemaker:{region}:{account}:training-job/{name}"
 
 
 def words(command: str, named: str, folder: Path) -> list[str]:
@@ -151,7 +172,7 @@ def test_the_job_of_an_arn_is_stopped_in_its_region(aws: Aws, cli: Cli) -> None:
     ("named", "message"),
     [
         (arn("cn-north-1", ACCOUNT, partition="aws-cn"), "which is arn:aws:sagemaker:cn-north-1"),
-        ("arn:aws:sagemaker:eu-west-1:123456789012:training-job/x", "is not the ARN of a tuning job"),
+        ("arn:aws:sagemaker:eu-west-1:123456789012:processing-job/x", "is not the ARN of a tuning job"),
     ],
     ids=["partition", "kind"],
 )
@@ -165,3 +186,30 @@ def test_jobs_of_several_regions_are_refused(aws: Aws, cli: Cli) -> None:
 
     assert "several regions (eu-west-1, us-east-1)" in said
     assert aws.calls == []
+
+
+@pytest.mark.parametrize("command", READING)
+def test_the_arn_of_a_training_job_needs_no_option(command: str, aws: Aws, cli: Cli, tmp_path: Path) -> None:
+    said = cli.fails(*words(command, training_arn("eu-west-1", "999999999999"), tmp_path), code=2)
+
+    assert f"which is {training_arn('eu-west-1', ACCOUNT)}" in said
+    assert aws.calls == [("eu-west-1", "DescribeTrainingJob")]
+
+
+@pytest.mark.parametrize("command", ["advise", "evaluate", "gate", "register"])
+def test_commands_about_a_best_trial_refuse_training_jobs(command: str, aws: Aws, cli: Cli, tmp_path: Path) -> None:
+    said = cli.fails(*words(command, training_arn("eu-west-1", ACCOUNT), tmp_path), code=2)
+    assert "is the ARN of a training job, not of a tuning job" in said
+    said = cli.fails(*words(command, "plain-name", tmp_path), "--training-job", code=2)
+    assert f"{command} is for tuning jobs: it does not take --training-job" in said
+    assert aws.calls == []
+
+
+def test_a_training_job_is_stopped_as_one(aws: Aws, cli: Cli) -> None:
+    cli("stop", "--training-job", "plain-name")
+
+    assert [operation for _, operation in aws.calls] == [
+        "DescribeTrainingJob",
+        "StopTrainingJob",
+        "DescribeTrainingJob",
+    ]

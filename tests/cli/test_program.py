@@ -56,7 +56,7 @@ def test_the_commands_are_those_that_exist_and_no_more():
             "evaluate",
             "gate",
         ),
-        *("import", "register", "schema"),
+        *("import", "register", "show", "schema"),
         *("local", "local start", "local env", "local run", "local status", "local prune", "local stop"),
     )
     assert [path.partition(" ")[2] for path in PATHS] == list(names)

@@ -9,7 +9,7 @@ import pytest
 
 import sm_tuning as smt
 from sm_tuning.deploy import Deployment, deploy_requests
-from sm_tuning.deploy._model import describe_training
+from sm_tuning.jobs import describe_training
 
 
 @pytest.fixture(scope="module")

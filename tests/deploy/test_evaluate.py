@@ -21,9 +21,9 @@ from sm_tuning.cli import main
 from sm_tuning.deploy import EvaluationOptions
 from sm_tuning.deploy._evaluate import evaluation_requests
 from sm_tuning.deploy._metrics import NAMES, compute, default_metric
-from sm_tuning.deploy._model import describe_training
 from sm_tuning.deploy._payloads import csv_of, read_predictions, table_of
 from sm_tuning.deploy._test_set import parse_test_set
+from sm_tuning.jobs import describe_training
 
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 

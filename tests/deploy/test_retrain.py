@@ -12,7 +12,7 @@ import pytest
 import sm_tuning as smt
 from sm_tuning import jobs
 from sm_tuning.deploy import Retraining, retrain, retrain_request
-from sm_tuning.deploy._model import describe_training
+from sm_tuning.jobs import describe_training
 
 
 def model_of(near: smt.Aws, uri: str) -> Any:
@@ -65,7 +65,7 @@ def test_a_training_that_fails_or_is_stopped_says_so(job) -> None:
         stopped.wait(timeout=60)
     stopped.stop()
     with pytest.raises(smt.JobNotFoundError):
-        smt.deploy.TrainingJob("nobody", stopped.aws).wait()
+        smt.TrainingJob("nobody", stopped.aws).wait()
 
 
 def test_the_request_is_the_trials_with_the_changes_laid_over_it(trial) -> None:

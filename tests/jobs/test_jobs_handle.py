@@ -85,7 +85,7 @@ def test_attaching_by_arn(aws: Aws, sagemaker: FakeSageMaker) -> None:
         (arn("other").replace("123456789012", "999999999999"), "in account 999999999999, .* are of 123456789012"),
         (arn("my-job").replace("arn:aws:", "arn:aws-cn:"), "is not the job that the credentials"),
         (arn("my-job").replace("eu-west-1", "us-west-2"), "which is arn:aws:sagemaker:eu-west-1"),
-        (arn("my-job").replace("hyper-parameter-tuning-job", "training-job"), "is not the ARN of a tuning job"),
+        (arn("my-job").replace("hyper-parameter-tuning-job", "training-job"), "ARN of a training job, not of a tuning"),
     ],
     ids=["account", "account without such a job", "partition", "region", "kind"],
 )

@@ -8,15 +8,15 @@ and rises again). The book gives the ideas; the thresholds are ours and are stat
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
+from sm_tuning.description import MetricName
 from sm_tuning.results._schema import DIAGNOSIS, table
 from sm_tuning.results.analysis._space import Algorithm, Facts, Floats
 
@@ -29,13 +29,6 @@ TAIL_GAIN = 0.05  # of the fall
 SETTLED = 0.01  # of the fall
 _SURE_SLOPE = 3.0  # standard errors
 _SURE = 4.0  # standard deviations of a smoothed value, within which a difference is noise
-
-_TRAIN = frozenset({"train", "training", "trn", "tr"})
-_HELD_OUT = frozenset({"validation", "valid", "val", "eval", "evaluation", "test", "testing", "dev", "holdout"})
-_SMALLER = frozenset({"loss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "logloss", "mlogloss", "nll",
-                      "perplexity", "ppl", "cross", "entropy", "merror", "wer", "cer"})  # fmt: skip
-_LARGER = frozenset({"accuracy", "acc", "auc", "aucpr", "f1", "precision", "recall", "r2", "map", "ndcg", "bleu",
-                     "dice", "iou", "miou", "score", "accuracy1", "top1", "top5"})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,21 +126,6 @@ class Pair(NamedTuple):
     maximize: bool
 
 
-class _Name(NamedTuple):
-    """A metric's name: the data that it is measured on (train, held_out or unknown), and its other words."""
-
-    role: str
-    rest: tuple[str, ...]
-
-    @classmethod
-    def of(cls, name: str) -> Self:
-        """Split a name at punctuation and at capitals."""
-        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
-        words = [word for word in re.split(r"[^a-z0-9]+", spaced) if word]
-        role = next(("train" if word in _TRAIN else "held_out" for word in words if word in _TRAIN | _HELD_OUT), "")
-        return cls(role, tuple(word for word in words if word not in _TRAIN | _HELD_OUT))
-
-
 def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
     """Return the metrics by which an algorithm's trials are judged, chosen by their names.
 
@@ -156,7 +134,7 @@ def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
     objective without such a word counts as held out, as an objective should be. If it has no counterpart, another
     complete pair is taken whose direction follows from its name (``loss``, ``accuracy``, …).
     """
-    known = {name: _Name.of(name) for name in dict.fromkeys([algorithm.objective, *metrics])}
+    known = {name: MetricName.of(name) for name in dict.fromkeys([algorithm.objective, *metrics])}
     own = known[algorithm.objective]
     found = _counterpart(algorithm.objective, known)
     if found is not None:
@@ -166,20 +144,19 @@ def pair_of(algorithm: Algorithm, metrics: Iterable[str]) -> Pair:
         return Pair(held_out, train, algorithm.maximize)
     for name, parsed in known.items():
         partner = _counterpart(name, known)
-        is_directed = bool(set(parsed.rest) & (_SMALLER | _LARGER))
-        if parsed.role == "held_out" and partner is not None and is_directed:
-            return Pair(name, partner, maximize=not set(parsed.rest) & _SMALLER)
+        if parsed.role == "held_out" and partner is not None and parsed.direction:
+            return Pair(name, partner, maximize=parsed.direction == "Maximize")
     if own.role == "train":
         return Pair(None, algorithm.objective, algorithm.maximize)
     return Pair(algorithm.objective, None, algorithm.maximize)
 
 
-def _counterpart(name: str, known: Mapping[str, _Name]) -> str | None:
+def _counterpart(name: str, known: Mapping[str, MetricName]) -> str | None:
     """Return the metric that measures the same on the other data; a metric that names its data comes first."""
     own = known[name]
     for role in {"train": ("held_out", ""), "held_out": ("train", ""), "": ("held_out", "train")}[own.role]:
         for other, parsed in known.items():
-            if other != name and parsed == _Name(role, own.rest):
+            if other != name and parsed == MetricName(role, own.rest):
                 return other
     return None
 
