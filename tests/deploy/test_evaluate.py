@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import xgboost as xgb
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from later import Later
 
 import sm_tuning as smt
 from sm_tuning.cli import main
@@ -24,6 +24,8 @@ from sm_tuning.deploy._metrics import NAMES, compute, default_metric
 from sm_tuning.deploy._payloads import csv_of, read_predictions, table_of
 from sm_tuning.deploy._test_set import parse_test_set
 from sm_tuning.jobs import describe_training
+
+xgb = Later("xgboost")
 
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 

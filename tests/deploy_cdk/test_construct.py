@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from later import is_missing
 
 import sm_tuning as smt
 from sm_tuning._errors import SpecError
 from sm_tuning.cli._init import contents, write_new
 from sm_tuning.deploy._policy import WITHOUT_RESOURCE
 
-pytest.importorskip("aws_cdk")
 pytestmark = [
     pytest.mark.usefixtures("processes"),
+    pytest.mark.skipif(is_missing("aws_cdk"), reason="needs the extra 'cdk'"),
     pytest.mark.skipif(shutil.which("node") is None, reason="the CDK needs Node.js"),
 ]
 

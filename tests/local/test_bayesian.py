@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import check_grad
-from scipy.stats import norm
+from later import Later
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sm_tuning.strategies import Space, Trial, make, space_of
@@ -19,6 +18,7 @@ from sm_tuning.strategies._acquisition import log_h
 from sm_tuning.strategies._gp import Data, Hyperparameters, Kernel, Posterior, fit, negative_log_likelihood
 from sm_tuning.strategies._observations import Encoder, standardise
 
+optimize, stats = Later("scipy.optimize"), Later("scipy.stats")
 SQUARE = space_of(
     {
         "ContinuousParameterRanges": [
@@ -200,7 +200,7 @@ class TestModel:
     def test_the_slopes_of_the_likelihood_are_right(self, tasks):
         data = self.data(tasks=tasks)
         theta = np.array([-0.5, 0.3, 0.1, -1.0, -0.7, 0.4, 0.2, -0.5, -3.0] + [-0.8] * tasks)
-        error = check_grad(
+        error = optimize.check_grad(
             lambda t: negative_log_likelihood(t, data)[0], lambda t: negative_log_likelihood(t, data)[1], theta
         )
         assert error < 1e-4
@@ -274,7 +274,7 @@ class TestModel:
 class TestPieces:
     @given(st.floats(-30, 30))
     def test_the_logarithm_of_improvement_is_that_of_the_plain_formula(self, z):
-        plain = norm.pdf(z) + z * norm.cdf(z)
+        plain = stats.norm.pdf(z) + z * stats.norm.cdf(z)
         if plain > 1e-12 and z > -6:
             assert log_h(np.array([z]))[0] == pytest.approx(math.log(plain), abs=1e-5)
 

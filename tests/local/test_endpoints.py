@@ -9,12 +9,13 @@ import tarfile
 import numpy as np
 import psutil
 import pytest
-import xgboost as xgb
 from _api import running_api
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from later import Later
 from servers import kill_server, start_server, wait_for
 
+xgb = Later("xgboost")
 XGBOOST = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:{}"
 PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu-py312"
 SKLEARN = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import xgboost as xgb
 from _api import running_api
+from later import Later
 from servers import kill_server, start_server, wait_for
 from test_endpoints import IN_MODEL, ROWS, SKLEARN, XGBOOST, booster, csv_of, raw
 from test_transform import ECHO, Transforms
 
+xgb = Later("xgboost")
 SLOW = ECHO.replace("    if ", "    import time; time.sleep(0.02)\n    if ")
 LINES = b"".join(b"%d\n" % number for number in range(30))
 EXPECTED = b"".join(b"%d;\n" % number for number in range(30))

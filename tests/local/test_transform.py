@@ -8,11 +8,11 @@ import json
 
 import numpy as np
 import pytest
-import xgboost as xgb
 from _api import running_api
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
+from later import Later
 from servers import kill_server, start_server, wait_for
 from test_endpoints import IN_MODEL, ROWS, SKLEARN, XGBOOST, Endpoints, booster, csv_of, raw
 
@@ -20,6 +20,7 @@ from sm_tuning.local.transform._join import CSV, JSONLINES, JoinError, Processin
 from sm_tuning.local.transform._paths import Path, PathError
 from sm_tuning.local.transform._split import TooLargeError, assemble, batches, body_of, records_of
 
+xgb = Later("xgboost")
 LINES = st.lists(st.binary(min_size=1, max_size=12).filter(lambda line: not set(line) & set(b"\r\n")), max_size=20)
 
 

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xgboost as xgb
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import metrics as reference
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from later import Later
 
 from sm_tuning._images import is_builtin_image
 from sm_tuning.executor.algorithms import algorithm_for
 from sm_tuning.executor.algorithms._xgboost_custom import evaluate
 from sm_tuning.executor.algorithms._xgboost_parameters import MAXIMIZE, METRIC_DEFINITIONS, MINIMIZE, metric_line
 
+datasets, reference, xgb = Later("sklearn.datasets"), Later("sklearn.metrics"), Later("xgboost")
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 REGRESSION = {"num_round": "5", "objective": "reg:squarederror", "eta": "0.3"}
 NO_RANGES: dict = {}
@@ -92,7 +91,7 @@ def as_libsvm(x: np.ndarray, y: np.ndarray) -> str:
 
 @pytest.fixture(scope="module")
 def diabetes() -> tuple[np.ndarray, np.ndarray]:
-    return load_diabetes(return_X_y=True)
+    return datasets.load_diabetes(return_X_y=True)
 
 
 def regression(base: Path, diabetes: tuple, **more: str) -> Job:
@@ -144,7 +143,7 @@ class TestTraining:
         assert job.model().num_boosted_rounds() == best + 1
 
     def test_binary_metrics_of_its_own_agree_with_scikit_learn(self, tmp_path):
-        x, y = load_breast_cancer(return_X_y=True)
+        x, y = datasets.load_breast_cancer(return_X_y=True)
         names = ["accuracy", "balanced_accuracy", "f1", "f1_binary", "precision", "recall", "auc"]
         job = Job(
             tmp_path,
@@ -169,7 +168,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("objective", ["multi:softmax", "multi:softprob"])
     def test_several_classes_train_with_either_objective(self, tmp_path, objective):
-        x, y = load_iris(return_X_y=True)
+        x, y = datasets.load_iris(return_X_y=True)
         job = Job(
             tmp_path,
             {"num_round": "3", "objective": objective, "num_class": "3"}
@@ -288,7 +287,7 @@ class TestFailures:
         assert "Traceback" not in job.errors
 
     def test_a_metric_of_two_classes_on_three_fails_in_words(self, tmp_path):
-        x, y = load_iris(return_X_y=True)
+        x, y = datasets.load_iris(return_X_y=True)
         hyperparameters = {"num_round": "1", "objective": "multi:softprob", "num_class": "3"}
         job = Job(tmp_path, {**hyperparameters, "eval_metric": "f1_binary"})
         assert "Target is multiclass" in job.channel("train", {"t.csv": as_csv(x, y)}).run().failure

@@ -12,13 +12,13 @@ from typing import Any
 
 import botocore.session
 import pytest
+from later import is_missing
 
 import sm_tuning as smt
 from sm_tuning._images import image_table
 from sm_tuning.request import _images as images
 
-common_utils = pytest.importorskip("sagemaker.core.common_utils", reason="needs the extra 'sdk'")
-image_uris = pytest.importorskip("sagemaker.core.image_uris", reason="needs the extra 'sdk'")
+pytestmark = pytest.mark.skipif(is_missing("sagemaker.core"), reason="needs the extra 'sdk'")
 
 TABLE = image_table()
 SCOPES = [("xgboost", "training"), ("pytorch", "training"), ("pytorch", "inference")]
@@ -52,6 +52,8 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The SDK, which reads its files once and not for each call."""
     if _release(metadata.version("sagemaker-core")) < _release(TABLE["source"]):
         pytest.skip("the SDK is older than the table")
+    from sagemaker.core import common_utils, image_uris
+
     monkeypatch.setattr(image_uris, "config_for_framework", functools.cache(image_uris.config_for_framework))
     monkeypatch.setattr(common_utils, "_botocore_resolver", functools.cache(common_utils._botocore_resolver))
     return image_uris

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from later import Later, is_missing
+from views_example import example
+from views_page import CONTRASTS, FONTS, OUTSIDE, OVERLAPS, Page
 
 import sm_tuning as smt
 from sm_tuning.views._report import render
 
-webdriver = pytest.importorskip("selenium.webdriver")
-
-from selenium_axe_python import Axe  # noqa: E402  (after it is known that selenium is there)
-from views_example import example  # noqa: E402
-from views_page import CONTRASTS, FONTS, OUTSIDE, OVERLAPS, Page  # noqa: E402
+webdriver, axe = Later("selenium.webdriver"), Later("selenium_axe_python")
 
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
 
@@ -27,6 +26,7 @@ DRIVER = shutil.which("chromedriver")
 
 pytestmark = [
     pytest.mark.usefixtures("processes"),
+    pytest.mark.skipif(is_missing("selenium"), reason="needs selenium"),
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
+from later import Later
+
+selenium, support = Later("selenium.webdriver"), Later("selenium.webdriver.support.wait")
 
 #: Ratio of text to its background, as WCAG 2.2 computes it, of every element that shows text itself.
 CONTRASTS = """
@@ -103,7 +103,11 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, script: str, *arguments: Any) -> Any:
-        return WebDriverWait(self.driver, 30, poll_frequency=0.05).until(lambda _: self.run(script, *arguments))
+        return (
+            Later("selenium.webdriver.support.wait")
+            .WebDriverWait(self.driver, 30, poll_frequency=0.05)
+            .until(lambda _: self.run(script, *arguments))
+        )
 
     def open(self, path: Path, width: int, height: int, theme: str = "light") -> None:
         """Open a file in a window of this size."""
@@ -150,7 +154,7 @@ class Page:
         places = [
             (round(area["x"] + x * area["width"]), round(area["y"] + y * area["height"])) for x, y in (box[:2], box[2:])
         ]
-        actions = ActionChains(self.driver, duration=50)
+        actions = selenium.ActionChains(self.driver, duration=50)
         pointer = actions.w3c_actions.pointer_action
         pointer.move_to_location(*places[0]).pointer_down()
         pointer.move_to_location(*[(one + other) // 2 for one, other in zip(*places, strict=True)])
@@ -190,7 +194,7 @@ class Page:
         field.send_keys(text)
 
     def press_escape(self) -> None:
-        ActionChains(self.driver).send_keys(Keys.ESCAPE).perform()
+        selenium.ActionChains(self.driver).send_keys(selenium.Keys.ESCAPE).perform()
 
     def prefer(self, theme: str) -> None:
         """Have the browser say that its user prefers a theme."""
