@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from _program import ROLE, Cli, Denier, Server, program
+from _program import ROLE, Cli, Denier, Server
+from servers import running_server
 
 
 @pytest.fixture
@@ -36,12 +38,8 @@ def denier(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Denier]
 
 @pytest.fixture(scope="module")
 def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    state_dir = tmp_path_factory.mktemp("state")
-    environ = {"SM_TUNING_STATE_DIR": str(state_dir), "OMP_NUM_THREADS": "1"}
-    started = program("local", "start", environ=environ)
-    assert started.returncode == 0, started.stderr
-    yield Server(state_dir, json.loads(started.stdout))
-    assert program("local", "stop", environ=environ).returncode == 0
+    with running_server(tmp_path_factory.mktemp("state")) as info:
+        yield Server(Path(info.state_dir), dataclasses.asdict(info))
 
 
 @pytest.fixture

@@ -307,6 +307,7 @@ def test_a_rendered_request_with_its_files_uploaded_is_accepted_as_it_is(at_home
     client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=request["HyperParameterTuningJobName"])
 
 
+@pytest.mark.long
 def test_a_rendered_script_runs_with_the_aws_cli_alone(server, tmp_path):
     aws = shutil.which("aws")
     if aws is None:

@@ -11,6 +11,8 @@ from servers import running_server
 
 import sm_tuning as smt
 
+pytestmark = pytest.mark.long  # one of its trials runs into its time limit
+
 LINES = 100_000
 SCRIPT = f"""
 import argparse, sys, time

@@ -68,11 +68,11 @@ sagemaker = boto3.client("sagemaker")
 request = json.load(sys.stdin)
 name = request["HyperParameterTuningJobName"]
 sagemaker.create_hyper_parameter_tuning_job(**request)
-for _ in range(300):
+for _ in range(3000):
     described = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     if described["HyperParameterTuningJobStatus"] != "InProgress":
         break
-    time.sleep(0.5)
+    time.sleep(0.05)
 listed = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)["HyperParameterTuningJobSummaries"]
 trials = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
 print(json.dumps([described["HyperParameterTuningJobStatus"], len(listed), len(trials["TrainingJobSummaries"])]))
@@ -87,6 +87,7 @@ print(json.dumps([described["HyperParameterTuningJobStatus"], len(listed), len(t
     assert read_back(shell, "from-boto3") == ("Completed", 3)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(AWS_CLI is None, reason="needs the AWS CLI on the PATH")
 def test_the_aws_cli_creates_lists_and_stops_a_job(shell: Shell) -> None:
     said = shell.run(

@@ -16,6 +16,7 @@ from forks import run_program
 import sm_tuning as smt
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.usefixtures("processes"),
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the extra 'torch'"),
 ]

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +12,10 @@ from typing import Any
 import boto3
 import psutil
 from botocore.config import Config
+from forks import start_program
+from servers import kill_server, start_server
 
-from sm_tuning.local import ServerInfo, start, status
+from sm_tuning.local import ServerInfo, status
 
 
 @dataclass
@@ -25,29 +23,26 @@ class Patient:
     """A state dir and the server that runs on it, if one does."""
 
     folder: Path
-    spawned: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    spawned: list[Any] = field(default_factory=list)
 
     def start(self) -> ServerInfo:
-        return start(self.folder)
+        return start_server(self.folder)
 
-    def spawn(self) -> subprocess.Popen[bytes]:
+    def spawn(self) -> Any:
         """Start a server without waiting for it to answer, as a moment later it may be dead."""
         self.folder.mkdir(exist_ok=True)
+        program = (
+            f"from sm_tuning.local._server import main; raise SystemExit(main({['--state-dir', str(self.folder)]}))"
+        )
         with (self.folder / "spawned.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "sm_tuning.local._server", "--state-dir", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            process = start_program(
+                [sys.executable, "-c", program], preload="server", cwd=Path(), env=os.environ, stdout=log, stderr=log
             )
         self.spawned.append(process)
         return process
 
     def kill(self, info: ServerInfo) -> None:
-        os.kill(info.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(info.pid, 0)
+        kill_server(info)
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that has to do with this state dir: servers, supervisors, scripts."""
@@ -74,12 +69,3 @@ class Patient:
         session = boto3.Session(found.access_key_id, found.secret_access_key, region_name=found.region)
         config = Config(retries={"total_max_attempts": 1}, proxies={})
         return session.client(service, endpoint_url=found.endpoint_url, config=config)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Poll until the condition gives something true, and return that."""
-    end = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
-    return result

@@ -8,11 +8,11 @@ import socket
 
 import pytest
 from _bowl_job import create, outcomes, status_of, trials_of
-from _patient import wait_for
 from botocore.exceptions import ClientError
+from forks import wait_for
 
 from sm_tuning._errors import LocalServerError
-from sm_tuning.local import status, stop
+from sm_tuning.local import start, status, stop
 
 MEGABYTE = 1_000_000
 
@@ -101,7 +101,7 @@ def test_a_damaged_database_is_refused_by_name_and_left_as_it_is(patient, name):
     damaged = b"\x00" * 50 + whole[50:]
     path.write_bytes(damaged)
     with pytest.raises(LocalServerError) as error:
-        patient.start()
+        start(patient.folder)
     assert str(path) in str(error.value)
     assert "Traceback" not in str(error.value)
     assert path.read_bytes() == damaged

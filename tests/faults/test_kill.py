@@ -9,7 +9,8 @@ import time
 
 import pytest
 from _bowl_job import create, events, outcomes, status_of, trials_of
-from _patient import Patient, wait_for
+from _patient import Patient
+from forks import wait_for
 
 import sm_tuning as smt
 from sm_tuning.local import stop
@@ -35,12 +36,12 @@ def opened(patient):
     return contextlib.closing(Store(patient.folder / "sagemaker.sqlite"))
 
 
-def disturb(patient, kills):
+def disturb(patient, kills, longest):
     """Let servers live for random times, from before they answer until well into their work."""
     moments = random.Random(SEED)
     for _ in range(kills):
         process = patient.spawn()
-        time.sleep(moments.uniform(0.2, 2.0))
+        time.sleep(moments.uniform(longest / 10, longest))
         assert process.poll() is None, (patient.folder / "spawned.log").read_text()[-4000:]
         process.kill()
         process.wait()
@@ -48,14 +49,15 @@ def disturb(patient, kills):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("count", "kills"), [pytest.param(16, 6, id="six"), pytest.param(30, 20, id="twenty", marks=pytest.mark.long)]
+    ("count", "kills", "seconds"),
+    [pytest.param(10, 4, 0.6, id="four"), pytest.param(30, 20, 1.0, id="twenty", marks=pytest.mark.long)],
 )
-def test_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed, count, kills):
+def test_deaths_change_nothing_of_what_a_tuning_job_comes_to(patient, undisturbed, count, kills, seconds):
     info = patient.start()
-    create(patient, info, "storm", trials=count, parallel=2, seconds=1.0)
+    create(patient, info, "storm", trials=count, parallel=2, seconds=seconds)
     wait_for(lambda: trials_of(patient.client("sagemaker", info), "storm"))
     patient.kill(info)
-    disturb(patient, kills - 1)
+    disturb(patient, kills - 1, 2.0 * seconds)
     with opened(patient) as store:
         assert store.tuning_job("storm")["HyperParameterTuningJobStatus"] == "InProgress", "killed too late"
 

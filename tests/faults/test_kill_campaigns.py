@@ -10,7 +10,14 @@ import pytest
 from servers import start_server, stop_server
 
 
-@pytest.mark.parametrize("name", ["hyperband", "bayesian", "two hosts", "spot", "warm start"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hyperband",
+        "two hosts",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("bayesian", "spot", "warm start")),
+    ],
+)
 def test_deaths_of_the_server_change_nothing_of_what_a_tuning_job_comes_to(
     processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_gate_that_does_not_hold_fails_the_run(runner: Runner) -> None:
     assert "**fail**" in (runner.folder / "summary.md").read_text()
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_at_each_step_ends_the_same_with_one_tuning_job(runner: Runner) -> None:
     workflow = Workflow(runner, "4713", MAX_JOBS="6")
     moments = {"check": (1.0,), "smoke": (5.0,)} | dict.fromkeys(("launch", "wait", "gate", "register"), (0.6, 2.5))
@@ -175,6 +176,7 @@ def test_a_run_that_is_killed_at_each_step_ends_the_same_with_one_tuning_job(run
     assert registered["training_job_name"].startswith("diabetes-4713-")
 
 
+@pytest.mark.long
 def test_the_buildspec_runs_as_one_shell(runner: Runner) -> None:
     document = yaml.safe_load(BLOCKS["buildspec"])
     commands = [command for phase in document["phases"].values() for command in phase["commands"]]
@@ -194,6 +196,7 @@ def test_the_buildspec_runs_as_one_shell(runner: Runner) -> None:
     assert [job["HyperParameterTuningJobName"] for job in runner.jobs("diabetes-0")] == ["diabetes-0123456789ab"]
 
 
+@pytest.mark.long
 def test_of_two_jobs_one_is_no_worse_than_the_other(runner: Runner) -> None:
     def gate(job: str, baseline: str, tolerance: str) -> tuple[int, float]:
         script = f"sm-tuning gate {job} --baseline {baseline} --tolerance {tolerance} --json 2>/dev/null"

@@ -107,27 +107,32 @@ def test_a_gate_that_does_not_hold_ends_the_pipeline_and_registers_nothing(near,
         near.call("sagemaker", "describe_model_package_group", ModelPackageGroupName="pipe-bad")
 
 
-def test_killed_and_run_again_at_each_step_there_is_one_job_and_one_package(near, environ) -> None:
-    pipeline = Pipeline("pipe-kill", environ, limit="validation:rmse<=200")
-    moments = {"check": (0.4,), "smoke": (2.0,), "launch": (0.5, 1.2), "wait": (0.5, 1.2), "gate": (0.5, 1.2)}
-    for step, times in moments.items():
-        for moment in times:
+#: When each step is killed, in seconds after it began.
+MOMENTS = {"check": (0.4,), "smoke": (2.0,), "launch": (0.5, 1.2), "wait": (0.5, 1.2), "gate": (0.5, 1.2)}
+
+
+@pytest.mark.parametrize("moments", [{"launch": (0.5,)}, pytest.param(MOMENTS, marks=pytest.mark.long)], ids=len)
+def test_killed_and_run_again_at_each_step_there_is_one_job_and_one_package(near, environ, moments) -> None:
+    name = f"pipe-kill-{len(moments)}"
+    pipeline = Pipeline(name, environ, limit="validation:rmse<=200")
+    for step in ("check", "smoke", "launch", "wait", "gate") if len(moments) > 1 else ("launch", "wait"):
+        for moment in moments.get(step, ()):
             pipeline.kill(step, moment)
         assert pipeline.run(step)[0] == 0, step
-    for moment in (0.5, 0.9):
+    for moment in (0.5, 0.9)[: len(moments)]:
         pipeline.kill("register", moment)
 
     # Once more, and killed as soon as the package is there: before the step can say so.
     process = pipeline.begin("register")
-    wait_for(lambda: process.poll() is not None or packages(near, "pipe-kill"))
+    wait_for(lambda: process.poll() is not None or packages(near, name))
     process.kill()
     process.communicate()
 
     first, again = (json.loads(pipeline.run("register")[1]) for _ in range(2))
     assert first["arn"] == again["arn"]
     assert again["created"] is False
-    assert packages(near, "pipe-kill") == [first["arn"]]
-    jobs = smt.list_jobs(name_contains="pipe-kill", aws=near)
+    assert packages(near, name) == [first["arn"]]
+    jobs = smt.list_jobs(name_contains=name, aws=near)
     assert [(job["HyperParameterTuningJobName"], job["HyperParameterTuningJobStatus"]) for job in jobs] == [
-        ("pipe-kill", "Completed")
+        (name, "Completed")
     ]

@@ -119,10 +119,10 @@ def test_values_of_all_hosts_are_numbered_by_their_time(bench):
     source = """
 import os, time
 rank = int(os.environ["SM_CURRENT_HOST_RANK"])
-time.sleep(0.3 * rank)
+time.sleep(0.1 * rank)
 for step in range(3):
     print(f"loss={10 * step + rank}", flush=True)
-    time.sleep(0.6)
+    time.sleep(0.2)
 """
     doc = bench.train(source, ResourceConfig=TWO)
     found = bench.store.emissions(doc["TrainingJobName"], "loss")
@@ -177,6 +177,7 @@ def check_gloo(bench, doc):
     assert "rank 1 of 2 loss=3.0" in messages_of(bench, name, "algo-2")
 
 
+@pytest.mark.long
 def test_torch_distributed_meets_over_loopback(bench):
     pytest.importorskip("torch")
     address = "hosts[0]" if NAMES_RESOLVE else "os.environ['SM_MASTER_ADDR']"
@@ -203,6 +204,7 @@ else:
     assert messages_of(bench, doc["TrainingJobName"], "algo-1") == ["loss=7"]
 
 
+@pytest.mark.long
 def test_torchrun_joins_the_hosts_of_an_isolated_job(bench):
     pytest.importorskip("torch")
     doc = bench.train(

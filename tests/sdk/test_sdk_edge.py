@@ -16,14 +16,17 @@ from typing import Any
 import boto3
 import pytest
 from forks import run_program
+from later import is_missing
 from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.deploy._to_sdk import snaked
 from sm_tuning.local import ServerInfo
 
-pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
-pytestmark = pytest.mark.usefixtures("processes")
+pytestmark = [
+    pytest.mark.usefixtures("processes"),
+    pytest.mark.skipif(is_missing("sagemaker.train"), reason="needs the extra 'sdk'"),
+]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -194,10 +197,12 @@ def asked_for(description: dict[str, Any]) -> dict[str, Any]:
     return {"definition": definition, "config": description["HyperParameterTuningJobConfig"]}
 
 
+@pytest.mark.long
 def test_the_shipped_specs_come_back_unchanged(ran) -> None:
     assert ran["same"] == [True] * len(SPECS)
 
 
+@pytest.mark.long
 def test_the_sdks_tuner_starts_the_same_job_as_we_do(ran, near) -> None:
     for number, file in enumerate(SPECS):
         sdks = smt.attach(f"{ran['stem']}-sdk-{number}", aws=near)
@@ -213,12 +218,14 @@ def test_the_sdks_tuner_starts_the_same_job_as_we_do(ran, near) -> None:
     assert smt.attach(f"{ran['stem']}-sdk-{len(SPECS) - 1}", aws=near).counts.launched >= 1
 
 
+@pytest.mark.long
 def test_a_pipelines_step_has_our_whole_request_as_its_arguments(ran) -> None:
     for found in ran["definitions"]:
         assert (found["type"], found["same"]) == ("Tuning", True)
         assert "BestTrainingJob" in str(found["top"]) or "TrainingJobSummaries" in str(found["top"])
 
 
+@pytest.mark.long
 def test_a_trainer_made_of_an_estimator_trains_with_all_that_the_estimator_says(ran, near) -> None:
     job = smt.deploy.TrainingJob(ran["training"], near)
     described = job.describe()

@@ -17,16 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xgboost as xgb
 from forks import run_program
+from later import Later, is_missing
 from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local import ServerInfo
 
-pytest.importorskip("sagemaker.train", reason="needs the extra 'sdk'")
-pytestmark = pytest.mark.usefixtures("processes")
+pytestmark = [
+    pytest.mark.usefixtures("processes"),
+    pytest.mark.skipif(is_missing("sagemaker.train"), reason="needs the extra 'sdk'"),
+]
+
+xgb = Later("xgboost")
 
 HERE = Path(__file__).parent
 STUDIO = os.environ.get("SM_TUNING_TEST_SDK312_PYTHON")
@@ -129,12 +133,14 @@ def test_the_sdks_training_analytics_read_the_metrics(read: tuple[Any, str]) -> 
     assert said["curve_points"] >= 1
 
 
+@pytest.mark.long
 def test_a_long_job_is_stopped_by_the_sdk(client: Client) -> None:
     said = client.on_bucket("_stop.py", HERE / "_source")
 
     assert said == {"before": "InProgress", "after": "Stopped", "completed": 0, "in_progress": 0}
 
 
+@pytest.mark.long
 def test_the_built_in_xgboost_is_tuned_by_the_sdk(client: Client, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("\n".join(f"{3 * n % 7},{n},{n % 5}" for n in range(60)))
@@ -145,6 +151,7 @@ def test_the_built_in_xgboost_is_tuned_by_the_sdk(client: Client, tmp_path: Path
     assert said["best"].startswith(said["name"])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     Namespaces().problem({"ml": str(HERE)}) is not None, reason="this system gives no process an /opt/ml of its own"
 )
@@ -157,6 +164,7 @@ def test_a_model_trainer_trains_outside_of_tuning(client: Client) -> None:
     assert len([line for line in said["log"] if line.startswith("epoch=")]) == 2
 
 
+@pytest.mark.long
 def test_each_connection_in_one_process_has_its_own_jobs_bucket_and_role(
     client: Client, tuned: Any, tmp_path: Path
 ) -> None:
@@ -170,6 +178,7 @@ def test_each_connection_in_one_process_has_its_own_jobs_bucket_and_role(
     assert said[2]["jobs"] == said[0]["jobs"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(Namespaces().problem({"ml": "/"}) is not None, reason="processing jobs need Linux namespaces")
 def test_endpoints_transforms_and_processing_jobs_of_the_sdk_work(client, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
