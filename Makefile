@@ -15,7 +15,7 @@ STUDIO := $(VENV)/studio
 PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci ci-long fix images plotly screenshots bench docs clean
+.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci fix images plotly screenshots bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,16 +38,17 @@ $(DEV): pyproject.toml | $(BIN)/python
 demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tuning job on this machine
 	$(BIN)/python docs/demo.py
 
-# Two files at a time, in the order of tests/conftest.py: the tests of a file share servers.
-PYTEST := PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three files at a time, in the order of tests/conftest.py: the tests of a file share servers. Tests wait for processes
+# about half of their time, so that three workers keep two cores busy.
+PYTEST := PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test: $(DEV)  ## the tests, without the long forms of test-long
+test: $(DEV)  ## the tests, one of each kind
 	$(PYTEST) -m 'not long'
 
-test-fast: $(DEV)  ## the tests that start no process and no server
-	$(PYTEST) -m 'not processes and not long'
+test-fast: $(DEV)  ## the tests that start no process and no server: they keep two cores busy without a third worker
+	$(PYTEST) -n 2 -m 'not processes and not long'
 
-test-long: $(DEV)  ## full notebooks and pages in whole interpreters, and properties with many examples
+test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, other programs; properties with many examples
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m 'long or hypothesis' --hypothesis-profile many
 
 # The wheel as a user gets it: alone in an environment, without an extra and outside of the checkout.
@@ -101,10 +102,7 @@ test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions tha
 	done
 	SM_TUNING_TEST_SDK312_PYTHON=$(CURDIR)/$(STUDIO)/bin/python $(BIN)/python -m pytest tests/sdk -k studio
 
-ci: check test test-wheel test-types  ## what CI runs on each change
-
-# Together they take longer than a change should wait.
-ci-long: test-long test-clients test-deps  ## the longer suites
+ci: check test test-wheel test-types test-long test-clients test-deps  ## what CI runs on each change
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .

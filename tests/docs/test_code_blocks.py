@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -37,8 +38,18 @@ def programs(language: str) -> dict[Path, str]:
     return {page: "\n".join(texts) for page, texts in found.items()}
 
 
-#: How many trials the shipped specs and the jobs of a page run: few, and in `make test-long` as many as they say.
-TRIALS = [pytest.param(3, id=""), pytest.param(None, id="all trials", marks=pytest.mark.long)]
+#: Pages that take long, such as one that loads the SDK and PyTorch, and one that trains, evaluates and serves.
+LONG_PAGES = ("sdk.md", "ship.md", "analysis.md")
+
+
+def cases(language: str) -> list[Any]:
+    """Each page's program with its number of trials: few, and in `make test-long` as many as the page says."""
+    return [
+        pytest.param(page, text, trials, id=page.name if trials else f"{page.name}-all trials", marks=marks)
+        for page, text in programs(language).items()
+        for trials, marks in ((3, ()), (None, pytest.mark.long))
+        if trials is None or page.name not in LONG_PAGES
+    ]
 
 
 @pytest.fixture
@@ -59,9 +70,6 @@ def checkout(processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 #: What the program of a page loads, if it is more than the client.
 PRELOAD = {"sdk.md": "sdk"}
 
-#: Pages that show what many trials tell.
-OF_MANY_TRIALS = {"analysis.md"}
-
 
 def run(arguments: list[str], folder: Path, trials: int | None, preload: str = "client") -> None:
     """Run a program in a checkout whose specs run so many trials."""
@@ -72,20 +80,18 @@ def run(arguments: list[str], folder: Path, trials: int | None, preload: str = "
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("trials", TRIALS)
-@pytest.mark.parametrize(("page", "text"), programs("python").items(), ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize(("page", "text", "trials"), cases("python"))
 def test_the_pages_python_runs(page: Path, text: str, checkout: Path, trials: int | None) -> None:
     if page.name == "sdk.md" and importlib.util.find_spec("sagemaker.train") is None:
         pytest.skip("needs the extra 'sdk'")
-    if trials and page.name not in OF_MANY_TRIALS:
+    if trials:
         text = re.sub(r"\bmax_jobs=(\d+)", lambda found: f"max_jobs={min(trials, int(found[1]))}", text)
     program = checkout / "page.py"
     program.write_text(text, encoding="utf-8")
     run([sys.executable, str(program)], checkout, trials, PRELOAD.get(page.name, "client"))
 
 
-@pytest.mark.parametrize("trials", TRIALS)
-@pytest.mark.parametrize(("page", "text"), programs("sh").items(), ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize(("page", "text", "trials"), cases("sh"))
 def test_the_pages_shell_scripts_run(page: Path, text: str, checkout: Path, trials: int | None) -> None:
     run(["sh", "-eu", "-c", text], checkout, trials)
 

@@ -79,6 +79,7 @@ def test_training_learns_the_digits(unbroken):
     assert last["train:loss"] < first["train:loss"]
 
 
+@pytest.mark.long
 def test_the_model_archive_loads_and_predicts_as_the_last_epoch_was_scored(unbroken, data_dir, tmp_path, run, command):
     _, base = unbroken
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
@@ -98,6 +99,7 @@ def test_the_model_archive_loads_and_predicts_as_the_last_epoch_was_scored(unbro
     assert answer["sums"] == pytest.approx([1, 1], abs=1e-5)
 
 
+@pytest.mark.long
 def test_a_run_killed_midway_resumes_and_ends_as_the_unbroken_one(unbroken, run, started, data_dir, tmp_path):
     whole, base = unbroken
     args = (*QUICK, "--train", data_dir / "digits", "--checkpoint-dir", tmp_path / "checkpoints")
@@ -119,6 +121,7 @@ def test_a_run_killed_midway_resumes_and_ends_as_the_unbroken_one(unbroken, run,
     assert all(tensor.equal(got["state_dict"][name]) for name, tensor in expected["state_dict"].items())
 
 
+@pytest.mark.long
 def test_other_hyperparameters_do_not_resume_from_a_shared_checkpoint_folder(unbroken, run, data_dir, tmp_path):
     shared = shutil.copytree(unbroken[1] / "checkpoints", tmp_path / "shared")
     args = ("--train", data_dir / "digits", "--checkpoint-dir", shared)
@@ -132,6 +135,7 @@ def test_other_hyperparameters_do_not_resume_from_a_shared_checkpoint_folder(unb
     assert list(epochs_in(same.stdout)) == [EPOCHS], "a finished training reports its objective again"
 
 
+@pytest.mark.long
 def test_sigterm_saves_the_last_finished_epoch_and_exits_with_0(started, data_dir, tmp_path):
     process = started(SCRIPT, "--epochs", 5000, "--train", data_dir / "digits", cwd=tmp_path)
     output = ""
@@ -151,6 +155,7 @@ def test_sigterm_saves_the_last_finished_epoch_and_exits_with_0(started, data_di
     assert all(tensor.equal(model["state_dict"][name]) for name, tensor in state["network"].items())
 
 
+@pytest.mark.long
 def test_alone_it_trains_on_the_bundled_data_from_any_folder(run, tmp_path):
     done = run(SCRIPT, "--lr", 0.01, "--epochs", 1, "--optimizer", "adam", cwd=tmp_path)
 
@@ -159,6 +164,7 @@ def test_alone_it_trains_on_the_bundled_data_from_any_folder(run, tmp_path):
     assert [entry["epoch"] for entry in history_of(tmp_path / "output" / SCRIPT)] == [1]
 
 
+@pytest.mark.long
 def test_a_diverged_training_fails_with_the_reason_and_leaves_no_checkpoint(run, data_dir, tmp_path):
     done = run(SCRIPT, "--lr", 1e30, "--epochs", 2, "--train", data_dir / "digits", cwd=tmp_path)
 
@@ -168,6 +174,7 @@ def test_a_diverged_training_fails_with_the_reason_and_leaves_no_checkpoint(run,
     assert not list(tmp_path.rglob("*.pt"))
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_named_rather_than_trained_over(unbroken, script_module, tmp_path):
     import torch
 

@@ -132,6 +132,7 @@ def test_the_page_shows_the_files_of_the_template() -> None:
     assert PRICES[1].encode() == PROJECT["prices.json"]
 
 
+@pytest.mark.long
 def test_the_workflow_runs_from_check_to_register_and_can_be_run_again(runner: Runner) -> None:
     workflow = Workflow(runner, "4711", MAX_JOBS="6")
     done = workflow.run()

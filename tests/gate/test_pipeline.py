@@ -92,6 +92,7 @@ def test_six_processes_bring_a_spec_to_a_registered_model(near, environ) -> None
     assert metadata["CustomerMetadataProperties"]["sm-tuning:objective"] == "validation:rmse"
 
 
+@pytest.mark.long
 def test_a_gate_that_does_not_hold_ends_the_pipeline_and_registers_nothing(near, environ) -> None:
     pipeline = Pipeline("pipe-bad", environ, limit="validation:rmse<=1")
     done = {}

@@ -293,7 +293,7 @@ def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, the
     page.open(example_path, 1400, 1000, theme)
     page.show("Cost")
 
-    assert page.barriers(Axe) == []
+    assert page.barriers(axe.Axe) == []
 
 
 @pytest.mark.skipif("SM_TUNING_SCREENSHOTS" not in os.environ, reason="writes docs/img; run by `make screenshots`")

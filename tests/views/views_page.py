@@ -103,11 +103,8 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, script: str, *arguments: Any) -> Any:
-        return (
-            Later("selenium.webdriver.support.wait")
-            .WebDriverWait(self.driver, 30, poll_frequency=0.05)
-            .until(lambda _: self.run(script, *arguments))
-        )
+        wait = support.WebDriverWait(self.driver, 30, poll_frequency=0.05)
+        return wait.until(lambda _: self.run(script, *arguments))
 
     def open(self, path: Path, width: int, height: int, theme: str = "light") -> None:
         """Open a file in a window of this size."""
