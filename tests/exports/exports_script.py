@@ -20,7 +20,7 @@ SCRIPT = textwrap.dedent(
         print(f"train:loss={loss!r};")
         print(f"accuracy={1 / (1 + loss)!r};")
         print(f"validation:loss={loss * 1.1 + 0.1 / 3!r};", flush=True)
-        time.sleep(0.5 if slow and epoch else 0.01)
+        time.sleep(600 if slow and epoch == 3 else 0.01)  # until the service stops it
     open(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"), "w").write("{}")
     """
 )

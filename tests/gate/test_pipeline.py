@@ -74,7 +74,11 @@ def environ(near: smt.Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def packages(near: smt.Aws, group: str) -> list[str]:
-    answer = near.call("sagemaker", "list_model_packages", ModelPackageGroupName=group)
+    try:
+        answer = near.call("sagemaker", "list_model_packages", ModelPackageGroupName=group)
+    except smt.ServiceError as error:
+        assert "does not exist" in str(error), error  # the step was killed before it made the group
+        return []
     return [one["ModelPackageArn"] for one in answer["ModelPackageSummaryList"]]
 
 

@@ -44,7 +44,7 @@ SCRIPT = textwrap.dedent(
     args = parser.parse_args()
     for step in range(20):
         print(f"loss={1 / (1 + step) + args.width};", flush=True)
-        time.sleep(0.1)
+        time.sleep(0.05)
     """
 )
 HOSTILE = "<script>alert('x')</script>"
