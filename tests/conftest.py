@@ -29,7 +29,7 @@ _PROPERTY: dict[str, Any] = {
     "derandomize": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
-settings.register_profile("few", max_examples=25, **_PROPERTY)
+settings.register_profile("few", max_examples=10, **_PROPERTY)
 settings.register_profile("many", max_examples=300, **_PROPERTY)
 settings.load_profile("few")
 
