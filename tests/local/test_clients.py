@@ -40,6 +40,7 @@ def client(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.long
 def test_processes_that_need_a_server_at_once_all_get_it(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     from benchmarks.races.__main__ import cold_start

@@ -302,6 +302,7 @@ def wait_until(condition, seconds=60.0):
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_a_tuning_job_outlives_the_death_of_its_server(state_dir):
     info = start_server(state_dir)
     s3, sagemaker = client(info, "s3"), client(info, "sagemaker")

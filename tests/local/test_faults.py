@@ -132,7 +132,14 @@ def read(tally):
     return [line.split() for line in tally.read_text().splitlines()] if tally.exists() else []
 
 
-@pytest.mark.parametrize("moment", ["the first start", "the first end", "the third start"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "the first end",
+        pytest.param("the first start", marks=pytest.mark.long),
+        pytest.param("the third start", marks=pytest.mark.long),
+    ],
+)
 def test_kill_9_of_the_server_loses_no_trial_and_leaves_no_orphan(tmp_path, moment):
     tally = tmp_path / "tally"
     driver, name = start_driver(tmp_path, tally)

@@ -33,7 +33,8 @@ def processes_of(state_dir: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [3, 20])
 def test_endpoints_and_transforms_outlive_killed_servers(processes, tmp_path, kills):
     state, chance = tmp_path / "state", random.Random(kills)
     model = booster()

@@ -54,6 +54,7 @@ def test_trials_that_start_together_install_once(bench):
     assert installs(bench, *names) == 1
 
 
+@pytest.mark.long
 def test_an_install_that_was_killed_is_made_anew(bench, tmp_path):
     first = begin(bench)
     wait_for(lambda: list((tmp_path / "envs").glob("*/pyvenv.cfg")), 20)
@@ -73,6 +74,7 @@ def test_an_install_that_was_killed_is_made_anew(bench, tmp_path):
     again.close()
 
 
+@pytest.mark.long
 def test_the_hosts_of_a_job_share_what_the_first_installs(bench):
     name = begin(bench, ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 2})
     assert bench.ended(name, timeout=60)["TrainingJobStatus"] == "Completed"

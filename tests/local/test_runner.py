@@ -363,6 +363,7 @@ open(path, "w").write(str(epoch + 1) + " now")
     assert bench.fetch(f"{base}/deep/epoch") == b"5 now"
 
 
+@pytest.mark.long
 def test_requirements_are_installed_once_for_each_content(bench):
     package = {
         "pkg/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',

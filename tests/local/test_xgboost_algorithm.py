@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import run_program
 from hypothesis import given
 from hypothesis import strategies as st
 from later import Later
@@ -22,6 +23,7 @@ from sm_tuning.executor.algorithms._xgboost_parameters import MAXIMIZE, METRIC_D
 datasets, reference, xgb = Later("sklearn.datasets"), Later("sklearn.metrics"), Later("xgboost")
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 REGRESSION = {"num_round": "5", "objective": "reg:squarederror", "eta": "0.3"}
+TRAIN = "import runpy; runpy.run_module('sm_tuning.executor.algorithms.xgboost_train', run_name='__main__')"
 NO_RANGES: dict = {}
 
 
@@ -54,15 +56,14 @@ class Job:
 
     def command(self) -> dict:
         return {
-            "args": [sys.executable, "-m", "sm_tuning.executor.algorithms.xgboost_train", self.tag],
+            "args": [sys.executable, "-c", TRAIN, self.tag],
             "env": {**os.environ, "SAGEMAKER_BASE_DIR": str(self.base), "OMP_NUM_THREADS": "1"},
-            "text": True,
             "cwd": self.base,
         }
 
     def run(self) -> "Job":
         self.write()
-        done = subprocess.run(**self.command(), capture_output=True, timeout=60, check=False)
+        done = run_program(**self.command(), preload="training", timeout=60)
         self.code, self.log, self.errors = done.returncode, done.stdout.replace("\t", "#011"), done.stderr
         failure = self.base / "output" / "failure"
         self.failure = failure.read_text() if failure.exists() else ""
@@ -236,7 +237,7 @@ class TestTraining:
     def test_a_stopped_job_leaves_its_last_model_when_asked_to(self, tmp_path, diabetes):
         job = regression(tmp_path, diabetes, num_round="1000000", save_model_on_termination="true")
         job.write()
-        with subprocess.Popen(**job.command(), stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(**job.command(), text=True, stdout=subprocess.PIPE) as process:
             for text in process.stdout:
                 if text.startswith("[4]"):  # so the round before is on disk
                     process.send_signal(signal.SIGTERM)
