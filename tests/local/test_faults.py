@@ -37,7 +37,7 @@ def begin(bench, source, **options):
 
 def test_a_script_that_hangs_past_its_time_is_stopped_and_keeps_its_objective(bench):
     source = "import time; print('loss=2', flush=True); time.sleep(300)"
-    doc = bench.train(source, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    doc = bench.train(source, StoppingCondition={"MaxRuntimeInSeconds": 2})
     assert (doc["TrainingJobStatus"], doc["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert "FailureReason" not in doc
     assert (doc["_ObjectiveStatus"], doc["_ObjectiveValue"]) == ("Succeeded", 2.0)
