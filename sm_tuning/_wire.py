@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 # Static hyperparameters ---------------------------------------------------------------------------------------------
 
@@ -56,6 +56,22 @@ def is_reserved_hyperparameter(name: str) -> bool:
 #: HyperbandStrategyConfig].
 EPOCH_KEYS: Final = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 MOST_RESOURCE: Final = 20_000
+
+
+def max_resource(config: Mapping[str, Any], static: Mapping[str, str]) -> tuple[str, int] | None:
+    """Return what gives MaxResource to a job of the strategy Hyperband, and its value; None if nothing does.
+
+    Args:
+        config: the HyperParameterTuningJobConfig.
+        static: the static hyperparameters of the definition.
+    """
+    given = ((config.get("StrategyConfig") or {}).get("HyperbandStrategyConfig") or {}).get("MaxResource")
+    if given is not None:
+        return "MaxResource", int(given)
+    # SDK v2 sends static hyperparameters with JSON quotes.
+    texts = {key: static.get(key, "").strip('" ') for key in EPOCH_KEYS}
+    return next(((k, int(text)) for k, text in texts.items() if text.isascii() and text.isdigit() and int(text)), None)
+
 
 #: Static and tuned hyperparameters of a training job together; ``OBJECTIVE_KEY`` is one of them [define-ranges].
 MOST_HYPERPARAMETERS: Final = 100

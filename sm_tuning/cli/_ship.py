@@ -108,7 +108,10 @@ def gate(  # noqa: PLR0913  (one keyword per option)
     for check in verdict.checks:
         if not check.passed:
             note = f" ({check.note})" if check.note else ""
-            say(f"{found.name}: {check.requirement} does not hold: {check.value}{note}", "error")
+            text = f"does not hold: {check.value}{note}"
+            if check.value == judging.UNKNOWN:
+                text = f"cannot be judged: {check.note or 'its value is unknown'}"
+            say(f"{found.name}: {check.requirement} {text}", "error")
     return 0 if verdict.passed else smt.JobError.exit_code
 
 

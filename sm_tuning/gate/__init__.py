@@ -11,12 +11,12 @@ from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.gate._facts import Facts, facts
-    from sm_tuning.gate._judge import Check, Requirement, Tolerance, Verdict, judge, markdown
+    from sm_tuning.gate._judge import UNKNOWN, Check, Requirement, Tolerance, Verdict, judge, markdown
 else:
     _HOMES = {
         "._facts": ("Facts", "facts"),
-        "._judge": ("Check", "Requirement", "Tolerance", "Verdict", "judge", "markdown"),
+        "._judge": ("UNKNOWN", "Check", "Requirement", "Tolerance", "Verdict", "judge", "markdown"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-__all__ = ["Check", "Facts", "Requirement", "Tolerance", "Verdict", "facts", "judge", "markdown"]
+__all__ = ["UNKNOWN", "Check", "Facts", "Requirement", "Tolerance", "Verdict", "facts", "judge", "markdown"]

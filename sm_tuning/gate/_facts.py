@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sm_tuning import jobs, results
-from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._errors import AccessDeniedError, ServiceError, SpecError
 from sm_tuning._masking import masked
 from sm_tuning._prices import Prices, read_prices
-from sm_tuning._statuses import TuningStatus
+from sm_tuning._statuses import TrainingStatus, TuningStatus
+from sm_tuning._wire import max_resource
 from sm_tuning.aws import Aws, find_prices
-from sm_tuning.description import job_of, training_of
+from sm_tuning.description import Job, job_of, training_of
 
 #: Values of the job as a whole, besides the metrics of its best trial.
 OWN = (
@@ -40,6 +41,7 @@ class Facts(NamedTuple):
         metrics: final value of each metric of the best trial.
         own: values of the job, by the names in ``OWN``; NaN if unknown.
         note: why one of them is unknown.
+        trials_note: what is to be known about the numbers of completed and stopped trials.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Facts(NamedTuple):
     metrics: Mapping[str, float]
     own: Mapping[str, float]
     note: str = ""
+    trials_note: str = ""
 
     @property
     def objective(self) -> float | None:
@@ -65,14 +68,16 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
     Args:
         aws: the connection.
         name: the tuning job.
-        wanted: names of the values that requirements use; cost and billed time are read only if they are among them.
+        wanted: names of the values that requirements use. Cost and billed time are read only if they are among them,
+            and logs only for the numbers of completed and stopped trials of Hyperband.
         prices: dollars an hour by instance type, or a file of them; see ``sm_tuning.results.cost``.
 
     Raises:
         SpecError: the job has not ended, or the prices cannot be read.
         ServiceError: the service refused a call, or the job does not exist.
     """
-    job = job_of(jobs.describe(aws, name))
+    description = jobs.describe(aws, name)
+    job = job_of(description)
     if not (job.ended or TuningStatus.of(job.status).is_terminal):
         raise SpecError(f"the tuning job {name!r} is {job.status}: wait for it first (sm-tuning wait {name})")
     best = job.best if job.best is not None and job.best.value is not None else None
@@ -82,6 +87,7 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         "failed_trials": job.counts.errors,
         "stopped_trials": job.counts.stopped,
     }
+    wanted = frozenset(wanted)
     metrics: dict[str, float] = {}
     metric = None if best is None else best.metric or job.definition(best).objective
     if best is not None and best.value is not None and metric is not None:
@@ -89,7 +95,11 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         training = training_of(aws.call("sagemaker", "describe_training_job", TrainingJobName=best.name))
         # The description of a tuning job has the objective only; requirements may name any metric.
         metrics = {**training.final_metrics, metric: best.value}
-    wanted = frozenset(wanted)
+    trials_note = ""
+    if job.strategy == "Hyperband" and job.counts.stopped and wanted & {"completed_trials", "stopped_trials"}:
+        finished, trials_note = _finished(aws, job, description["HyperParameterTuningJobConfig"])
+        own["completed_trials"] += finished
+        own["stopped_trials"] -= finished
     spent, note = _spent(aws, name, wanted, prices) if wanted & {"cost", "billable_seconds"} else ({}, "")
     return Facts(
         name=job.name,
@@ -102,6 +112,37 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         metrics=metrics,
         own={**{key: float(value) for key, value in own.items()}, **spent},
         note=note,
+        trials_note=trials_note,
+    )
+
+
+def _finished(aws: Aws, job: Job, config: Mapping[str, Any]) -> tuple[int, str]:
+    """Return how many stopped trials had reached the most that Hyperband gives to a trial, and a note.
+
+    The service stops a trial when it has emitted the objective ``MaxResource`` times [API Reference,
+    HyperbandStrategyConfig], also where the script would end by itself then: it is as complete as a trial can be.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trials = results.trials(aws, [job.name])
+        stopped = trials[trials["TrainingJobStatus"] == TrainingStatus.STOPPED]
+        names = stopped["TrainingJobName"].tolist()
+        try:
+            curves = results.curves(aws, [job.name], trials=names)
+        except AccessDeniedError as error:  # many pipelines may not read logs
+            return 0, f"trials that Hyperband stopped at the maximum resource are not counted, since {error}"
+    for warning in caught:
+        if issubclass(warning.category, results.IncompleteWarning):
+            raise ServiceError(f"the requirements cannot be judged: {warning.message}")
+    emitted = curves.groupby(["TrainingJobName", "MetricName"]).size().to_dict()
+    finished = 0
+    for name, label in zip(names, stopped["TrainingJobDefinitionName"], strict=True):
+        definition = job.definition(label if isinstance(label, str) else None)
+        most = max_resource(config, definition.static)
+        finished += most is not None and emitted.get((name, definition.objective), 0) >= most[1]
+    return (
+        finished,
+        f"{finished} of them were stopped at the maximum resource, which Hyperband does" if finished else "",
     )
 
 

@@ -22,6 +22,10 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+#: The value of a check whose number is not known.
+UNKNOWN = "unknown"
+
+_OF_TRIALS = ("completed_trials", "stopped_trials")
 _FORM = re.compile(r"\s*(?P<name>.*?[^\s<>=!])\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<limit>[^\s<>=!]+)\s*")
 
 
@@ -171,7 +175,8 @@ def _check(found: Facts, requirement: Requirement) -> Check:
         value = found.own[name]
         is_known = not math.isnan(value)
         holds = requirement.holds(value, single=name == "objective")
-        return Check(str(requirement), f"{value:.6g}" if is_known else "unknown", holds, "" if is_known else found.note)
+        note = found.note if not is_known else found.trials_note if name in _OF_TRIALS else ""
+        return Check(str(requirement), f"{value:.6g}" if is_known else UNKNOWN, holds, note)
     # A job that ran to its end without an objective fails its requirements; it is no error of the caller.
     if found.trial is None:
         return Check(str(requirement), "none", passed=False, note="no trial has an objective")

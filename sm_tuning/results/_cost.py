@@ -179,8 +179,8 @@ def _report_unknown(reader: Reader, bills: Sequence[Bill], listed: PriceList) ->
         reason = f" in {listed.source}" if listed.by_type else ""
         reason += f" ({listed.problem})" if listed.problem else ""
         warn(
-            f"there is no price of {', '.join(unpriced)}{reason}, so that their cost is nan: give prices=, or a file "
-            f"in {PRICES_VARIABLE}"
+            f"there is no price of {', '.join(unpriced)}{reason}, so that their cost is nan: give a file such as "
+            f'{{"{unpriced[0]}": 0.1}} in dollars an hour, by --prices FILE, prices=, or {PRICES_VARIABLE}'
         )
     unknown = {bill.trial.name for bill in bills if bill.machines is None}
     if unknown:

@@ -9,6 +9,7 @@ from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
+from sm_tuning._wire import MOST_RESOURCE, max_resource
 from sm_tuning.strategies._space import Categorical, Point, Space
 from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Strategy, Trial, entropy
 
@@ -19,8 +20,6 @@ _REDUCTION_FACTOR = 3
 _DEFAULT_MIN_RESOURCE = 1
 #: Trials that always pass a rung, however few have reached it: the best of two or three says little.
 _ALWAYS_PASS = 2
-_EPOCH_KEYS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
-_LARGEST_RESOURCE = 20_000
 _GRACE_EPOCHS = 1
 _GRACE_TRIALS = 5
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
@@ -146,19 +145,15 @@ def hyperband_config(config: Mapping[str, Any], static: Mapping[str, str]) -> di
         ValueError: the resources are missing or invalid. The message is meant for callers of the API.
     """
     given = (config.get("StrategyConfig") or {}).get("HyperbandStrategyConfig") or {}
-    low, high, source = given.get("MinResource"), given.get("MaxResource"), "MaxResource"
-    if high is None:
-        # SDK v2 sends static hyperparameters with JSON quotes.
-        texts = {key: static.get(key, "").strip('" ') for key in _EPOCH_KEYS}
-        epochs = [(key, int(text)) for key, text in texts.items() if text.isascii() and text.isdigit() and int(text)]
-        if not epochs:
-            raise ValueError(
-                "MaxResource parameter is not provided and could not be inferred from provided static hyperparameters "
-                "of TrainingJobDefinition."
-            )
-        source, high = epochs[0]
-    if high > _LARGEST_RESOURCE:
-        raise ValueError(f"{source} must not exceed {_LARGEST_RESOURCE} with Strategy Hyperband, but it is {high}.")
+    low, found = given.get("MinResource"), max_resource(config, static)
+    if found is None:
+        raise ValueError(
+            "MaxResource parameter is not provided and could not be inferred from provided static hyperparameters "
+            "of TrainingJobDefinition."
+        )
+    source, high = found
+    if high > MOST_RESOURCE:
+        raise ValueError(f"{source} must not exceed {MOST_RESOURCE} with Strategy Hyperband, but it is {high}.")
     if low is not None and low > high:
         raise ValueError(f"MinResource must not exceed {source}, but they are {low} and {high}.")
     return {"max_resource": high} if low is None else {"min_resource": low, "max_resource": high}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 import sm_tuning as smt
 from sm_tuning.cli._jobs import summary
@@ -104,3 +105,64 @@ def test_a_job_that_runs_cannot_be_judged_yet(near, tmp_path) -> None:
     with pytest.raises(smt.SpecError, match="wait for it first"):
         facts(near, "runs")
     made.stop()
+
+
+def denied(**_: object) -> tuple[AWSResponse, dict[str, Any]]:
+    """Answer a call as AWS does without the permission."""
+    error = {"Code": "AccessDeniedException", "Message": "not authorized to perform: logs:FilterLogEvents"}
+    return AWSResponse("", 400, {}, None), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+
+#: Emits some values, and then waits to be stopped.
+WAITS = """\
+import time
+for epoch in range({values}):
+    print("score=0.5;", flush=True)
+time.sleep(600)
+"""
+
+
+def test_trials_that_hyperband_stopped_at_their_maximum_count_as_completed(near, tmp_path) -> None:
+    config = smt.HyperbandConfig(max_resource=3)
+    spec = tuning(tmp_path, WAITS.format(values=3), strategy="Hyperband", strategy_config=config)
+    job = smt.launch(spec, aws=near)
+    job.wait(progress=False)
+    assert job.trials()["TrainingJobStatus"].tolist() == ["Stopped"]
+    found = facts(near, job.name, wanted=["completed_trials"])
+    assert (found.own["completed_trials"], found.own["stopped_trials"]) == (1, 0)
+    verdict = judge(found, [Requirement.parse("completed_trials>=1"), Requirement.parse("stopped_trials<=0")])
+    assert verdict.passed
+    assert "1 of them were stopped at the maximum resource" in markdown(verdict)
+    # Logs are read for requirements that need them only.
+    assert facts(near, job.name, wanted=["objective"]).own["stopped_trials"] == 1
+
+    near._client("logs").meta.events.register("before-call.cloudwatch-logs", denied, unique_id="denied")
+    try:
+        found = facts(near, job.name, wanted=["completed_trials"])
+    finally:
+        near._client("logs").meta.events.unregister("before-call.cloudwatch-logs", unique_id="denied")
+    assert (found.own["completed_trials"], found.own["stopped_trials"]) == (0, 1)
+    (_, check) = judge(found, [Requirement.parse("completed_trials>=1")]).checks
+    assert "are not counted, since" in check.note
+
+
+def test_a_trial_that_was_stopped_before_its_maximum_is_not_complete(near, tmp_path) -> None:
+    config = smt.HyperbandConfig(max_resource=3)
+    spec = tuning(tmp_path, WAITS.format(values=2), strategy="Hyperband", strategy_config=config)
+    job = smt.launch(spec, aws=near)
+    next(line for line in job.follow_logs() if "score" in line.message)
+    job.stop()
+    with pytest.raises(smt.JobStoppedError):
+        job.wait(progress=False)
+    found = facts(near, job.name, wanted=["completed_trials"])
+    assert (found.own["completed_trials"], found.own["stopped_trials"]) == (0, 1)
+    assert not judge(found, [Requirement.parse("completed_trials>=1")], allow_stopped=True).passed
+
+
+def test_a_cost_without_prices_says_what_is_missing(job, near) -> None:
+    verdict = judge(facts(near, job.name, wanted=["cost"]), [Requirement.parse("cost<=20")])
+    (check,) = [check for check in verdict.checks if check.requirement == "cost <= 20"]
+    assert (check.passed, check.value) == (False, "unknown")
+    assert "no price of ml.m5.large (a server on this machine has no prices)" in check.note
+    assert '{"ml.m5.large": 0.1}' in check.note
+    assert "--prices FILE" in check.note

@@ -106,6 +106,10 @@ def test_a_gate_that_does_not_hold_ends_the_pipeline_and_registers_nothing(near,
         if done[step]:
             break
     assert done == {"launch": 0, "wait": 0, "gate": 1}
+    command = [*PROGRAM, "gate", "pipe-bad", "--require", "cost<=20"]
+    unknown = run_program(command, preload="client", cwd=ROOT, env=environ)
+    assert unknown.returncode == 1
+    assert "pipe-bad: cost <= 20 cannot be judged: there is no price of ml.m5.large" in unknown.stderr
 
     pipeline.steps["register"] += ["--require", "validation:rmse<=1"]  # the gate in the same step
     assert pipeline.run("register")[0] == 1
