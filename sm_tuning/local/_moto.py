@@ -1,11 +1,13 @@
 """The AWS services around SageMaker: moto's backends in this process, with the important state on disk.
 
-Only this module and ``_moto_metrics`` depend on moto's private parts. S3 objects survive the server (``restore``) and
-are read from disk instead of memory; logs and metrics of the training jobs have stores of their own.
+Only this module, ``_moto_metrics`` and ``_moto_s3`` depend on moto's private parts. S3 objects survive the server
+(``restore``) and are read from disk instead of memory; logs and metrics of the training jobs have stores of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import tempfile
 import threading
@@ -22,6 +24,7 @@ from sm_tuning.local.cloudwatch import LOG_GROUP, Database, LogsService, LogStor
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+_M_MMAP_THRESHOLD = -3  # [malloc.h]
 _TRUST_POLICY = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", '
     '"Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'
@@ -64,9 +67,11 @@ class AwsLocal:
             create_backend_app,
         )
 
-        from sm_tuning.local._moto_metrics import TrainingMetrics  # noqa: PLC0415  (imports moto)
+        from sm_tuning.local._moto_metrics import Metrics  # noqa: PLC0415  (imports moto)
+        from sm_tuning.local._moto_s3 import mend  # noqa: PLC0415  (imports moto)
 
-        TrainingMetrics(self._cloudwatch(), self.metric_store).install()
+        Metrics(self._cloudwatch(), self.metric_store).install()
+        mend(self._s3())
         application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
         return application
 
@@ -149,6 +154,11 @@ class AwsLocal:
     def has_bucket(self, bucket: str) -> bool:
         """Return whether a bucket exists."""
         return bucket in self._s3().buckets
+
+    def is_versioned(self, bucket: str) -> bool:
+        """Return whether versioning is, or was, on for a bucket."""
+        found = self._s3().buckets.get(bucket)
+        return found is not None and found.versioning_status is not None
 
     def has_role(self, arn: str) -> bool:
         """Return whether a role exists."""
@@ -336,12 +346,16 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def configure_process(tmp: Path, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set the variables that moto reads at its import: small buffers, and files only under ``tmp``."""
+    """Let memory return, and set what moto reads at its import: small buffers, and files only under ``tmp``."""
     tempfile.tempdir = str(tmp)  # where moto puts the buffers of objects
     environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(64 * 1024)
     environ["MOTO_DISABLE_GLOBAL_CORS"] = "1"
     environ["MOTO_LAMBDA_DATA_DIR"] = str(tmp / "lambda")
     environ.pop("MOTO_ACCOUNT_ID", None)
+    # glibc raises this threshold to 32 MiB as blocks are freed. Then bodies of requests, such as the parts of uploads,
+    # leave gaps in the heaps of many threads, which are never returned. macOS and musl have no mallopt.
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1024**2)
 
 
 def _serve_from(key: Any, data: Path) -> None:

@@ -1,7 +1,7 @@
-"""The training jobs' CloudWatch metrics inside moto: its protocols with values from a store.
+"""CloudWatch metrics inside moto: its protocols, with the values of the training jobs from a store.
 
-For each period of each query, moto loops over all values of all metrics, and its periods begin at the first value. For
-this namespace, values are looked up, and periods begin at their multiples, as in CloudWatch.
+For each period of each query, moto loops over all values of all metrics, its periods begin at the first value, and its
+expressions are empty lists. Here periods begin at their multiples, as in CloudWatch, and expressions are refused.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ _STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-class TrainingMetrics:
-    """Replaces methods of moto's CloudWatch backend, for the namespace of the training jobs.
+Metric = tuple[str, str, Mapping[str, str]]
+"""Namespace, name and dimensions of a metric."""
+
+
+class Metrics:
+    """Replaces methods of moto's CloudWatch backend.
 
     Args:
         backend: moto's backend of an account and region.
@@ -36,7 +40,7 @@ class TrainingMetrics:
     def __init__(self, backend: Any, store: MetricStore) -> None:
         self._backend = backend
         self._store = store
-        self._others = {name: getattr(backend, name) for name in _TAKEN}
+        self._list_others = backend.get_filtered_metrics
 
     def install(self) -> None:
         """Replace the methods of the backend."""
@@ -50,25 +54,16 @@ class TrainingMetrics:
         end_time: datetime,
         scan_by: str = "TimestampAscending",
     ) -> list[dict[str, Any]]:
-        """Answer GetMetricData; moto answers queries of other namespaces."""
-        ours = [
-            query
-            for query in queries
-            if "MetricStat" in query and query["MetricStat"]["Metric"]["Namespace"] == METRIC_NAMESPACE
-        ]
-        others = [query for query in queries if query not in ours]
-        if ours and any("Expression" in query for query in others):
-            raise ValidationError("The local SageMaker computes no expressions over the metrics of training jobs.")
+        """Answer GetMetricData."""
+        if any("Expression" in query for query in queries):
+            raise ValidationError(
+                "The local SageMaker computes no expressions such as SEARCH: name each metric in a MetricStat."
+            )
         if start_time >= end_time:
             raise ValidationError("The parameter EndTime must be greater than StartTime.")
-        found: list[dict[str, Any]] = []
-        if others:
-            found = self._others["get_metric_data"](others, start_time, end_time, scan_by)
         window = _epoch(start_time), _epoch(end_time)
         backwards = scan_by == "TimestampDescending"
-        found += [self._data_of(query, window, backwards=backwards) for query in ours if query.get("ReturnData", True)]
-        place = {query["Id"]: number for number, query in enumerate(queries)}
-        return sorted(found, key=lambda result: place[result["id"]])
+        return [self._data_of(query, window, backwards=backwards) for query in queries if query.get("ReturnData", True)]
 
     def get_metric_statistics(
         self,
@@ -82,24 +77,15 @@ class TrainingMetrics:
         unit: str | None = None,
     ) -> list[Any]:
         """Answer GetMetricStatistics."""
-        if namespace != METRIC_NAMESPACE:
-            points: list[Any] = self._others["get_metric_statistics"](
-                namespace, metric_name, start_time, end_time, period, stats, dimensions, unit
-            )
-            return points
         if start_time >= end_time:
             raise InvalidParameterValue("The parameter StartTime must be less than the parameter EndTime.")
         named = {dimension["Name"]: dimension["Value"] for dimension in dimensions or ()}
-        own_unit = _unit(named)
-        if unit not in (None, own_unit):
-            return []
+        metric = namespace, metric_name, named
         points = []
-        for begin, values in self._periods(metric_name, named, (_epoch(start_time), _epoch(end_time)), period):
+        for begin, data in self._periods(metric, (_epoch(start_time), _epoch(end_time)), period, unit):
             point = Statistics(stats, _naive(begin))
-            point.metric_data = [
-                MetricDatum(namespace, metric_name, value, [], _naive(begin), own_unit) for value in values
-            ]
-            point.unit = own_unit
+            point.metric_data = [MetricDatum(namespace, metric_name, value, [], _naive(begin)) for value, _ in data]
+            point.unit = data[0][1]
             points.append(point)
         return points
 
@@ -107,7 +93,7 @@ class TrainingMetrics:
         self, metric_name: str | None, namespace: str | None, dimensions: Sequence[Mapping[str, str]] | None
     ) -> list[Any]:
         """Return the metrics of ListMetrics."""
-        found: list[Any] = self._others["get_filtered_metrics"](metric_name, namespace, dimensions)
+        found: list[Any] = self._list_others(metric_name, namespace, dimensions)
         if namespace and namespace != METRIC_NAMESPACE:
             return found
         filters = {dimension["Name"]: dimension.get("Value") for dimension in dimensions or ()}
@@ -123,10 +109,9 @@ class TrainingMetrics:
         name = stat["Metric"]["MetricName"]
         named = {dimension["Name"]: dimension["Value"] for dimension in stat["Metric"].get("Dimensions") or ()}
         compute = _statistic(stat["Stat"])
-        periods = self._periods(name, named, window, int(stat["Period"]))
-        if stat.get("Unit") not in (None, _unit(named)):
-            periods = []
-        points = [(_naive(begin), compute(values)) for begin, values in periods]
+        metric = stat["Metric"]["Namespace"], name, named
+        periods = self._periods(metric, window, int(stat["Period"]), stat.get("Unit"))
+        points = [(_naive(begin), compute([value for value, _ in data])) for begin, data in periods]
         if backwards:
             points.reverse()
         return {
@@ -138,23 +123,33 @@ class TrainingMetrics:
         }
 
     def _periods(
-        self, name: str, dimensions: Mapping[str, str], window: tuple[float, float], period: int
-    ) -> list[tuple[float, list[float]]]:
-        """Return (begin, values) of each period with values, by time."""
+        self, metric: Metric, window: tuple[float, float], period: int, unit: str | None
+    ) -> list[tuple[float, list[tuple[float, str]]]]:
+        """Return the begin and the (value, unit) pairs of each period with values, by time.
+
+        Args:
+            metric: the metric.
+            window: begin and end, in epoch seconds; the end is left out.
+            period: length of a period in seconds.
+            unit: only values with this unit; None for all.
+        """
+        namespace, name, dimensions = metric
         start, end = window
-        found = self._store.values(name, dimensions, start, end)
-        # Values that clients themselves put into the namespace are in moto.
+        found = []
+        if namespace == METRIC_NAMESPACE:
+            found = [(*pair, _unit(dimensions)) for pair in self._store.values(name, dimensions, start, end)]
+        # Values that clients put are in moto.
         found += [
-            (_epoch(datum.timestamp), float(datum.value))
+            (_epoch(datum.timestamp), float(datum.value), datum.unit or "None")
             for datum in self._backend.metric_data
-            if isinstance(datum, MetricDatum)
-            and (datum.namespace, datum.name) == (METRIC_NAMESPACE, name)
+            if (datum.namespace, datum.name) == (namespace, name)
             and {pair.name: pair.value for pair in datum.dimensions} == dimensions
             and start <= _epoch(datum.timestamp) < end
         ]
-        grouped: dict[float, list[float]] = {}
-        for when, value in sorted(found):
-            grouped.setdefault(when // period * period, []).append(value)
+        grouped: dict[float, list[tuple[float, str]]] = {}
+        for when, value, its_unit in sorted(found):
+            if unit in (None, its_unit):
+                grouped.setdefault(when // period * period, []).append((value, its_unit))
         return list(grouped.items())
 
 

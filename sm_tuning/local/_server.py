@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -123,6 +124,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     )
     for part in (after, runner, engine):
         part.recover()
+    gc.freeze()  # what is loaded now stays; later collections need not look at it
     thread = threading.Thread(target=http.serve_forever, name="http", daemon=True)
     thread.start()
     try:

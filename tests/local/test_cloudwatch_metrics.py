@@ -90,7 +90,12 @@ def test_the_window_leaves_its_end_out(cloudwatch):
 
 
 def test_what_cannot_be_computed_is_refused(cloudwatch):
-    for queries in ([query(stat="TM(10%:90%)")], [query(), {"Id": "e", "Expression": "m0 * 2"}]):
+    search = f"SEARCH('{{{NAMESPACE},TrainingJobName}} loss', 'Average', 60)"
+    for queries in (
+        [query(stat="TM(10%:90%)")],
+        [query(), {"Id": "e", "Expression": "m0 * 2"}],
+        [{"Id": "e", "Expression": search}],
+    ):
         with pytest.raises(ClientError, match="The local SageMaker computes"):
             data(cloudwatch, *queries)
 
@@ -168,3 +173,49 @@ def test_what_a_host_uses_is_in_percent_and_a_metric_of_the_code_has_no_unit(clo
     assert units("CPUUtilization", host, Unit="Bytes") == []
     assert set(units("loss", JOB)) == {"None"}
     assert units("loss", JOB, Unit="Percent") == []
+
+
+def test_metrics_of_any_namespace_are_in_whole_periods(cloudwatch):
+    cloudwatch.put_metric_data(
+        Namespace="N",
+        MetricData=[
+            {"MetricName": "m", "Timestamp": BEGIN + timedelta(seconds=at), "Value": value, "Unit": unit}
+            for at, value, unit in ((50, 1.0, "Count"), (70, 2.0, "Count"), (80, 4.0, "Bytes"))
+        ]
+        + [{"MetricName": "m", "Timestamp": BEGIN, "Values": [10.0, 20.0], "Counts": [1.0, 2.0], "Unit": "Count"}],
+    )
+    stat = {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}
+    [result] = data(cloudwatch, {"Id": "a", "MetricStat": stat}, start=BEGIN + timedelta(seconds=1))
+    assert (minutes(result), result["Values"]) == ([1, 0], [6.0, 1.0])
+    [result] = data(cloudwatch, {"Id": "a", "MetricStat": {**stat, "Unit": "Bytes"}})
+    assert result["Values"] == [4.0]
+    points = cloudwatch.get_metric_statistics(
+        Namespace="N",
+        MetricName="m",
+        StartTime=BEGIN,
+        EndTime=BEGIN + timedelta(minutes=5),
+        Period=300,
+        Statistics=["Average", "SampleCount", "Maximum"],
+        Unit="Count",
+    )["Datapoints"]
+    assert [(one["SampleCount"], one["Maximum"], one["Average"]) for one in points] == [(5.0, 20.0, 10.6)]
+
+
+def test_members_that_would_be_ignored_are_refused(cloudwatch):
+    window = {"StartTime": BEGIN, "EndTime": BEGIN + timedelta(hours=1), "Period": 60}
+    with pytest.raises(ClientError, match="does not support ExtendedStatistics of GetMetricStatistics"):
+        cloudwatch.get_metric_statistics(
+            Namespace=NAMESPACE, MetricName="loss", Dimensions=JOB, ExtendedStatistics=["p99"], **window
+        )
+    values = {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}
+    with pytest.raises(ClientError, match="does not support StatisticValues of PutMetricData"):
+        cloudwatch.put_metric_data(Namespace="N", MetricData=[{"MetricName": "s", "StatisticValues": values}])
+
+
+def test_many_metrics_are_listed_in_pages(cloudwatch):
+    for first in (0, 300):
+        names = [{"MetricName": f"m{number}", "Value": 1.0} for number in range(first, first + 300)]
+        cloudwatch.put_metric_data(Namespace="many", MetricData=names)
+    pages = list(cloudwatch.get_paginator("list_metrics").paginate(Namespace="many"))
+    assert [len(page["Metrics"]) for page in pages] == [500, 100]
+    assert len({one["MetricName"] for page in pages for one in page["Metrics"]}) == 600

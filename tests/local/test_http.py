@@ -300,6 +300,9 @@ def small_server(processes):
         def sync_objects(self, bucket, keys):
             pass
 
+        def is_versioned(self, bucket):
+            return False
+
     def echo(environ, start_response):
         start_response("200 OK", [])
         return [environ["wsgi.input"].read()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from sm_tuning.local._workers import is_full
 from sm_tuning.local.http._callers import Callers, xml_response
 from sm_tuning.local.http._http import MAX_OBJECT_BYTES, Incoming, read_request
 from sm_tuning.local.http._passed import HINTS, check_passed
+from sm_tuning.local.http._s3 import quietly
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
 from sm_tuning.local.service import Fault, refused_operation
 from sm_tuning.local.serving import Invoker
@@ -32,6 +34,7 @@ _MOTO_PAGES = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
 _REGIONAL = ("sagemaker", "logs", "monitoring")
 # No request of another service than S3 is as long: CloudWatch Logs takes 1 MB, SageMaker Runtime 25 MB.
 _MAX_BODY_BYTES = 32 * 1024**2
+_WRITE_LOCKS = 64
 _TARGETS = {"sagemaker": "SageMaker.", "logs": "Logs_20140328."}
 
 
@@ -53,6 +56,9 @@ class ObjectKeeper(Protocol):
 
     def sync_objects(self, bucket: str, keys: Iterable[str]) -> None:
         """Save objects of a bucket."""
+
+    def is_versioned(self, bucket: str) -> bool:
+        """Return whether versioning is, or was, on for a bucket."""
 
 
 class Application:
@@ -86,6 +92,7 @@ class Application:
         self._identity = identity
         self._invoker = invoker
         self._callers = callers
+        self._writing = [threading.Lock() for _ in range(_WRITE_LOCKS)]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -161,25 +168,45 @@ class Application:
             response = Response(predictions.body, content_type=predictions.content_type, headers=predictions.headers)
             response.headers["x-amzn-requestid"] = str(uuid.uuid4())
             return response
-        return self._callers.answer(scope.service, request) or self._from_others(scope, request, environ)
-
-    def _from_others(self, scope: Scope, request: Incoming, environ: WSGIEnvironment) -> Response:
+        response = self._callers.answer(scope.service, request)
+        if response is not None:
+            return response
         check_passed(scope.service, request)
+        return self._from_s3(request, environ) if scope.service == "s3" else self._from_moto(scope.service, environ)
+
+    def _from_s3(self, request: Incoming, environ: WSGIEnvironment) -> Response:
+        bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
+        versioned = self._keeper.is_versioned(bucket)
+        if not versioned:  # S3 calls the only version null, where moto knows no versions
+            environ["QUERY_STRING"] = "&".join(
+                pair for pair in environ.get("QUERY_STRING", "").split("&") if pair != "versionId=null"
+            )
+        if request.method in ("PUT", "POST", "DELETE"):
+            # moto compares and writes in two steps. Of two conditional writes of one object, only one must succeed.
+            with self._writing[hash((bucket, key)) % len(self._writing)]:
+                response = self._from_moto("s3", environ)
+                if key:
+                    self._keeper.sync_objects(bucket, [key])
+                elif bucket:
+                    self._keeper.sync_bucket(bucket)
+        else:
+            response = self._from_moto("s3", environ)
+        if request.method == "POST" and not key:
+            response.data = quietly(request, response.data)
+        if not versioned and response.headers.get("x-amz-version-id") == "null":
+            del response.headers["x-amz-version-id"]
+        return response
+
+    def _from_moto(self, service: str, environ: WSGIEnvironment) -> Response:
         environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)  # it would select another account
         try:
             response = Response.from_app(self._others, environ, buffered=True)
         except Exception as e:
             if is_full(e):
                 raise
-            raise _unsupported(scope.service, e) from e
-        if response.status_code == 404 and response.mimetype == "text/html" and scope.service != "s3":
-            raise Fault("UnknownOperationException", f"The request names no operation of {scope.service!r}.", 404)
-        if scope.service == "s3" and request.method in ("PUT", "POST", "DELETE"):
-            bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
-            if key:
-                self._keeper.sync_objects(bucket, [key])
-            elif bucket:
-                self._keeper.sync_bucket(bucket)
+            raise _unsupported(service, e) from e
+        if response.status_code == 404 and response.mimetype == "text/html" and service != "s3":
+            raise Fault("UnknownOperationException", f"The request names no operation of {service!r}.", 404)
         return response
 
 

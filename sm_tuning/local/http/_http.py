@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import socket
@@ -27,6 +28,7 @@ MAX_HEADER_BYTES = 128 * 1024
 MAX_OBJECT_BYTES = 5 * 1024**3
 
 _RAW_HEADERS = "sm_tuning.raw_headers"
+_COLLECTED_BYTES = 64 * 1024**2
 _ROOM_SECONDS = 1.0  # until the thread of a closed connection has ended
 _MOST_DIGITS = 16
 _DISCARDED_BYTES = 64 * 1024  # body of a refused request that is read, so that its connection can stay open
@@ -82,6 +84,7 @@ class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
         self._slots = threading.BoundedSemaphore(connections)
         self._lock = threading.Lock()
         self._waiting: dict[socket.socket, None] = {}
+        self._uncollected = 0
 
     def shutdown(self) -> None:
         """Accept no further connections, and answer no further requests on open ones."""
@@ -94,6 +97,22 @@ class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
             self._waiting.pop(connection, None)
             if waiting:
                 self._waiting[connection] = None
+
+    def collect(self, size: int) -> None:
+        """Free the bodies of requests and responses from time to time.
+
+        moto's requests refer to themselves, so they wait for the collector, which counts objects and not their bytes.
+
+        Args:
+            size: bytes of a request that has been answered.
+        """
+        with self._lock:
+            self._uncollected += size
+            due = self._uncollected > _COLLECTED_BYTES
+            if due:
+                self._uncollected = 0
+        if due:
+            gc.collect()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own, once there is room for it."""
@@ -187,8 +206,10 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
         if refusal is None:
             environ["CONTENT_LENGTH"] = str(len(environ["wsgi.input"].getvalue()))
             environ.pop("HTTP_TRANSFER_ENCODING", None)
-        self._respond(refusal or self.server.app, environ)
+        size = self._respond(refusal or self.server.app, environ) + (length or 0)
         self.rfile.left = MAX_HEADER_BYTES
+        environ.clear()
+        self.server.collect(size)
         self.server.set_waiting(self.connection, waiting=True)
 
     def _body_length(self) -> int | None:
@@ -235,7 +256,8 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
             while self.connection.recv(_DISCARDED_BYTES) and time.monotonic() < until:
                 pass
 
-    def _respond(self, app: Any, environ: dict[str, Any]) -> None:
+    def _respond(self, app: Any, environ: dict[str, Any]) -> int:
+        """Send a response and return the bytes of its body."""
         body, status, headers = run_wsgi_app(app, environ, buffered=True)
         data = b"".join(body)
         code, _, reason = status.partition(" ")
@@ -253,6 +275,7 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
         self._headers_buffer.append(b"\r\n")
         self.wfile.write(b"".join(self._headers_buffer) + (data if has_body else b""))
         self._headers_buffer.clear()
+        return len(data)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Do nothing, since the SDKs poll every few seconds."""

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from sm_tuning.local.http._http import Incoming
+from sm_tuning.local.http._s3 import check_s3
 from sm_tuning.local.service import refused_operation
 
 
@@ -161,7 +162,8 @@ HINTS: Mapping[tuple[str, str], str] = {
     ("s3", "PutBucketLifecycleConfiguration"): "no object would expire; delete objects yourself",
 }
 
-_OWN_KEYS = ("x-amz-server-side-encryption-customer-", "x-amz-copy-source-server-side-encryption-customer-")
+# Members that moto ignores, or cannot compute with.
+_IGNORED = {"GetMetricStatistics": "ExtendedStatistics", "PutMetricData": "StatisticValues"}
 
 # By the name with which requests are signed.
 _SIGNING_NAMES = {"cloudwatch": "monitoring", "stepfunctions": "states"}
@@ -199,8 +201,10 @@ def check_passed(signed: str, request: Incoming) -> None:
         raise refused_operation(f"this request to {service} ({request.method} {request.path})")
     if (service, name) not in _PASSED:
         raise refused_operation(f"{service}:{name}", HINTS.get((service, name)))
-    if service == "s3" and any(header.startswith(_OWN_KEYS) for header, _ in request.headers):
-        raise refused_operation("encryption with keys of the client (SSE-C)", "it would not encrypt")
+    if service == "s3":
+        check_s3(name, request)
+    if service == "cloudwatch" and name in _IGNORED and _IGNORED[name].encode() in (request.body or b""):
+        raise refused_operation(f"{_IGNORED[name]} of {name}", "use values, and GetMetricData for percentiles")
     if service == "sns":
         members = _members(request)
         if name == "Subscribe" and members.get("Protocol") != "sqs":

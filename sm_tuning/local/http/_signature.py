@@ -244,8 +244,11 @@ def _old_string_to_sign(request: Incoming, given: Mapping[str, str]) -> str:
     """Return the text that Signature Version 2 signs; headers may be in the query."""
     headers = {name.lower(): value.strip() for name, value in (*request.headers, *given.items())}
     amazon = sorted(name for name in headers if name.startswith("x-amz-"))
+    path = request.path
+    if path.count("/") == 1 and path != "/":
+        path += "/"  # a bucket is signed with it, whether the URL has it or not
     resource = HmacV1QueryAuth(Credentials("", "")).canonical_resource(
-        urlsplit(f"http://host{request.path}?{request.query}"), auth_path=request.path
+        urlsplit(f"http://host{request.path}?{request.query}"), auth_path=path
     )
     return "\n".join(
         (
