@@ -208,7 +208,8 @@ def _check_case(desk: Desk, aws: Aws, kind_name: str, command: str, operation: s
         assert f"{operation} " in run.stderr or (operation == "HeadBucket" and "the bucket" in run.stderr)
         assert set(re.findall("^sm-tuning: (error|warning): ", run.stderr, re.MULTILINE))
     elif command == "report" and operation == "GetProducts" and kind_name == "access denied":
-        assert "GetProducts was denied" in run.page  # a role that may not read prices is common, and is noted in the page alone
+        # A role that may not read prices is common, and is noted in the page alone.
+        assert "GetProducts was denied" in run.page
     else:
         # Only an answer that counts, or one in whose place another call answers, may leave the outcome as it is.
         assert kind.outcome == "right" or not is_disturbed or operation in _REPLACEABLE, run
