@@ -69,17 +69,22 @@ test-types: $(WHEEL)/.installed  ## the public types are complete
 CLIENTS := $(CURDIR)/$(VENV)/clients
 TOOLKITS := $(CLIENTS)/toolkit-5.0.0 $(CLIENTS)/toolkit-newest
 
-$(CLIENTS)/toolkit-5.0.0: REQUIREMENT := sagemaker-training==5.0.0
-$(CLIENTS)/toolkit-newest: REQUIREMENT := sagemaker-training
+$(CLIENTS)/toolkit-5.0.0: REQUIREMENTS := 'sagemaker-training==5.0.0'
+$(CLIENTS)/toolkit-newest: REQUIREMENTS := sagemaker-training
+# The SDK v1 names no upper bound of protobuf, and newer releases refuse its generated code.
+$(CLIENTS)/sagemaker-1: REQUIREMENTS := 'sagemaker<2' 'protobuf<3.21' pandas
+$(CLIENTS)/sagemaker-2: REQUIREMENTS := 'sagemaker>=2.257,<3'
 
 $(CLIENTS)/%:
 	rm -rf $@.tmp
 	$(PYTHON) -m venv $@.tmp
-	$@.tmp/bin/python -m pip install --quiet '$(REQUIREMENT)'
+	$@.tmp/bin/python -m pip install --quiet $(REQUIREMENTS)
 	mv $@.tmp $@
 
-test-clients: $(DEV) $(TOOLKITS)  ## scripts under the real sagemaker-training, 5.0.0 and the newest, and under ours
-	TOOLKITS='$(foreach folder,$(TOOLKITS),$(folder)/bin/python)' $(BIN)/python -m pytest tests/clients/test_toolkit.py
+test-clients: $(DEV) $(TOOLKITS) $(CLIENTS)/sagemaker-1 $(CLIENTS)/sagemaker-2  ## other people's programs: the real sagemaker-training; the SDK v1, v2 and v3, boto3 and the AWS CLI
+	TOOLKITS='$(foreach folder,$(TOOLKITS),$(folder)/bin/python)' \
+	SAGEMAKER_1='$(CLIENTS)/sagemaker-1/bin/python' SAGEMAKER_2='$(CLIENTS)/sagemaker-2/bin/python' \
+	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest tests/clients/test_toolkit.py tests/clients/test_programs.py
 
 # uv knows the lowest versions, and installs several times faster than pip. A release of a package that is older than
 # the Python has no wheel for it, so that the lowest versions need one of the older Pythons.
