@@ -38,9 +38,9 @@ $(DEV): pyproject.toml | $(BIN)/python
 demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tuning job on this machine
 	$(BIN)/python docs/demo.py
 
-# Three files at a time, in the order of tests/conftest.py: the tests of a file share servers. Tests wait for processes
-# about half of their time, so that three workers keep two cores busy.
-PYTEST := PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Four files at a time, in the order of tests/conftest.py: the tests of a file share servers. Tests wait for processes
+# about half of their time, so that four workers keep two cores busy.
+PYTEST := PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(DEV)  ## the tests, one of each kind
 	$(PYTEST) -m 'not long'

@@ -21,6 +21,7 @@ from sm_tuning.cli._init import contents, write_new
 from sm_tuning.deploy._policy import WITHOUT_RESOURCE
 
 pytestmark = [
+    pytest.mark.long,  # the CDK is a program of Node.js that takes ten seconds to load
     pytest.mark.usefixtures("processes"),
     pytest.mark.skipif(is_missing("aws_cdk"), reason="needs the extra 'cdk'"),
     pytest.mark.skipif(shutil.which("node") is None, reason="the CDK needs Node.js"),

@@ -244,6 +244,7 @@ def test_optuna_has_distributions_states_and_times(info: JobInfo, study: optuna.
     assert study.user_attrs["best_training_job"] == info.best.name  # type: ignore[union-attr]
 
 
+@pytest.mark.long
 def test_every_plot_of_optuna_draws_the_study(study: optuna.Study) -> None:
     options: dict[str, dict[str, Any]] = {
         "plot_pareto_front": {

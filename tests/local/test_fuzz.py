@@ -1,6 +1,7 @@
 """Thousands of broken requests: never a 500 or a traceback, always an answer in AWS's shape.
 
-SM_TUNING_TEST_FUZZ is how many requests each operation gets (SM_TUNING_TEST_FUZZ_SEED begins another sequence).
+SM_TUNING_TEST_FUZZ is how many requests each operation gets in `make test-long` (SM_TUNING_TEST_FUZZ_SEED begins
+another sequence).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from service_requests import request
 
 from sm_tuning.local._config import resolve_state_dir
 
-REQUESTS = int(os.environ.get("SM_TUNING_TEST_FUZZ", "200"))
+REQUESTS = [60, pytest.param(int(os.environ.get("SM_TUNING_TEST_FUZZ", "200")), marks=pytest.mark.long)]
 SEED = int(os.environ.get("SM_TUNING_TEST_FUZZ_SEED", "0"))
 SAGEMAKER = (
     "AddTags",
@@ -96,15 +97,16 @@ def base(service, operation, choose, number):
     return params
 
 
+@pytest.mark.parametrize("requests", REQUESTS)
 @pytest.mark.parametrize(
     ("service", "operation"), [*(("sagemaker", one) for one in SAGEMAKER), *(("logs", one) for one in LOGS)]
 )
-def test_a_broken_request_gets_an_answer_in_the_shape_of_aws(server, wire, service, operation):
+def test_a_broken_request_gets_an_answer_in_the_shape_of_aws(server, wire, service, operation, requests):
     log = resolve_state_dir(server.state_dir).log
     before = log.stat().st_size
     choose = random.Random(SEED * 1000 + zlib.crc32(operation.encode()))
     seen = set()
-    for number in range(REQUESTS):
+    for number in range(requests):
         params = base(service, operation, choose, number)
         for _ in range(choose.choice([0, 1, 1, 1, 2, 4])):
             params = mutate(params, choose)
