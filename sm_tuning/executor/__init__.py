@@ -59,11 +59,11 @@ if TYPE_CHECKING:
         Exit,
         Files,
         Fleet,
-        Supervisors,
         Tick,
         kill_leftovers,
         wait_until_free,
     )
+    from sm_tuning.executor._supervisors import Supervisors
     from sm_tuning.executor._utilization import Meter, Point, recorded
 else:
     _HOMES = {
@@ -108,11 +108,11 @@ else:
             "Exit",
             "Files",
             "Fleet",
-            "Supervisors",
             "Tick",
             "kill_leftovers",
             "wait_until_free",
         ),
+        "._supervisors": ("Supervisors",),
         "._utilization": ("Meter", "Point", "recorded"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -34,7 +34,9 @@ from sm_tuning._wire import (
 from sm_tuning.executor._data import ObjectStore, extract
 from sm_tuning.executor._environment import Environment
 from sm_tuning.executor._hosts import LOOPBACK, Folder, Site, client_error, input_data_config
+from sm_tuning.executor._imports import leading_imports
 from sm_tuning.executor._process import Command, count_cpus
+from sm_tuning.executor._supervisors import Preload, shared_variables
 from sm_tuning.executor.algorithms import algorithm_for
 
 #: The exit code of the toolkit's process if the script or the installation failed [toolkit, trainer.py].
@@ -326,8 +328,13 @@ def training_command(
             "PATH": os.pathsep.join((str(Path(python).parent), env["PATH"])),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(code), env.get("PYTHONPATH")))),
         }
-        variables = script_environment(job, script, site, gpus)
-        return Command(command_line(script, site, python, gpus), {**variables, **env, **paths}, code)
+        argv = command_line(script, site, python, gpus)
+        command = Command(argv, {**script_environment(job, script, site, gpus), **env, **paths}, code)
+        if argv[1:3] == ["-u", "-m"]:
+            program = code / f"{script.module.replace('.', '/')}.py" if argv[3] == script.module else None
+        else:
+            program = code / script.program if argv[1] == "-u" else None
+        return command if program is None else _forkable(command, job, leading_imports(program), [str(code)])
     if specification.get("ContainerEntrypoint"):
         argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
         return _in_environment(argv, env, site.folder)
@@ -341,7 +348,16 @@ def training_command(
     package_parent = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
     argv = [sys.executable, "-u", "-m", algorithm.module, algorithm.tag]
-    return Command(argv, {**env, "PYTHONPATH": path}, site.folder.root)
+    return _forkable(Command(argv, {**env, "PYTHONPATH": path}, site.folder.root), job, algorithm.imports, [])
+
+
+def _forkable(command: Command, job: Mapping[str, Any], imports: tuple[str, ...], own_path: Sequence[str]) -> Command:
+    """Return the command of a trial, whose process may be a fork; that of any other training job as it is."""
+    variables = shared_variables(command.env, own_path)
+    if "TuningJobArn" not in job or variables is None:
+        return command
+    preload = Preload(job["TuningJobArn"], command.argv[0], variables, imports)
+    return replace(command, preload=preload, own_path=own_path)
 
 
 def _in_environment(argv: Sequence[str], env: Mapping[str, str], folder: Folder) -> Command:

@@ -1,11 +1,11 @@
-"""The supervisor of one training process: ``python -I _container.py``, stdlib only, in place of a container runtime.
+"""The supervisor of one training process, stdlib only, in place of a container runtime; a fork of ``_template.py``.
 
 Its interface to the process that starts it (the server):
 
 - stdin: the first line is the order, a JSON object (see ``Order``); a later line ``stop`` orders SIGTERM, then SIGKILL
   after the grace. End of file means that the server has died: the process group is killed at once.
-- stdout: a line ``log`` whenever lines were written to the log file, only to wake the server. If the server reads
-  slowly, these lines are lost and nothing else.
+- stdout: a line ``started``, which ``_template.py`` writes, then a line ``log`` whenever lines were written to the log
+  file, only to wake the server. If the server reads slowly, these lines are lost and nothing else.
 - the log file: one record a line, ``<epoch ms> <text>``, appended; stdout and stderr merged in the order of arrival.
 - the process file: the process that was started, written before it can print anything.
 - the exit file: the end of the process, replaced atomically. It is missing if the process was killed without an order
@@ -32,7 +32,7 @@ from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 FLUSH_SECONDS = 0.2
 FLUSH_BYTES = 1 << 18
@@ -57,6 +57,21 @@ class Order(TypedDict):
     token: str
     grace: float
     namespaces: dict[str, Any]  # see ``_namespace.py``
+    warm: dict[str, Any] | None  # ``path``: the entries of PYTHONPATH that only this process has; see ``_warm.py``
+
+
+class Process(Protocol):
+    """A process that was started: the part of ``subprocess.Popen`` that a supervisor uses."""
+
+    pid: int
+    stdout: Any
+
+    def wait(self) -> int:
+        """Return the exit code, or the negative number of a signal."""
+
+
+Fork = Callable[[Order], Process | None]
+"""Returns the process of an order as a fork of this one; None if a new interpreter must run it."""
 
 
 class SteadyClock:
@@ -148,10 +163,12 @@ class Supervisor:
     Args:
         order: the program to run.
         adopts: whether orphaned descendants become children of this process.
+        fork: forks warm processes; None in a supervisor of cold ones.
     """
 
-    def __init__(self, order: Order, *, adopts: bool) -> None:
+    def __init__(self, order: Order, *, adopts: bool, fork: Fork | None = None) -> None:
         self._order = order
+        self._fork = fork
         self._adopts = adopts
         self._clock = SteadyClock()
         self._log = LogWriter(order["log"], self._clock)
@@ -191,7 +208,18 @@ class Supervisor:
             self._record(returncode)
         return 0
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> Process:
+        # Here and not in a thread: PR_SET_PDEATHSIG follows the parent's thread.
+        process = (self._fork and self._fork(self._order)) or self._execute()
+        _replace(
+            self._order["process"],
+            {"pid": process.pid, "started": self._started, "token": self._order["token"]},
+        )
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._kill(process.pid))
+        return process
+
+    def _execute(self) -> Process:
         supervisor = os.getpid()
 
         def die_with_supervisor() -> None:
@@ -201,7 +229,7 @@ class Supervisor:
             if os.getppid() != supervisor:  # the supervisor died between fork and prctl
                 os._exit(1)
 
-        process = subprocess.Popen(
+        return subprocess.Popen(
             self._order["argv"],
             env=self._order["env"],
             cwd=self._order["cwd"],
@@ -213,27 +241,19 @@ class Supervisor:
             umask=0o022,  # that of a container, whatever that of the server
             preexec_fn=die_with_supervisor if sys.platform == "linux" else None,  # noqa: PLW1509 - no other thread yet
         )
-        _replace(
-            self._order["process"],
-            {"pid": process.pid, "started": self._started, "token": self._order["token"]},
-        )
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._kill(process.pid))
-        return process
 
     def _kill(self, pid: int) -> None:
         """End with the process group, after a signal to the supervisor itself."""
         _signal_group(pid, signal.SIGKILL)
         os._exit(1)
 
-    def _reap(self, process: subprocess.Popen[bytes]) -> None:
+    def _reap(self, process: Process) -> None:
         process.wait()
         self._ended = self._clock()
         os.write(self._wake_write, b".")
 
-    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+    def _follow(self, process: Process) -> None:
         """Copy the output and obey stdin until the main process has ended."""
-        assert process.stdout is not None
         output = process.stdout.fileno()
         os.set_blocking(output, False)
         with selectors.DefaultSelector() as selector:
@@ -268,7 +288,7 @@ class Supervisor:
         self._log.feed(data)
         return bool(data)
 
-    def _obey(self, process: subprocess.Popen[bytes]) -> bool:
+    def _obey(self, process: Process) -> bool:
         """Read stdin once; return False at its end."""
         data = os.read(sys.stdin.fileno(), 4096)
         if not data:
@@ -281,9 +301,8 @@ class Supervisor:
             _signal_group(process.pid, signal.SIGTERM)
         return True
 
-    def _drain(self, process: subprocess.Popen[bytes]) -> None:
+    def _drain(self, process: Process) -> None:
         """Read what the killed group left in the pipe."""
-        assert process.stdout is not None
         output = process.stdout.fileno()
         until = time.monotonic() + DRAIN_SECONDS
         with selectors.DefaultSelector() as selector:
@@ -370,8 +389,8 @@ def _read_order() -> Order | None:
     return order
 
 
-def main() -> int:
-    """Read the order and run it."""
+def main(fork: Fork | None = None) -> int:
+    """Read the order and run it; ``fork`` forks warm processes."""
     os.set_blocking(sys.stdout.fileno(), False)  # a server that does not read must not stop the job
     # As a subreaper this process becomes the parent of orphaned descendants, so that none is overlooked. This is done
     # before the order comes, which may be long after this process was started.
@@ -387,10 +406,4 @@ def main() -> int:
     # The server may have died while the lock was taken. Reading would take a ``stop`` out of the pipe.
     if any(events & select.POLLHUP for _, events in poll.poll(0)):
         return 1
-    return Supervisor(order, adopts=adopts).run()
-
-
-if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # everything is written, and an orderly end of the interpreter would delay the job
+    return Supervisor(order, adopts=adopts, fork=fork if order["warm"] else None).run()

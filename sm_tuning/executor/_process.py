@@ -7,8 +7,6 @@ import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -20,8 +18,8 @@ from typing import Any, Self
 
 import psutil
 
-TOKEN_VARIABLE = "SM_TUNING_CONTAINER"  # noqa: S105 - the name of a marker, no secret
-"""Environment variable that marks all processes of a container, whichever group they moved to."""
+from sm_tuning.executor._supervisors import Preload, Supervisors
+from sm_tuning.executor._warm import TOKEN_VARIABLE
 
 _CLOCK_SLACK_SECONDS = 2.0  # psutil's creation times come from boot time and ticks
 
@@ -58,12 +56,23 @@ class Exit:
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run: its arguments, complete environment, working folder and namespaces."""
+    """A program to run.
+
+    Attributes:
+        argv: its arguments.
+        env: its complete environment.
+        cwd: its working folder.
+        namespaces: see ``_namespace.py``.
+        preload: of a process that may be forked from a template; None for one that always gets an interpreter.
+        own_path: entries of PYTHONPATH that only this process has.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: Path
     namespaces: Mapping[str, Any] = field(default_factory=dict)
+    preload: Preload | None = None
+    own_path: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -115,58 +124,6 @@ def count_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Supervisors:
-    """Starts supervisors, one of them ahead of need, so that training jobs do not wait for an interpreter.
-
-    A supervisor without an order ends when its stdin does: with ``close``, or with this process.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._spare: subprocess.Popen[bytes] | None = None
-        self._closed = False
-
-    def take(self) -> subprocess.Popen[bytes]:
-        """Return a supervisor that waits for its order."""
-        with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is not None and spare.poll() is None:
-            return spare
-        if spare is not None:
-            self._dismiss(spare)
-        return self._start()
-
-    def prepare(self) -> None:
-        """Start a spare supervisor, unless one waits already."""
-        with self._lock:
-            if self._spare is None and not self._closed:
-                self._spare = self._start()
-
-    def close(self) -> None:
-        """End the spare supervisor, and keep none from now on."""
-        with self._lock:
-            self._closed = True
-            spare, self._spare = self._spare, None
-        if spare is not None:
-            self._dismiss(spare)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("_container.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in the server's terminal must not reach it
-            bufsize=0,
-        )
-
-    def _dismiss(self, popen: subprocess.Popen[bytes]) -> None:
-        for pipe in (popen.stdin, popen.stdout):
-            assert pipe is not None
-            with suppress(OSError):
-                pipe.close()
-        popen.wait()
-
-
 class Container:
     """A running supervisor. ``close`` kills the training process, without an exit record."""
 
@@ -181,7 +138,7 @@ class Container:
         supervisors: Supervisors,
     ) -> None:
         self._lock = threading.Lock()
-        self._popen = supervisors.take()
+        self._link = supervisors.take(command.preload, files.folder.name)
         # The order goes through stdin, whose end tells the supervisor that this process has died.
         order = {
             "argv": list(command.argv),
@@ -194,14 +151,13 @@ class Container:
             "token": token,
             "grace": grace,
             "namespaces": dict(command.namespaces),
+            "warm": None if command.preload is None else {"path": list(command.own_path)},
         }
         self._write(json.dumps(order).encode() + b"\n")
-        supervisors.prepare()
 
     def fileno(self) -> int:
         """Return the file descriptor that becomes readable when there is news."""
-        assert self._popen.stdout is not None
-        return self._popen.stdout.fileno()
+        return self._link.fileno()
 
     def take_news(self) -> bool:
         """Discard the news; return False if the supervisor has ended."""
@@ -217,16 +173,13 @@ class Container:
 
     def abandon(self) -> None:
         """Kill the process group at once, as if this process had died."""
-        with self._lock, suppress(OSError):
-            assert self._popen.stdin is not None
-            self._popen.stdin.close()
+        with self._lock:
+            self._link.close_order()
 
     def close(self) -> None:
-        """Kill the processes and reap the supervisor."""
+        """Kill the processes, and wait until the supervisor has ended."""
         self.abandon()
-        self._popen.wait()
-        assert self._popen.stdout is not None
-        self._popen.stdout.close()
+        self._link.close()
 
     def __enter__(self) -> Self:
         return self
@@ -236,11 +189,8 @@ class Container:
 
     def _write(self, data: bytes) -> None:
         # A supervisor that has ended closes its stdout, which its reader notices: no error is needed here.
-        with self._lock, suppress(OSError, ValueError):
-            assert self._popen.stdin is not None
-            view = memoryview(data)
-            while view:
-                view = view[self._popen.stdin.write(view) or 0 :]
+        with self._lock, suppress(OSError):
+            self._link.write(data)
 
 
 def wait_any(containers: Sequence[Container], timeout: float) -> list[Container]:

@@ -97,7 +97,7 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     from sm_tuning.local._after_training import AfterTraining  # noqa: PLC0415
     from sm_tuning.local.engine import Engine  # noqa: PLC0415
     from sm_tuning.local.http import Application, Callers, Verifier, make_http_server  # noqa: PLC0415
-    from sm_tuning.local.runner import Runner  # noqa: PLC0415
+    from sm_tuning.local.runner import Runner, RunnerSettings  # noqa: PLC0415
     from sm_tuning.local.service import Context, SageMakerService  # noqa: PLC0415
 
     identity = keys.identity()
@@ -109,7 +109,8 @@ def _running(state: StateDir, keys: Keys, store: Store, aws: AwsLocal, port: int
     def notify(training_job: str) -> None:
         engine.notify(training_job)  # the engine needs the runner first, and no job runs before recover()
 
-    runner = Runner(store, aws, identity, state.jobs, time.time, notify, child_env=info.env())
+    settings = RunnerSettings(warm=os.environ.get("SM_TUNING_WARM") != "0")
+    runner = Runner(store, aws, identity, state.jobs, time.time, notify, info.env(), settings)
     engine = Engine(store, runner, identity, time.time)
     context = Context(store, aws, engine, runner, identity, time.time)
     after = AfterTraining(runner.context, aws, state)

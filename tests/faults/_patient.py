@@ -49,7 +49,7 @@ class Patient:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                told = " ".join([*process.cmdline(), *process.environ().values()])
+                told = " ".join([*process.cmdline(), *process.environ().values(), process.cwd()])
                 if str(self.folder) in told and process.pid != os.getpid():
                     found.append(process)
         return found
@@ -59,7 +59,8 @@ class Patient:
         found = []
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if any(word.endswith("train.py") for word in process.cmdline()):
+                # A warm one has the command line of its template.
+                if Path(process.cwd()).name == "code":
                     found.append(process)
         return found
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from sm_tuning.executor._container import LogWriter
 from sm_tuning.executor._metrics import LONGEST_MESSAGE, LogFollower, events, last_error
-from sm_tuning.executor._process import Command, Container, Files, Supervisors, kill_leftovers, wait_until_free
+from sm_tuning.executor._process import Command, Container, Files, kill_leftovers, wait_until_free
+from sm_tuning.executor._supervisors import Supervisors
 
 
 @pytest.fixture
@@ -24,17 +25,19 @@ def files(processes, tmp_path):
     return Files(tmp_path)
 
 
-def without_spare():
-    """Return supervisors that start each on demand."""
-    supervisors = Supervisors()
-    supervisors.close()
-    return supervisors
+@pytest.fixture(scope="module", autouse=True)
+def supervisors():
+    """Yield where all supervisors of the module come from."""
+    global SUPERVISORS  # noqa: PLW0603
+    SUPERVISORS = Supervisors()
+    yield SUPERVISORS
+    SUPERVISORS.close()
 
 
 def container(files, source, grace=0.5, **env):
     command = Command([sys.executable, "-c", source], {"PATH": os.environ["PATH"], **env}, files.folder)
     return Container(
-        command, files, step="train", grace=grace, token="token-" + files.folder.name, supervisors=without_spare()
+        command, files, step="train", grace=grace, token="token-" + files.folder.name, supervisors=SUPERVISORS
     )
 
 
@@ -107,7 +110,7 @@ def test_the_exit_record_tells_how_it_ended(files, source, code):
 
 def test_a_program_that_cannot_be_started_ends_with_127(files):
     command = Command(["/no/such/program"], {}, files.folder)
-    with Container(command, files, step="train", grace=1, token="t", supervisors=without_spare()) as one:
+    with Container(command, files, step="train", grace=1, token="t", supervisors=SUPERVISORS) as one:
         while one.wait(5):
             pass
     assert files.read_exit("train").code == 127
@@ -198,21 +201,21 @@ SLEEPS = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 @pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
 def test_a_script_dies_with_its_killed_supervisor(files, frozen):
-    with container(files, SLEEPS) as supervised:
+    with container(files, SLEEPS):
         pid = int(wait_for(lambda: files.log.exists() and lines_of(files), 5)[0])
         if frozen:
             os.kill(pid, signal.SIGSTOP)
             wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
-        supervised._popen.kill()
+        psutil.Process(pid).parent().kill()
         wait_for(lambda: not alive(pid), 5)
     assert files.read_exit("train") is None
 
 
 def test_what_a_killed_supervisor_leaves_behind_is_killed_as_a_leftover(files):
     source = "import subprocess, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); time.sleep(300)"
-    with container(files, source) as supervised:
+    with container(files, source):
         pid = int(wait_for(lambda: files.log.exists() and lines_of(files), 5)[0])
-        supervised._popen.kill()
+        psutil.Process(files.read_process()).parent().kill()
         assert wait_until_free(files, 5)
         assert kill_leftovers(files) >= 1
     wait_for(lambda: not alive(pid), 5)

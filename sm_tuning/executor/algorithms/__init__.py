@@ -11,6 +11,14 @@ from sm_tuning.executor.algorithms._xgboost_parameters import ALIASES, GPU_VALUE
 
 __all__ = ["ALIASES", "GPU_VALUES", "TUNABLE", "Algorithm", "Rules", "algorithm_for", "rules_of"]
 
+_XGBOOST_IMPORTS = (
+    "import json, os, re, signal, sys, time",
+    "sys.modules['sklearn'] = None",  # as xgboost_train does, and for its reason
+    "import numpy",
+    "import xgboost",
+    "from sm_tuning.executor.algorithms import _xgboost_custom, _xgboost_data, _xgboost_parameters",
+)
+
 
 @dataclass(frozen=True)
 class Algorithm:
@@ -20,11 +28,13 @@ class Algorithm:
         name: as users write it.
         tag: of the image, which has the version.
         module: ``python -m <module> <tag>`` runs a training job in the folder ``SAGEMAKER_BASE_DIR``.
+        imports: the statements by which the module imports other modules.
     """
 
     name: str
     tag: str
     module: str
+    imports: tuple[str, ...] = ()
 
     @cached_property
     def rules(self) -> Rules:
@@ -47,4 +57,4 @@ def algorithm_for(training_image: str) -> Algorithm | None:
         return None
     # The older repository has one version only, with the tags 1 and latest.
     tag = "1" if image.repository == "xgboost" else image.tag
-    return Algorithm("xgboost", tag, "sm_tuning.executor.algorithms.xgboost_train")
+    return Algorithm("xgboost", tag, "sm_tuning.executor.algorithms.xgboost_train", _XGBOOST_IMPORTS)

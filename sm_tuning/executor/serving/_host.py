@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning.executor._metrics import Line, LogFollower
-from sm_tuning.executor._process import Command, Container, Files, Supervisors, kill_leftovers
+from sm_tuning.executor._process import Command, Container, Files, kill_leftovers
+from sm_tuning.executor._supervisors import Supervisors
 from sm_tuning.executor.serving._types import Answer, Invocation
 
 #: Seconds between SIGTERM and SIGKILL [Developer Guide, your-algorithms-inference-code].

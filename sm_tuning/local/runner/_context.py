@@ -50,6 +50,7 @@ class RunnerSettings:
             for network isolation, and to resolve the names of several hosts.
         keep_folders: whether the work folders stay after the end of a job. Otherwise only those of failed jobs stay,
             without input data.
+        warm: whether trials may be forks of a process that has imported what their script imports (Linux).
         monotonic: returns seconds for durations and limits, which the setting of the clock and the sleep of the
             machine do not change.
     """
@@ -61,6 +62,7 @@ class RunnerSettings:
     spot_wait: float = 1.0
     namespaces: bool = True
     keep_folders: bool = False
+    warm: bool = True
     monotonic: Callable[[], float] = time.monotonic
 
 

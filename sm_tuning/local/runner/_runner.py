@@ -53,7 +53,7 @@ class Runner:
             settings=settings,
             environments=Environments(jobs.parent / "envs"),
             namespaces=Namespaces(wanted=settings.namespaces),
-            supervisors=Supervisors(),
+            supervisors=Supervisors(warm=settings.warm),
             scan_processes=ScanProcesses(),
         )
         self._runs: Workers[TrainingRun] = Workers("training job")

@@ -1,0 +1,1 @@
+"""What starting a trial costs, warm and cold, beside other programs."""

@@ -1,0 +1,376 @@
+"""Warm training processes: each script of the battery comes to the same, cold and warm; and what must start cold."""
+
+import json
+import os
+import signal
+import sys
+import uuid
+from dataclasses import replace
+from typing import NamedTuple
+
+import psutil
+import pytest
+from _training import wait_for
+
+from sm_tuning.executor._imports import leading_imports
+from sm_tuning.executor._metrics import LogFollower
+from sm_tuning.executor._process import Command, Container, Files, kill_leftovers
+from sm_tuning.executor._supervisors import Preload, Supervisors, Template, shared_variables
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+
+class Result(NamedTuple):
+    """The end of a process, its lines, and the files of its folder."""
+
+    exit_code: int | None
+    signal: int | None
+    lines: list[str]
+    files: list[str]
+
+
+class Workshop:
+    """Runs scripts in a folder, cold and warm."""
+
+    def __init__(self, folder):
+        self.supervisors = Supervisors(warm=True)
+        self.folder = folder
+        self.code = folder / "code"
+        self.records = None
+
+    def command(self, source, argv, env):
+        self.code.mkdir(exist_ok=True)
+        (self.code / "train.py").write_text(source)
+        variables = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **{"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "SM_HPS": json.dumps({"x": uuid.uuid4().hex})},
+            **{"TRAINING_JOB_NAME": "job", "PYTHONPATH": str(self.code), **env},
+        }
+        return Command([sys.executable, "-u", *argv], variables, self.code)
+
+    def warm(self, command):
+        own = [str(self.code)]
+        imports = leading_imports(self.code / "train.py")
+        preload = Preload("group", command.argv[0], shared_variables(command.env, own), imports)
+        return replace(command, preload=preload, own_path=own)
+
+    def start(self, command):
+        self.records = Files(self.folder / uuid.uuid4().hex)
+        self.records.folder.mkdir()
+        token = uuid.uuid4().hex
+        return Container(command, self.records, step="train", grace=1, token=token, supervisors=self.supervisors)
+
+    def run(self, command):
+        with self.start(command) as container:
+            while container.wait(10):
+                pass
+        follower, lines = LogFollower(self.records.log), []
+        while more := follower.read():
+            lines += [text for _, text in more]
+        ended = self.records.read_exit("train")
+        made = sorted(path.name for path in self.code.iterdir() if path.name not in ("train.py", "__pycache__"))
+        return Result(ended.exit_code, ended.signal, lines, made)
+
+    def settle(self, command):
+        """Run until a template has imported what the script imports; return its answer."""
+        for _ in range(2):
+            self.run(command)
+        template = self.supervisors._templates[command.preload]
+        return template if isinstance(template, str) else wait_for(template.answer, 60)
+
+    def both(self, source, argv=("train.py",), **env):
+        """Return the results of a cold and a warm process, and the template's answer."""
+        command = self.command(source, argv, env)
+        answer = self.settle(self.warm(command))
+        return self.run(command), self.run(self.warm(command)), answer
+
+
+@pytest.fixture
+def workshop(processes, tmp_path):
+    made = Workshop(tmp_path.resolve())
+    yield made
+    made.supervisors.close()
+
+
+WHAT_A_SCRIPT_SEES = """
+import json, logging, os, resource, signal, sys, threading, time, warnings
+print(sys.argv, sys.orig_argv, sys.path, sys.flags, sys.executable, sys.prefix, os.getcwd())
+print(__name__, __file__, __spec__, __package__, __doc__, type(__loader__), sorted(globals()), __builtins__)
+print(os.listdir("/proc/self/fd"), os.umask(0), os.getpgid(0) == os.getsid(0) == os.getpid())
+print({**os.environ, "SM_TUNING_CONTAINER": "", "SM_HPS": ""}, list(os.environ))
+print([resource.getrlimit(number) for number in range(16)], os.sched_getaffinity(0), os.nice(0))
+print([str(signal.getsignal(n)) for n in range(1, 65)], signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+print(repr(sys.stdin.read()), sys.stdout, sys.stderr, sys.stdin, sys.stdout.line_buffering, type(sys.stdout.buffer))
+print(sys._getframe().f_back, sys.exc_info(), sys.gettrace(), hasattr(sys, "last_type"), warnings.filters)
+print(threading.main_thread().native_id == os.getpid(), threading.active_count(), time.process_time() < 5)
+print(abs(logging._startTime - time.time()) < 60, len(os.environ["SM_TUNING_CONTAINER"]))
+print(os.environ["SM_TUNING_CONTAINER"].encode() in open("/proc/self/environ", "rb").read())
+warnings.warn("deep", stacklevel=3)
+"""
+
+MODULE = """
+import sys
+print(__spec__.name, __spec__.origin, __name__, sys.argv, sys.path, sys._getframe().f_back.f_code.co_name)
+print(sorted(globals()))
+"""
+
+START_METHODS = """
+import multiprocessing, os, sys
+def square(x):
+    print("child", x, __name__, sys.argv, os.getcwd())
+    return x * x
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(method, pool.map(square, [1, 2]))
+"""
+
+TRACEBACK = """
+import atexit, sys
+class Kept:
+    def __del__(self):
+        print("deleted")
+kept = Kept()
+atexit.register(print, "at exit")
+def fails():
+    raise ValueError("the reason")
+fails()
+"""
+
+THREADS = """
+import threading, time
+threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+print("main", [thread.name for thread in threading.enumerate()])
+"""
+
+NUMPY = """
+import numpy as np
+from numpy import linalg
+matrix = np.random.default_rng(0).normal(size=(60, 60))
+print((matrix @ matrix).tobytes().hex()[:2000], linalg.svd(matrix)[1].tobytes().hex())
+np.random.seed(3)
+print(np.random.rand())
+open("made.txt", "w").write("x")
+"""
+
+BATTERY = {
+    "surroundings": (WHAT_A_SCRIPT_SEES, ("train.py", "--x", "1.5", "")),
+    "module": (MODULE, ("-m", "train", "--x", "1")),
+    "module that fails": (f"{MODULE}\nraise KeyError('no')", ("-m", "train")),
+    "module that exits": ("import sys\nsys.exit('message')", ("-m", "train")),
+    "traceback, atexit, finalizers": (TRACEBACK, ("train.py",)),
+    "exit code": ("import sys\nsys.exit(3)", ("train.py",)),
+    "exit message": ("raise SystemExit('message')", ("train.py",)),
+    "thread after main": (THREADS, ("train.py",)),
+    "SIGKILL": ("import os\nos.kill(os.getpid(), 9)", ("train.py",)),
+    "SIGTERM, unbuffered": ("import os\nprint('x', end='')\nos.kill(os.getpid(), 15)", ("train.py",)),
+    "interrupt": ("import atexit, signal\natexit.register(print, 'bye')\nsignal.raise_signal(2)", ("train.py",)),
+    "broken pipe": ("import os\nr, w = os.pipe()\nos.close(r)\nos.write(w, b'x')", ("train.py",)),
+    "syntax error": ("import os\nx = = 3", ("train.py",)),
+    "start methods": (START_METHODS, ("train.py",)),
+    "faulthandler": ("import faulthandler, os\nfaulthandler.enable()\nprint(os.close)\nos.abort()", ("train.py",)),
+    "numpy": (NUMPY, ("train.py",)),
+}
+
+
+@pytest.mark.parametrize("name", BATTERY)
+def test_a_script_comes_to_the_same_cold_and_warm(workshop, name, capfd):
+    source, argv = BATTERY[name]
+    cold, warm, answer = workshop.both(source, argv)
+    assert answer == "ready"
+    assert "starts cold" not in capfd.readouterr().err
+
+    def without_addresses(result):
+        return result._replace(lines=[line for line in result.lines if not line.startswith("Current thread 0x")])
+
+    assert without_addresses(warm) == without_addresses(cold)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"PYTHONHASHSEED": "7"}, {"PYTHONWARNINGS": "error"}, {"PYTHONSAFEPATH": "1"}, {"PYTHONPATH": "CODE:/somewhere"}],
+)
+def test_variables_of_the_interpreter_mean_the_same(workshop, variables):
+    variables = {name: value.replace("CODE", str(workshop.code)) for name, value in variables.items()}
+    source = "import sys\nimport warnings\nprint(hash('a') if sys.flags.hash_randomization else 0, sys.path, sys.flags)"
+    if "PYTHONHASHSEED" in variables:
+        source += "\nprint(list({'a', 'b', 'c', 'd'}))"
+    cold, warm, answer = workshop.both(source.replace("hash('a') if", "1 if"), **variables)
+    assert answer == "ready"
+    assert warm == cold
+
+
+def test_random_states_are_not_those_of_another_trial(workshop):
+    source = """
+import random
+import multiprocessing
+import numpy as np
+print(random.random(), np.random.rand(), np.random.default_rng().random(), multiprocessing.current_process().authkey)
+"""
+    _, first, answer = workshop.both(source)
+    second = workshop.run(workshop.warm(workshop.command(source, ["train.py"], {})))
+    assert answer == "ready"
+    assert not set(first.lines[0].split(" ", 3)) & set(second.lines[0].split(" ", 3))
+
+
+PACKAGES = {
+    "prints": ("print('hello')", "print 'hello"),
+    "threads": ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()", "thread"),
+    "files": ("kept = open('/etc/hostname')", "leave files"),
+    "process": ("import subprocess\nkept = subprocess.Popen(['sleep', '60'])", "start a process"),
+    "variables": ("import os\nkept = dict(os.environ)", "all environment variables are read by package_x"),
+    "arguments": ("import sys\nkept = sys.argv[0]", "sys.argv is read by package_x"),
+    "folder": ("import os\nkept = os.getcwd()", "the working folder is read by package_x"),
+    "random": ("import random\nkept = random.Random()", "random generators"),
+    "shared memory": ("import multiprocessing\nkept = multiprocessing.Lock()", "memory that processes share"),
+    "temporary": ("import tempfile\nkept = tempfile.mkdtemp()", "temporary files"),
+    "timer": ("import signal\nsignal.setitimer(signal.ITIMER_REAL, 1000)", "timer"),
+    "error": ("raise ImportError('not here')", "raises ImportError: not here"),
+}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_imports_that_processes_cannot_share_start_cold(workshop, tmp_path, name):
+    source, reason = PACKAGES[name]
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "package_x.py").write_text(source)
+    path = f"{workshop.code}:{packages}"
+    cold, warm, answer = workshop.both("import package_x\nprint('trained')", PYTHONPATH=path)
+    assert reason in answer
+    assert warm == cold
+
+
+def test_a_package_that_reads_a_variable_of_the_job_starts_cold(workshop, tmp_path, capfd):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "package_x.py").write_text("import os\nvalue = os.environ.get('SM_HPS')")
+    source = "import package_x\nprint(package_x.value is not None)"
+    _, warm, answer = workshop.both(source, PYTHONPATH=f"{workshop.code}:{packages}")
+    assert answer == "ready"
+    assert warm.lines == ["True"]
+    assert "job starts cold: the imports would have read another value of SM_HPS" in capfd.readouterr().err
+
+
+def test_a_changed_package_is_imported_again(workshop, tmp_path):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "package_x.py").write_text("value = 1")
+    source, path = "import package_x\nprint(package_x.value)", f"{workshop.code}:{packages}"
+    _, warm, answer = workshop.both(source, PYTHONPATH=path)
+    assert (warm.lines, answer) == (["1"], "ready")
+    (packages / "package_x.py").write_text("value = 1000")
+    again = workshop.run(workshop.warm(workshop.command(source, ["train.py"], {"PYTHONPATH": path})))
+    assert again.lines == ["1000"]
+
+
+def test_a_module_of_the_script_that_hides_another_one_starts_cold(workshop, capfd):
+    source = "import os\nprint('x')\nimport colorsys\nprint(colorsys.__file__)"
+    _, _, answer = workshop.both(source)
+    (workshop.code / "selectors.py").write_text("hidden = True")
+    source += "\nimport selectors\nprint(hasattr(selectors, 'hidden'))"
+    _, warm, answer = workshop.both(source)
+    assert answer == "ready"
+    assert warm.lines[-1] == "True"
+    assert "selectors" in capfd.readouterr().err
+
+
+def test_the_template_may_be_killed_at_any_time(workshop):
+    command = workshop.warm(workshop.command("import os\nprint('x')", ["train.py"], {}))
+    assert workshop.settle(command) == "ready"
+    for victims in ("warm", "lean", "both"):
+        templates = {"warm": workshop.supervisors._templates.get(command.preload), "lean": workshop.supervisors._lean}
+        for name, template in templates.items():
+            if victims in (name, "both") and isinstance(template, Template):
+                os.kill(template.pid, signal.SIGKILL)
+        assert workshop.run(command).lines == ["x"]
+
+
+def test_a_trial_goes_on_when_its_template_is_killed(workshop):
+    source = "import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('ended')"
+    command = workshop.warm(workshop.command(source, ["train.py"], {}))
+    (workshop.code / "go").touch()
+    assert workshop.settle(command) == "ready"
+    (workshop.code / "go").unlink()
+    with workshop.start(command) as container:
+        pid = wait_for(workshop.records.read_process)
+        template = psutil.Process(pid).parent().parent()
+        assert template.pid == workshop.supervisors._templates[command.preload].pid
+        template.kill()
+        (workshop.code / "go").touch()
+        while container.wait(10):
+            pass
+    assert workshop.records.read_exit("train").code == 0
+
+
+def test_what_a_killed_supervisor_of_a_warm_trial_leaves_behind_is_found_by_its_token(workshop):
+    source = """
+import os
+import time
+if os.path.exists("quick"):
+    raise SystemExit
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+else:
+    open("child", "w").write(str(pid))
+time.sleep(300)
+"""
+    command = workshop.warm(workshop.command(source, ["train.py"], {}))
+    (workshop.code / "quick").touch()
+    assert workshop.settle(command) == "ready"
+    (workshop.code / "quick").unlink()
+    with workshop.start(command):
+        child = int(wait_for(lambda: (workshop.code / "child").exists() and (workshop.code / "child").read_text()))
+        pid = wait_for(workshop.records.read_process)
+        psutil.Process(pid).parent().kill()
+        wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    assert kill_leftovers(workshop.records) == 1
+    wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_templates_end_with_the_server(workshop):
+    command = workshop.warm(workshop.command("import os\nprint('x')", ["train.py"], {}))
+    assert workshop.settle(command) == "ready"
+    pids = [workshop.supervisors._lean.pid, workshop.supervisors._templates[command.preload].pid]
+    for template in (workshop.supervisors._lean, workshop.supervisors._templates[command.preload]):
+        template._channel.close()  # as the kernel does when the server dies
+    wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+
+
+def test_a_template_ends_with_the_server_while_it_still_imports(processes, tmp_path):
+    (tmp_path / "slow_x.py").write_text("import time\ntime.sleep(300)")
+    variables = (("PATH", os.environ["PATH"]), ("PYTHONPATH", str(tmp_path)))
+    template = Template(Preload("group", sys.executable, variables, ("import slow_x",)))
+    assert template.answer() is None
+    template._channel.close()
+    wait_for(lambda: psutil.Process(template.pid).status() == psutil.STATUS_ZOMBIE)
+    template.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "imports"),
+    [
+        ("'doc'\nfrom __future__ import annotations\nimport a, b.c as d\nfrom e import *", ["a", "b.c", "e"]),
+        ("import a\nimport os\nos.environ['X'] = '1'\nimport b", ["a", "os"]),
+        ("import a\nprint()\nimport b", ["a"]),
+        ("import a\ntry:\n    import b\nexcept ImportError:\n    pass\nimport c", ["a"]),
+        ("import a\nX: int = 3\ndef f(x: a.T = None): import z\nclass C(a.B):\n    y = [1]\nimport b", ["a", "b"]),
+        ("import a\n@a.decorator\ndef f(): pass\nimport b", ["a"]),
+        ("import a\nfrom dataclasses import dataclass\n@dataclass\nclass C: pass\nimport b", ["a", "dataclasses", "b"]),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nimport b", ["typing", "b"]),
+        ("import a\nimport local\nimport b", ["a", "inner", "b"]),
+        ("import a\nimport effect\nimport b", ["a", "inner"]),
+        ("import a\nimport package.b\nimport c", ["a"]),
+        ("import a\nfrom . import b\nimport c", ["a"]),
+        ("import sagemaker_training\nimport c", []),
+        ("x = = 1", []),
+    ],
+)
+def test_only_imports_before_any_effect_are_executed_ahead(tmp_path, source, imports):
+    (tmp_path / "local.py").write_text("import inner\nX = 1")
+    (tmp_path / "effect.py").write_text("import inner\nprint()\nimport other")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "train.py").write_text(source)
+    found = leading_imports(tmp_path / "train.py")
+    assert [statement.split()[1] for statement in found] == imports
