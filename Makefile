@@ -135,10 +135,11 @@ plotly: $(DEV)  ## fetch the part of plotly.js that the report embeds; needs npm
 screenshots: $(DEV)  ## write the screenshots of docs/img anew; needs Chromium
 	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py -k screenshots
 
-bench: $(DEV)  ## measure search, stopping rules, warm start, bookkeeping, scale, memory, reading, hostile files, races, deaths and serving
+bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, hostile files, races, deaths and serving
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
+	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.local_scale
 	$(BIN)/python -m benchmarks.memory

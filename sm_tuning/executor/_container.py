@@ -29,9 +29,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, TypedDict
 
 FLUSH_SECONDS = 0.2
@@ -69,6 +67,9 @@ class Process(Protocol):
     def wait(self) -> int:
         """Return the exit code, or the negative number of a signal."""
 
+
+Enter = Callable[[dict[str, Any]], None]
+"""Moves this process to the namespaces of an order: ``enter`` of ``_namespace.py``."""
 
 Fork = Callable[[Order], Process | None]
 """Returns the process of an order as a fork of this one; None if a new interpreter must run it."""
@@ -163,11 +164,13 @@ class Supervisor:
     Args:
         order: the program to run.
         adopts: whether orphaned descendants become children of this process.
+        enter: moves this process to namespaces.
         fork: forks warm processes; None in a supervisor of cold ones.
     """
 
-    def __init__(self, order: Order, *, adopts: bool, fork: Fork | None = None) -> None:
+    def __init__(self, order: Order, *, adopts: bool, enter: Enter, fork: Fork | None = None) -> None:
         self._order = order
+        self._enter = enter
         self._fork = fork
         self._adopts = adopts
         self._clock = SteadyClock()
@@ -184,11 +187,7 @@ class Supervisor:
         """Start, follow and reap the process; return the exit code of the supervisor."""
         try:
             if self._order["namespaces"]:
-                # An isolated interpreter (-I) does not import from the folder of its program.
-                path = str(Path(__file__).with_name("_namespace.py"))
-                module = ModuleType("_namespace")
-                SourceFileLoader(module.__name__, path).exec_module(module)
-                module.enter(self._order["namespaces"])
+                self._enter(self._order["namespaces"])
             process = self._spawn()
         except (OSError, ValueError) as e:  # ValueError: text that the kernel cannot take
             self._log.feed(f"cannot start {self._order['argv'][0]}: {e}\n".encode())
@@ -389,8 +388,8 @@ def _read_order() -> Order | None:
     return order
 
 
-def main(fork: Fork | None = None) -> int:
-    """Read the order and run it; ``fork`` forks warm processes."""
+def main(enter: Enter, fork: Fork | None = None) -> int:
+    """Read the order and run it; the arguments are those of ``Supervisor``."""
     os.set_blocking(sys.stdout.fileno(), False)  # a server that does not read must not stop the job
     # As a subreaper this process becomes the parent of orphaned descendants, so that none is overlooked. This is done
     # before the order comes, which may be long after this process was started.
@@ -406,4 +405,4 @@ def main(fork: Fork | None = None) -> int:
     # The server may have died while the lock was taken. Reading would take a ``stop`` out of the pipe.
     if any(events & select.POLLHUP for _, events in poll.poll(0)):
         return 1
-    return Supervisor(order, adopts=adopts, fork=fork if order["warm"] else None).run()
+    return Supervisor(order, adopts=adopts, enter=enter, fork=fork if order["warm"] else None).run()

@@ -10,7 +10,7 @@ Stdlib only. The settings are a JSON object:
 
 A warm process is a fork that has executed the first statements of its script before it had the script's arguments, its
 variables, its working folder. ``Warm`` therefore watches what these statements read and leave behind, and refuses where
-a process of its own could have come to anything else. ``docs/adr/0018-warm-workers.md`` has the reasons.
+a process of its own could have come to anything else. ``docs/adr/0019-warm-workers.md`` has the reasons.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any
@@ -61,6 +63,13 @@ def release_orphan(channel: socket.socket) -> None:
 def serve(channel: socket.socket, log: int | None, warm: Any) -> None:
     """Fork supervisors until the channel ends."""
     container = load("_container")
+    if warm is None:
+        enter = load("_namespace").enter  # once for all
+    else:  # its imports are those of a script
+
+        def enter(order: dict[str, Any]) -> None:
+            load("_namespace").enter(order)
+
     children, used = 0, time.monotonic()
     while True:
         ready = select.select([channel], [], [], REAP_SECONDS if children else IDLE_SECONDS)[0]
@@ -78,13 +87,13 @@ def serve(channel: socket.socket, log: int | None, warm: Any) -> None:
             return
         if os.fork() == 0:
             os.close(channel.detach())
-            supervise(container, received, log, warm)
+            supervise(received, log, partial(container.main, enter, None if warm is None else warm.fork))
         children, used = children + 1, time.monotonic()
         for fd in received:
             os.close(fd)
 
 
-def supervise(container: ModuleType, received: list[int], log: int | None, warm: Any) -> None:
+def supervise(received: list[int], log: int | None, run: Callable[[], int]) -> None:
     """Be a supervisor, and end; in a warm training process, raise the exception that runs its script."""
     os.setsid()  # Ctrl-C in the server's terminal must not reach it
     for target, fd in enumerate(received):
@@ -96,7 +105,7 @@ def supervise(container: ModuleType, received: list[int], log: int | None, warm:
         os.dup2(log, 2)
     os.write(1, b"started\n")
     try:
-        code = container.main(None if warm is None else warm.fork)
+        code = run()
     except Exception:  # noqa: BLE001 - it must not go on as a template
         os.write(2, traceback.format_exc().encode())
         code = 1
@@ -118,8 +127,6 @@ def main() -> int:
         if problem:
             return 0
         os.close(settings["output"])
-    else:
-        load("_namespace")
     serve(channel, settings["log"], warm)
     return 0
 
