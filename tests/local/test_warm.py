@@ -43,8 +43,12 @@ class Workshop:
         (self.code / "train.py").write_text(source)
         variables = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            **{"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "SM_HPS": json.dumps({"x": uuid.uuid4().hex})},
-            **{"TRAINING_JOB_NAME": "job", "PYTHONPATH": str(self.code), **env},
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
+            "SM_HPS": json.dumps({"x": uuid.uuid4().hex}),
+            "TRAINING_JOB_NAME": "job",
+            "PYTHONPATH": str(self.code),
+            **env,
         }
         return Command([sys.executable, "-u", *argv], variables, self.code)
 
