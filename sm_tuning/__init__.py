@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from sm_tuning._handle import TuningJob
-    from sm_tuning._launch import attach, attach_training, launch, list_jobs
+    from sm_tuning._launch import attach, attach_training, launch, list_jobs, list_studies
+    from sm_tuning._study import Study
     from sm_tuning._training_job import TrainingJob
     from sm_tuning._version import __version__
     from sm_tuning.aws import Aws, connect
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         IntegerParameter,
         MetricDefinition,
         PyTorchEstimator,
+        StudySettings,
         TrainingDefinition,
         Tuning,
         WarmStart,
@@ -90,7 +92,8 @@ else:
             "WaitTimeoutError",
         ),
         "._handle": ("TuningJob",),
-        "._launch": ("attach", "attach_training", "launch", "list_jobs"),
+        "._launch": ("attach", "attach_training", "launch", "list_jobs", "list_studies"),
+        "._study": ("Study",),
         "._training_job": ("TrainingJob",),
         "._version": ("__version__",),
         ".aws": ("Aws", "connect"),
@@ -112,6 +115,7 @@ else:
             "IntegerParameter",
             "MetricDefinition",
             "PyTorchEstimator",
+            "StudySettings",
             "TrainingDefinition",
             "Tuning",
             "WarmStart",
@@ -158,6 +162,8 @@ __all__ = [
     "ServiceError",
     "SmTuningError",
     "SpecError",
+    "Study",
+    "StudySettings",
     "ThrottledError",
     "TrainingDefinition",
     "TrainingJob",
@@ -179,6 +185,7 @@ __all__ = [
     "from_wandb_sweep",
     "launch",
     "list_jobs",
+    "list_studies",
     "load",
     "local",
     "schema",

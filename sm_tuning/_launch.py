@@ -6,10 +6,12 @@ import os
 from typing import Any
 
 from sm_tuning import aws as wire
-from sm_tuning import jobs
+from sm_tuning import jobs, studies
 from sm_tuning._errors import JobNotFoundError, SpecError
 from sm_tuning._handle import TuningJob
+from sm_tuning._study import Study
 from sm_tuning._training_job import TrainingJob
+from sm_tuning._wire import STUDY_URI
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import TuningStatus
 from sm_tuning.spec import Tuning, as_tuning
@@ -26,15 +28,15 @@ def launch(
     profile: str | None = None,
     region: str | None = None,
     endpoint_url: str | None = None,
-) -> TuningJob:
-    """Start a tuning job.
+) -> TuningJob | Study:
+    """Start a tuning job or, if the spec has the block ``study``, a study with its first trials.
 
     Args:
         tuning: what to tune, or the path of a spec file.
         name: the job's name, up to 32 characters; generated and unique by default.
         if_exists: ``attach`` returns an existing job of that name if it was launched from this very spec; ``fail``
             raises NameTakenError.
-        wait: wait until the job ends, and show its progress.
+        wait: wait until the job ends, and show its progress; a study is driven meanwhile.
         aws: an existing connection, instead of the following arguments.
         session: like the following, as for ``connect``.
         profile: a profile of ``~/.aws/config``.
@@ -48,7 +50,13 @@ def launch(
     """
     spec = as_tuning(tuning)
     connection = _connection(aws, session, profile, region, endpoint_url)
-    job = TuningJob(jobs.launch(connection, spec, name=name, if_exists=if_exists), connection)
+    job: TuningJob | Study
+    if spec.study is None:
+        job = TuningJob(jobs.launch(connection, spec, name=name, if_exists=if_exists), connection)
+    else:
+        job = Study(connection, studies.launch(connection, spec, name=name, if_exists=if_exists))
+        if not wait:
+            job.step()
     if wait:
         job.wait()
     return job
@@ -62,11 +70,12 @@ def attach(
     profile: str | None = None,
     region: str | None = None,
     endpoint_url: str | None = None,
-) -> TuningJob:
-    """Return the handle of an existing tuning job, finished or running, created by this or any other tool.
+) -> TuningJob | Study:
+    """Return the handle of an existing tuning job or study, finished or running, created by this or any other tool.
 
     Args:
-        name: the job's name, or its ARN, which also gives the region and must be of the credentials' account.
+        name: the name, or a tuning job's ARN, which also gives the region and must be of the credentials' account, or
+            the ``s3://`` folder of a study.
         aws: an existing connection, instead of the following arguments; with an ARN of another region, its credentials
             are used there.
         session: like the following, as for ``connect``.
@@ -80,12 +89,19 @@ def attach(
         ServiceError: AWS refused or could not be reached.
     """
     connection, arn = _place(name, False, (aws, session, profile, region, endpoint_url))
+    if name.startswith("s3://"):
+        return Study(connection, studies.Store(connection, name))
     try:
         description = jobs.describe(connection, name) if arn is None else jobs.describe_arn(connection, arn)
     except JobNotFoundError as error:
         if error.operation != "DescribeHyperParameterTuningJob":  # the connection reads a training job as a tuning job
             raise
+        store = studies.find(connection, name) if arn is None else None
+        if store is not None:
+            return Study(connection, store)
         raise JobNotFoundError(f"{error}; a training job needs attach_training(), or --training-job") from error
+    if STUDY_URI in description:  # the connection describes studies
+        return Study(connection, studies.Store(connection, description[STUDY_URI]))
     # The service compares names without case; the handle takes the job's own spelling.
     return TuningJob(description["HyperParameterTuningJobName"], connection, description)
 
@@ -156,6 +172,33 @@ def list_jobs(
     """
     connection = _connection(aws, session, profile, region, endpoint_url)
     return jobs.list_jobs(connection, name_contains=name_contains, status=status, limit=limit)
+
+
+def list_studies(
+    *,
+    store: str | None = None,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return the studies of a store by name, each in the form of DescribeHyperParameterTuningJob.
+
+    Args:
+        store: ``s3://`` prefix, as in ``StudySettings``; that of studies without a store of their own by default.
+        aws: an existing connection, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        SpecError: ``store`` is not an S3 URI.
+        ServiceError: AWS refused or could not be reached.
+    """
+    connection = _connection(aws, session, profile, region, endpoint_url)
+    return [trials.describe() for trials in studies.list_studies(connection, store)]
 
 
 def _place(

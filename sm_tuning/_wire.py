@@ -111,6 +111,15 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
+#: The member that the description of a study has beside those of a tuning job: its folder in S3.
+STUDY_URI: Final = "StudyUri"
+
+
+def is_study(description: Mapping[str, object]) -> bool:
+    """Return whether a description in the form of a tuning job's is that of a study."""
+    return STUDY_URI in description
+
+
 # Numbers ------------------------------------------------------------------------------------------------------------
 
 

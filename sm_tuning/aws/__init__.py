@@ -13,12 +13,13 @@ from sm_tuning.aws._identity import (
     find_role,
     is_role_arn,
 )
-from sm_tuning.aws._poll import PATIENCE, Clock, Policy, Retry
+from sm_tuning.aws._poll import CLOCK, PATIENCE, Clock, Policy, Retry
 from sm_tuning.aws._price_list import PriceList, find_prices
 from sm_tuning.aws._upload import Uploaded, UploadLike, UploadOptions, split_uri, upload
 
 __all__ = [
     "BUCKET_VARIABLE",
+    "CLOCK",
     "PATIENCE",
     "REGION_ADVICE",
     "ROLE_VARIABLE",

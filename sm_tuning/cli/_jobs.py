@@ -26,7 +26,7 @@ from sm_tuning.cli._options import (
 from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say
 
 #: Columns of ``list``: the API's names, before the counters.
-_COLUMNS = (
+COLUMNS = (
     "HyperParameterTuningJobName",
     "HyperParameterTuningJobStatus",
     "Strategy",
@@ -68,7 +68,7 @@ def launch(
     as_json: bool,
     connect: Connect,
 ) -> None:
-    """Start the tuning job of a spec file.
+    """Start the tuning job of a spec file or, if it has the block `study`, a study with its first trials.
 
     With --wait the exit code follows the outcome of the job: 0 if it is done, 1 if it failed or was stopped.
     Interrupting the wait leaves the job running.
@@ -85,9 +85,11 @@ def launch(
         preflight.refuse_missing_imports(tuning)
     job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect())
     if wait:
-        _finish(job, as_json=as_json)
+        finish(job, as_json=as_json)
     else:
-        _show(summary(job.aws, job.describe()), as_json=as_json)
+        show(summary(job.aws, job.describe()), as_json=as_json)
+        if isinstance(job, smt.Study):
+            say(f"its next trials start while `sm-tuning study run {job.name}{same_place()}` runs")
 
 
 @click.command("list")
@@ -104,7 +106,7 @@ def list_(contains: str | None, status: str | None, limit: int, output: Output, 
     found = smt.list_jobs(name_contains=contains, status=status, limit=limit, aws=connect())
     # Flat, because CSV and Parquet have no nested columns.
     rows = [{**job, **job.get("TrainingJobStatusCounters", {})} for job in found]
-    output.rows(rows, [*_COLUMNS, *COUNTERS])
+    output.rows(rows, [*COLUMNS, *COUNTERS])
 
 
 @click.command()
@@ -140,10 +142,12 @@ def status(job: str, watch: bool, interval: float | None, prices: Path | None, a
         raise click.UsageError(f"{', '.join(extra)} can be used with --watch only")
     handle = smt.attach(job, aws=connect())
     if watch:
-        follow = partial(views.watch, handle.aws, handle.name, poll=interval, prices=prices)
-        _finish(handle, as_json=as_json, follow=follow, again="status {} --watch")
+        follow: Callable[[], object] = partial(views.watch, handle.aws, handle.name, poll=interval, prices=prices)
+        if isinstance(handle, smt.Study):
+            follow = partial(handle.watch, interval=interval, prices=prices)
+        finish(handle, as_json=as_json, follow=follow, again="status {} --watch")
     else:
-        _show(summary(handle.aws, handle.describe()), as_json=as_json)
+        show(summary(handle.aws, handle.describe()), as_json=as_json)
 
 
 @click.command()
@@ -154,7 +158,7 @@ def status(job: str, watch: bool, interval: float | None, prices: Path | None, a
 @as_json
 @connection_options
 def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> None:
-    """Wait until a tuning job ends, and show its progress.
+    """Wait until a tuning job or a study ends, and show its progress; a study is driven meanwhile.
 
     The exit code follows the outcome: 0 if the job is done, 1 if it failed or was stopped. Interrupting the wait, or a
     timeout, leaves the job running. The timeout holds within a few seconds, also if the endpoint hangs.
@@ -162,7 +166,14 @@ def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> No
     Example: sm-tuning wait my-job --timeout 3600
     """
     # Attaching would be a call before the time-out begins; waiting also finds out whether the job exists.
-    _finish(smt.TuningJob(job, connect(timeout)), timeout=timeout, as_json=as_json)
+    aws = connect(timeout, studies=False)
+    try:
+        finish(smt.TuningJob(job, aws), timeout=timeout, as_json=as_json)
+    except smt.JobNotFoundError:
+        found = smt.attach(job, aws=aws)
+        if not isinstance(found, smt.Study):
+            raise
+        finish(found, timeout=timeout, as_json=as_json)
 
 
 @click.command()
@@ -212,7 +223,7 @@ def summary(aws: smt.Aws, description: Mapping[str, Any], *, with_model: bool = 
     return found
 
 
-def _show(found: Mapping[str, Any], *, as_json: bool) -> None:
+def show(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a summary, as one JSON object or as readable lines."""
     if as_json:
         emit_json(dict(found))
@@ -227,8 +238,8 @@ def _show(found: Mapping[str, Any], *, as_json: bool) -> None:
     emit_fields({name: value or None for name, value in fields.items()})
 
 
-def _finish(
-    job: smt.TuningJob,
+def finish(
+    job: smt.TuningJob | smt.Study,
     *,
     as_json: bool,
     timeout: float | None = None,
@@ -270,7 +281,7 @@ def _finish(
         if isinstance(failure, smt.WaitTimeoutError):
             raise failure from None
         raise
-    _show(found, as_json=as_json)
+    show(found, as_json=as_json)
     if isinstance(failure, smt.JobFailedError):
         # The handle has explained the failure already.
         known = failure if follow is None else results.explained(job.aws, failure)

@@ -79,7 +79,7 @@ COMMANDS = {
     ),
     "check": Entry(f"{_HERE}._specs:check", "Check a spec file before a dollar is spent."),
     "render": Entry(f"{_HERE}._render:render", "Print the request of a spec file."),
-    "launch": Entry(f"{_HERE}._jobs:launch", "Start the tuning job of a spec file."),
+    "launch": Entry(f"{_HERE}._jobs:launch", "Start the tuning job or study of a spec file."),
     "list": Entry(f"{_HERE}._jobs:list_", "List the tuning jobs, the newest first."),
     "status": Entry(f"{_HERE}._jobs:status", "Show the progress of a tuning job."),
     "wait": Entry(f"{_HERE}._jobs:wait", "Wait until a tuning job ends, and show its progress."),
@@ -101,6 +101,7 @@ COMMANDS = {
     "register": Entry(f"{_HERE}._ship:register", "Register the best model of a tuning job in the Model Registry."),
     "show": Entry(f"{_HERE}._specs:show", "Print a job as a spec file, whatever tool created it."),
     "schema": Entry(f"{_HERE}._specs:schema", "Print the JSON Schema of a spec file."),
+    "study": Entry(f"{_HERE}._study:study", "Drive studies, and list them."),
     "local": Entry(f"{_HERE}._local:local", "Manage the SageMaker on this machine."),
 }
 

@@ -146,12 +146,15 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError(f"{arns[0]} is in {arns[0].region}, but --region is {place['region']}: leave it out")
         region = arns[0].region if arns and not local else place["region"]
 
-        def connect(seconds: float | None = None) -> smt.Aws:
+        def connect(seconds: float | None = None, *, studies: bool = True) -> smt.Aws:
+            from sm_tuning._study import with_studies  # noqa: PLC0415  (loads with a connection, not with help)
+
             # The context of the command ends the redirection of other AWS clients; the server runs on.
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             settings = click.get_current_context().find_object(dict) or {}
             aws: smt.Aws = settings.get("connect", smt.connect)(**{**place, "region": region})
+            aws = with_studies(aws) if studies else aws  # all commands take the names of studies
             with aws.time_limit(seconds):
                 aws = _checked(aws, arns)
             for name in click.get_current_context().meta.get(f"{_TRAINING}.names", []):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Literal
 
 import click
@@ -68,7 +70,7 @@ def render(  # noqa: PLR0913  (one keyword per option)
     integration: Literal["auto", "sync", "sdk"] | None,
     connect: Connect,
 ) -> None:
-    """Print the request of a spec file.
+    """Print the request of a spec file; for a study, its record, from which each trial's request follows.
 
     The script of --as cli copies scripts and data to S3 and creates the job, with the AWS CLI alone. It connects to
     AWS_ENDPOINT_URL if that is set, in the region that it was rendered for.
@@ -95,7 +97,15 @@ def render(  # noqa: PLR0913  (one keyword per option)
         raise click.UsageError(f"--{given[0]} is for --as state-machine")
     if folder is not None and form in ("stepfunctions", "state-machine"):
         raise click.UsageError("-o is for --as cli")
-    if form == "stepfunctions":
+    if tuning.study is not None and form == "request":
+        from sm_tuning import studies  # noqa: PLC0415  (pydantic loads when a request is built, not with help)
+        from sm_tuning.request import base_name, unique_name  # noqa: PLC0415
+
+        if upload:
+            raise click.UsageError("--upload is for tuning jobs; the launch of a study uploads what it needs")
+        chosen = name or unique_name(base_name(tuning), now=datetime.now(UTC), token=token_hex(2))
+        emit_json(studies.document(connect(), tuning, chosen)[0])
+    elif form == "stepfunctions":
         emit_json(deploy.stepfunctions_state(tuning, name=name, aws=connect(), upload=upload, on_progress=say))
     elif form == "state-machine":
         if approval is not None and group is None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
     from sm_tuning.description import Counts
     from sm_tuning.jobs._control import OnUpdate, WarmStartKind, outcome, stop, wait, warm_start
-    from sm_tuning.jobs._launch import SPEC_HASH_TAG, IfExists, OnProgress, Plan, launch, plan, send
+    from sm_tuning.jobs._launch import SPEC_HASH_TAG, IfExists, OnProgress, Plan, digest, launch, plan, send
     from sm_tuning.jobs._progress import (
         Progress,
         Running,
@@ -39,7 +39,7 @@ else:
         "sm_tuning._statuses": ("ObjectiveStatus", "TrainingStatus", "TuningStatus"),
         "sm_tuning.description": ("Counts",),
         "._control": ("OnUpdate", "WarmStartKind", "outcome", "stop", "wait", "warm_start"),
-        "._launch": ("SPEC_HASH_TAG", "IfExists", "OnProgress", "Plan", "launch", "plan", "send"),
+        "._launch": ("SPEC_HASH_TAG", "IfExists", "OnProgress", "Plan", "digest", "launch", "plan", "send"),
         "._progress": (
             "Progress",
             "Running",
@@ -89,6 +89,7 @@ __all__ = [
     "describe",
     "describe_arn",
     "describe_training",
+    "digest",
     "launch",
     "line",
     "list_jobs",

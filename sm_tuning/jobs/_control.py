@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sm_tuning._errors import InvalidRequestError, JobFailedError, JobStoppedError
 from sm_tuning._statuses import TuningStatus
-from sm_tuning._wire import reaches
+from sm_tuning._wire import is_study, reaches
 from sm_tuning.aws import Aws, Clock
 from sm_tuning.description import Job, job_of
 from sm_tuning.jobs._read import describe, has_ended, status_of
@@ -73,6 +73,7 @@ def outcome(description: Mapping[str, Any]) -> dict[str, Any]:
     counts = job.counts
     reason = f": {job.failure.rstrip('.')}" if job.failure else ""
     subject = f"{'training' if job.is_training else 'tuning'} job {job.name}"
+    subject = f"study {job.name}" if is_study(description) else subject
     kind: type[JobStoppedError | JobFailedError]
     if status is TuningStatus.STOPPED:
         kind, message = JobStoppedError, f"{subject} was stopped before it was done{reason}"

@@ -116,7 +116,7 @@ def launch(
     if name is not None:
         tags = [tag for tag in request.get("Tags", ()) if tag["Key"] != SPEC_HASH_TAG]
         if len(tags) < _MOST_TAGS:
-            request = {**request, "Tags": [*tags, {"Key": SPEC_HASH_TAG, "Value": _digest(request)}]}
+            request = {**request, "Tags": [*tags, {"Key": SPEC_HASH_TAG, "Value": digest(request)}]}
         same = _existing(aws, request) if if_exists == "attach" else None
         if same is not None:
             report(f"tuning job {same} is there already, made by the same spec")
@@ -305,7 +305,7 @@ def _facts(job: Mapping[str, Any]) -> str:
     )
 
 
-def _digest(request: Mapping[str, Any]) -> str:
+def digest(request: Mapping[str, Any]) -> str:
     """Return the digest of a request without the job's name, which script mode repeats in the hyperparameters."""
 
     def without_job_name(value: Any) -> Any:
@@ -331,7 +331,7 @@ def _existing(aws: Aws, request: Mapping[str, Any]) -> str | None:
         job = describe(aws, request["HyperParameterTuningJobName"])
     except JobNotFoundError:
         return None
-    found, wanted = aws.tags(job["HyperParameterTuningJobArn"]).get(SPEC_HASH_TAG), _digest(request)
+    found, wanted = aws.tags(job["HyperParameterTuningJobArn"]).get(SPEC_HASH_TAG), digest(request)
     if found is None:
         raise SpecError(
             f"there is a tuning job {_facts(job)} already, and it has no tag {SPEC_HASH_TAG} to tell whether this spec "

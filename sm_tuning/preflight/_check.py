@@ -128,7 +128,8 @@ def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]
     yield from missing
     if staged is not None and not missing:
         try:
-            request = to_request(staged.tuning, name=name or _NAME, region=region, role=_ROLE, output_path=_PREFIX)
+            plain = staged.tuning.replace(study=None)  # the trials of a study are checked as those of a tuning job
+            request = to_request(plain, name=name or _NAME, region=region, role=_ROLE, output_path=_PREFIX)
         except SpecError as error:
             yield from findings_of(error, "request")
         else:

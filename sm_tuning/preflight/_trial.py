@@ -110,7 +110,7 @@ class Runner:
             ServiceError: if the service refuses, or cannot be reached.
         """
         aws, root = self._aws, self.root
-        staged = stage(tuning, code_prefix=f"{root}/code", data_prefix=f"{root}/data")
+        staged = stage(tuning.replace(study=None), code_prefix=f"{root}/code", data_prefix=f"{root}/data")
         output = f"{root}/output"
         request = to_request(staged.tuning, name=name, region=aws.region, role=self._role, output_path=output)
         upload(aws, staged.uploads)

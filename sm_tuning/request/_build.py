@@ -48,8 +48,12 @@ def to_request(
         output_path: ``s3://`` prefix for models, for estimators that have none.
 
     Raises:
-        SpecError: if something is missing, not staged, or breaks a rule of the service's model.
+        SpecError: if something is missing, not staged, or breaks a rule of the service's model; or the spec is a
+            study, which no tuning job can express.
     """
+    if tuning.study is not None:
+        message = "a tuning job cannot run a study: its trials are plain training jobs"
+        raise SpecError(Problem("study", "study", message, "start it with smt.launch or sm-tuning launch"))
     full = resolved(tuning, role=role, output_path=output_path)
     missing = list(_missing(full))
     if missing:

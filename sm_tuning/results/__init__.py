@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sm_tuning.results._cost import cost
     from sm_tuning.results._curves import curves
     from sm_tuning.results._failures import Failure, errors, explained, same_failures
-    from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, Seen, follow_logs
+    from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, follow_logs
     from sm_tuning.results._logs import logs
     from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
     from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
@@ -35,7 +35,7 @@ else:
         "._cost": ("cost",),
         "._curves": ("curves",),
         "._failures": ("Failure", "errors", "explained", "same_failures"),
-        "._live": ("LiveTrial", "LiveTrials", "LogLine", "Seen", "follow_logs"),
+        "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "follow_logs"),
         "._logs": ("logs",),
         "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
         "._schema": ("COST", "CURVES", "ERRORS", "LOGS", "TRIALS", "UTILIZATION", "UTILIZATION_SUMMARY"),
@@ -60,6 +60,7 @@ __all__ = [
     "LiveTrial",
     "LiveTrials",
     "LogLine",
+    "ObjectiveValues",
     "Reading",
     "ResultsWarning",
     "Seen",

@@ -230,7 +230,7 @@ class LiveTrials:
         self._clock = clock or Clock()
         self._prices: Mapping[str, float] | None = None
         self._trials: dict[str, Trial] = {}
-        self._curves = _ObjectiveValues(aws)
+        self._curves = ObjectiveValues(aws)
         self._failures = {"the trials are": 0, "the metrics are": 0}
         self._problems: dict[str, str] = {}
         self._next: dict[str, float] = {}  # by part: when it is read again after a failure
@@ -299,14 +299,19 @@ class LiveTrials:
         return LiveTrial(trial.name, trial.terminal, trial.created, trial.started, trial.ended, values, hourly)
 
 
-class _ObjectiveValues:
+class ObjectiveValues:
     """The objective's values of each trial, read from the log a few pages at a time.
 
     Trials that may be trained again, and do not resume from checkpoints, are described after new values, because those
     may be of a new attempt, which replace the values of the attempt before.
+
+    Args:
+        aws: the connection.
+        longest: values of a trial that are kept, the newest; None keeps all.
     """
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Aws, *, longest: int | None = _LONGEST_CURVE) -> None:
+        self._longest = longest
         self._points: dict[str, list[tuple[int, float]]] = {}  # epoch milliseconds, value
         self._unchecked: set[str] = set()  # trials with values whose attempt is unknown
         self._begins: dict[str, int] = {}
@@ -343,7 +348,8 @@ class _ObjectiveValues:
                 found = [value for scan in scanners.get(trial, ()) if (value := scan(event["message"])) is not None]
                 if found:
                     points = [(event["timestamp"], value) for value in found]
-                    self._points[trial] = [*self._points.get(trial, ()), *points][-_LONGEST_CURVE:]
+                    kept = [*self._points.get(trial, ()), *points]
+                    self._points[trial] = kept if self._longest is None else kept[-self._longest :]
                     self._unchecked.add(trial)
             self._token = page.get("nextToken")
             if self._token is None:

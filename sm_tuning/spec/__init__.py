@@ -24,6 +24,7 @@ from sm_tuning.spec._hyperparameters import (
 )
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
 from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
+from sm_tuning.spec._study import StudySettings
 from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning, combinations
 
@@ -48,6 +49,7 @@ __all__ = [
     "ParameterRange",
     "PyTorchEstimator",
     "Spec",
+    "StudySettings",
     "TrainingDefinition",
     "Tuning",
     "WarmStart",

@@ -29,6 +29,7 @@ from sm_tuning.spec._hyperparameters import (
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
 from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
+from sm_tuning.spec._study import StudySettings, study_problems
 
 # Limits of fields are those of the botocore model, unless another source is named.
 ObjectiveType = Literal["Maximize", "Minimize"]
@@ -113,6 +114,7 @@ class Tuning(Spec):
         auto_parameters: hyperparameter name -> hint, for which autotune chooses the range.
         random_seed: makes the search repeatable (fully for Random and Hyperband).
         base_tuning_job_name: the start of the job's name; a time stamp and a random part follow.
+        study: runs the tuning as a study: the strategy in the client, each trial a plain training job.
         evaluation: how the best model is evaluated afterwards; no part of the request.
 
     Raises:
@@ -154,6 +156,7 @@ class Tuning(Spec):
     # Longer than a job's name may be: ``unique_name`` cuts it to what fits.
     base_tuning_job_name: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")
 
+    study: StudySettings | None = None
     evaluation: EvaluationPlan | None = None
 
     # Hidden from type checkers, which otherwise would no longer complete and check the fields.
@@ -191,7 +194,7 @@ class Tuning(Spec):
         for name, definition in self.definitions:
             place = f"estimators.{name}" if name else ""
             found += [problem.below(place) for problem in _definition_problems(definition, autotune=self.autotune)]
-        found += [*self._strategy_problems(), *self._budget_problems()]
+        found += [*self._strategy_problems(), *self._budget_problems(), *study_problems(self)]
         if found:
             raise SpecError(found)
         self._settle_texts()

@@ -13,12 +13,15 @@ from sm_tuning.strategies._decide import (
     not_improving,
 )
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
+from sm_tuning.strategies._drive import Backend, drive
+from sm_tuning.strategies._plan import Plan, PlannedTrial, Search, Suggestion, plan
 from sm_tuning.strategies._simple import STRATEGIES, hyperband_config, make, median_stop
 from sm_tuning.strategies._space import Categorical, Continuous, Integer, Point, Space, space_of
 from sm_tuning.strategies._strategy import ParentTrials, Strategy, Trial
 
 __all__ = [
     "STRATEGIES",
+    "Backend",
     "Categorical",
     "Continuous",
     "Decision",
@@ -27,19 +30,25 @@ __all__ = [
     "Integer",
     "Outcome",
     "ParentTrials",
+    "Plan",
+    "PlannedTrial",
     "Point",
     "Rules",
+    "Search",
     "Space",
     "Strategy",
+    "Suggestion",
     "Trial",
     "TrialState",
     "converged",
     "decide",
+    "drive",
     "early_stops",
     "hyperband_config",
     "make",
     "median_stop",
     "not_improving",
+    "plan",
     "rules_of",
     "searches_of",
     "space_of",

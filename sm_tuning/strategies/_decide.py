@@ -37,6 +37,7 @@ class Rules:
         target: TargetObjectiveMetricValue.
         max_not_improving: MaxNumberOfTrainingJobsNotImproving.
         complete_on_convergence: whether CompleteOnConvergence is Enabled.
+        max_failures: failed trials that end a study; None without a limit, as in tuning jobs.
     """
 
     metric: str
@@ -48,6 +49,7 @@ class Rules:
     target: float | None = None
     max_not_improving: int | None = None
     complete_on_convergence: bool = False
+    max_failures: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def decide(
     *,
     stop_requested: bool = False,
     exhausted: bool = False,
+    trials_so_far: int | None = None,
 ) -> Decision:
     """Return the next actions.
 
@@ -123,11 +126,13 @@ def decide(
         now: epoch seconds.
         stop_requested: whether StopHyperParameterTuningJob was called.
         exhausted: whether the strategy has no further suggestion.
+        trials_so_far: the number of training jobs that count towards ``max_jobs``; that of ``trials`` by default.
     """
+    count = len(trials) if trials_so_far is None else trials_so_far
     running = [trial for trial in trials if not trial.ended]
     criterion_met = _criterion_met(rules, trials, now)
-    if not (stop_requested or criterion_met or exhausted or len(trials) >= rules.max_jobs or _gives_up(trials)):
-        return Decision(start=max(0, min(rules.max_parallel - len(running), rules.max_jobs - len(trials))))
+    if not (stop_requested or criterion_met or exhausted or count >= rules.max_jobs or _gives_up(rules, trials)):
+        return Decision(start=max(0, min(rules.max_parallel - len(running), rules.max_jobs - count)))
     if not running:
         return Decision(outcome=Outcome(TuningStatus.STOPPED) if stop_requested else _outcome(rules, trials))
     # Choice: a criterion stops the running trials (the guide says only that the tuning job stops). If there is nothing
@@ -149,8 +154,10 @@ def _criterion_met(rules: Rules, trials: Sequence[TrialState], now: float) -> bo
     return rules.complete_on_convergence and converged(rules, trials)
 
 
-def _gives_up(trials: Sequence[TrialState]) -> bool:
+def _gives_up(rules: Rules, trials: Sequence[TrialState]) -> bool:
     failures = sum(trial.failed for trial in trials)
+    if rules.max_failures is not None and failures >= rules.max_failures:
+        return True
     return failures >= _FAILURES_BEFORE_GIVING_UP and not any(trial.succeeded for trial in trials)
 
 
@@ -158,6 +165,8 @@ def _outcome(rules: Rules, trials: Sequence[TrialState]) -> Outcome:
     # Choice: Failed if trials failed and none succeeded, also with fewer than the documented five; otherwise Completed,
     # also after a criterion, for which the guide names no status.
     failed = [trial for trial in trials if trial.failed]
+    if rules.max_failures is not None and len(failed) >= rules.max_failures:
+        return Outcome(TuningStatus.FAILED, f"{len(failed)} trials failed, and max_failures is {rules.max_failures}.")
     if not failed or any(trial.succeeded for trial in trials):
         return Outcome(TuningStatus.COMPLETED)
     reason = (

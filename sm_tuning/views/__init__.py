@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from sm_tuning.views._report import report
     from sm_tuning.views._trials import About, about
-    from sm_tuning.views._watch import watch
+    from sm_tuning.views._watch import watch, watching
 else:
     _HOMES = {
         "._figure": ("Figure", "Theme", "save"),
@@ -58,7 +58,7 @@ else:
         ),
         "._report": ("report",),
         "._trials": ("About", "about"),
-        "._watch": ("watch",),
+        "._watch": ("watch", "watching"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
@@ -87,4 +87,5 @@ __all__ = [
     "train_validation",
     "utilization",
     "watch",
+    "watching",
 ]

@@ -313,8 +313,7 @@ def watch(
         ServiceError: the service refused a call, or did not answer for minutes.
     """
     time = clock or Clock()
-    live = LiveTrials(aws, prices=prices, clock=time)
-    with _display(aws, live, console, time) as show:
+    with watching(aws, prices=prices, console=console, clock=time) as show:
 
         def update(description: Mapping[str, Any]) -> None:
             show(description)
@@ -328,10 +327,20 @@ def watch(
 
 
 @contextmanager
-def _display(aws: Aws, live: LiveTrials, console: Console | None, clock: Clock) -> Iterator[OnUpdate]:
-    """Give a function that shows a description, in the form that fits the place, until the block ends."""
+def watching(
+    aws: Aws, *, prices: Prices = None, console: Console | None = None, clock: Clock | None = None
+) -> Iterator[OnUpdate]:
+    """Give a function that shows a description, in the form that fits the place, until the block ends.
+
+    Args:
+        aws: the connection, for trials and their values.
+        prices: as for ``results.cost``.
+        console: where to draw; by default stderr, or the notebook's cell.
+        clock: the source of the time, for tests.
+    """
     target = console if console is not None else Console(stderr=True)
-    picture = Picture(live, clock)
+    time = clock or Clock()
+    picture = Picture(LiveTrials(aws, prices=prices, clock=time), time)
     if target.is_jupyter:
         yield in_notebook(picture, _cell_output())
     elif aws.environ.get("CI") or not target.is_terminal or target.is_dumb_terminal:

@@ -10,6 +10,7 @@ from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.local._config import Identity
 from sm_tuning.local.store import HiddenMembers, Store, hidden
+from sm_tuning.request import checkpoint_config, resource_config
 from sm_tuning.strategies import DefinitionSearch, ParentTrials, Trial
 
 _COPIED = ("RoleArn", "VpcConfig", "StoppingCondition", "RetryStrategy", "Environment")
@@ -70,28 +71,6 @@ def training_job_doc(
         **private,
     }
     return {key: value for key, value in doc.items() if value is not None}
-
-
-def resource_config(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a training job's ResourceConfig; of several instance choices, the first.
-
-    In a definition with both forms, the service has added ResourceConfig, which is then complete.
-    """
-    if "ResourceConfig" in definition:
-        return dict(definition["ResourceConfig"])
-    tuning = dict(definition.get("HyperParameterTuningResourceConfig") or {})
-    choices = tuning.pop("InstanceConfigs", None) or [{}]
-    tuning.pop("AllocationStrategy", None)
-    return {**tuning, **choices[0]}
-
-
-def checkpoint_config(definition: Mapping[str, Any], training_job: str) -> dict[str, Any] | None:
-    """Return a training job's CheckpointConfig, with a folder of its own under the definition's S3Uri."""
-    config = definition.get("CheckpointConfig")
-    if not config:
-        return None
-    # Trials that shared one folder would resume from each other's checkpoints.
-    return {**config, "S3Uri": f"{config['S3Uri'].rstrip('/')}/{training_job}"}
 
 
 def parent_names(tuning: Mapping[str, Any]) -> list[str]:

@@ -275,7 +275,7 @@ class _Maker(NamedTuple):
         value, succeeded = row["FinalObjectiveValue"], text("ObjectiveStatus") == ObjectiveStatus.SUCCEEDED
         return TrialInfo(
             name=name,
-            arn=f"{self.job.arn.partition(':hyper-parameter-tuning-job/')[0]}:training-job/{name}",
+            arn=f"{self.job.arn.rpartition(':')[0]}:training-job/{name}",
             status=str(row["TrainingJobStatus"]),
             objective_status=text("ObjectiveStatus"),
             objective=definition.objective or "objective",

@@ -1,0 +1,176 @@
+"""The handle of a study: a tuning whose strategy runs in the client, over plain training jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sm_tuning import jobs, results, studies, views
+from sm_tuning._errors import JobFailedError, JobNotFoundError, WaitTimeoutError
+from sm_tuning._handle import Handle
+from sm_tuning._prices import Prices
+from sm_tuning.aws import Aws
+from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
+from sm_tuning.request import from_description
+from sm_tuning.spec import Tuning
+
+
+def with_studies(aws: Aws) -> Aws:
+    """Return a connection that describes studies by their names, as it describes tuning jobs."""
+    return aws.answering(studies.StudySource(aws, lambda name: studies.find(aws, name)))
+
+
+class Study(Handle):
+    """A study of this account and region. ``launch`` and ``attach`` return it.
+
+    Its trials are plain training jobs. They go on without a driver; new ones start only while somebody drives: ``wait``
+    and ``watch`` do, ``sm-tuning study run`` and ``sm-tuning study step`` from a shell.
+    """
+
+    def __init__(self, aws: Aws, store: studies.Store, study: studies.StudyRecord | None = None) -> None:
+        found = study or studies.read_study(store)
+        if found is None:
+            raise JobNotFoundError(f"there is no study {store.uri}")
+        self._plain = aws
+        self._trials = studies.StudyTrials(aws, store, found)
+        source = studies.StudySource(aws, lambda name: studies.find(aws, name))
+        source.add(self._trials)
+        super().__init__(found.name, aws.answering(source))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the study in the form of DescribeHyperParameterTuningJob, with ``StudyUri``.
+
+        Raises:
+            ServiceError: AWS refused or could not be reached.
+        """
+        return self._described()
+
+    @property
+    def status(self) -> TuningStatus:
+        """The current status."""
+        return jobs.status_of(self.describe())
+
+    @property
+    def counts(self) -> Counts:
+        """The current number of running, ended and failed training jobs."""
+        return jobs.counts_of(self.describe())
+
+    def children(self, *, status: TrainingStatus | None = None) -> list[dict[str, Any]]:
+        """Return the training jobs, in the form of the summaries of a tuning job's, by number.
+
+        Args:
+            status: return only training jobs of this status.
+        """
+        self.describe()
+        return jobs.children(self._aws, self._name, status=status)
+
+    @property
+    def uri(self) -> str:
+        """The folder of its records in S3."""
+        return self._trials.store.uri
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives it now, as ``host/process/token``; None if nobody does."""
+        return studies.Lease.holder(self._trials.store)
+
+    def step(self) -> bool:
+        """Drive one pass: read the trials, start and stop what is due; return False if another driver has the study.
+
+        Raises:
+            ServiceError: AWS refused or could not be reached.
+        """
+        return studies.drive_study(self._plain, self._trials, once=True).drove
+
+    def wait(
+        self,
+        progress: bool | Callable[[Mapping[str, Any]], object] = True,
+        *,
+        timeout: float | None = None,
+        poll: float | None = None,
+    ) -> dict[str, Any]:
+        """Drive the study until it ends, or watch it while another driver does, and return its last description.
+
+        Interrupting the wait leaves the running trials as they are; waiting again continues.
+
+        Args:
+            progress: show progress on stderr or in the notebook; False shows nothing; a function is called with each
+                description.
+            timeout: seconds after which to give up; the trials go on.
+            poll: seconds between two looks; shorter for a local server than for AWS by default.
+
+        Raises:
+            JobFailedError: the study failed; the message has the error of its first failed trial.
+            JobStoppedError: the study was stopped before it was done.
+            WaitTimeoutError: the study had not ended after ``timeout`` seconds.
+        """
+        if progress is True:
+            with jobs.shown_progress(self._aws) as show:
+                return self.wait(show, timeout=timeout, poll=poll)
+
+        def on_update(description: Mapping[str, Any]) -> None:
+            self._last = dict(description)
+            if callable(progress):
+                progress(description)
+
+        self._drive(on_update, None if timeout is None else time.monotonic() + timeout, poll)
+        try:
+            return jobs.outcome(self.describe())
+        except JobFailedError as error:
+            raise results.explained(self._aws, error) from None
+
+    def _drive(self, on_update: studies.OnUpdate, until: float | None, poll: float | None) -> None:
+        """Drive, or wait for the driver, until the study has ended."""
+        while True:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                driven = studies.drive_study(self._plain, self._trials, poll=poll, timeout=left, on_update=on_update)
+                if driven.drove:
+                    return
+            except studies.LeaseLostError:
+                continue  # another driver has it, and this one watches
+            description = self.describe()
+            on_update(description)
+            if jobs.status_of(description).is_terminal:
+                return
+            if left == 0.0:
+                message = f"the study {self._name} had not ended in time; another driver, {self.driver}, drives it"
+                raise WaitTimeoutError(message, job_name=self._name)
+            pause = self._plain.poll_interval if poll is None else poll
+            time.sleep(pause if left is None else min(pause, left))
+
+    def watch(
+        self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None
+    ) -> dict[str, Any]:
+        """Show the study until it ends, and drive it as ``wait`` does; return what ``wait`` returns.
+
+        Args:
+            interval: seconds between two looks; shorter for a local server than for AWS by default.
+            timeout: seconds after which to give up; the trials go on.
+            prices: as for ``cost``.
+
+        Raises:
+            JobFailedError: the study failed; the message has the error of its first failed trial.
+            JobStoppedError: the study was stopped before it was done.
+            WaitTimeoutError: the study had not ended after ``timeout`` seconds.
+        """
+        with views.watching(self._aws, prices=prices) as show:
+            return self.wait(show, timeout=timeout, poll=interval)
+
+    def stop(self) -> None:
+        """Stop the study and its running trials, whether somebody drives it or not; nothing happens if it has ended.
+
+        Returns when no driver can start a trial any more: at once if nobody drives, else within a minute. Running
+        trials may take two minutes to stop.
+        """
+        studies.stop_study(self._plain, self._trials)
+
+    def spec(self) -> Tuning:
+        """Return the study as a spec; launching the spec creates the same study again.
+
+        Raises:
+            SpecError: the study has a setting that a spec cannot express.
+        """
+        study = self._trials.study
+        return from_description(study.request, region=study.region).replace(study=study.settings)

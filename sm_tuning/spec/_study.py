@@ -1,0 +1,109 @@
+"""The block ``study:``: settings of a tuning whose strategy runs in the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sm_tuning._errors import Problem, SpecError
+from sm_tuning.spec._base import FrozenDict, Spec
+
+if TYPE_CHECKING:
+    from sm_tuning.spec._tuning import Tuning
+
+#: Members of CreateTrainingJob that the spec or the study itself sets, so that ``training`` cannot have them.
+_OWN_MEMBERS = frozenset(
+    {
+        "TrainingJobName",
+        "HyperParameters",
+        "AlgorithmSpecification",
+        "RoleArn",
+        "InputDataConfig",
+        "OutputDataConfig",
+        "ResourceConfig",
+        "VpcConfig",
+        "StoppingCondition",
+        "Tags",
+        "EnableNetworkIsolation",
+        "EnableInterContainerTrafficEncryption",
+        "EnableManagedSpotTraining",
+        "CheckpointConfig",
+        "Environment",
+        "RetryStrategy",
+        "ServerlessJobConfig",
+        "ModelPackageConfig",
+    }
+)
+
+#: Settings that the design of studies has and this version lacks, with what to do instead.
+_LATER = {
+    "max_cost": "limit the study with max_jobs, max_runtime_in_seconds and the estimator's max_run",
+    "keep_alive": "leave it out; each trial starts instances of its own",
+}
+
+
+class StudySettings(Spec):
+    """Run the tuning as a study: the strategy in the client, and each trial as a plain training job.
+
+    Args:
+        store: ``s3://`` prefix for the study's records; ``sm-tuning/studies`` in the default bucket by default.
+        max_failures: failed trials that end the study; by default it ends after five if none has succeeded.
+        retries: how often a trial is started again after a fault of the service, from its checkpoints if it has some;
+            each start counts as a trial.
+        driver: ``client``: ``wait``, ``sm-tuning study run`` and ``sm-tuning study step`` drive the study.
+        training: further members of CreateTrainingJob for each trial, such as ``MlflowConfig``.
+    """
+
+    _field_codes: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("store", "max_failures", "retries", "driver", "training"), "study"
+    )
+
+    store: str | None = Field(default=None, pattern=r"^s3://[^/]+(/.+)?$", max_length=900)
+    max_failures: int | None = Field(default=None, ge=1)
+    retries: int = Field(default=2, ge=0, le=10)
+    driver: Literal["client"] = "client"
+    training: FrozenDict[str, Any] = Field(default=FrozenDict())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_built_yet(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        problems = [
+            Problem("study", name, "is not supported by this version of sm-tuning", fix)
+            for name, fix in _LATER.items()
+            if data.get(name) is not None
+        ]
+        if data.get("driver") == "remote":
+            message = "'remote' is not supported by this version of sm-tuning: only 'client' is"
+            problems.append(Problem("study", "driver", message, "use driver: client, and sm-tuning study run or step"))
+        if problems:
+            raise SpecError(problems)
+        return data
+
+    @model_validator(mode="after")
+    def _leaves_the_members_of_the_study(self) -> StudySettings:
+        own = sorted(set(self.training) & _OWN_MEMBERS)
+        if own:
+            message = f"{', '.join(own)} cannot be given here: the study sets them from the spec"
+            raise SpecError(Problem("study", "training", message, "use the fields of the estimator"))
+        return self
+
+
+def study_problems(tuning: Tuning) -> Iterator[Problem]:
+    """Yield the settings of a tuning that a study cannot honour."""
+    if tuning.study is None:
+        return
+    if tuning.autotune:
+        message = "is a feature of tuning jobs: in a study nothing chooses the ranges"
+        yield Problem("study", "autotune", message, "give the ranges, or leave study out")
+    if tuning.warm_start is not None:
+        message = "is not supported in studies by this version of sm-tuning"
+        yield Problem("study", "warm_start", message, "leave warm_start or study out")
+    for name, definition in tuning.definitions:
+        if len(definition.estimator.instance_configs) > 1:
+            where = f"estimators.{name}.estimator.instance_configs" if name else "estimator.instance_configs"
+            message = "a training job of a study has one choice of instances"
+            yield Problem("study", where, message, "give instance_type and instance_count")

@@ -1,0 +1,201 @@
+"""The next actions of a tuning: which trials start with which hyperparameters, which stop, and how it ends. Pure.
+
+Everything is computed anew from the trials, so that any driver that knows the trials continues as the last one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from sm_tuning._statuses import TrainingStatus
+from sm_tuning.strategies._decide import Outcome, Rules, TrialState, decide, early_stops
+from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
+from sm_tuning.strategies._strategy import Trial
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A trial to start.
+
+    Attributes:
+        number: 1-based counter within the tuning.
+        hyperparameters: the tuned ones, as wire strings.
+        definition: name of its training job definition; None in a tuning with a single one.
+        parent: number of the trial whose checkpoints this trial continues.
+        why: ``new``, or ``retried`` after a fault of the service.
+    """
+
+    number: int
+    hyperparameters: Mapping[str, str]
+    definition: str | None = None
+    parent: int | None = None
+    why: str = "new"
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial as ``plan`` sees it.
+
+    Attributes:
+        suggestion: what was decided when it was started.
+        state: its training job.
+        is_started: whether its training job exists; a decision that was recorded before a driver died may lack it.
+        was_fault: whether it ended by a fault of the service, after which it may be started again.
+    """
+
+    suggestion: Suggestion
+    state: TrialState
+    is_started: bool = True
+    was_fault: bool = False
+
+    @property
+    def trial(self) -> Trial:
+        """The trial as strategies see it."""
+        state = self.state
+        failed = state.ended and state.value is None
+        tuned = self.suggestion.hyperparameters
+        return Trial(self.suggestion.number, tuned, state.value, failed, state.curve, finished=state.ended)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A tuning for ``plan``: its definitions with their strategies, and its rules.
+
+    Attributes:
+        rules: limits and completion criteria.
+        definitions: one, or several.
+        seed: of the tuning.
+        learns: whether the strategy uses results.
+        early_stopping: whether trials that fall behind are stopped (``TrainingJobEarlyStoppingType`` Auto).
+        retries: how often a trial is started again after a fault of the service.
+    """
+
+    rules: Rules
+    definitions: tuple[DefinitionSearch, ...]
+    seed: int
+    learns: bool
+    early_stopping: bool = False
+    retries: int = 0
+
+    @classmethod
+    def of(cls, tuning: Mapping[str, Any], *, seed: int, retries: int = 0, max_failures: int | None = None) -> Self:
+        """Return the search of a CreateHyperParameterTuningJob request with its ``CreationTime`` in epoch seconds.
+
+        Raises:
+            ValueError: the ranges or the strategy are invalid.
+        """
+        config = tuning["HyperParameterTuningJobConfig"]
+        definitions = searches_of(tuning, seed=seed)
+        return cls(
+            rules=replace(rules_of(tuning, definitions), max_failures=max_failures),
+            definitions=tuple(definitions),
+            seed=seed,
+            learns=config["Strategy"] == "Bayesian",
+            early_stopping=config.get("TrainingJobEarlyStoppingType") == "Auto",
+            retries=retries,
+        )
+
+    @property
+    def needs_curves(self) -> bool:
+        """Whether decisions depend on the values of running trials."""
+        return self.early_stopping or any(hasattr(search.strategy, "rungs") for search in self.definitions)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The actions to take now.
+
+    Attributes:
+        start: trials to start, in this order; those that were recorded and never started come first.
+        stop: names of training jobs to stop.
+        outcome: how the tuning ends; only if no trial runs.
+    """
+
+    start: tuple[Suggestion, ...] = ()
+    stop: tuple[str, ...] = ()
+    outcome: Outcome | None = None
+
+
+def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_requested: bool = False) -> Plan:
+    """Return the next actions.
+
+    Args:
+        search: the tuning.
+        trials: all trials so far, by number.
+        now: epoch seconds.
+        stop_requested: whether a user has asked to stop.
+    """
+    rules = search.rules
+    repeated = {trial.suggestion.parent for trial in trials if trial.suggestion.why == "retried"}
+    # A trial that was started again counts as one of the trials, but not as a failure or as an observation.
+    counted = [trial for trial in trials if trial.suggestion.number not in repeated]
+    faults = [trial for trial in counted if trial.was_fault and _attempts(trials, trial) <= search.retries]
+    faults = faults if len(trials) < rules.max_jobs else []
+    judged = [trial.state for trial in counted if trial not in faults]
+    decision = decide(rules, judged, now, stop_requested=stop_requested, trials_so_far=len(trials))
+    running = any(not trial.state.ended for trial in trials)
+    if decision.outcome is not None:
+        # Faults that are not repeated any more are failures like others.
+        final = decide(rules, [trial.state for trial in counted], now, stop_requested=stop_requested, exhausted=True)
+        return Plan(outcome=final.outcome)
+    states = [trial.state for trial in trials]
+    stop = set(decision.stop)
+    stop |= set(early_stops(states, maximize=rules.maximize)) if search.early_stopping else set()
+    stop |= set(_stopped_by_strategies(search, counted))
+    again = [t.suggestion for t in trials if not t.is_started and not t.state.ended and t.state.name not in stop]
+    new = list(_suggestions(search, trials, counted, faults, decision.start))
+    if not new and not again and not running and not stop:  # the spaces are used up
+        return Plan(outcome=decide(rules, judged, now, exhausted=True, trials_so_far=len(trials)).outcome)
+    return Plan((*again, *new), tuple(sorted(stop)))
+
+
+def _attempts(trials: Sequence[PlannedTrial], trial: PlannedTrial) -> int:
+    """Return the number of starts that led to a trial: 1 for a new one, 2 for one that was started again."""
+    by_number = {other.suggestion.number: other for other in trials}
+    count, suggestion = 1, trial.suggestion
+    while suggestion.why == "retried" and suggestion.parent in by_number:
+        count, suggestion = count + 1, by_number[suggestion.parent].suggestion
+    return count
+
+
+def _stopped_by_strategies(search: Search, trials: Sequence[PlannedTrial]) -> Iterator[str]:
+    for definition in search.definitions:
+        own = [trial for trial in trials if trial.suggestion.definition == definition.name]
+        seen = [trial.trial for trial in own]
+        for trial in own:
+            is_running = trial.state.status is TrainingStatus.IN_PROGRESS
+            if is_running and definition.strategy.should_stop(trial.trial, seen):
+                yield trial.state.name
+
+
+def _suggestions(
+    search: Search,
+    trials: Sequence[PlannedTrial],
+    counted: Sequence[PlannedTrial],
+    faults: Sequence[PlannedTrial],
+    count: int,
+) -> Iterator[Suggestion]:
+    """Yield up to ``count`` new trials: repetitions first, then suggestions of the strategies in turn."""
+    number = max((trial.suggestion.number for trial in trials), default=0)
+    for fault in faults[:count]:
+        number, count = number + 1, count - 1
+        yield replace(fault.suggestion, number=number, parent=fault.suggestion.number, why="retried")
+    by_name = {definition.name or "": definition for definition in search.definitions}
+    known: dict[str, list[Trial]] = {name: [] for name in by_name}
+    for trial in counted:
+        known[trial.suggestion.definition or ""].append(trial.trial)
+    for _ in range(count):
+        maximize = search.rules.maximize
+        records = {n: DefinitionRecord.of([t.value for t in own], maximize=maximize) for n, own in known.items()}
+        for name in turn_order(records, seed=search.seed, maximize=maximize, learns=search.learns):
+            tuned = by_name[name].strategy.ask(known[name])
+            if tuned is not None:
+                break
+        else:
+            return
+        number += 1
+        # The next suggestion of this pass sees this one as a running trial.
+        known[name].append(Trial(number, tuned))
+        yield Suggestion(number, tuned, by_name[name].name)

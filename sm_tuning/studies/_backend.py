@@ -1,0 +1,234 @@
+"""The trials of a study as training jobs of SageMaker, for the loop ``drive``."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sm_tuning._errors import (
+    InvalidRequestError,
+    JobNotFoundError,
+    NameTakenError,
+    QuotaError,
+    ServiceError,
+    WaitTimeoutError,
+)
+from sm_tuning._statuses import TrainingStatus
+from sm_tuning._wire import from_float32
+from sm_tuning.aws import CLOCK, Aws, Clock, is_transient, mapped, split_uri
+from sm_tuning.description import job_of, trial_of
+from sm_tuning.results import ObjectiveValues
+from sm_tuning.strategies import Outcome, PlannedTrial, Search, Suggestion, TrialState
+from sm_tuning.studies._description import TrialJob, summary_of
+from sm_tuning.studies._record import FORMAT, trial_data, trial_key
+from sm_tuning.studies._store import RENEWAL, Lease
+from sm_tuning.studies._trials import StudyTrials
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two looks at AWS, and the most while it throttles. A server on this machine is asked more often.
+_POLL, _LONGEST_POLL = 10.0, 60.0
+
+T = TypeVar("T")
+
+OnUpdate = Callable[[Mapping[str, Any]], object]
+
+
+class SageMakerBackend:
+    """Starts, follows and stops the trials of one study. Its methods raise once another driver has taken over.
+
+    Args:
+        aws: the connection.
+        trials: the trials of the study.
+        lease: held by this driver.
+        search: of the study; it decides whether the curves of running trials are read.
+        poll: seconds between two looks; 10 by default, or 0.5 with a server on this machine.
+        timeout: seconds after which ``wait`` gives up; None waits without a limit.
+        on_update: called with a description of the study after each pass.
+        clock: the clock.
+    """
+
+    def __init__(
+        self,
+        aws: Aws,
+        trials: StudyTrials,
+        lease: Lease,
+        search: Search,
+        *,
+        poll: float | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
+        clock: Clock = CLOCK,
+    ) -> None:
+        self._aws = aws
+        self._trials = trials
+        self._lease = lease
+        self._clock = clock
+        self._curves = ObjectiveValues(aws, longest=None) if search.needs_curves else None
+        self._poll = (aws.poll_interval if aws.is_local else _POLL) if poll is None else poll
+        self._until = math.inf if timeout is None else clock.monotonic() + timeout
+        self._on_update = on_update
+        self._has_records = False
+        self._is_delayed = False
+        self._delays = 0
+        self._cancelled: set[str] = set()
+        self._values: dict[str, float | None] = {}  # of trials that have ended
+
+    def now(self) -> float:
+        """Return epoch seconds by the clock of S3, since a client's clock may be wrong."""
+        return self._trials.store.now()
+
+    def stop_requested(self) -> bool:
+        """Return whether somebody has asked to stop the study."""
+        requested = self._patiently(self._trials.stop_requested)
+        if requested:
+            self._lease.acknowledge_stop()
+        return requested
+
+    def trials(self) -> Sequence[PlannedTrial]:
+        """Read the trials; transient errors are retried as long as the connection's policy says."""
+        self._patiently(self._read)
+        return [self._planned(job) for job in self._trials.jobs]
+
+    def start(self, suggestion: Suggestion) -> None:
+        """Record a decision and create its training job; a recorded decision of another driver wins.
+
+        A quota, throttling or a lost answer delays the start: the record remains, and the next pass continues.
+        """
+        if self._is_delayed:
+            return
+        self._lease.keep()
+        try:
+            if not self._trials.store.create(trial_key(suggestion.number), trial_data(suggestion)):
+                suggestion = self._trials.read_record(suggestion.number)
+            job = self._trials.add(suggestion)
+            self._copy_checkpoints(suggestion)
+            request = self._trials.study.training_request(suggestion)
+            self._aws.call("sagemaker", "create_training_job", **request)
+        except NameTakenError:
+            _log.info("trial %d has been started before", suggestion.number)
+        except ServiceError as error:
+            if not (isinstance(error, QuotaError) or is_transient(error)):
+                raise
+            _log.warning("trial %d starts later: %s", suggestion.number, error)
+            self._is_delayed = True
+            return
+        self._trials.created(job.suggestion.number)
+
+    def stop(self, name: str) -> None:
+        """Stop a training job; a trial that was never started is not started any more."""
+        self._lease.keep()
+        job = next(job for job in self._trials.jobs if job.name == name)
+        if job.training is None:
+            self._cancelled.add(name)
+        else:
+            self._patiently(lambda: stop_training_job(self._aws, name))
+
+    def end(self, outcome: Outcome) -> None:
+        """Record the outcome."""
+        self._lease.keep()
+        data = {"format": FORMAT, "status": str(outcome.status), "reason": outcome.reason}
+        self._patiently(lambda: self._trials.store.create("end.json", data))
+        self._trials.read()
+        self._report()
+
+    def wait(self) -> None:
+        """Sleep until the next look, and keep the lease.
+
+        Raises:
+            WaitTimeoutError: the time of ``timeout`` is over; the trials go on.
+        """
+        self._report()
+        self._delays = self._delays + 1 if self._is_delayed else 0
+        longest = max(_LONGEST_POLL, self._poll)
+        pause = min(self._poll * 2.0 ** min(self._delays, 16), longest)
+        self._is_delayed = False
+        self._sleep(pause)
+
+    def _report(self) -> None:
+        if self._on_update is not None:
+            self._on_update(self._trials.describe())
+
+    def _sleep(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0:
+            remaining = self._until - self._clock.monotonic()
+            if remaining <= 0:
+                name = self._trials.study.name
+                message = f"the study {name} had not ended in time; its trials go on: wait again to drive it"
+                raise WaitTimeoutError(message, job_name=name)
+            self._clock.sleep(min(left, remaining, RENEWAL / 2))
+            self._lease.keep()
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Return the result of a call, which is repeated after transient errors."""
+        retry, begun, failures = self._aws.policy.waiting, self._clock.monotonic(), 0
+        while True:
+            try:
+                return call()
+            except ServiceError as error:
+                failures += 1
+                pause = retry.pause(error, failures, self._clock.monotonic() - begun)
+                if pause is None:
+                    raise
+                _log.info("still driving %s: %s", self._trials.study.name, error)
+                self._sleep(pause)
+
+    def _read(self) -> None:
+        self._lease.keep()
+        if not self._has_records:
+            self._trials.read_records()
+            self._has_records = True
+        self._trials.refresh()
+        jobs = [job for job in self._trials.jobs if job.training is not None and "CreationTime" in job.training]
+        if self._curves is not None and jobs:
+            study = job_of(self._trials.describe())
+            self._curves.read(study, [trial_of(summary_of(self._trials.study, job)) for job in jobs])
+
+    def _planned(self, job: TrialJob) -> PlannedTrial:
+        training = job.training or {}
+        if job.ended and job.name not in self._values:
+            objective = self._trials.study.objective(job.suggestion.definition)
+            value = job.value(objective["MetricName"])
+            # A tuning job decides with the number as the script printed it, not with the nearest 32-bit float.
+            self._values[job.name] = None if value is None else from_float32(value)
+        ended = training.get("TrainingEndTime") or training.get("LastModifiedTime")
+        is_cancelled = job.training is None and job.name in self._cancelled
+        state = TrialState(
+            name=job.name,
+            status=TrainingStatus.STOPPED if is_cancelled else job.status,
+            value=self._values.get(job.name),
+            curve=() if self._curves is None else self._curves.values(job.name),
+            ended_at=ended.timestamp() if job.ended and ended is not None else None,
+        )
+        return PlannedTrial(job.suggestion, state, is_started=job.training is not None, was_fault=job.was_fault)
+
+    def _copy_checkpoints(self, suggestion: Suggestion) -> None:
+        """Copy the parent's checkpoints to the trial's own prefix, before its training job exists."""
+        config = self._trials.study.definition(suggestion.definition).get("CheckpointConfig")
+        if suggestion.parent is None or not config:
+            return
+        bucket, prefix = split_uri(f"{config['S3Uri'].rstrip('/')}/")
+        names = [f"{prefix}{self._trials.study.training_job_name(n)}/" for n in (suggestion.parent, suggestion.number)]
+        token = ("ContinuationToken", "NextContinuationToken")
+        for page in self._aws.pages("s3", "list_objects_v2", token=token, Bucket=bucket, Prefix=names[0]):
+            for entry in page.get("Contents", ()):
+                self._lease.keep()
+                key = f"{names[1]}{entry['Key'].removeprefix(names[0])}"
+                with mapped("CopyObject", f"s3://{bucket}/{key}"):
+                    self._aws.s3.copy({"Bucket": bucket, "Key": entry["Key"]}, bucket, key)
+
+
+def stop_training_job(aws: Aws, name: str) -> None:
+    """Stop a training job; one that has ended, or does not exist, is left unchanged.
+
+    Raises:
+        ServiceError: the service refused.
+    """
+    try:
+        aws.call("sagemaker", "stop_training_job", TrainingJobName=name)
+    except (InvalidRequestError, JobNotFoundError) as error:
+        # The service refuses to stop a job that has ended; the next look says how.
+        _log.info("%s is not stopped: %s", name, error)

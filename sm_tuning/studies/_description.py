@@ -1,0 +1,155 @@
+"""A study in the form of a tuning job's description, so that everything that reads tuning jobs reads studies. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sm_tuning._statuses import COUNTERS, FINISHED, ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning._wire import STUDY_URI
+from sm_tuning.description import training_of
+from sm_tuning.strategies import Suggestion
+from sm_tuning.studies._record import StudyRecord
+from sm_tuning.studies._store import Record
+
+#: How the reasons of failures begin that are the service's, after which a trial may succeed [DescribeTrainingJob].
+_FAULTS = ("InternalServerError", "CapacityError")
+
+_TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime")
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """A trial of a study: what was decided, and its training job.
+
+    Attributes:
+        suggestion: the record.
+        name: of the training job.
+        training: its summary or, once it has ended, its description; None while there is no training job.
+    """
+
+    suggestion: Suggestion
+    name: str
+    training: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def status(self) -> TrainingStatus:
+        """Its status; InProgress before the training job exists."""
+        return TrainingStatus.IN_PROGRESS if self.training is None else TrainingStatus.of(self._member("Status"))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended; with a status that this version does not know, by its end time."""
+        status, training = self.status, self.training or {}
+        return status.is_terminal or (not status.is_known and bool(training.get("TrainingEndTime")))
+
+    @property
+    def was_fault(self) -> bool:
+        """Whether it failed by a fault of the service."""
+        reason = str((self.training or {}).get("FailureReason") or "")
+        return self.status is TrainingStatus.FAILED and reason.startswith(_FAULTS)
+
+    def value(self, metric: str) -> float | None:
+        """Return the final objective; None while it runs, if it failed, or if it never emitted the metric."""
+        if self.training is None or self.status not in FINISHED:
+            return None
+        return training_of(self.training).metrics.get(metric)
+
+    def _member(self, name: str) -> str:
+        return str((self.training or {}).get(f"TrainingJob{name}", ""))
+
+
+def description_of(
+    study: StudyRecord, trials: Sequence[TrialJob], *, stop: Record | None, end: Record | None
+) -> dict[str, Any]:
+    """Return a study in the form of DescribeHyperParameterTuningJob, with the members that a study has.
+
+    Args:
+        study: the record.
+        trials: all trials so far, by number.
+        stop: the record of the request to stop, if there is one.
+        end: the record of the outcome, if there is one.
+    """
+    started = [trial for trial in trials if trial.training is not None]
+    summaries = [summary_of(study, trial) for trial in started]
+    running = any(not trial.ended for trial in started)
+    ended = None
+    if end is not None:
+        status, ended = str(end.data["status"]), end.modified
+    elif stop is not None:
+        status = str(TuningStatus.STOPPING if running else TuningStatus.STOPPED)
+        ends = [(trial.training or {}).get("TrainingEndTime") for trial in started]
+        ended = None if running else max([stop.modified, *(moment for moment in ends if moment is not None)])
+    else:
+        status = str(TuningStatus.IN_PROGRESS)
+    described = {
+        **study.request,
+        "HyperParameterTuningJobArn": study.arn,
+        STUDY_URI: study.uri,
+        "HyperParameterTuningJobStatus": status,
+        "CreationTime": study.created,
+        "HyperParameterTuningEndTime": ended,
+        "TrainingJobStatusCounters": _counters(started),
+        "ObjectiveStatusCounters": _objective_counters(summaries),
+        "BestTrainingJob": _best(study, summaries),
+        "FailureReason": end.data.get("reason") if end is not None else None,
+    }
+    described.pop("Tags", None)
+    return {name: value for name, value in described.items() if value is not None}
+
+
+def summary_of(study: StudyRecord, trial: TrialJob) -> dict[str, Any]:
+    """Return a trial in the form of HyperParameterTrainingJobSummary."""
+    training = trial.training or {}
+    objective = study.objective(trial.suggestion.definition)
+    value = trial.value(objective["MetricName"])
+    status = ObjectiveStatus.PENDING if not trial.ended else ObjectiveStatus.FAILED
+    summary = {
+        "TrainingJobDefinitionName": trial.suggestion.definition,
+        "TrainingJobName": trial.name,
+        "TrainingJobArn": training.get("TrainingJobArn"),
+        "TuningJobName": study.name,
+        "CreationTime": training.get("CreationTime", study.created),
+        "TrainingStartTime": training.get("TrainingStartTime"),
+        "TrainingEndTime": training.get("TrainingEndTime"),
+        "TrainingJobStatus": str(trial.status),
+        "TunedHyperParameters": dict(trial.suggestion.hyperparameters),
+        "FailureReason": training.get("FailureReason"),
+        "ObjectiveStatus": str(status if value is None else ObjectiveStatus.SUCCEEDED),
+    }
+    if value is not None:
+        summary["FinalHyperParameterTuningJobObjectiveMetric"] = {**objective, "Value": value}
+    return {name: member for name, member in summary.items() if member is not None}
+
+
+def _counters(trials: Sequence[TrialJob]) -> dict[str, int]:
+    counts = Counter(
+        ("RetryableError" if trial.was_fault else "NonRetryableError")
+        if trial.status is TrainingStatus.FAILED
+        else str(trial.status)
+        if trial.ended
+        else "InProgress"
+        for trial in trials
+    )
+    return {name: counts[name] for name in COUNTERS}
+
+
+def _objective_counters(summaries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    counts = Counter(summary["ObjectiveStatus"] for summary in summaries)
+    return {str(status): counts[str(status)] for status in ObjectiveStatus}
+
+
+def _best(study: StudyRecord, summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the trial with the best objective; of equal ones, the first that ended."""
+    sign = -1.0 if study.objective(study.definitions[0].get("DefinitionName"))["Type"] == "Maximize" else 1.0
+    key = "FinalHyperParameterTuningJobObjectiveMetric"
+    # NaN is not a number that can be compared: such a trial is never the best.
+    valued = [summary for summary in summaries if key in summary and summary[key]["Value"] == summary[key]["Value"]]
+
+    def rank(summary: Mapping[str, Any]) -> tuple[float, datetime, str]:
+        return (sign * summary[key]["Value"], summary.get("TrainingEndTime", study.created), summary["TrainingJobName"])
+
+    return min(valued, key=rank, default=None)

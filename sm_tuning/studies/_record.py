@@ -1,0 +1,165 @@
+"""The record ``study.json``: what a study tunes, how, and the names that follow from it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sm_tuning._errors import SpecError
+from sm_tuning._wire import to_tags
+from sm_tuning.request import training_request
+from sm_tuning.spec import StudySettings
+from sm_tuning.strategies import Search, Suggestion
+from sm_tuning.studies._store import Record
+
+#: The format of the records. A driver refuses records of a later format.
+FORMAT = 1
+
+#: Tags of a trial's training job.
+STUDY_TAG, STORE_TAG, TRIAL_TAG = "sm-tuning:study", "sm-tuning:store", "sm-tuning:trial"
+PARENT_TAG, WHY_TAG = "sm-tuning:parent", "sm-tuning:why"
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as it was launched.
+
+    Attributes:
+        name: its name.
+        uri: its folder in S3.
+        request: what to tune, in the form of CreateHyperParameterTuningJob.
+        settings: the block ``study:`` of the spec.
+        seed: of the search.
+        token: a random part of its trials' names, so that a later study of the same name has other trials.
+        region: where its trials run.
+        created: when the record was written, by the clock of S3.
+        spec_hash: the digest of the request, by which a launch recognises its own study.
+    """
+
+    name: str
+    uri: str
+    request: Mapping[str, Any] = field(hash=False)
+    settings: StudySettings
+    seed: int
+    token: str
+    region: str
+    created: datetime
+    spec_hash: str
+
+    @classmethod
+    def of(cls, record: Record, uri: str) -> Self:
+        """Read the record.
+
+        Raises:
+            SpecError: it was written by a later version of sm-tuning.
+        """
+        data = record.data
+        if data.get("format") != FORMAT:
+            raise SpecError(
+                f"the study {uri} has records of format {data.get('format')!r}, but this version of sm-tuning reads "
+                f"format {FORMAT}: update sm-tuning"
+            )
+        return cls(
+            name=data["name"],
+            uri=uri,
+            request=data["request"],
+            settings=StudySettings.parse(data["settings"], where=uri),
+            seed=data["seed"],
+            token=data["token"],
+            region=data["region"],
+            created=record.modified,
+            spec_hash=data["spec_hash"],
+        )
+
+    @property
+    def arn(self) -> str:
+        """An identity of the form of an ARN, with account and region; a study is no resource of AWS."""
+        _, partition, _, _, account, *_ = str(self.definitions[0]["RoleArn"]).split(":")
+        return f"arn:{partition}:sagemaker:{self.region}:{account}:study/{self.name}"
+
+    @property
+    def definitions(self) -> list[Mapping[str, Any]]:
+        """Its training job definitions."""
+        single = self.request.get("TrainingJobDefinition")
+        return [single] if single else list(self.request["TrainingJobDefinitions"])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that each trial gets."""
+        return to_tags(self.request.get("Tags", ()))
+
+    def search(self) -> Search:
+        """Return the search, which depends on the record alone."""
+        tuning = {**self.request, "CreationTime": self.created.timestamp()}
+        settings = self.settings
+        return Search.of(tuning, seed=self.seed, retries=settings.retries, max_failures=settings.max_failures)
+
+    def definition(self, name: str | None) -> Mapping[str, Any]:
+        """Return the definition of that name; the only one for None."""
+        return next(entry for entry in self.definitions if name is None or entry.get("DefinitionName") == name)
+
+    def objective(self, definition: str | None) -> Mapping[str, str]:
+        """Return type and metric name of a definition's objective."""
+        own = self.definition(definition).get("TuningObjective")
+        config: Mapping[str, Any] = self.request["HyperParameterTuningJobConfig"]
+        found: Mapping[str, str] = own or config["HyperParameterTuningJobObjective"]
+        return found
+
+    def training_job_name(self, number: int) -> str:
+        """Return ``<study>-<NNN>-<8 lower hex>``: a study and a number give the same name in every driver."""
+        digest = hashlib.sha256(f"{self.name}/{self.token}/{self.seed}/{number}".encode()).hexdigest()
+        return f"{self.name}-{number:03d}-{digest[:8]}"
+
+    def training_request(self, suggestion: Suggestion) -> dict[str, Any]:
+        """Return the parameters of CreateTrainingJob for a trial.
+
+        Raises:
+            SpecError: the request breaks a rule of the service's model.
+        """
+        parent = {} if suggestion.parent is None else {PARENT_TAG: str(suggestion.parent)}
+        return training_request(
+            self.definition(suggestion.definition),
+            suggestion.hyperparameters,
+            name=self.training_job_name(suggestion.number),
+            objective=self.objective(suggestion.definition)["MetricName"],
+            tags={
+                **self.tags,
+                STUDY_TAG: self.name,
+                STORE_TAG: self.uri,
+                TRIAL_TAG: str(suggestion.number),
+                WHY_TAG: suggestion.why,
+                **parent,
+            },
+            further=_thawed(self.settings.training),
+        )
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _thawed(item) for key, item in value.items()}
+    return [_thawed(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def trial_key(number: int) -> str:
+    """Return the key of a trial's record."""
+    return f"trials/{number:04d}.json"
+
+
+def trial_data(suggestion: Suggestion) -> dict[str, Any]:
+    """Return the content of a trial's record."""
+    return {"format": FORMAT, **vars(suggestion), "hyperparameters": dict(suggestion.hyperparameters)}
+
+
+def suggestion_of(record: Record, uri: str) -> Suggestion:
+    """Read a trial's record.
+
+    Raises:
+        SpecError: it was written by a later version of sm-tuning.
+    """
+    data = dict(record.data)
+    if data.pop("format", None) != FORMAT:
+        raise SpecError(f"a trial of the study {uri} was written by another version of sm-tuning: update sm-tuning")
+    return Suggestion(**data)

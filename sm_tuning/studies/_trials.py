@@ -1,0 +1,271 @@
+"""The trials of a study: records from S3, training jobs from the service. What cannot change is read once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sm_tuning._errors import JobNotFoundError, SpecError
+from sm_tuning._statuses import SecondaryStatus, TrainingStatus
+from sm_tuning._wire import LARGEST_PAGE
+from sm_tuning.aws import Aws
+from sm_tuning.strategies import Suggestion
+from sm_tuning.studies._description import TrialJob, description_of, summary_of
+from sm_tuning.studies._record import StudyRecord, suggestion_of, trial_key
+from sm_tuning.studies._store import Record, Store
+
+_AT_ONCE = 8  # calls, of the 32 connections of a client's pool
+_MISSED = 20  # lists in a row that may lack a running trial before it is described
+
+
+def read_study(store: Store) -> StudyRecord | None:
+    """Return the record of a study; None if there is none.
+
+    Raises:
+        SpecError: a later version of sm-tuning wrote it.
+        ServiceError: S3 refused.
+    """
+    found = store.read("study.json")
+    return None if found is None else StudyRecord.of(found, store.uri)
+
+
+class StudyTrials:
+    """Follows the trials of one study, for its driver and for readers. One thread at a time may use it.
+
+    Args:
+        aws: the connection.
+        store: of the study.
+        study: its record.
+    """
+
+    def __init__(self, aws: Aws, store: Store, study: StudyRecord) -> None:
+        self.store = store
+        self.study = study
+        self._aws = aws
+        self._jobs: dict[int, TrialJob] = {}
+        self._missed: dict[str, int] = {}
+        self._stop: Record | None = None
+        self._end: Record | None = None
+        #: Whether the study and all its trials have ended, so that nothing can change any more.
+        self.is_complete = False
+
+    @property
+    def jobs(self) -> list[TrialJob]:
+        """All known trials, by number."""
+        return [self._jobs[number] for number in sorted(self._jobs)]
+
+    def read_end(self) -> bool:
+        """Return whether the outcome is recorded."""
+        self._end = self._end or self.store.read("end.json")
+        return self._end is not None
+
+    def stop_requested(self) -> bool:
+        """Return whether somebody has asked to stop the study."""
+        self._stop = self._stop or self.store.read("stop.json")
+        return self._stop is not None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the study in the form of DescribeHyperParameterTuningJob, without a call."""
+        return description_of(self.study, self.jobs, stop=self._stop, end=self._end)
+
+    def read(self) -> None:
+        """Read everything anew that may have changed.
+
+        Raises:
+            ServiceError: AWS refused.
+        """
+        self.stop_requested()
+        # The outcome is read before the trials: if it is there, the trials below are all that there will be.
+        has_ended = self.read_end()
+        self.read_records()
+        self.refresh()
+        self.is_complete = has_ended and all(job.ended for job in self.jobs)
+
+    def read_records(self) -> None:
+        """Read the records of trials that are not known yet."""
+        names = self.store.keys("trials/")
+        numbers = [int(name.removeprefix("trials/").removesuffix(".json")) for name in names]
+        missing = [number for number in numbers if number not in self._jobs]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for suggestion in pool.map(self.read_record, missing):
+                self.add(suggestion)
+
+    def read_record(self, number: int) -> Suggestion:
+        """Return the record of a trial.
+
+        Raises:
+            SpecError: the record was deleted, or a later version of sm-tuning wrote it.
+        """
+        found = self.store.read(trial_key(number))
+        if found is None:
+            raise SpecError(f"the study {self.study.uri} lacks the record of trial {number}: somebody has deleted it")
+        return suggestion_of(found, self.study.uri)
+
+    def add(self, suggestion: Suggestion) -> TrialJob:
+        """Add a trial whose record exists."""
+        number = suggestion.number
+        return self._jobs.setdefault(number, TrialJob(suggestion, self.study.training_job_name(number)))
+
+    def created(self, number: int) -> None:
+        """Note that the training job of a trial exists, if that is news."""
+        job = self._jobs[number]
+        if job.training is None:
+            training = {"TrainingJobName": job.name, "TrainingJobStatus": str(TrainingStatus.IN_PROGRESS)}
+            self._jobs[number] = replace(job, training=training)
+
+    def refresh(self) -> None:
+        """Read the training jobs that have not ended: one list for all, and a description for each that has ended."""
+        unknown = [job for job in self._jobs.values() if job.training is None]
+        running = {job.name: job for job in self._jobs.values() if job.training is not None and not job.ended}
+        listed = self._list(running) if running else {}
+        ended = []
+        for name, summary in listed.items():
+            job = running[name]
+            seen = replace(job, training=_with_start(summary, job.training or {}))
+            self._missed.pop(name, None)
+            # A summary lacks the metrics: a trial counts as ended once it has been described.
+            if seen.ended and "AlgorithmSpecification" not in summary:
+                ended.append(job)
+            else:
+                self._jobs[job.suggestion.number] = seen
+        for name in running.keys() - listed.keys():
+            self._missed[name] = self._missed.get(name, 0) + 1
+        lost = [job for name, job in running.items() if self._missed.get(name, 0) >= _MISSED]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            chosen = [*unknown, *ended, *lost]
+            found = list(pool.map(self._describe, (job.name for job in chosen)))
+        for job, training in zip(chosen, found, strict=True):
+            if training is not None:
+                self._jobs[job.suggestion.number] = replace(job, training=training)
+            elif job.training is not None:
+                gone = {"TrainingJobStatus": "Failed", "FailureReason": "the training job was deleted"}
+                self._jobs[job.suggestion.number] = replace(job, training={**job.training, **gone})
+
+    def _list(self, running: Mapping[str, TrialJob]) -> dict[str, Mapping[str, Any]]:
+        """Return the summaries of running trials, as far as a list has them; those that it lacks count as running.
+
+        Newest first, back to the oldest running trial. Lists may lag, and empty pages may have a token.
+        """
+        created = [(job.training or {}).get("CreationTime") for job in running.values()]
+        oldest = None if None in created else min(moment for moment in created if isinstance(moment, datetime))
+        found: dict[str, Mapping[str, Any]] = {}
+        pages = self._aws.pages(
+            "sagemaker",
+            "list_training_jobs",
+            NameContains=f"{self.study.name}-",
+            CreationTimeAfter=None if oldest is None else oldest - timedelta(seconds=1),
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            MaxResults=LARGEST_PAGE,
+        )
+        for count, page in enumerate(pages, start=1):
+            names = {summary["TrainingJobName"]: summary for summary in page["TrainingJobSummaries"]}
+            found |= {name: summary for name, summary in names.items() if name in running}
+            if len(found) == len(running):
+                break
+            if count >= len(running) + 1:  # to describe them one by one is fewer calls
+                rest = [name for name in running if name not in found]
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    described = zip(rest, pool.map(self._describe, rest), strict=True)
+                    found |= {name: training for name, training in described if training is not None}
+                break
+        return found
+
+    def _describe(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            answer = self._aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
+        except JobNotFoundError:
+            return None
+        return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
+
+
+def _with_start(summary: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a summary with TrainingStartTime, which lists lack: its first change that is seen after training began."""
+    start = before.get("TrainingStartTime") or summary.get("TrainingStartTime")
+    if start is None and summary.get("SecondaryStatus") == SecondaryStatus.TRAINING:
+        start = summary.get("LastModifiedTime")
+    return {**summary, **({} if start is None else {"TrainingStartTime": start})}
+
+
+class StudySource:
+    """Answers the read operations of tuning jobs for studies, so that one set of readers serves both.
+
+    A connection with this source (``Aws.answering``) describes a study by its name as it describes a tuning job, and
+    lists and searches its trials. All other calls reach AWS. A name that no tuning job has is looked for among the
+    studies; nothing is asked twice that cannot have changed.
+
+    Args:
+        aws: the connection, without a source.
+        find: returns the store of the study of a name; None if there is no such study.
+    """
+
+    def __init__(self, aws: Aws, find: Callable[[str], Store | None]) -> None:
+        self._aws = aws
+        self._find = find
+        self._known: dict[str, StudyTrials] = {}
+        self._lock = threading.RLock()
+
+    def add(self, trials: StudyTrials) -> None:
+        """Answer for a study whose trials are followed already."""
+        self._known[trials.study.name] = trials
+
+    def __call__(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the answer to a call of SageMaker; None if AWS has to answer.
+
+        Raises:
+            ServiceError: AWS refused.
+        """
+        answers = {
+            "describe_hyper_parameter_tuning_job": self._describe,
+            "list_training_jobs_for_hyper_parameter_tuning_job": self._list,
+            "search": self._search,
+            "list_tags": self._tags,
+        }
+        if method not in answers:
+            return None
+        with self._lock:
+            return answers[method](params)
+
+    def _describe(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        name = str(params["HyperParameterTuningJobName"])
+        if name not in self._known:
+            try:
+                return self._aws.call("sagemaker", "describe_hyper_parameter_tuning_job", **params)
+            except JobNotFoundError:
+                store = self._find(name)
+                study = None if store is None else read_study(store)
+                if store is None or study is None:
+                    raise
+                self._known[name] = StudyTrials(self._aws, store, study)
+        trials = self._known[name]
+        if not trials.is_complete:
+            trials.read()
+        return trials.describe()
+
+    def _list(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        trials = self._known.get(params["HyperParameterTuningJobName"])
+        if trials is None:
+            return None
+        status = params.get("StatusEquals")
+        found = [summary_of(trials.study, job) for job in trials.jobs if job.training is not None]
+        chosen = [summary for summary in found if status in (None, summary["TrainingJobStatus"])]
+        if params.get("SortOrder") == "Descending":
+            chosen.reverse()
+        return {"TrainingJobSummaries": chosen}
+
+    def _search(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        arns = [entry.get("Value") for entry in (params.get("SearchExpression") or {}).get("Filters", ())]
+        trials = next((trials for trials in self._known.values() if trials.study.arn in arns), None)
+        if trials is None:
+            return None
+        # The description of a trial that has ended is known in full.
+        return {"Results": [{"TrainingJob": job.training} for job in trials.jobs if job.training and job.ended]}
+
+    def _tags(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        studies: Iterable[StudyRecord] = (trials.study for trials in self._known.values())
+        study = next((study for study in studies if study.arn == params["ResourceArn"]), None)
+        return None if study is None else {"Tags": [{"Key": k, "Value": v} for k, v in study.tags.items()]}
