@@ -39,8 +39,13 @@ that AWS withheld.
 
 #: Module, heading, text before the entries, and names in the order of the page.
 SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
-    (smt, "Launch and attach", "", ("launch", "attach", "attach_training", "list_jobs")),
-    (smt, "The tuning job", "", ("TuningJob", "BestTrial", "TrainingJob", "Counts", "TuningStatus", "TrainingStatus")),
+    (smt, "Launch and attach", "", ("launch", "attach", "attach_training", "list_jobs", "list_studies")),
+    (
+        smt,
+        "Tuning jobs and studies",
+        "",
+        ("TuningJob", "Study", "BestTrial", "TrainingJob", "Counts", "TuningStatus", "TrainingStatus"),
+    ),
     (
         smt,
         "Specs",
@@ -52,7 +57,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *("Tuning", "TrainingDefinition", "XGBoostEstimator", "PyTorchEstimator", "ContainerEstimator"),
             *("ContinuousParameter", "IntegerParameter", "CategoricalParameter"),
             *("Input", "FileSystemInput", "DatasetInput", "MetricDefinition", "InstanceConfig"),
-            *("HyperbandConfig", "CompletionCriteria", "WarmStart", "EvaluationPlan"),
+            *("HyperbandConfig", "CompletionCriteria", "WarmStart", "StudySettings", "EvaluationPlan"),
         ),
     ),
     (
@@ -80,7 +85,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         "smt.views",
         "Plots and reports; see [Report and plots](views.md).",
         (
-            *("plot", "report", "compare", "watch", "save", "about", "history", "history_info"),
+            *("plot", "report", "compare", "watch", "watching", "save", "about", "history", "history_info"),
             *("parallel_coordinates", "slices", "contour", "importance", "correlation", "curves"),
             *("train_validation", "edf", "timeline", "utilization", "cost"),
             *("About", "HistoryInfo", "Figure", "Theme", "KINDS"),

@@ -70,6 +70,7 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
     ("HyperbandConfig", "strategy_config", ""),
     ("CompletionCriteria", "completion_criteria", ""),
     ("WarmStart", "warm_start", ""),
+    ("StudySettings", "study", ""),
     ("EvaluationPlan", "evaluation", ""),
 )
 

@@ -68,7 +68,9 @@ def launch(
     as_json: bool,
     connect: Connect,
 ) -> None:
-    """Start the tuning job of a spec file or, if it has the block `study`, a study with its first trials.
+    """Start the tuning job or study of a spec file.
+
+    The block `study` of a spec makes a study, whose first trials start now; `study run` starts the others.
 
     With --wait the exit code follows the outcome of the job: 0 if it is done, 1 if it failed or was stopped.
     Interrupting the wait leaves the job running.
@@ -158,7 +160,9 @@ def status(job: str, watch: bool, interval: float | None, prices: Path | None, a
 @as_json
 @connection_options
 def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> None:
-    """Wait until a tuning job or a study ends, and show its progress; a study is driven meanwhile.
+    """Wait until a tuning job ends, and show its progress.
+
+    A study is driven meanwhile, unless another driver has it.
 
     The exit code follows the outcome: 0 if the job is done, 1 if it failed or was stopped. Interrupting the wait, or a
     timeout, leaves the job running. The timeout holds within a few seconds, also if the endpoint hangs.

@@ -70,7 +70,9 @@ def render(  # noqa: PLR0913  (one keyword per option)
     integration: Literal["auto", "sync", "sdk"] | None,
     connect: Connect,
 ) -> None:
-    """Print the request of a spec file; for a study, its record, from which each trial's request follows.
+    """Print the request of a spec file.
+
+    Of a study it is the record, from which each trial's request follows.
 
     The script of --as cli copies scripts and data to S3 and creates the job, with the AWS CLI alone. It connects to
     AWS_ENDPOINT_URL if that is set, in the region that it was rendered for.

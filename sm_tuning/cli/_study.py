@@ -38,7 +38,7 @@ def study() -> None:
 @as_json
 @connection_options
 def run(job: str, timeout: float | None, as_json: bool, connect: Connect) -> None:
-    """Drive a study until it ends, and show its progress.
+    """Drive a study until it ends.
 
     One driver at a time starts trials; another one waits, and takes over when the first is gone for a minute. The exit
     code follows the outcome: 0 if the study is done, 1 if it failed or was stopped. Interrupting it leaves the trials
@@ -54,8 +54,9 @@ def run(job: str, timeout: float | None, as_json: bool, connect: Connect) -> Non
 @as_json
 @connection_options
 def step(job: str, as_json: bool, connect: Connect) -> None:
-    """Drive a study for one pass: start and stop what is due, for cron or AWS Lambda.
+    """Drive a study for one pass.
 
+    It starts and stops what is due, for cron or AWS Lambda.
     Exits with 0 for every status, also if another driver has the study.
 
     Example: sm-tuning study step digits
@@ -73,7 +74,7 @@ def step(job: str, as_json: bool, connect: Connect) -> None:
 @output_options
 @connection_options
 def list_(store: str | None, output: Output, connect: Connect) -> None:
-    """List the studies of a store, by name.
+    """List the studies.
 
     Example: sm-tuning study list --format json
     """

@@ -131,7 +131,7 @@ def _counters(trials: Sequence[TrialJob]) -> dict[str, int]:
         if trial.status is TrainingStatus.FAILED
         else str(trial.status)
         if trial.ended
-        else "InProgress"
+        else str(TrainingStatus.IN_PROGRESS)
         for trial in trials
     )
     return {name: counts[name] for name in COUNTERS}

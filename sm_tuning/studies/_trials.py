@@ -142,7 +142,10 @@ class StudyTrials:
             if training is not None:
                 self._jobs[job.suggestion.number] = replace(job, training=training)
             elif job.training is not None:
-                gone = {"TrainingJobStatus": "Failed", "FailureReason": "the training job was deleted"}
+                gone = {
+                    "TrainingJobStatus": str(TrainingStatus.FAILED),
+                    "FailureReason": "the training job was deleted",
+                }
                 self._jobs[job.suggestion.number] = replace(job, training={**job.training, **gone})
 
     def _list(self, running: Mapping[str, TrialJob]) -> dict[str, Mapping[str, Any]]:

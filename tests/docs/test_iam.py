@@ -29,6 +29,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "_best.py": ("Read",),
     "_handle.py": ("Read",),
     "_training_job.py": ("Read",),
+    "studies/": ("Study", "Read"),
     "gate/": ("Read", "Pipeline"),
     "results/": ("Read", "Logs and metrics"),
     "views/": ("Read",),
@@ -195,6 +196,7 @@ def test_only_what_knows_no_resource_is_allowed_on_all() -> None:
     without = {
         "sagemaker:ListHyperParameterTuningJobs",
         "sagemaker:ListModelPackages",
+        "sagemaker:ListTrainingJobs",
         "sagemaker:Search",
         "cloudwatch:GetMetricData",
         "cloudwatch:PutMetricData",

@@ -18,6 +18,7 @@ from sm_tuning.spec import (
     MetricDefinition,
     PyTorchEstimator,
     Spec,
+    StudySettings,
     TrainingDefinition,
     Tuning,
     WarmStart,
@@ -46,6 +47,7 @@ OTHER = {
     "type": "says which class a file means; the class decides the request",
     "base_tuning_job_name": "becomes part of the job's name, which the caller gives",
     "evaluation": "is done after the job",
+    "study": "makes a study, which has no tuning job's request; tests/studies has the requests of its trials",
 }
 
 # For each class: field -> (fields of the spec before, fields that are set in addition).
@@ -329,7 +331,8 @@ def test_every_field_of_every_spec_class_is_tested_here():
     tested = {kind: set(fields) for kind, fields in (ESTIMATORS | CHANNELS).items()}
     tested |= {kind: set(added) for kind, (_, added) in RANGES.items()}
     tested |= {kind: {name for _, added in all_cases for name in added} for kind, all_cases in SMALL.items()}
-    tested |= {EvaluationPlan: set(EvaluationPlan.model_fields)}  # no part of the request
+    # No part of the request.
+    tested |= {kind: set(kind.model_fields) for kind in (EvaluationPlan, StudySettings)}
     tested |= {Tuning: {*JOB, "estimator", "estimators"}, TrainingDefinition: set(DEFINITION)}
     untested = {
         f"{kind.__name__}.{name}"
