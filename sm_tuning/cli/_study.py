@@ -56,7 +56,8 @@ def run(job: str, timeout: float | None, as_json: bool, connect: Connect) -> Non
 def step(job: str, as_json: bool, connect: Connect) -> None:
     """Drive a study for one pass.
 
-    A pass starts and stops what is due, for cron or AWS Lambda. Exits with 0 for every status, also if another driver has the study.
+    A pass starts and stops what is due, for cron or AWS Lambda. Exits with 0 for every status, also if
+    another driver has the study.
 
     Example: sm-tuning study step digits
     """
