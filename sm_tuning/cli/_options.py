@@ -147,16 +147,13 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         region = arns[0].region if arns and not local else place["region"]
 
         def connect(seconds: float | None = None, *, studies: bool = True) -> smt.Aws:
-            from sm_tuning._study import with_studies  # noqa: PLC0415  (loads with a connection, not with help)
-
             # The context of the command ends the redirection of other AWS clients; the server runs on.
             if local:
                 click.get_current_context().with_resource(smt.local.connect(keep_running=True))
             settings = click.get_current_context().find_object(dict) or {}
             aws: smt.Aws = settings.get("connect", smt.connect)(**{**place, "region": region})
-            aws = with_studies(aws) if studies else aws  # all commands take the names of studies
             with aws.time_limit(seconds):
-                aws = _checked(aws, arns)
+                aws = _checked(aws, arns, studies=studies)
             for name in click.get_current_context().meta.get(f"{_TRAINING}.names", []):
                 aws = jobs.with_single_trial(aws, name)
             return aws
@@ -202,8 +199,8 @@ def _known_locally(error: smt.SmTuningError, arguments: Mapping[str, Any]) -> st
     return None
 
 
-def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn]) -> smt.Aws:
-    """Return the connection, if it reaches the jobs that the ARNs name.
+def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn], *, studies: bool) -> smt.Aws:
+    """Return the connection, if it reaches the jobs that the ARNs name; with ``studies`` it knows studies by name.
 
     Raises:
         SpecError: it reaches another account, region or partition.
@@ -213,6 +210,10 @@ def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn]) -> smt.Aws:
         if arn.region != aws.region:
             raise smt.SpecError(f"{arn} is in {arn.region}, but the local SageMaker is in {aws.region}")
         jobs.describe_arn(aws, arn)
+    if studies:
+        from sm_tuning._study import with_studies  # noqa: PLC0415  (loads with a connection, not with help)
+
+        aws = with_studies(aws)
     return aws
 
 
