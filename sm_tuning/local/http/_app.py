@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import threading
@@ -93,11 +92,7 @@ class Application:
         self._identity = identity
         self._invoker = invoker
         self._callers = callers
-<<<<<<< HEAD
         self._writing = [threading.Lock() for _ in range(_WRITE_LOCKS)]
-=======
-        self._conditional = threading.Lock()
->>>>>>> eeca87f (Studies run the strategy in the client over plain training jobs)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -204,12 +199,8 @@ class Application:
 
     def _from_moto(self, service: str, environ: WSGIEnvironment) -> Response:
         environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)  # it would select another account
-        # moto looks and writes in two steps: of two writers of a key at once, both would find that it does not exist.
-        is_conditional = request.header("if-none-match") is not None or request.header("if-match") is not None
-        turn = self._conditional if is_conditional and request.method == "PUT" else contextlib.nullcontext()
         try:
-            with turn:
-                response = Response.from_app(self._others, environ, buffered=True)
+            response = Response.from_app(self._others, environ, buffered=True)
         except Exception as e:
             if is_full(e):
                 raise
