@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         Files,
         Fleet,
         Tick,
+        count_cpus,
         kill_leftovers,
         wait_until_free,
     )
@@ -109,6 +110,7 @@ else:
             "Files",
             "Fleet",
             "Tick",
+            "count_cpus",
             "kill_leftovers",
             "wait_until_free",
         ),
@@ -148,6 +150,7 @@ __all__ = [
     "TrainingFailedError",
     "algorithm_error",
     "client_error",
+    "count_cpus",
     "download_channels",
     "entrypoint_command",
     "events",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sm_tuning.executor import count_cpus
 from sm_tuning.local._config import StateDir
 from sm_tuning.local._moto import AwsLocal
-from sm_tuning.local.processing import Processing, ProcessingContext, processing_operations
-from sm_tuning.local.records import RecordsContext, record_operations
+from sm_tuning.local.processing import Processing, processing_operations
+from sm_tuning.local.records import JobContext, RecordsContext, record_operations
 from sm_tuning.local.runner import RunnerContext
 from sm_tuning.local.serving import EndpointServing, Invoker, Starter
-from sm_tuning.local.transform import TransformContext, Transforms, transform_operations
+from sm_tuning.local.transform import Transforms, transform_operations
 
 
 class AfterTraining:
@@ -27,16 +29,17 @@ class AfterTraining:
         store, identity, clock = context.store, context.identity, context.clock
         self._starter = Starter(context, state.models)
         self._serving = EndpointServing(store, self._starter, aws, clock)
-        self._transforms = Transforms(store, aws, self._starter, clock)
-        self._processing = Processing(context, state.processing, aws.put_group_events)
+        slots = threading.BoundedSemaphore(max(2, count_cpus()))
+        self._transforms = Transforms(store, aws, self._starter, clock, slots)
+        self._processing = Processing(context, state.processing, aws.put_group_events, slots)
         records = RecordsContext(store, aws, identity, clock, self._serving)
         #: Answers the runtime API of endpoints.
         self.invoker = Invoker(store, self._serving, identity)
         #: The operations by name.
         self.operations: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             **record_operations(records),
-            **transform_operations(TransformContext(records, self._transforms)),
-            **processing_operations(ProcessingContext(records, self._processing)),
+            **transform_operations(JobContext(records, self._transforms)),
+            **processing_operations(JobContext(records, self._processing)),
         }
 
     def recover(self) -> None:

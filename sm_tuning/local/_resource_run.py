@@ -16,6 +16,9 @@ from sm_tuning.local.store import Store
 _log = logging.getLogger(__name__)
 
 
+_SLOT_SECONDS = 0.1
+
+
 class StoppedError(Exception):
     """The job was stopped, or the server closes."""
 
@@ -31,12 +34,14 @@ class ResourceRun(ABC):
         store: holds the document.
         arn: ARN of the job.
         clock: returns epoch seconds.
+        slots: bounds the jobs that run at once; the others wait, as InProgress.
     """
 
     #: With which the API's names of the job's members begin.
     prefix: str
 
-    def __init__(self, store: Store, arn: str, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, arn: str, clock: Callable[[], float], slots: threading.Semaphore) -> None:
+        self._slots = slots
         self._store = store
         self._arn = arn
         self._clock = SteadyClock(clock)  # so that no job ends before its start
@@ -80,7 +85,13 @@ class ResourceRun(ABC):
             self._end(Status.STOPPED)
             return
         try:
-            members = self.work(job)
+            while not self._slots.acquire(timeout=_SLOT_SECONDS):
+                self.check()
+            try:
+                self.check()
+                members = self.work(job)
+            finally:
+                self._slots.release()
         except Exception as e:  # any error must end the job
             if is_full(e):
                 raise

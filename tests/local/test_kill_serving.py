@@ -36,7 +36,7 @@ def processes_of(state_dir: Path) -> list[psutil.Process]:
 @pytest.mark.long
 @pytest.mark.parametrize("kills", [3, 20])
 def test_endpoints_and_transforms_outlive_killed_servers(processes, tmp_path, kills):
-    state, chance = tmp_path / "state", random.Random(kills)
+    state, chance = tmp_path / ("a-long-name-" * 10), random.Random(kills)  # longer than the path of a socket may be
     model = booster()
     with running_api(state) as api:
         jobs = Transforms(api)

@@ -97,3 +97,19 @@ def test_a_model_that_is_gone_is_an_error_with_its_place(bench):
             ask(serving, key_of("one"), variant)
     finally:
         serving.close()
+
+
+def test_the_socket_is_in_the_folder_of_the_process_however_long_its_path_is(processes, tmp_path):
+    bench = Bench(tmp_path / ("a-long-name-" * 10) / "state")
+    serving = serving_of(bench)
+    try:
+        variant = variant_of(bench, raw(booster()))
+        with serving.use(key_of("one"), variant) as started:
+            socket = started.folder / "host" / "socket"
+            assert socket.is_socket()
+            assert len(str(socket)) > 108
+            assert started.host.invoke(Invocation(b"1,2,3", "text/csv"), 10).status == 200
+    finally:
+        serving.close()
+        bench.close()
+    assert list((bench.state / "models").iterdir()) == []

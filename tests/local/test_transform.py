@@ -16,6 +16,7 @@ from later import Later
 from servers import kill_server, start_server, wait_for
 from test_endpoints import IN_MODEL, ROWS, SKLEARN, XGBOOST, Endpoints, booster, csv_of, raw
 
+from sm_tuning.executor import count_cpus
 from sm_tuning.local.transform._join import CSV, JSONLINES, JoinError, Processing
 from sm_tuning.local.transform._paths import Path, PathError
 from sm_tuning.local.transform._split import TooLargeError, assemble, batches, body_of, records_of
@@ -264,3 +265,22 @@ def test_a_stopped_job_ends_without_output(transforms):
     described = transforms.transformed(name)
     assert described["TransformJobStatus"] == "Stopped"
     assert transforms.outputs(described) == {}
+
+
+def test_jobs_beyond_the_bound_wait_and_a_waiting_one_can_be_stopped(transforms):
+    slow = ECHO.replace("    if ", "    import time; time.sleep(0.2)\n    if ")
+    script = transforms.model({"code/serve.py": slow}, SKLEARN, IN_MODEL)
+    transforms.api.put("data/in.csv", b"1\n2\n3\n")
+    transforms.transformed = lambda name: name
+    bound = max(2, count_cpus())
+    names = [transforms.transform(script, BatchStrategy="SingleRecord") for _ in range(bound + 2)]
+    last = transforms.transform(script, BatchStrategy="SingleRecord")
+    del transforms.transformed
+    transforms.client.stop_transform_job(TransformJobName=last)
+    stopped = transforms.transformed(last)
+    assert stopped["TransformJobStatus"] == "Stopped"
+    ended = [transforms.transformed(name) for name in names]
+    assert [one["TransformJobStatus"] for one in ended] == ["Completed"] * (bound + 2)
+    for job in ended:
+        begin = job["TransformStartTime"]
+        assert sum(one["TransformStartTime"] <= begin < one["TransformEndTime"] for one in ended) <= bound

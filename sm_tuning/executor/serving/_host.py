@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -18,13 +16,13 @@ from typing import Any
 from sm_tuning.executor._metrics import Line, LogFollower
 from sm_tuning.executor._process import Command, Container, Files, kill_leftovers
 from sm_tuning.executor._supervisors import Supervisors
+from sm_tuning.executor.serving._socket import short_path
 from sm_tuning.executor.serving._types import Answer, Invocation
 
 #: Seconds between SIGTERM and SIGKILL [Developer Guide, your-algorithms-inference-code].
 GRACE_SECONDS = 30.0
 _PING_SECONDS = 2.0  # the time limit of a ping [same page]
 _NEWS_SECONDS = 5.0
-_LONGEST_PATH = 100  # bytes; the kernel takes 108 on Linux and 104 on macOS
 _STEP = "serve"
 
 
@@ -59,10 +57,6 @@ class ModelHost:
         self._container: Container | None = None
         files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket = files.folder / "socket"
-        self._scratch: str | None = None
-        if len(str(self._socket).encode()) > _LONGEST_PATH:
-            self._scratch = tempfile.mkdtemp(prefix="sm-", dir="/tmp")
-            self._socket = Path(self._scratch, "socket")
         self._command = command(self._socket)
 
     @property
@@ -132,8 +126,6 @@ class ModelHost:
             else:
                 self._container.abandon()
             self._thread.join()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _follow(self, container: Container) -> None:
         """Publish the log until the process has ended."""
@@ -174,7 +166,7 @@ class _Connection(http.client.HTTPConnection):
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost")
-        self._path = str(path)
+        self._path = path
 
     def use(self, timeout: float) -> None:
         """Set the time limit of the next exchange, in seconds."""
@@ -186,4 +178,5 @@ class _Connection(http.client.HTTPConnection):
         """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        with short_path(self._path) as path:
+            self.sock.connect(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
+from sm_tuning.executor.serving._socket import short_path
 from sm_tuning.executor.serving._types import Answer, Handler, Invocation
 
 
@@ -82,7 +83,8 @@ def main(argv: list[str]) -> int:
     major, minor, build = (int(part) for part in version.split("."))
     handler = make_handler(framework, (major, minor, build), rest[0] if rest else None)
     handler.load(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model")
-    server = _Server(path, _Requests)
+    with short_path(Path(path)) as name:
+        server = _Server(name, _Requests)
     server.model = handler
     # shutdown() waits for the loop, which this thread runs.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sm_tuning.local.processing._operations import ProcessingContext, processing_operations
+from sm_tuning.local.processing._operations import processing_operations
 from sm_tuning.local.processing._work import Processing
 
-__all__ = ["Processing", "ProcessingContext", "processing_operations"]
+__all__ = ["Processing", "processing_operations"]

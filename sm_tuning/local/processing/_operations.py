@@ -3,68 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 
-from sm_tuning._statuses import TransformStatus
 from sm_tuning.local.processing._work import Processing
-from sm_tuning.local.records import PROCESSING, RecordsContext, job_name_taken
-from sm_tuning.local.service import Doc, Request, invalid, not_found, unsupported
+from sm_tuning.local.records import PROCESSING, JobContext, create_job, job_operations
+from sm_tuning.local.service import Doc, Request, invalid, unsupported
 
 _ROOT = "/opt/ml/"
 
 
-@dataclass(frozen=True)
-class ProcessingContext:
-    """The services that processing jobs use."""
-
-    records: RecordsContext
-    processing: Processing
-
-
-def create_processing_job(context: ProcessingContext, request: Request) -> Doc:
+def create_processing_job(context: JobContext[Processing], request: Request) -> Doc:
     """CreateProcessingJob; the request is checked completely first."""
     _check(context, request)
-    now = round(context.records.clock(), 3)
-    members = {"ProcessingJobStatus": str(TransformStatus.IN_PROGRESS), "LastModifiedTime": now}
-    with job_name_taken(context.records, PROCESSING, request):
-        arn = PROCESSING.create(context.records, request, members)[PROCESSING.arn]
-    context.processing.start(arn)
-    return {PROCESSING.arn: arn}
+    return create_job(context, PROCESSING, request, {})
 
 
-def describe_processing_job(context: ProcessingContext, request: Request) -> Doc:
-    """DescribeProcessingJob."""
-    return PROCESSING.described(_found(context, request))
-
-
-def stop_processing_job(context: ProcessingContext, request: Request) -> Doc:
-    """StopProcessingJob; stopping a job in status Stopping is not an error."""
-    doc = _found(context, request)
-    status = TransformStatus(doc["ProcessingJobStatus"])
-    if status.is_terminal:
-        raise invalid(f"The request was rejected because the processing job is in status {status}.")
-    stopping = {"ProcessingJobStatus": str(TransformStatus.STOPPING)}
-    context.records.store.update_resource(doc[PROCESSING.arn], stopping)
-    context.processing.stop(doc[PROCESSING.arn])
-    return {}
-
-
-def list_processing_jobs(context: ProcessingContext, request: Request) -> Doc:
-    """ListProcessingJobs."""
-    return PROCESSING.page(context.records, request)
-
-
-def _found(context: ProcessingContext, request: Request) -> Doc:
-    arn = context.records.identity.arn(PROCESSING.arn_kind, request[PROCESSING.name])
-    doc = context.records.store.resource(arn)
-    if doc is None:
-        raise not_found(f"Could not find requested job with name: {request[PROCESSING.name]}")
-    return doc
-
-
-def _check(context: ProcessingContext, request: Request) -> None:
-    if problem := context.processing.context.container_problem:
+def _check(context: JobContext[Processing], request: Request) -> None:
+    if problem := context.jobs.context.container_problem:
         raise invalid(
             "The local SageMaker does not support processing jobs on this machine, since it cannot give a process an "
             f"/opt/ml of its own: {problem}."
@@ -93,7 +47,7 @@ def _input_places(request: Request) -> Iterator[str]:
         yield source.get("LocalPath", "")
 
 
-def _output_places(context: ProcessingContext, request: Request) -> Iterator[str]:
+def _output_places(context: JobContext[Processing], request: Request) -> Iterator[str]:
     for given in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
         if "S3Output" not in given or given.get("AppManaged"):
             raise unsupported(f"the output {given['OutputName']!r}, which is not an S3Output")
@@ -106,11 +60,6 @@ def _output_places(context: ProcessingContext, request: Request) -> Iterator[str
         yield target.get("LocalPath", "")
 
 
-def processing_operations(context: ProcessingContext) -> dict[str, Callable[[Request], Doc]]:
+def processing_operations(context: JobContext[Processing]) -> dict[str, Callable[[Request], Doc]]:
     """Return the operations on processing jobs."""
-    return {
-        "CreateProcessingJob": partial(create_processing_job, context),
-        "DescribeProcessingJob": partial(describe_processing_job, context),
-        "ListProcessingJobs": partial(list_processing_jobs, context),
-        "StopProcessingJob": partial(stop_processing_job, context),
-    }
+    return job_operations(context, PROCESSING, create_processing_job)

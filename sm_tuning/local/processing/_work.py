@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ class Processing:
         context: services and settings of the runner.
         folder: parent of the jobs' folders.
         put_events: appends (epoch milliseconds, message) to a stream of a log group.
+        slots: bounds the jobs that run at once.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Processing:
         context: RunnerContext,
         folder: Path,
         put_events: Callable[[str, str, Sequence[tuple[int, str]]], None],
+        slots: threading.Semaphore,
     ) -> None:
+        self.slots = slots
         self.context = context
         self.folder = folder
         self.put_events = put_events
@@ -103,7 +107,7 @@ class ProcessingRun(ResourceRun):
 
     def __init__(self, processing: Processing, arn: str) -> None:
         context = processing.context
-        super().__init__(context.store, arn, context.clock)
+        super().__init__(context.store, arn, context.clock, processing.slots)
         self._processing = processing
         self._context = context
         self._fleet = Fleet(_STEP, context.settings.grace, context.supervisors)

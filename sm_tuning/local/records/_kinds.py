@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -174,21 +173,6 @@ def find_package(context: RecordsContext, name: str) -> Doc:
     if doc is None:
         raise invalid(f"ModelPackage {arn} does not exist.")
     return doc
-
-
-@contextmanager
-def job_name_taken(context: RecordsContext, kind: Kind, request: Request) -> Iterator[None]:
-    """Turn the error about a name that is taken into that of jobs, ResourceInUse."""
-    try:
-        yield
-    except Fault as e:
-        if "already existing" not in e.message:
-            raise
-        arn = context.identity.arn(kind.arn_kind, request[kind.name])
-        raise Fault(
-            "ResourceInUse",
-            f"Job name must be unique within an AWS account and region, and a job of this name exists ({arn})",
-        ) from e
 
 
 def conflict(message: str) -> Fault:

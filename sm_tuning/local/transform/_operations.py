@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
-from sm_tuning._statuses import TransformStatus
-from sm_tuning.local.records import TRANSFORM, RecordsContext, job_name_taken, served_model
-from sm_tuning.local.service import Doc, Request, invalid, not_found, unsupported
+from sm_tuning.local.records import TRANSFORM, JobContext, create_job, job_operations, served_model
+from sm_tuning.local.service import Doc, Request, invalid, unsupported
 from sm_tuning.local.store import HiddenMembers
 from sm_tuning.local.transform._join import CSV, FILTERED
 from sm_tuning.local.transform._paths import PathError
@@ -17,64 +14,19 @@ from sm_tuning.local.transform._work import Transforms, plain_type, processing_o
 _MOST_PAYLOAD = 100  # MaxConcurrentTransforms times MaxPayloadInMB [API Reference, CreateTransformJob]
 
 
-@dataclass(frozen=True)
-class TransformContext:
-    """The services that transform jobs use."""
-
-    records: RecordsContext
-    transforms: Transforms
-
-
-def create_transform_job(context: TransformContext, request: Request) -> Doc:
+def create_transform_job(context: JobContext[Transforms], request: Request) -> Doc:
     """CreateTransformJob; the request is checked completely first."""
     _check(context, request)
     model = served_model(context.records, request["ModelName"])
-    now = round(context.records.clock(), 3)
     doc = {
         **request,
         "TransformInput": {"CompressionType": "None", "SplitType": "None", **request["TransformInput"]},
         "TransformOutput": {"AssembleWith": "None", **request["TransformOutput"]},
     }
-    members = {
-        "TransformJobStatus": str(TransformStatus.IN_PROGRESS),
-        "LastModifiedTime": now,
-        **HiddenMembers(_Model=model),
-    }
-    with job_name_taken(context.records, TRANSFORM, request):
-        arn = TRANSFORM.create(context.records, doc, members)[TRANSFORM.arn]
-    context.transforms.start(arn)
-    return {TRANSFORM.arn: arn}
+    return create_job(context, TRANSFORM, doc, HiddenMembers(_Model=model))
 
 
-def describe_transform_job(context: TransformContext, request: Request) -> Doc:
-    """DescribeTransformJob."""
-    return TRANSFORM.described(_found(context, request))
-
-
-def stop_transform_job(context: TransformContext, request: Request) -> Doc:
-    """StopTransformJob; stopping a job in status Stopping is not an error."""
-    doc = _found(context, request)
-    status = TransformStatus(doc["TransformJobStatus"])
-    if status.is_terminal:
-        raise invalid(f"The request was rejected because the transform job is in status {status}.")
-    context.records.store.update_resource(doc[TRANSFORM.arn], {"TransformJobStatus": str(TransformStatus.STOPPING)})
-    context.transforms.stop(doc[TRANSFORM.arn])
-    return {}
-
-
-def list_transform_jobs(context: TransformContext, request: Request) -> Doc:
-    """ListTransformJobs."""
-    return TRANSFORM.page(context.records, request)
-
-
-def _found(context: TransformContext, request: Request) -> Doc:
-    doc = context.records.store.resource(context.records.identity.arn(TRANSFORM.arn_kind, request[TRANSFORM.name]))
-    if doc is None:
-        raise not_found(f"Could not find requested job with name: {request[TRANSFORM.name]}")
-    return doc
-
-
-def _check(context: TransformContext, request: Request) -> None:
+def _check(context: JobContext[Transforms], request: Request) -> None:
     source, target = request["TransformInput"], request["TransformOutput"]
     if source.get("SplitType", "None") not in ("None", "Line"):
         raise unsupported(f"SplitType {source['SplitType']}; use Line or None")
@@ -127,11 +79,6 @@ def _check_processing(request: Request) -> None:
             raise invalid(f"{member} selects by name, but records of {CSV} have indexes only.")
 
 
-def transform_operations(context: TransformContext) -> dict[str, Callable[[Request], Doc]]:
+def transform_operations(context: JobContext[Transforms]) -> dict[str, Callable[[Request], Doc]]:
     """Return the operations on transform jobs."""
-    return {
-        "CreateTransformJob": partial(create_transform_job, context),
-        "DescribeTransformJob": partial(describe_transform_job, context),
-        "ListTransformJobs": partial(list_transform_jobs, context),
-        "StopTransformJob": partial(stop_transform_job, context),
-    }
+    return job_operations(context, TRANSFORM, create_transform_job)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,13 +98,17 @@ class Transforms:
         aws: S3 and logs.
         starter: starts model processes.
         clock: returns epoch seconds.
+        slots: bounds the jobs that run at once.
     """
 
-    def __init__(self, store: Store, aws: Cloud, starter: Starter, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, aws: Cloud, starter: Starter, clock: Callable[[], float], slots: threading.Semaphore
+    ) -> None:
         self.store = store
         self.aws = aws
         self.starter = starter
         self.clock = clock
+        self.slots = slots
         self._runs: Workers[TransformRun] = Workers("transform job")
 
     def start(self, arn: str) -> None:
@@ -131,7 +136,7 @@ class TransformRun(ResourceRun):
     prefix = "Transform"
 
     def __init__(self, transforms: Transforms, arn: str) -> None:
-        super().__init__(transforms.store, arn, transforms.clock)
+        super().__init__(transforms.store, arn, transforms.clock, transforms.slots)
         self._transforms = transforms
         self._host: ModelHost | None = None
 
