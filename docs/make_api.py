@@ -56,7 +56,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         (
             *("Tuning", "TrainingDefinition", "XGBoostEstimator", "PyTorchEstimator", "ContainerEstimator"),
             *("ContinuousParameter", "IntegerParameter", "CategoricalParameter"),
-            *("Input", "FileSystemInput", "DatasetInput", "MetricDefinition", "InstanceConfig"),
+            *("Input", "FileSystemInput", "DatasetInput", "MetricDefinition", "InstanceConfig", "InstancePreference"),
             *("HyperbandConfig", "CompletionCriteria", "WarmStart", "StudySettings", "EvaluationPlan"),
         ),
     ),

@@ -67,6 +67,7 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
     ("DatasetInput", "inputs from a dataset", ""),
     ("MetricDefinition", "metric_definitions", "A map of names to expressions is also accepted."),
     ("InstanceConfig", "instance_configs", ""),
+    ("InstancePreference", "instance_preferences", ""),
     ("HyperbandConfig", "strategy_config", ""),
     ("CompletionCriteria", "completion_criteria", ""),
     ("WarmStart", "warm_start", ""),

@@ -160,12 +160,15 @@ def inputs(*, with_file_systems: bool) -> st.SearchStrategy[dict[str, Any]]:
 def machines(draw: st.DrawFn, types: tuple[str, ...]) -> dict[str, Any]:
     """Instance type, several of them, or a raw ResourceConfig."""
     one = st.sampled_from(types)
-    kind = draw(st.sampled_from(["one", "one", "several", "raw"]))
+    kind = draw(st.sampled_from(["one", "one", "several", "preferred", "raw"]))
+    plan = st.just("arn:aws:sagemaker:us-east-1:123456789012:training-plan/p1")
+    more = some(volume_size=st.integers(0, 99), volume_kms_key=kms_keys, training_plan=plan)
     if kind == "one":
-        return {
-            "instance_type": draw(one),
-            **draw(some(instance_count=st.integers(1, 9), volume_size=st.integers(0, 99), volume_kms_key=kms_keys)),
-        }
+        return {"instance_type": draw(one), **draw(some(instance_count=st.integers(1, 9))), **draw(more)}
+    if kind == "preferred":
+        names = draw(st.lists(one, min_size=1, max_size=5, unique=True))
+        own = {"instance_count": draw(st.integers(1, 9))} if draw(st.booleans()) else {}
+        return {"instance_preferences": [{"instance_type": name, **own} for name in names], **draw(more)}
     if kind == "several":
         config = st.builds(
             InstanceConfig, instance_type=one, instance_count=st.integers(1, 9), volume_size=st.integers(1, 99)
@@ -199,7 +202,7 @@ def common_fields(draw: st.DrawFn, types: tuple[str, ...]) -> dict[str, Any]:
     )
     fields["role"], fields["output_path"] = ROLE, draw(s3_uris)
     fields["max_run"] = draw(st.integers(1, 2419200))
-    if draw(st.booleans()):
+    if "instance_preferences" not in fields and draw(st.booleans()):
         fields |= {"use_spot_instances": True, "max_wait": draw(st.integers(fields["max_run"], 2**31 - 1))}
     if draw(st.booleans()):
         fields |= {

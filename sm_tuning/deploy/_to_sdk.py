@@ -248,7 +248,11 @@ def _tuner_losses(request: Mapping[str, Any], version: tuple[int, ...]) -> Itera
         "max_pending": definition["StoppingCondition"].get("MaxPendingTimeInSeconds"),
         "algorithm_name": definition["AlgorithmSpecification"].get("AlgorithmName"),
         "instance_configs": definition.get("HyperParameterTuningResourceConfig"),
-        "resource_config": set(resources) - _PLAIN_MACHINE - {"VolumeKmsKeyId"},
+        "instance_preferences": resources.get("InstancePreferences"),
+        "training_plan": resources.get("TrainingPlanArn"),
+        "resource_config": set(resources)
+        - _PLAIN_MACHINE
+        - {"VolumeKmsKeyId", "InstancePreferences", "TrainingPlanArn"},
     }
     yield from (f"estimator.{field}: the SDK's tuner drops it" for field, value in dropped.items() if value)
     if version < _CARRIES_CHECKPOINTS:

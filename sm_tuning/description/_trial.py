@@ -124,7 +124,7 @@ class Training:
         billable: billed seconds of each instance; None while unknown.
         training: seconds that it took, on each instance; more than ``billable`` on spot instances.
         retained: billed seconds of each instance for which a warm pool was kept after it.
-        is_pool_open: whether the warm pool may be billed further.
+        pool: status of that warm pool; None without one.
         last_attempt: when the last attempt that trained began; None if there was one attempt at most.
         model_uri: S3 URI of its model; None if it saved none.
     """
@@ -146,7 +146,7 @@ class Training:
     billable: int | None
     training: int | None
     retained: int
-    is_pool_open: bool
+    pool: str | None
     last_attempt: datetime | None
     model_uri: str | None
 
@@ -189,7 +189,7 @@ def training_of(description: Mapping[str, Any]) -> Training:
         billable=description.get("BillableTimeInSeconds"),
         training=description.get("TrainingTimeInSeconds"),
         retained=pool.get("ResourceRetainedBillableTimeInSeconds") or 0,
-        is_pool_open=bool(pool) and pool.get("Status") not in ("Reused", "Terminated"),
+        pool=pool.get("Status"),
         last_attempt=_last_attempt(description.get("SecondaryStatusTransitions") or ()),
         model_uri=(description.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or None,
     )
@@ -232,6 +232,9 @@ def values_of(hyperparameters: Mapping[str, str], *, as_json: bool) -> dict[str,
 
 def machines_of(config: Mapping[str, Any]) -> tuple[Machines, ...]:
     """Return the instances of a ResourceConfig, one entry a group; empty if it leaves the type open."""
+    if config.get("SelectedInstanceType"):  # of InstancePreferences: these are billed
+        count = config.get("SelectedInstanceCount") or config.get("InstanceCount")
+        return (Machines(config["SelectedInstanceType"], count),) if count else ()
     groups = config.get("InstanceGroups") or config.get("InstanceConfigs") or [config]
     if len(groups) > 1 and "InstanceConfigs" in config:
         return ()  # alternatives, of which the service chooses one for each trial; InstanceGroups run together

@@ -151,8 +151,8 @@ def hosts_of(job: Mapping[str, Any]) -> tuple[Host, ...]:
     groups = resources.get("InstanceGroups") or [
         {
             "InstanceGroupName": _SINGLE_GROUP,
-            "InstanceType": resources.get("InstanceType") or "local",
-            "InstanceCount": resources.get("InstanceCount") or 1,
+            "InstanceType": resources.get("SelectedInstanceType") or resources.get("InstanceType") or "local",
+            "InstanceCount": resources.get("SelectedInstanceCount") or resources.get("InstanceCount") or 1,
         }
     ]
     wanted = [

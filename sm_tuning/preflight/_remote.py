@@ -218,8 +218,13 @@ def instance_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
         ServiceError: if Service Quotas refuses the call.
     """
     needed: dict[str | None, list[dict[str, int]]] = {}
+    strict: set[str | None] = set()
     for key, definition in tuning.definitions:
         usage = "spot training job usage" if definition.estimator.use_spot_instances else "training job usage"
+        # Each training job of its own takes the first type with free capacity, so that any of them may be needed.
+        raw = definition.estimator.resource_config
+        if definition.estimator.instance_preferences or (raw and raw.get("InstancePreferences")):
+            strict.add(key)
         needed[key] = [
             {f"{kind} for {usage}": count * tuning.max_parallel_jobs for kind, count in fleet.items()}
             for fleet in fleets_of(definition.estimator)
@@ -231,7 +236,7 @@ def instance_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
     for key, fleets in needed.items():
         quotas = {quota: count for fleet in fleets for quota, count in fleet.items()}
         short = {quota: count for quota, count in quotas.items() if quota in limits and limits[quota] < count}
-        if len(fleets) > 1 and len(short) < len(quotas):
+        if len(fleets) > 1 and len(short) < len(quotas) and key not in strict:
             continue  # the service may choose, and one of the instance types is available
         for quota, count in short.items():
             message = f"{quota!r} is {limits[quota]:g} in this account, but {count} are needed at once"

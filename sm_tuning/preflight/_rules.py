@@ -352,6 +352,9 @@ def fleets_of(estimator: Estimator) -> list[dict[str, int]]:
     """Return the machines of one training job, as counts by type; several fleets if the service may choose."""
     if estimator.instance_configs:
         return [{choice.instance_type: choice.instance_count} for choice in estimator.instance_configs]
+    if estimator.instance_preferences:
+        shared = estimator.instance_count
+        return [{choice.instance_type: choice.instance_count or shared} for choice in estimator.instance_preferences]
     config = estimator.resource_config
     if config is None:
         return [{str(estimator.instance_type): estimator.instance_count}]
@@ -363,4 +366,7 @@ def fleets_of(estimator: Estimator) -> list[dict[str, int]]:
             fleet[kind] = fleet.get(kind, 0) + int(group["InstanceCount"])
         return [fleet]
     choices = config.get("InstancePreferences") or [config]
-    return [{str(choice.get("InstanceType", "unknown")): int(choice.get("InstanceCount") or 1)} for choice in choices]
+    shared = config.get("InstanceCount") or 1
+    return [
+        {str(choice.get("InstanceType", "unknown")): int(choice.get("InstanceCount") or shared)} for choice in choices
+    ]

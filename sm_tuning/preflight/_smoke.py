@@ -37,6 +37,8 @@ _HOSTS = 2
 #: Fields of an estimator that have no meaning on this machine: network, keys, places in S3, and quotas.
 _REMOTE_ONLY = (
     "instance_configs",
+    "instance_preferences",
+    "training_plan",
     "allocation_strategy",
     "resource_config",
     "max_wait",

@@ -14,16 +14,14 @@ from sm_tuning._wire import tag_list
 from sm_tuning.request._images import image_uri, repository
 from sm_tuning.request._members import (
     CODE_CHANNEL,
-    given,
     guesses_content_type,
-    simple_fields,
-    thawed,
     write_channels,
     write_ranges,
-    write_resources,
     write_static,
 )
 from sm_tuning.request._model import explain, violations
+from sm_tuning.request._reader import given, thawed
+from sm_tuning.request._resources import simple_fields, write_resources
 from sm_tuning.spec import AnyEstimator, AnyInput, ContainerEstimator, FrozenDict, Input, TrainingDefinition, Tuning
 
 OPERATION = "CreateHyperParameterTuningJob"

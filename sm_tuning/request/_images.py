@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
 from sm_tuning._images import XGBOOST_REPOSITORIES, image_table, parse_image
-from sm_tuning.request._members import instance_types
+from sm_tuning.request._resources import instance_types
 from sm_tuning.spec import AnyEstimator, ContainerEstimator, XGBoostEstimator
 
 _PYTORCH_TAG = re.compile(r"^(?P<version>\d[\d.]*)-(?:cpu|gpu)-(?P<py>py\d+)$")

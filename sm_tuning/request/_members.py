@@ -1,7 +1,7 @@
 """The members of a training job definition that have a form of their own, each written and read back.
 
-Static hyperparameters, ranges, machines and channels. Writing and reading stand side by side, since one is the inverse
-of the other.
+Static hyperparameters, ranges and channels; machines are in ``_resources``. Writing and reading stand side by side,
+since one is the inverse of the other.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from sm_tuning._wire import (
     TORCH_DISTRIBUTED_KEY,
     is_reserved_hyperparameter,
 )
+from sm_tuning.request._reader import Reader, given, thawed
+from sm_tuning.request._resources import instance_types
 from sm_tuning.spec import (
     AnyEstimator,
     AnyInput,
@@ -63,85 +65,6 @@ _DISTRIBUTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "dataparallel": (DATA_PARALLEL_KEY, {"custom_mpi_options": DDP_OPTIONS_KEY}),
     "mpi": (MPI_KEY, {"processes_per_host": MPI_PROCESSES_KEY, "custom_mpi_options": MPI_OPTIONS_KEY}),
 }
-
-#: Members of ResourceConfig that an estimator has fields for.
-_SIMPLE = {
-    "InstanceType": "instance_type",
-    "InstanceCount": "instance_count",
-    "VolumeSizeInGB": "volume_size",
-    "VolumeKmsKeyId": "volume_kms_key",
-}
-
-#: Members of ResourceConfig that descriptions have and requests must not have [botocore model].
-_REPORTED = ("SelectedInstanceType", "SelectedInstanceCount")
-
-
-class Reader:
-    """A structure of the API whose members are taken one by one; a member that is left over is a problem.
-
-    Closing the outermost reader closes those of inner structures too, and leaves all problems in it, so that the error
-    about a job that cannot be read names them all at once.
-    """
-
-    def __init__(self, data: Any, where: str = "") -> None:
-        self._data: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {}
-        self._where = where
-        self._inner: list[Reader] = []
-        self.problems: list[Problem] = []
-
-    def take(self, name: str, fallback: Any = None) -> Any:
-        """Take a member; the fallback if it is absent or null."""
-        value = self._data.pop(name, None)
-        return fallback if value is None else value
-
-    def text(self, name: str) -> str | None:
-        """Take a text; the service writes an empty one for a key that is not set."""
-        value = self.take(name)
-        return str(value) if value not in (None, "") else None
-
-    def inner(self, name: str, data: Any = None) -> Reader:
-        """Take a structure, or read ``data`` in its place; an empty reader if it is absent."""
-        value = self.take(name, data)
-        if value is not None and not isinstance(value, Mapping):
-            self.refuse(name, value, "must be a structure")
-        self._inner.append(Reader(value, self._path(name)))
-        return self._inner[-1]
-
-    def items(self, name: str) -> list[Reader]:
-        """Take a list of structures; anything else in its place is a problem."""
-        value = self.take(name, ())
-        if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
-            self.refuse(name, value, "must be a list of structures")
-            return []
-        found = [Reader(item, f"{self._path(name)}[{number}]") for number, item in enumerate(value)]
-        self._inner += found
-        return found
-
-    def refuse(self, name: str, value: Any, why: str) -> None:
-        """Add a problem about a member that a spec cannot hold."""
-        self.problems.append(Problem("", self._path(name), f"{why}, but got {value!r}"))
-
-    def close(self) -> None:
-        """Add a problem for each member that is left over, unless its value is how the service writes "not set"."""
-        for name, value in self._data.items():
-            # A zero is a value; False and what is empty are not.
-            is_empty = isinstance(value, str | Mapping | list | tuple) and not value
-            if value is not None and value is not False and not is_empty:
-                self.refuse(name, value, "a spec has no field for this")
-        self._data.clear()
-        for reader in self._inner:
-            reader.close()
-            self.problems += reader.problems
-        self._inner.clear()
-
-    def _path(self, name: str) -> str:
-        return f"{self._where}.{name}" if self._where else name
-
-
-def given(**members: Any) -> dict[str, Any]:
-    """Return the members that have a value."""
-    return {name: value for name, value in members.items() if value is not None}
-
 
 # Static hyperparameters -----------------------------------------------------------------------------------------------
 
@@ -309,96 +232,6 @@ def read_ranges(reader: Reader, *, as_json: bool) -> tuple[dict[str, Any], dict[
     for item in reader.items(AUTO_PARAMETERS):
         hints[str(item.take("Name"))] = str(item.take("ValueHint", ""))
     return ranges, hints
-
-
-# Machines -------------------------------------------------------------------------------------------------------------
-
-
-def write_resources(estimator: AnyEstimator) -> dict[str, Any]:
-    """Write the one member that names the machines: ``ResourceConfig`` or ``HyperParameterTuningResourceConfig``.
-
-    The two must not be sent together [botocore model]. One type of machine is sent as ``ResourceConfig``, since SDK
-    v2's ``attach`` fails on a description without it. Several types exist only in the other one.
-    """
-    if estimator.resource_config is not None:
-        return {"ResourceConfig": thawed(estimator.resource_config)}
-    key = {"VolumeKmsKeyId": estimator.volume_kms_key} if estimator.volume_kms_key else {}
-    machines = [
-        {
-            "InstanceType": choice.instance_type,
-            "InstanceCount": choice.instance_count,
-            "VolumeSizeInGB": choice.volume_size,
-        }
-        for choice in (estimator.instance_configs or [estimator])
-    ]
-    if not estimator.instance_configs:
-        return {"ResourceConfig": {**machines[0], **key}}
-    strategy = {"AllocationStrategy": estimator.allocation_strategy} if estimator.allocation_strategy else {}
-    return {"HyperParameterTuningResourceConfig": {"InstanceConfigs": machines, **key, **strategy}}
-
-
-def read_resources(definition: Reader) -> dict[str, Any]:
-    """Read the machines as fields of an estimator. A description may have both members; the fuller one counts."""
-    plain = {
-        k: v
-        for k, v in (definition.take("ResourceConfig") or {}).items()
-        if k not in _REPORTED and v not in ("", [], {})
-    }
-    tuned = definition.inner("HyperParameterTuningResourceConfig")
-    configs = tuned.items("InstanceConfigs")
-    own = {name: tuned.take(name) for name in _SIMPLE}
-    if not configs:
-        config = plain or {name: value for name, value in own.items() if value not in (None, "")}
-        return simple_fields(config) or {"resource_config": config}
-    choices = [
-        {
-            "instance_type": choice.take("InstanceType"),
-            "instance_count": choice.take("InstanceCount", 1),
-            "volume_size": choice.take("VolumeSizeInGB", 30),
-        }
-        for choice in configs
-    ]
-    key, strategy = own["VolumeKmsKeyId"] or None, tuned.text("AllocationStrategy")
-    return given(instance_configs=choices, volume_kms_key=key, allocation_strategy=strategy)
-
-
-def simple_fields(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the estimator's own fields for a ``ResourceConfig``; None if they cannot hold it."""
-    needed = {"InstanceType", "InstanceCount", "VolumeSizeInGB"}
-    if not needed <= set(config) <= set(_SIMPLE) or config["InstanceCount"] in (0, None):
-        return None
-    return {field: config[name] for name, field in _SIMPLE.items() if config.get(name) not in (None, "")}
-
-
-def instance_types(estimator: AnyEstimator) -> tuple[str, ...]:
-    """Return every machine type that an estimator may run on, wherever it is named."""
-    configs = [{"instance_type": choice.instance_type} for choice in estimator.instance_configs]
-    return types_in(
-        {
-            "instance_type": estimator.instance_type,
-            "instance_configs": configs,
-            "resource_config": estimator.resource_config,
-        }
-    )
-
-
-def types_in(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the same for an estimator's fields as plain data."""
-    if fields.get("instance_type"):
-        return (str(fields["instance_type"]),)
-    config = fields.get("resource_config") or {}
-    named = [choice["instance_type"] for choice in fields.get("instance_configs") or ()]
-    if not named:
-        groups = [config, *(config.get("InstanceGroups") or ()), *(config.get("InstancePreferences") or ())]
-        named = [group["InstanceType"] for group in groups if isinstance(group, Mapping) and group.get("InstanceType")]
-    return tuple(dict.fromkeys(map(str, named)))
-
-
-def thawed(value: Any) -> Any:
-    """Return plain dicts and lists in place of frozen ones."""
-    if isinstance(value, Mapping):
-        return {key: thawed(item) for key, item in value.items()}
-    return [thawed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 # Channels -------------------------------------------------------------------------------------------------------------

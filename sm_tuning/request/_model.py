@@ -272,6 +272,8 @@ _DEFINITION_FIELDS = {
     "resourceConfig.instanceCount": ("estimator.instance_count", ""),
     "resourceConfig.volumeSizeInGB": ("estimator.volume_size", ""),
     "resourceConfig.volumeKmsKeyId": ("estimator.volume_kms_key", ""),
+    "resourceConfig.instancePreferences": ("estimator.instance_preferences", "instances-choice"),
+    "resourceConfig.trainingPlanArn": ("estimator.training_plan", "instances-choice"),
     "hyperParameterTuningResourceConfig": ("estimator.instance_configs", "instances-choice"),
     "hyperParameterTuningResourceConfig.volumeKmsKeyId": ("estimator.volume_kms_key", ""),
     "stoppingCondition.maxRuntimeInSeconds": ("estimator.max_run", "run-limit"),

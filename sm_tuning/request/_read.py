@@ -16,15 +16,13 @@ from sm_tuning._wire import from_float32, is_training_arn, tag_list
 from sm_tuning.request._build import clean_name, default_base
 from sm_tuning.request._images import recognise, region_of, repository
 from sm_tuning.request._members import (
-    Reader,
     Static,
-    given,
     read_channels,
     read_ranges,
-    read_resources,
     read_static,
-    types_in,
 )
+from sm_tuning.request._reader import Reader, given
+from sm_tuning.request._resources import read_resources, types_in
 from sm_tuning.spec import Tuning
 
 #: Members of a DescribeHyperParameterTuningJob response that a request does not have [botocore model].

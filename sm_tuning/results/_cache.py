@@ -25,7 +25,7 @@ from sm_tuning._files import write_atomic
 from sm_tuning.description import Job
 from sm_tuning.results._schema import TIME
 
-_VERSION = 5  # of the files' content; a change makes older files unknown, so that they are not misread
+_VERSION = 6  # of the files' content; a change makes older files unknown, so that they are not misread
 _LIMIT = 2**30  # bytes of all files together
 _LARGEST = 2**28  # bytes of one file
 _META = b"sm_tuning"

@@ -46,7 +46,7 @@ class Bill(NamedTuple):
         if self.trial.terminal and self.trial.started is None and self.detail.billable is None:
             return 0.0
         billable = self.detail.billable
-        return self._dollars(None if billable is None else billable + self.detail.retained)
+        return self._dollars(None if billable is None else billable + (self.detail.retained or 0))
 
     @property
     def so_far(self) -> float:
@@ -86,7 +86,7 @@ def cost(
     """
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
-        details, _ = read_details(reader, per_job)
+        details, _ = read_details(reader, per_job, pools=True)
         listed = reader.prices(prices)
         now = reader.clock.now()
         per_job_bills: dict[Job, list[Bill]] = {}

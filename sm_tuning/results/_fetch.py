@@ -31,8 +31,9 @@ class Detail:
     Attributes:
         billable: billed seconds of each instance; None while unknown.
         training: seconds that it took, on each instance; more than ``billable`` on spot instances.
-        retained: billed seconds of each instance for which a warm pool was kept after it.
-        is_pool_open: whether the warm pool may be billed further.
+        retained: billed seconds of each instance for which a warm pool was kept after it; None if the answer, of a
+            Search by an older botocore, cannot have them.
+        pool: status of that warm pool; None without one.
         spot: whether it ran on spot instances.
         machines: its instances; empty if unknown.
         metrics: final values by name.
@@ -41,12 +42,17 @@ class Detail:
 
     billable: int | None = None
     training: int | None = None
-    retained: int = 0
-    is_pool_open: bool = False
+    retained: int | None = 0
+    pool: str | None = None
     spot: bool = False
     machines: tuple[Machines, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     last_attempt: int | None = None
+
+    @property
+    def is_pool_open(self) -> bool:
+        """Whether the warm pool may be billed further."""
+        return self.pool is not None and self.pool not in ("Reused", "Terminated")
 
 
 def read_job(reader: Reader, name: str) -> Job:
@@ -123,8 +129,15 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
     return trials
 
 
-def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, Detail], str | None]:
+def read_details(
+    reader: Reader, per_job: Mapping[Job, Sequence[Trial]], *, pools: bool = False
+) -> tuple[dict[str, Detail], str | None]:
     """Read the details of every trial that has ended.
+
+    Args:
+        reader: the connection.
+        per_job: trials of each job.
+        pools: whether warm pools must be known: an older botocore drops them from the answers of Search.
 
     Returns:
         The details by trial name, and their source: ``Search``, ``DescribeTrainingJob``, both joined by ``and``, or
@@ -135,8 +148,11 @@ def read_details(reader: Reader, per_job: Mapping[Job, Sequence[Trial]]) -> tupl
     for job, trials in per_job.items():
         ended = {trial.name: trial for trial in trials if trial.terminal}
         cached, job_sources = _cached_details(reader, job) if ended else ({}, [])
+        if pools:
+            cached = {name: detail for name, detail in cached.items() if detail.retained is not None}
         missing = {name: trial for name, trial in ended.items() if name not in cached}
-        found = _search(reader, job, missing) if missing else {}
+        searches = bool(missing) and (not pools or _finds_pools(reader.aws))
+        found = _search(reader, job, missing) if searches else {}
         rest = [name for name in missing if name not in found]
         searched = "DescribeTrainingJob" if job.is_training else "Search"
         job_sources += [*([searched] if found else []), *(["DescribeTrainingJob"] if rest else [])]
@@ -173,6 +189,7 @@ def _cached_details(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[s
 def _search(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, Detail]:
     """Return the details of the ended trials that Search has; it may refuse, and may have an older state."""
     found: dict[str, Detail] = {}
+    lacks_pools = not _finds_pools(reader.aws)
     pages = reader.pages(
         "sagemaker",
         "search",
@@ -186,12 +203,18 @@ def _search(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, D
             for record in (result["TrainingJob"] for result in page["Results"] if "TrainingJob" in result):
                 name = record["TrainingJobName"]
                 if name in ended and record["TrainingJobStatus"] == ended[name].status:
-                    found[name] = _detail_of(record)
+                    detail = _detail_of(record)
+                    found[name] = replace(detail, retained=None) if lacks_pools else detail
     except (CredentialsError, EndpointError):
         raise  # describing the training jobs would fail the same way
     except ServiceError:
         return found
     return found
+
+
+def _finds_pools(aws: Aws) -> bool:
+    """Return whether botocore reads warm pools from the answers of Search: it drops members that its model lacks."""
+    return "WarmPoolStatus" in aws.sagemaker.meta.service_model.shape_for("TrainingJob").members
 
 
 def _describe_all(reader: Reader, names: Sequence[str]) -> dict[str, Detail]:
@@ -224,7 +247,7 @@ def _detail_of(description: Mapping[str, Any]) -> Detail:
         billable=training.billable,
         training=training.training,
         retained=training.retained,
-        is_pool_open=training.is_pool_open,
+        pool=training.pool,
         spot=training.spot,
         machines=training.machines,
         metrics=dict(training.metrics),

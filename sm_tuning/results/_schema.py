@@ -28,6 +28,7 @@ TRIALS: Mapping[str, str] = {
     "TrainingEndTime": TIME,
     "TrainingElapsedTimeSeconds": "float64",
     "BillableTimeInSeconds": "Int64",
+    "WarmPoolStatus": "string",
     "FailureReason": "string",
     "TrainingJobDefinitionName": "string",
     "TuningJobName": "string",

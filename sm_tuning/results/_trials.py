@@ -94,6 +94,7 @@ def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, D
             for _, trial in rows
         ],
         "BillableTimeInSeconds": [details[trial.name].billable for _, trial in rows],
+        "WarmPoolStatus": [details[trial.name].pool for _, trial in rows],
         "FailureReason": [trial.failure for _, trial in rows],
         "TrainingJobDefinitionName": [trial.definition for _, trial in rows],
         "TuningJobName": [job.name for job, _ in rows],

@@ -5,7 +5,6 @@ from sm_tuning.spec._estimators import (
     AnyEstimator,
     ContainerEstimator,
     Estimator,
-    InstanceConfig,
     MetricDefinition,
     PyTorchEstimator,
     XGBoostEstimator,
@@ -23,6 +22,7 @@ from sm_tuning.spec._hyperparameters import (
     encode_plain,
 )
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
+from sm_tuning.spec._instances import InstanceConfig, InstancePreference
 from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
 from sm_tuning.spec._study import StudySettings
 from sm_tuning.spec._sweeps import from_wandb_sweep
@@ -44,6 +44,7 @@ __all__ = [
     "HyperbandConfig",
     "Input",
     "InstanceConfig",
+    "InstancePreference",
     "IntegerParameter",
     "MetricDefinition",
     "ParameterRange",

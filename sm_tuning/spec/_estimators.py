@@ -16,6 +16,7 @@ from sm_tuning._wire import is_reserved_hyperparameter
 from sm_tuning.spec._base import IS_DATA, TAG, FrozenDict, Spec, freeze, to_python
 from sm_tuning.spec._hyperparameters import decode_plain, to_plain
 from sm_tuning.spec._inputs import InputMode
+from sm_tuning.spec._instances import TRAINING_PLAN, InstanceConfig, InstancePreference, preference_problems
 
 #: Left out of every source archive: the SDK's own list, and the folders of other version control systems.
 IGNORE_PATTERNS = (
@@ -77,16 +78,6 @@ class MetricDefinition(Spec):
         return regex
 
 
-class InstanceConfig(Spec):
-    """One of several instance types that a tuning job may use, in the order of preference."""
-
-    _code: ClassVar[str] = "instances-choice"
-
-    instance_type: str
-    instance_count: int = Field(default=1, ge=1)
-    volume_size: int = Field(default=30, ge=1)
-
-
 def _metric_list(data: Any) -> Any:
     """Accept a mapping of names to regular expressions beside the SDK's list."""
     return [{"Name": k, "Regex": v} for k, v in data.items()] if isinstance(data, Mapping) else data
@@ -103,11 +94,15 @@ class Estimator(Spec):
     """What all estimators share; the names are those of the SageMaker SDK.
 
     Args:
-        instance_type: such as ``ml.m5.large``; needed unless ``instance_configs`` or ``resource_config`` is given.
+        instance_type: such as ``ml.m5.large``; needed unless ``instance_configs``, ``instance_preferences`` or
+            ``resource_config`` is given.
         volume_size: GB of storage for each instance.
         instance_configs: several instance types to choose from (``HyperParameterTuningResourceConfig``).
-        resource_config: the API's ``ResourceConfig``, for settings that have no field here: instance groups, training
-            plans, placement. Replaces ``instance_type``, ``instance_count``, ``volume_size`` and ``volume_kms_key``.
+        instance_preferences: several instance types, in order; each training job gets the first one with free
+            capacity (``InstancePreferences``). Not on spot instances.
+        training_plan: ARN of a training plan, whose reserved capacity the training jobs use.
+        resource_config: the API's ``ResourceConfig``, for settings that have no field here: instance groups, placement.
+            Replaces ``instance_type``, ``instance_count``, ``volume_size``, ``volume_kms_key`` and ``training_plan``.
         hyperparameters: the static ones.
         environment: environment variables of the training process. Numbers and paths become text here and in
             ``tags``; a spec file has them as text, and booleans are text everywhere.
@@ -127,6 +122,8 @@ class Estimator(Spec):
     _field_codes: ClassVar[Mapping[str, str]] = {
         "instance_type": "instance-type",
         "instance_configs": "instances-choice",
+        "instance_preferences": "instances-choice",
+        "training_plan": "instances-choice",
         "hyperparameters": "hyperparameter-value",
         "metric_definitions": "metric-regex",
         "environment": "environment",
@@ -149,6 +146,8 @@ class Estimator(Spec):
     volume_size: int = Field(default=30, ge=0)  # 0 for instance types with disks of their own
     instance_configs: tuple[InstanceConfig, ...] = Field(default=(), max_length=6)
     allocation_strategy: Literal["Prioritized"] | None = None
+    instance_preferences: tuple[InstancePreference, ...] = Field(default=(), max_length=5)
+    training_plan: str | None = Field(default=None, pattern=TRAINING_PLAN, max_length=2048)
     resource_config: FrozenDict[str, Any] | None = None
     hyperparameters: FrozenDict[str, Any] = Field(default=FrozenDict())
     metric_definitions: Annotated[
@@ -240,10 +239,10 @@ class Estimator(Spec):
         return self
 
     def _machine_problems(self) -> Iterator[Problem]:
-        fields = ("instance_type", "instance_configs", "resource_config")
+        fields = ("instance_type", "instance_configs", "instance_preferences", "resource_config")
         given = [name for name in fields if getattr(self, name) not in (None, ())]
         if len(given) != 1:
-            message = f"exactly one of instance_type, instance_configs, resource_config is needed, but got {given}"
+            message = f"exactly one of {', '.join(fields)} is needed, but got {given}"
             yield Problem("instances-choice", "", message, "name the machines in one way")
         # HyperParameterTuningResourceConfig cannot be sent together with ResourceConfig [botocore model].
         if self.allocation_strategy and not self.instance_configs:
@@ -252,13 +251,22 @@ class Estimator(Spec):
         if self.resource_config is not None:
             defaults = {name: type(self).model_fields[name].default for name in ("instance_count", "volume_size")}
             clash = [name for name, value in defaults.items() if getattr(self, name) != value]
-            clash += ["volume_kms_key"] if self.volume_kms_key else []
+            clash += [name for name in ("volume_kms_key", "training_plan") if getattr(self, name)]
             if clash:
                 message = f"{', '.join(clash)}: put these into resource_config, which replaces them"
                 yield Problem("instances-clash", "", message, "move the fields")
         if self.instance_configs and (self.instance_count != 1 or self.volume_size != 30):
             message = "instance_count and volume_size belong into each of instance_configs"
             yield Problem("instances-clash", "", message, "move the fields")
+        if self.instance_configs and self.training_plan:
+            message = "training_plan cannot be combined with instance_configs: give instance_preferences in their place"
+            yield Problem("instances-clash", "", message, "give instance_preferences")
+        yield from preference_problems(
+            self.instance_preferences,
+            instance_count=self.instance_count,
+            has_plan=self.training_plan is not None,
+            uses_spot=self.use_spot_instances,
+        )
 
     def _option_problems(self) -> Iterator[Problem]:
         # VpcConfig and CheckpointConfig have required members [botocore model].

@@ -80,6 +80,42 @@ def test_a_running_job_has_live_curves(near: smt.Aws, job: smt.TuningJob, tmp_pa
     assert seen[-1] == "Stopped"
 
 
+def test_a_plain_job_has_a_warm_pool_and_the_first_preferred_type(job: smt.TuningJob, near: smt.Aws) -> None:
+    described = near.call("sagemaker", "describe_training_job", TrainingJobName=job.best.training_job_name)  # type: ignore[union-attr]
+    members = ("AlgorithmSpecification", "RoleArn", "OutputDataConfig", "StoppingCondition", "HyperParameters")
+    types = [{"InstanceType": "ml.m5.xlarge"}, {"InstanceType": "ml.m5.large"}]
+    algorithm = described["AlgorithmSpecification"]
+    request = {member: described[member] for member in members} | {
+        "TrainingJobName": "pooled",
+        "AlgorithmSpecification": {
+            **{name: algorithm[name] for name in ("TrainingImage", "TrainingInputMode")},
+            "MetricDefinitions": [{"Name": "score", "Regex": "score=([0-9.]+);"}],
+        },
+        "ResourceConfig": {
+            "InstancePreferences": types,
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 1,
+            "KeepAlivePeriodInSeconds": 600,
+        },
+    }
+    near.call("sagemaker", "create_training_job", **request)
+    pooled = smt.attach_training("pooled", aws=near)
+    assert pooled.describe()["WarmPoolStatus"]["Status"] in ("InUse", "Available")
+    pooled.wait(progress=False)
+
+    assert pooled.trials()["WarmPoolStatus"].tolist() == ["Available"]
+    assert pooled.cost(prices={"ml.m5.xlarge": 1.0})["InstanceType"].tolist() == ["ml.m5.xlarge"]
+    listed = near.call("sagemaker", "list_training_jobs", WarmPoolStatusEquals="Available")
+    assert [item["TrainingJobName"] for item in listed["TrainingJobSummaries"]] == ["pooled"]
+    with pytest.warns(UserWarning, match="KeepAlivePeriodInSeconds"):
+        tuning = pooled.tuning(RANGES)
+    assert tuning.estimator is not None
+    assert [item.instance_type for item in tuning.estimator.instance_preferences] == ["ml.m5.xlarge", "ml.m5.large"]
+    child = smt.launch(tuning, aws=near)
+    child.wait(progress=False)
+    assert child.best is not None
+
+
 def test_a_job_that_failed_says_why(job: smt.TuningJob, near: smt.Aws) -> None:
     failed = job.best.retrain(hyperparameters={"epochs": "many"})  # type: ignore[union-attr]
     with pytest.raises(smt.JobFailedError, match=f"(?s)training job {failed.name} ended as Failed.*invalid int value"):

@@ -334,6 +334,38 @@ def test_a_missing_objective_is_named(service):
     )
 
 
+PLAN = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/p1"
+TYPES = [{"InstanceType": "ml.m5.large"}, {"InstanceType": "ml.m5.xlarge"}]
+PREFERRED = {"InstancePreferences": TYPES, "InstanceCount": 1, "VolumeSizeInGB": 1}
+
+
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        ({**PREFERRED, "InstanceType": "ml.m5.large"}, "InstancePreferences cannot be combined with InstanceType"),
+        ({**PREFERRED, "InstancePreferences": TYPES[:1] * 2}, "can appear only once in InstancePreferences"),
+        (
+            {**PREFERRED, "InstancePreferences": [{**TYPES[0], "InstanceCount": 2}, TYPES[1]]},
+            "Give InstanceCount in all",
+        ),
+        ({"InstancePreferences": TYPES, "VolumeSizeInGB": 1}, "Give InstanceCount in all"),
+        ({"InstancePreferences": TYPES, "InstanceCount": 1}, "ResourceConfig needs VolumeSizeInGB"),
+        ({**PREFERRED, "InstancePreferences": [{**TYPES[0], "TrainingPlanArns": [PLAN]}]}, "training plans"),
+        ({**RESOURCE, "TrainingPlanArn": PLAN}, "does not support training plans"),
+    ],
+)
+def test_wrong_preferences_and_plans_are_refused(service, resource, message):
+    wanted = request(definition={"ResourceConfig": resource})
+    assert message in refusal(service, "CreateHyperParameterTuningJob", wanted).message
+
+
+def test_preferences_exclude_spot_instances(service):
+    wanted = request(definition={"ResourceConfig": PREFERRED, "EnableManagedSpotTraining": True})
+    assert "cannot be combined with EnableManagedSpotTraining" in (
+        refusal(service, "CreateHyperParameterTuningJob", wanted).message
+    )
+
+
 def test_instance_configs_exclude_a_single_type(service):
     wanted = request(definition={"HyperParameterTuningResourceConfig": {**RESOURCE, "InstanceConfigs": CONFIGS}})
     del wanted["TrainingJobDefinition"]["ResourceConfig"]

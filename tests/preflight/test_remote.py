@@ -178,8 +178,23 @@ def test_a_child_and_its_parent(changes, code) -> None:
     assert found == ([] if code is None else [code])
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(1.0, ["instance-quota"]), (2.0, [])])
-def test_the_quota_of_instances_is_compared_with_all_that_run_at_once(limit, expected) -> None:
+EITHER = [{"instance_type": "ml.m5.large"}, {"instance_type": "ml.m5.xlarge"}]
+RAW = {"InstanceCount": 1, "InstancePreferences": [{"InstanceType": item["instance_type"]} for item in EITHER]}
+
+
+@pytest.mark.parametrize(
+    ("machines", "limit", "expected"),
+    [
+        ({"instance_type": "ml.m5.large"}, 1.0, ["instance-quota"]),
+        ({"instance_type": "ml.m5.large"}, 2.0, []),
+        ({"instance_configs": EITHER}, 1.0, []),  # the tuning job runs on the other type
+        # Each training job gets the first type with free capacity, so that any of them may be needed.
+        ({"instance_preferences": EITHER}, 1.0, ["instance-quota"]),
+        ({"resource_config": RAW}, 1.0, ["instance-quota"]),
+        ({"instance_preferences": EITHER}, 2.0, []),
+    ],
+)
+def test_the_quota_of_instances_is_compared_with_all_that_run_at_once(machines, limit, expected) -> None:
     client = boto3.client("service-quotas", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     quotas = [{"QuotaName": "ml.m5.large for training job usage", "Value": limit}]
     with Stubber(client) as stub:
@@ -192,7 +207,9 @@ def test_the_quota_of_instances_is_compared_with_all_that_run_at_once(limit, exp
                 return client
 
         aws = smt.connect(session=Session())
-        tuning = smt.Tuning.parse(changed(builtin(), {"max_parallel_jobs": 2}))
+        changes = {"max_parallel_jobs": 2, "estimator/instance_type": None}
+        changes |= {f"estimator/{name}": value for name, value in machines.items()}
+        tuning = smt.Tuning.parse(changed(builtin(), changes))
         assert [one.code for one in instance_problems(aws, tuning)] == expected
 
 

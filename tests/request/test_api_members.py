@@ -28,9 +28,7 @@ CODE = {
 _RESOURCES = {
     "KeepAlivePeriodInSeconds": "raw: resource_config; the service drops it, see the advice keep-alive of check",
     "InstanceGroups.InstanceGroupName": RAW,
-    "TrainingPlanArn": RAW,
     "InstancePlacementConfig": RAW,
-    "InstancePreferences.TrainingPlanArns": RAW,
 }
 _TUNING = {
     f"{definition}.ResourceConfig.{member}": reason

@@ -14,6 +14,7 @@ from sm_tuning.spec import (
     HyperbandConfig,
     Input,
     InstanceConfig,
+    InstancePreference,
     IntegerParameter,
     MetricDefinition,
     PyTorchEstimator,
@@ -25,6 +26,7 @@ from sm_tuning.spec import (
     XGBoostEstimator,
 )
 
+PLAN = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/p1"
 ROLE = "arn:aws:iam::123456789012:role/R"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1"
 METRICS = [{"Name": "acc", "Regex": "acc=(.*)"}]
@@ -63,6 +65,8 @@ ANY_ESTIMATOR = {
         {"instance_type": None, "instance_configs": [InstanceConfig(instance_type="ml.m5.large")]},
         {"allocation_strategy": "Prioritized"},
     ),
+    "instance_preferences": ({}, {"instance_type": None, "instance_preferences": [{"instance_type": "ml.m5.large"}]}),
+    "training_plan": ({}, {"training_plan": PLAN}),
     "resource_config": (
         {},
         {"instance_type": None, "resource_config": {"InstanceType": "ml.m5.large", "InstanceCount": 1}},
@@ -286,6 +290,11 @@ SMALL = {
         ({"instance_type": "ml.m5.large"}, {"instance_count": 2}),
         ({"instance_type": "ml.m5.large"}, {"volume_size": 31}),
     ],
+    InstancePreference: [
+        ({"instance_type": "ml.m5.large"}, {"instance_type": "ml.m5.xlarge"}),
+        ({"instance_type": "ml.m5.large"}, {"instance_count": 2}),
+        ({"instance_type": "ml.m5.large"}, {"training_plan": PLAN}),
+    ],
     MetricDefinition: [
         ({"name": "acc", "regex": "acc=(.*)"}, {"name": "loss"}),
         ({"name": "acc", "regex": "acc=(.*)"}, {"regex": "a=(.*)"}),
@@ -307,6 +316,8 @@ def holding(value):
     """A request that holds a small value."""
     if isinstance(value, InstanceConfig):
         return request(estimator=estimator(instance_type=None, instance_configs=[value]))
+    if isinstance(value, InstancePreference):
+        return request(estimator=estimator(instance_type=None, instance_preferences=[value]))
     if isinstance(value, MetricDefinition):
         return around(estimator(ContainerEstimator, metric_definitions=[value]))
     if isinstance(value, HyperbandConfig):

@@ -29,6 +29,7 @@ from sm_tuning.results import (
     Reading,
     ResultsWarning,
     cost,
+    trials,
     utilization,
     utilization_summary,
 )
@@ -287,6 +288,25 @@ def test_the_time_for_which_a_warm_pool_was_kept_is_part_of_the_cost(sagemaker: 
     table = cost(aws, "job", prices={"ml.m4.xlarge": 0.24})
     assert table["Cost"].tolist() == pytest.approx([100 / 3600 * 0.24])
     assert table["ResourceRetainedBillableTimeInSeconds"].tolist() == [69]
+
+
+def test_warm_pools_that_botocore_drops_from_a_search_are_described(
+    sagemaker: FakeSageMaker, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 50}
+    sagemaker.put("job", [with_machine(1, BillableTimeInSeconds=50, WarmPoolStatus=kept)])
+    # As the model of botocore 1.43 has it; a new client reads the changed model.
+    members = aws.sagemaker.meta.service_model._shape_resolver._shape_map["TrainingJob"]["members"]
+    monkeypatch.delitem(members, "WarmPoolStatus", raising=False)
+    aws.close()
+    searched = trials(aws, "job")
+    table = cost(aws, "job", prices=PRICES)
+    aws.close()
+
+    assert searched.attrs["billable_source"] == "Search"
+    assert searched["WarmPoolStatus"].isna().all()
+    assert table["ResourceRetainedBillableTimeInSeconds"].tolist() == [50]
+    assert table.attrs["total"] == pytest.approx(100 / 3600 * 0.23)
 
 
 @needs_warm_pools

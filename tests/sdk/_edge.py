@@ -140,6 +140,10 @@ VARIANTS = {
     "instance_configs": lambda: on_estimator(
         instance_type=None, instance_configs=[{"instance_type": "ml.m5.large"}, {"instance_type": "ml.m5.xlarge"}]
     ),
+    "instance_preferences": lambda: on_estimator(
+        instance_type=None, instance_preferences=[{"instance_type": "ml.m5.large"}, {"instance_type": "ml.m5.xlarge"}]
+    ),
+    "training_plan": lambda: on_estimator(training_plan="arn:aws:sagemaker:us-east-1:123456789012:training-plan/p1"),
     "resource_config": lambda: on_estimator(
         framework_version=None,
         py_version=None,

@@ -46,6 +46,8 @@ REFUSED = {
     "volume_kms_key": "estimator.volume_kms_key",
     "max_pending": "estimator.max_pending",
     "instance_configs": "estimator.instance_configs",
+    "instance_preferences": "estimator.instance_preferences",
+    "training_plan": "estimator.training_plan",
     "resource_config": "estimator.resource_config",
     "algorithm_name": "estimator.algorithm_name",
     "estimators": "estimators",

@@ -114,6 +114,13 @@ INPUTS = [
     ),
 ]
 
+PLAN = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/p1"
+
+
+def preferring(*preferences, **fields):
+    return xgboost(instance_type=None, instance_preferences=preferences, **fields)
+
+
 ESTIMATORS = [
     (lambda: xgboost(instance_type=None), r"exactly one of instance_type, .* is needed, but got \[\]"),
     (
@@ -130,6 +137,33 @@ ESTIMATORS = [
     (
         lambda: xgboost(instance_type=None, instance_configs=[{"instance_type": "a"}], volume_size=9),
         "instance_count and volume_size belong into each of instance_configs",
+    ),
+    (
+        lambda: preferring({"instance_type": "a", "instance_count": 2}, {"instance_type": "b"}),
+        "give instance_count in all of instance_preferences or in none, but 1 have one",
+    ),
+    (
+        lambda: preferring({"instance_type": "a", "instance_count": 2}, instance_count=3),
+        "instance_count=3 is for instance_preferences without one of their own",
+    ),
+    (lambda: preferring({"instance_type": "a"}, {"instance_type": "a"}), "instance_preferences name a more than once"),
+    (
+        lambda: preferring({"instance_type": "a"}, use_spot_instances=True, max_wait=86400),
+        "instance_preferences cannot be combined with use_spot_instances",
+    ),
+    (
+        lambda: preferring({"instance_type": "a", "training_plan": PLAN}, training_plan=PLAN),
+        "training_plan is given for the job and in instance_preferences",
+    ),
+    (lambda: preferring(*[{"instance_type": f"t{n}"} for n in range(6)]), "instance_preferences: .*at most 5"),
+    (lambda: xgboost(training_plan="p"), "training_plan: .*pattern"),
+    (
+        lambda: xgboost(instance_type=None, instance_configs=[{"instance_type": "a"}], training_plan=PLAN),
+        "training_plan cannot be combined with instance_configs",
+    ),
+    (
+        lambda: xgboost(instance_type=None, resource_config={"InstanceType": "a"}, training_plan=PLAN),
+        "training_plan: put these into resource_config",
     ),
     (lambda: xgboost(subnets=["s"]), "subnets and security_group_ids go together"),
     (lambda: xgboost(security_group_ids=["s"]), "subnets and security_group_ids go together"),

@@ -62,7 +62,7 @@ def training_job_doc(
             for channel in definition.get("InputDataConfig") or ()
         ],
         "OutputDataConfig": {"KmsKeyId": "", **definition["OutputDataConfig"]},
-        "ResourceConfig": resource_config(definition),
+        "ResourceConfig": with_selected_instances(resource_config(definition)),
         "CheckpointConfig": checkpoint_config(definition, name),
         "CreationTime": now,
         "LastModifiedTime": now,
@@ -71,6 +71,15 @@ def training_job_doc(
         **private,
     }
     return {key: value for key, value in doc.items() if value is not None}
+
+
+def with_selected_instances(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a training job's ResourceConfig with the first of its preferences, since each type is available here."""
+    preferences = config.get("InstancePreferences")
+    if not preferences:
+        return dict(config)
+    count = preferences[0].get("InstanceCount") or config.get("InstanceCount")
+    return {**config, "SelectedInstanceType": preferences[0]["InstanceType"], "SelectedInstanceCount": count}
 
 
 def parent_names(tuning: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sm_tuning._statuses import ObjectiveStatus, TuningStatus
+from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS, to_float32
 from sm_tuning.local._config import Identity
 from sm_tuning.local.engine import parent_names
@@ -210,9 +210,12 @@ def trial_summary(doc: Mapping[str, Any], tuning: Mapping[str, Any]) -> Doc:
     return summary
 
 
-def training_description(doc: Mapping[str, Any]) -> Doc:
+def training_description(doc: Mapping[str, Any], now: float) -> Doc:
     """Return a DescribeTrainingJob response."""
     described = _public(doc)
+    pool = warm_pool(doc, now)
+    if pool is not None:
+        described["WarmPoolStatus"] = pool
     if "FinalMetricDataList" in described:
         described["FinalMetricDataList"] = [
             {**metric, "Value": to_float32(metric["Value"])} for metric in described["FinalMetricDataList"]
@@ -220,9 +223,25 @@ def training_description(doc: Mapping[str, Any]) -> Doc:
     return described
 
 
-def training_summary(doc: Mapping[str, Any]) -> Doc:
+def training_summary(doc: Mapping[str, Any], now: float) -> Doc:
     """Return a member of TrainingJobSummaries of ListTrainingJobs."""
-    return _picked(doc, _TRAINING_SUMMARY)
+    pool = warm_pool(doc, now)
+    return {**_picked(doc, _TRAINING_SUMMARY), **({} if pool is None else {"WarmPoolStatus": pool})}
+
+
+def warm_pool(doc: Mapping[str, Any], now: float) -> Doc | None:
+    """Return the WarmPoolStatus of a training job; None without a keep-alive period, which tuning jobs drop.
+
+    No job reuses a pool here, so that each one ends with its period.
+    """
+    period = doc.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds")
+    if not period or doc.get("TuningJobArn"):
+        return None
+    if not TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
+        return {"Status": "InUse"}
+    kept = max(0.0, now - doc.get("TrainingEndTime", doc["LastModifiedTime"]))
+    status = "Available" if kept < period else "Terminated"
+    return {"Status": status, "ResourceRetainedBillableTimeInSeconds": int(min(kept, period))}
 
 
 def _public(doc: Mapping[str, Any]) -> Doc:

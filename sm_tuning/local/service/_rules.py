@@ -317,6 +317,9 @@ def _check_resources(definition: Request) -> None:
             f"not {' and '.join(given) or 'neither'}."
         )
     resource = definition[given[0]]
+    if resource.get("InstancePreferences"):
+        _check_preferences(resource, is_spot=bool(definition.get("EnableManagedSpotTraining")))
+        return
     single = [name for name in _INSTANCE_MEMBERS if name in resource]
     if resource.get("InstanceConfigs"):
         if single:
@@ -336,7 +339,31 @@ def _check_resources(definition: Request) -> None:
             raise invalid(f"{given[0]} needs {', '.join(missing)}.")
 
 
+def _check_preferences(resource: Request, *, is_spot: bool) -> None:
+    """Check InstancePreferences [API Reference, ResourceConfig and InstancePreference]; the texts are our own."""
+    preferences = resource["InstancePreferences"]
+    excluded = ("InstanceType", "InstanceGroups", "InstancePlacementConfig")
+    clash = [name for name in excluded if resource.get(name)] + ["EnableManagedSpotTraining"] * is_spot
+    if clash:
+        raise invalid(f"InstancePreferences cannot be combined with {' and '.join(clash)}.")
+    types = [preference["InstanceType"] for preference in preferences]
+    if len(set(types)) < len(types):
+        raise invalid(f"An instance type can appear only once in InstancePreferences, but they are {types}.")
+    counts = [preference for preference in preferences if preference.get("InstanceCount")]
+    if len(counts) not in (0, len(preferences)) or bool(counts) == bool(resource.get("InstanceCount")):
+        raise invalid(
+            "Give InstanceCount in all InstancePreferences, or in ResourceConfig and in none of InstancePreferences."
+        )
+    if not resource.get("VolumeSizeInGB"):
+        raise invalid("ResourceConfig needs VolumeSizeInGB.")
+
+
 def _hosts(resource: Request) -> int:
+    preferences = [
+        {"InstanceCount": resource.get("InstanceCount", 1), **p} for p in resource.get("InstancePreferences", [])
+    ]
+    if preferences:
+        return max(int(preference["InstanceCount"]) for preference in preferences)
     groups = resource.get("InstanceGroups") or [resource]
     return sum(int(group.get("InstanceCount", 1)) for group in groups)
 
@@ -388,6 +415,10 @@ def refuse_unsupported(definitions: Sequence[Request]) -> None:
     for definition in definitions:
         for member in ("ResourceConfig", "HyperParameterTuningResourceConfig"):
             resource = definition.get(member, {})
+            if resource.get("TrainingPlanArn") or any(
+                p.get("TrainingPlanArns") for p in resource.get("InstancePreferences", [])
+            ):
+                raise unsupported("training plans, since it reserves no capacity; leave the plan out")
             if any(_hosts(choice) > MOST_HOSTS for choice in (resource, *resource.get("InstanceConfigs", []))):
                 raise unsupported(f"training jobs on more than {MOST_HOSTS} instances, each of which is a process here")
         if definition["AlgorithmSpecification"].get("AlgorithmName"):

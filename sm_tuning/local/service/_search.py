@@ -95,7 +95,8 @@ def _records(context: Context, resource: str, expression: Request | None, shape:
     """Yield all records that may match, as in the response."""
     described: Iterable[Doc]
     if resource == "TrainingJob":
-        described = map(training_description, _training_jobs(context, expression or {}))
+        now = context.clock()
+        described = (training_description(doc, now) for doc in _training_jobs(context, expression or {}))
     else:
         described = (tuning_description(context, doc) for doc in context.store.all_tuning_jobs())
     for doc in described:

@@ -6,6 +6,7 @@ import copy
 
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
 from sm_tuning.local._config import Identity
+from sm_tuning.local.engine import with_selected_instances
 from sm_tuning.local.service._context import Context, Doc, Fault, Request, invalid, list_query, not_found
 from sm_tuning.local.service._documents import (
     fill_training,
@@ -43,20 +44,22 @@ _REFUSED = (
 
 def describe_training_job(context: Context, request: Request) -> Doc:
     """DescribeTrainingJob."""
-    return training_description(_found(context, request))
+    return training_description(_found(context, request), context.clock())
 
 
 def list_training_jobs(context: Context, request: Request) -> Doc:
     """ListTrainingJobs."""
-    if "WarmPoolStatusEquals" in request:
-        return {"TrainingJobSummaries": []}  # this server has no warm pools
-    # With StatusEquals and MaxResults, the service takes a page first and filters it then [API Reference].
-    status = request.get("StatusEquals")
+    # With StatusEquals and MaxResults, the service takes a page first and filters it then [API Reference]. The status
+    # of a pool changes with time, so that the store cannot look for it.
+    status, pool = request.get("StatusEquals"), request.get("WarmPoolStatusEquals")
     after = status is not None and "MaxResults" in request
     members = {name: value for name, value in request.items() if not (after and name == "StatusEquals")}
     docs, token = context.store.page_training_jobs(list_query(members, sort_by="CreationTime"))
     chosen = [doc for doc in docs if not after or doc["TrainingJobStatus"] == status]
-    page: Doc = {"TrainingJobSummaries": [training_summary(doc) for doc in chosen]}
+    summaries = [training_summary(doc, context.clock()) for doc in chosen]
+    if pool is not None:
+        summaries = [item for item in summaries if item.get("WarmPoolStatus", {}).get("Status") == pool]
+    page: Doc = {"TrainingJobSummaries": summaries}
     return page if token is None else {**page, "NextToken": token}
 
 
@@ -156,6 +159,7 @@ def training_document(request: Request, identity: Identity, *, now: float) -> Do
     doc: Doc = copy.deepcopy(dict(request))
     doc.pop("Tags", None)
     fill_training(doc)
+    doc["ResourceConfig"] = with_selected_instances(doc["ResourceConfig"])
     doc["AlgorithmSpecification"] = {
         "EnableSageMakerMetricsTimeSeries": True,  # as observed on the service
         **doc["AlgorithmSpecification"],
