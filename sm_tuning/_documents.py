@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +100,23 @@ def parse_json(text: str) -> Any:
 
 
 def read_limited(path: Path) -> str:
-    """Return the text of a file, which may be a pipe, of up to ``MAX_BYTES``.
+    """Return the text of a file, which may be a pipe that a program writes to, of up to ``MAX_BYTES``.
 
     Raises:
         OSError: if the file cannot be read.
         UnicodeDecodeError: if it is not UTF-8.
         DocumentError: if it is larger.
     """
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    # To open a pipe waits for a program that writes to it, maybe forever; without blocking, it is known at once.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        data = b""
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            with suppress(BlockingIOError):  # a program is there, but has written nothing yet
+                data = os.read(file.fileno(), MAX_BYTES + 1)
+                if not data:
+                    raise OSError(errno.ENODATA, "it is a pipe, and no program writes to it")
+        os.set_blocking(file.fileno(), True)
+        data += file.read(MAX_BYTES + 1 - len(data))
     if len(data) > MAX_BYTES:
         raise DocumentError(f"it is larger than {MAX_BYTES:,} bytes")
     # As in Python's text files, so that line ends inside of texts do not depend on the editor.

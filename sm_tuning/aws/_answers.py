@@ -43,6 +43,17 @@ _ALWAYS_IN: Mapping[str, tuple[str, ...]] = {
     "TrainingJob": ("TrainingJobName", "TrainingJobStatus"),
 }
 
+#: Members by which a request to describe a resource names it, and which the response repeats.
+_SUBJECTS = (
+    "EndpointConfigName",
+    "EndpointName",
+    "HyperParameterTuningJobName",
+    "ModelName",
+    "ProcessingJobName",
+    "TrainingJobName",
+    "TransformJobName",
+)
+
 #: The last second of the year 9999, which is the last that a datetime holds.
 _LAST_SECOND = 253_402_300_799
 
@@ -109,6 +120,18 @@ def check_answer(operation_model: Any, response_dict: dict[str, Any], **_: Any) 
     missing = [name for name in required if name not in present and name not in _OPTIONAL]
     if missing:
         raise BrokenAnswerError(f"the response lacks {', '.join(missing)}")
+
+
+def check_subject(given: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    """Check that the description of a resource is of the one that was asked for; the service ignores case.
+
+    Raises:
+        BrokenAnswerError: it describes another one, such as a faulty proxy returns.
+    """
+    for member in _SUBJECTS:
+        asked, found = given.get(member), answer.get(member)
+        if isinstance(asked, str) and isinstance(found, str) and asked.lower() != found.lower():
+            raise BrokenAnswerError(f"the response describes {found!r:.80}")
 
 
 def _check_length(body: bytes, headers: Mapping[str, str]) -> None:

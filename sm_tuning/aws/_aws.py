@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from sm_tuning._errors import CredentialsError, EndpointError, ServiceError, SpecError, WaitTimeoutError
 from sm_tuning._masking import secrets_of_job
 from sm_tuning._wire import to_tags
-from sm_tuning.aws._answers import BrokenAnswerError, check_answer
+from sm_tuning.aws._answers import BrokenAnswerError, check_answer, check_subject
 from sm_tuning.aws._errors import LOOPBACK, REGION_ADVICE, Call, mapped
 from sm_tuning.aws._poll import CLOCK, LOCAL, REMOTE, Clock, Policy, Retry
 from sm_tuning.aws._renewal import may_be_renewed, renewed_keys
@@ -227,6 +227,8 @@ class Aws:
             try:
                 with mapped(*about, secrets_of_job(given)):
                     response: dict[str, Any] = getattr(client, method)(**given)
+                if method.startswith("describe_"):
+                    check_subject(given, response)
             except CredentialsError:
                 if renewed or not self._renew(keys):
                     raise

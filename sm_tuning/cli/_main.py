@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import sys
@@ -14,7 +15,10 @@ import click
 import sm_tuning as smt
 from sm_tuning._errors import nearest
 from sm_tuning._printable import PrintableFormatter, printable
-from sm_tuning.cli._output import say
+from sm_tuning.cli._output import close_stdout, say
+
+#: What a write to a full disk or a broken device raises.
+_FULL = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
 
 
 class Entry(NamedTuple):
@@ -172,6 +176,13 @@ class Program(LazyGroup):
             for message in _messages(error):
                 say(message, "error")
             code = exit_code(error)
+        except OSError as error:
+            # click writes help and version itself. An error of a file has its name; others are of stdout, or a bug.
+            if error.filename is not None or error.errno not in _FULL:
+                raise
+            close_stdout()
+            say(f"cannot write to stdout: {error.strerror}", "error")
+            code = smt.SpecError.exit_code
         sys.exit(code or 0)
 
 

@@ -179,13 +179,17 @@ def emit(content: str | bytes) -> bool:
         click.echo(data, nl=False)
         sys.stdout.flush()
     except OSError as error:
-        # Python flushes stdout again when it exits, and would print an error.
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        close_stdout()
         if isinstance(error, BrokenPipeError):
             return False
         raise smt.SpecError(f"cannot write to stdout: {error.strerror or error}") from error
     return True
+
+
+def close_stdout() -> None:
+    """Send what is left for stdout nowhere: Python flushes it again when it exits, and would print an error."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def emit_json(value: Any) -> None:

@@ -113,8 +113,9 @@ class _Pruning:
         # SQLite keeps the pages of deleted rows for later rows, until the file is written anew.
         self._store.compact()
         self._database.compact()
-        freed += more + before - sum(_size(path) for path in databases)
-        return Pruned(len(gone), len(old), streams, environments, max(0, freed))
+        # A database that was small may have grown by its own bookkeeping.
+        freed += more + max(0, before - sum(_size(path) for path in databases))
+        return Pruned(len(gone), len(old), streams, environments, freed)
 
     def _old_tuning_jobs(self, docs: Iterable[Mapping[str, Any]]) -> list[str]:
         """Return the names of the tuning jobs that ended long ago and are not parents of an unfinished one."""

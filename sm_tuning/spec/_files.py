@@ -23,12 +23,19 @@ _SYNTAX_FIX = "write a mapping of fields"
 _OVERRIDE_FIX = "write --set PATH=VALUE"
 
 
+#: The tag of the key << in YAML 1.1. A merge would hide which of two values of a field counts.
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(YamlLoader):
     """YAML in which ``1e-5`` is a number, and a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                line = key_node.start_mark.line + 1
+                raise DocumentError(f"line {line} has the key <<, and mappings are not merged: write the keys out")
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float | bool):
                 if key in seen:

@@ -156,6 +156,17 @@ def test_a_read_is_repeated_until_the_answer_is_whole(connect: Callable[..., Aws
     assert faulty.calls == 3
 
 
+def test_the_description_of_another_job_is_a_broken_answer(connect: Callable[..., Aws], faulty: Any) -> None:
+    other = whole(DESCRIBED | {"TrainingJobName": "t-2"})
+    aws = connect(other, whole(DESCRIBED))
+    assert aws.call("sagemaker", "describe_training_job", TrainingJobName=NAME)["TrainingJobName"] == NAME
+    assert faulty.calls == 2
+    assert aws.call("sagemaker", "describe_training_job", TrainingJobName=NAME.upper())["TrainingJobName"] == NAME
+
+    with pytest.raises(smt.EndpointError, match=r"DescribeTrainingJob of 't-1' got a broken answer: .* 't-2'"):
+        connect(other).call("sagemaker", "describe_training_job", TrainingJobName=NAME)
+
+
 def test_a_call_with_an_effect_is_not_repeated(connect: Callable[..., Aws], faulty: Any) -> None:
     aws = connect(b"null")
 

@@ -212,3 +212,17 @@ def test_a_reader_that_leaves_early_ends_the_program_in_silence():
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.stderr == ""
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["check", "--help"], ["local", "--help"], ["--version"], []], ids=" ".join
+)
+def test_help_on_a_full_disk_is_an_error_without_a_traceback(args):
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has /dev/full")
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 2
+    assert result.stderr == "sm-tuning: error: cannot write to stdout: No space left on device\n"

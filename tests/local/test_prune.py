@@ -152,6 +152,15 @@ def test_the_disk_space_returns(filled):
     assert done.freed_bytes > 2_000_000
 
 
+def test_the_space_of_a_small_folder_is_counted(filled):
+    filled.train("old", OLD)
+    filled.train("new", NEW)
+    folder = filled.state.jobs / "old"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size > 0
+    assert pruned(filled).freed_bytes >= size
+
+
 def test_environments_go_that_no_job_has_used_since_then(filled):
     filled.environment("old", OLD)
     filled.environment("new", NEW)

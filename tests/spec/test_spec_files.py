@@ -1,6 +1,7 @@
 """Spec files: what is written reads back equal; what is wrong in a file is said with the file's name."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -155,6 +156,11 @@ def test_a_doubled_dollar_is_plain_text(write):
         ("", "spec.yaml", "a spec file holds a mapping of fields, but this holds NoneType"),
         (SPEC + "max_jobs: 5", "spec.yaml", "duplicate key 'max_jobs'"),
         ('{"max_jobs": 1, "max_jobs": 2}', "spec.json", "duplicate key 'max_jobs'"),
+        (
+            f"{SPEC}tags:\n  <<: {{a: b}}\n",
+            "spec.yaml",
+            "has the key <<, and mappings are not merged: write the keys out",
+        ),
         (SPEC.replace("max_jobs", "max_job"), "spec.yaml", "unknown key 'max_job'; did you mean 'max_jobs'"),
         (SPEC.replace("num_round", "sagemaker_program"), "spec.yaml", "these names belong to SageMaker"),
     ],
@@ -165,6 +171,19 @@ def test_a_wrong_file_is_refused_with_its_name(write, text, name, sentence):
         load(path)
     assert str(path) in str(caught.value)
     assert sentence in str(caught.value)
+
+
+def test_a_pipe_is_read_if_a_program_writes_to_it(tmp_path):
+    """Without one, the program would wait forever."""
+    pipe = tmp_path / "spec.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(SpecError, match=r"cannot read the spec file '.*': it is a pipe, and no program writes to it"):
+        load(pipe)
+    reading, writing = os.pipe()
+    os.write(writing, SPEC.encode())
+    os.close(writing)
+    assert load(f"/dev/fd/{reading}").max_jobs == 4
+    os.close(reading)
 
 
 def test_a_missing_file_is_named(tmp_path):
