@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
     from sm_tuning.description import Counts
     from sm_tuning.jobs._control import OnUpdate, WarmStartKind, outcome, stop, wait, warm_start
-    from sm_tuning.jobs._launch import SPEC_HASH_TAG, IfExists, OnProgress, Plan, digest, launch, plan, send
+    from sm_tuning.jobs._launch import (
+        SPEC_HASH_TAG,
+        IfExists,
+        OnProgress,
+        Plan,
+        check_parents,
+        digest,
+        launch,
+        plan,
+        send,
+    )
     from sm_tuning.jobs._progress import (
         Progress,
         Running,
@@ -39,7 +49,17 @@ else:
         "sm_tuning._statuses": ("ObjectiveStatus", "TrainingStatus", "TuningStatus"),
         "sm_tuning.description": ("Counts",),
         "._control": ("OnUpdate", "WarmStartKind", "outcome", "stop", "wait", "warm_start"),
-        "._launch": ("SPEC_HASH_TAG", "IfExists", "OnProgress", "Plan", "digest", "launch", "plan", "send"),
+        "._launch": (
+            "SPEC_HASH_TAG",
+            "IfExists",
+            "OnProgress",
+            "Plan",
+            "check_parents",
+            "digest",
+            "launch",
+            "plan",
+            "send",
+        ),
         "._progress": (
             "Progress",
             "Running",
@@ -83,6 +103,7 @@ __all__ = [
     "WarmStartKind",
     "best_of",
     "best_text",
+    "check_parents",
     "children",
     "clock_text",
     "counts_of",

@@ -123,7 +123,7 @@ def launch(
             return same
         if if_exists == "fail":
             _check_name_is_free(aws, request)
-    _check_parents(aws, tuning)
+    check_parents(aws, tuning)
     # Nothing has been written so far, so that a wrong spec leaves no traces. From here on there are costs.
     send(aws, planned, report)
     for number, chosen in enumerate(names):
@@ -210,7 +210,7 @@ def _check_name_is_free(aws: Aws, request: Mapping[str, Any]) -> None:
     raise _taken(request, job, _hash_of(aws, job))
 
 
-def _check_parents(aws: Aws, tuning: Tuning) -> None:
+def check_parents(aws: Aws, tuning: Tuning) -> None:
     """Refuse warm-start parents that have not ended [Developer Guide, automatic-model-tuning-warm-start]."""
     for parent in tuning.warm_start.parents if tuning.warm_start else ():
         try:

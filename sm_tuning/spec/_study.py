@@ -99,9 +99,6 @@ def study_problems(tuning: Tuning) -> Iterator[Problem]:
     if tuning.autotune:
         message = "is a feature of tuning jobs: in a study nothing chooses the ranges"
         yield Problem("study", "autotune", message, "give the ranges, or leave study out")
-    if tuning.warm_start is not None:
-        message = "is not supported in studies by this version of sm-tuning"
-        yield Problem("study", "warm_start", message, "leave warm_start or study out")
     for name, definition in tuning.definitions:
         if len(definition.estimator.instance_configs) > 1:
             where = f"estimators.{name}.estimator.instance_configs" if name else "estimator.instance_configs"

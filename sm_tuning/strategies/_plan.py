@@ -12,7 +12,7 @@ from typing import Any, Self
 from sm_tuning._statuses import TrainingStatus
 from sm_tuning.strategies._decide import Outcome, Rules, TrialState, decide, early_stops
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
-from sm_tuning.strategies._strategy import Trial
+from sm_tuning.strategies._strategy import ParentTrials, Trial
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,29 @@ class Search:
     retries: int = 0
 
     @classmethod
-    def of(cls, tuning: Mapping[str, Any], *, seed: int, retries: int = 0, max_failures: int | None = None) -> Self:
+    def of(
+        cls,
+        tuning: Mapping[str, Any],
+        *,
+        seed: int,
+        retries: int = 0,
+        max_failures: int | None = None,
+        parents: Sequence[ParentTrials] = (),
+    ) -> Self:
         """Return the search of a CreateHyperParameterTuningJob request with its ``CreationTime`` in epoch seconds.
+
+        Args:
+            tuning: the request.
+            seed: of the search.
+            retries: how often a trial is started again after a fault of the service.
+            max_failures: failed trials that end the tuning; None for the rule of tuning jobs.
+            parents: the parents of a warm start.
 
         Raises:
             ValueError: the ranges or the strategy are invalid.
         """
         config = tuning["HyperParameterTuningJobConfig"]
-        definitions = searches_of(tuning, seed=seed)
+        definitions = searches_of(tuning, seed=seed, parents=parents)
         return cls(
             rules=replace(rules_of(tuning, definitions), max_failures=max_failures),
             definitions=tuple(definitions),

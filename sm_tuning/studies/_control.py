@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 from sm_tuning import jobs
 from sm_tuning._errors import AccessDeniedError, JobNotFoundError, NameTakenError, ServiceError, SpecError
+from sm_tuning._wire import from_float32
 from sm_tuning.aws import CLOCK, Aws, Bucket, Clock, ensure_bucket, find_bucket, is_missing, split_uri
+from sm_tuning.description import job_of, trial_of
 from sm_tuning.request import base_name, unique_name
 from sm_tuning.spec import Tuning
-from sm_tuning.strategies import Outcome, drive, plan
+from sm_tuning.strategies import Outcome, ParentTrials, Trial, drive, plan
 from sm_tuning.studies._backend import OnUpdate, SageMakerBackend, stop_training_job
 from sm_tuning.studies._record import FORMAT, STORE_TAG, STUDY_TAG, StudyRecord
 from sm_tuning.studies._store import Lease, Record, Store
-from sm_tuning.studies._trials import StudyTrials, read_study
+from sm_tuning.studies._trials import StudySource, StudyTrials, read_study
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ def launch(
         if found is not None:
             return _existing(found, data, store, if_exists)
         _refuse_tuning_job(aws, name)
+    jobs.check_parents(aws.answering(StudySource(aws, lambda name: find(aws, name))), tuning)
     # Nothing has been written so far. From here on there are costs.
     jobs.send(aws, planned, report)
     if bucket is not None and planned.bucket is None:
@@ -250,7 +253,7 @@ def drive_study(
     if not lease.acquire():
         return Driven(drove=False)
     try:
-        search = trials.study.search()
+        search = trials.study.search(_parents_of(aws, trials.study))
         backend = SageMakerBackend(
             aws, trials, lease, search, poll=poll, timeout=timeout, on_update=on_update, clock=clock
         )
@@ -258,6 +261,27 @@ def drive_study(
     finally:
         with contextlib.suppress(ServiceError):  # it expires in a minute
             lease.release()
+
+
+def _parents_of(aws: Aws, study: StudyRecord) -> list[ParentTrials]:
+    """Return the trials of the tuning jobs and studies that a study learns from, which have ended.
+
+    Raises:
+        JobNotFoundError: a parent does not exist any more.
+    """
+    found = []
+    both = aws.answering(StudySource(aws, lambda name: find(aws, name)))
+    for name in study.parents:
+        job = job_of(jobs.describe(both, name))
+        known = []
+        for number, trial in enumerate(map(trial_of, jobs.children(both, name)), start=1):
+            # A hyperparameter that was static in the parent may be tuned now.
+            given = {**job.definition(trial).static, **trial.hyperparameters}
+            value = None if trial.objective is None else from_float32(trial.objective)
+            known.append(Trial(number, given, value, failed=value is None, finished=True))
+        transfer = study.request["WarmStartConfig"].get("WarmStartType") == "TransferLearning"
+        found.append(ParentTrials(tuple(known), transfer))
+    return found
 
 
 def stop_study(aws: Aws, trials: StudyTrials, *, clock: Clock = CLOCK) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -12,7 +12,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning._wire import to_tags
 from sm_tuning.request import training_request
 from sm_tuning.spec import StudySettings
-from sm_tuning.strategies import Search, Suggestion
+from sm_tuning.strategies import ParentTrials, Search, Suggestion
 from sm_tuning.studies._store import Record
 
 #: The format of the records. A driver refuses records of a later format.
@@ -91,11 +91,21 @@ class StudyRecord:
         """The tags that each trial gets."""
         return to_tags(self.request.get("Tags", ()))
 
-    def search(self) -> Search:
-        """Return the search, which depends on the record alone."""
-        tuning = {**self.request, "CreationTime": self.created.timestamp()}
-        settings = self.settings
-        return Search.of(tuning, seed=self.seed, retries=settings.retries, max_failures=settings.max_failures)
+    @property
+    def parents(self) -> list[str]:
+        """The tuning jobs and studies that it learns from."""
+        given = (self.request.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
+        return [str(parent["HyperParameterTuningJobName"]) for parent in given]
+
+    def search(self, parents: Sequence[ParentTrials] = ()) -> Search:
+        """Return the search, which depends on the record and the trials of its parents alone."""
+        return Search.of(
+            {**self.request, "CreationTime": self.created.timestamp()},
+            seed=self.seed,
+            retries=self.settings.retries,
+            max_failures=self.settings.max_failures,
+            parents=parents,
+        )
 
     def definition(self, name: str | None) -> Mapping[str, Any]:
         """Return the definition of that name; the only one for None."""

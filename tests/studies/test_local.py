@@ -10,7 +10,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from click.testing import CliRunner
+from command_line import separate_runner
 from servers import running_server
 
 import sm_tuning as smt
@@ -105,6 +105,25 @@ def test_a_bayesian_study_asks_the_points_of_a_tuning_job_with_the_same_seed(aws
     assert len(found[0]) == 6
 
 
+def test_a_study_that_is_warm_started_asks_the_points_of_such_a_tuning_job(
+    aws: smt.Aws, tuning: smt.Tuning, study: smt.Study
+) -> None:
+    parent = smt.launch(tuning.replace(study=None, max_jobs=4), name="parent", aws=aws)
+    parent.wait(progress=False)
+    child = tuning.replace(
+        strategy="Bayesian", max_jobs=3, max_parallel_jobs=1, warm_start=smt.WarmStart(parents=["parent"])
+    )
+    found = []
+    for name, spec in (("child", child), ("child-job", child.replace(study=None))):
+        handle = smt.launch(spec, name=name, aws=aws)
+        handle.wait(progress=False)
+        found.append([summary["TunedHyperParameters"] for summary in handle.children()])
+    assert found[0] == found[1]
+    learned = smt.launch(study.next_tuning(study.advice().head(0)), name="learned", aws=aws)
+    assert learned.wait(progress=False)["TrainingJobStatusCounters"]["Completed"] == 3
+    assert not {*learned.trials(progress=False)["rate"]} & {*study.trials(progress=False)["rate"]}
+
+
 def test_hyperband_stops_trials_of_a_study_by_their_curves(aws: smt.Aws, tuning: smt.Tuning, tmp_path: Path) -> None:
     slow = tmp_path / "train.py"
     slow.write_text(SCRIPT.replace("range(3):", "range(200):\n    __import__('time').sleep(0.05)"))
@@ -164,7 +183,7 @@ def test_of_sixteen_writers_of_a_record_one_wins(aws: smt.Aws) -> None:
 
 
 def run(aws: smt.Aws, *arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, list(arguments), obj={"connect": lambda **_: aws})
+    result = separate_runner().invoke(main, list(arguments), obj={"connect": lambda **_: aws})
     return result.exit_code, result.stdout, result.stderr
 
 

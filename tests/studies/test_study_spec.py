@@ -45,7 +45,6 @@ def test_what_a_block_cannot_hold_is_an_error_that_names_it(block: dict, message
     "changes",
     [
         {"autotune": True, "max_jobs": 3},
-        {"warm_start": smt.WarmStart(parents=["p"])},
         {"estimator": "two choices"},
     ],
 )
