@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,3 +40,17 @@ def blocks(*languages: str) -> list[Block]:
 def name_of(block: Block) -> str:
     """What a test of the block is called."""
     return block.page.name
+
+
+def build_site(folder: Path) -> Path:
+    """Build the site into a folder, as ``make docs`` does; a warning fails."""
+    program = Path(sys.executable).with_name("properdocs")
+    done = subprocess.run(
+        [str(program), "build", "--strict", "--quiet", "--config-file", str(ROOT / "mkdocs.yml"), "-d", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

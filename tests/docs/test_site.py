@@ -6,30 +6,19 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
-from docs_pages import DOCS, ROOT
+from docs_pages import DOCS, ROOT, build_site
 
 import sm_tuning as smt
 
 
 @pytest.fixture(scope="module")
-def site(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("site")
-    program = Path(sys.executable).with_name("properdocs")
-    done = subprocess.run(
-        [str(program), "build", "--strict", "--quiet", "--config-file", str(ROOT / "mkdocs.yml"), "-d", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+def site(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_site(tmp_path_factory.mktemp("site"))
 
 
 class Loads(HTMLParser):
@@ -75,7 +64,8 @@ def test_no_program_is_published(site: Path) -> None:
 
 
 def test_search_finds_what_pages_say(site: Path) -> None:
-    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    script = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    index = json.loads(script.removeprefix("window.searchIndex = ").removesuffix(";\n"))
     assert any("hyperparameter_ranges" in entry["text"] for entry in index["docs"])
 
 
@@ -98,3 +88,14 @@ def test_the_spec_page_has_every_field_of_the_schema() -> None:
     example = yaml.safe_load(block.group(1).replace("${JOBS:-20}", "20"))
     example["estimator"]["version"] = str(example["estimator"]["version"])
     assert smt.Tuning.parse(example).max_jobs == 20
+
+
+def test_migration_names_every_method_and_argument_of_the_old_sdk() -> None:
+    """Those of SDK v2 2.257: its tuner, and its estimators for any image, PyTorch and XGBoost."""
+    page = re.sub(
+        r"^```.*?^```$", "", (DOCS / "migration.md").read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    words = {word for span in re.findall(r"`([^`]+)`", page) for word in re.findall(r"\w+", span)}
+    old = (DOCS.parent / "tests" / "docs" / "sdk_v2.txt").read_text(encoding="utf-8").split()
+    assert len(old) > 100
+    assert sorted(set(old) - words) == []

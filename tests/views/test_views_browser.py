@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from later import Later, is_missing
+from browser import MARKS, chromium
 from views_example import example
 from views_page import CONTRASTS, FONTS, OUTSIDE, OVERLAPS, Page
 
 import sm_tuning as smt
 from sm_tuning.views._report import render
 
-webdriver, axe = Later("selenium.webdriver"), Later("selenium_axe_python")
-
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.usefixtures("processes"),
-    pytest.mark.skipif(is_missing("selenium"), reason="needs selenium"),
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
-OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1400,1000"
-)
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in (*OPTIONS.split(), f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +271,7 @@ def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, the
     page.open(example_path, 1400, 1000, theme)
     page.show("Cost")
 
-    assert page.barriers(axe.Axe) == []
+    assert page.barriers() == []
 
 
 @pytest.mark.skipif("SM_TUNING_SCREENSHOTS" not in os.environ, reason="writes docs/img; run by `make screenshots`")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from pathlib import Path
 from typing import Any
 
-from later import Later
-
-selenium, support = Later("selenium.webdriver"), Later("selenium.webdriver.support.wait")
+from browser import Window, webdriver
 
 #: Ratio of text to its background, as WCAG 2.2 computes it, of every element that shows text itself.
 CONTRASTS = """
@@ -93,45 +89,8 @@ return found;
 """
 
 
-class Page:
+class Page(Window):
     """The report, once it is loaded; rows are those of the table's data, and so of plots' ``customdata``."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(script, *arguments)
-
-    def until(self, script: str, *arguments: Any) -> Any:
-        wait = support.WebDriverWait(self.driver, 30, poll_frequency=0.05)
-        return wait.until(lambda _: self.run(script, *arguments))
-
-    def open(self, path: Path, width: int, height: int, theme: str = "light") -> None:
-        """Open a file in a window of this size."""
-        self.resize(width, height)
-        self.prefer(theme)
-        self.driver.get(path.as_uri())
-
-    def resize(self, width: int, height: int) -> None:
-        """Have the browser show a window of this size; a narrow one is that of a phone."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-    def barriers(self, axe: Any) -> list[tuple[str, str]]:
-        """Rules of axe-core that the page violates seriously, and the first element of each."""
-        self.driver.set_script_timeout(120)
-        checker = axe(self.driver)
-        checker.inject()
-        # A plot has thousands of elements, whose texts have a test of their own.
-        violations = checker.run(context={"exclude": [[".main-svg"]]})["violations"]
-        return [
-            (one["id"], one["nodes"][0]["html"][:200]) for one in violations if one["impact"] in ("serious", "critical")
-        ]
-
-    def photograph(self, path: Path) -> None:
-        """Write what the window shows as an image."""
-        answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
-        path.write_bytes(base64.b64decode(answer["data"]))
 
     def show(self, title: str) -> Any:
         """Scroll to the plot whose title begins so, and wait until it is drawn."""
@@ -151,7 +110,7 @@ class Page:
         places = [
             (round(area["x"] + x * area["width"]), round(area["y"] + y * area["height"])) for x, y in (box[:2], box[2:])
         ]
-        actions = selenium.ActionChains(self.driver, duration=50)
+        actions = webdriver.ActionChains(self.driver, duration=50)
         pointer = actions.w3c_actions.pointer_action
         pointer.move_to_location(*places[0]).pointer_down()
         pointer.move_to_location(*[(one + other) // 2 for one, other in zip(*places, strict=True)])
@@ -191,12 +150,7 @@ class Page:
         field.send_keys(text)
 
     def press_escape(self) -> None:
-        selenium.ActionChains(self.driver).send_keys(selenium.Keys.ESCAPE).perform()
-
-    def prefer(self, theme: str) -> None:
-        """Have the browser say that its user prefers a theme."""
-        features = [{"name": "prefers-color-scheme", "value": theme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        webdriver.ActionChains(self.driver).send_keys(webdriver.Keys.ESCAPE).perform()
 
     def marked(self, plot: Any) -> set[int]:
         """Rows of the points that a plot shows as selected."""
