@@ -28,6 +28,7 @@ document.addEventListener("DOMContentLoaded", () => { // the theme writes the di
         this.field("title", { boost: 10 });
         this.field("text");
         window.searchIndex.docs.forEach((section) => {
+          section.text = section.text.replaceAll("¶", ""); // the sign of links to a heading
           sections.set(section.location, section);
           this.add(section);
         });
