@@ -1,7 +1,8 @@
 """The AWS services around SageMaker: moto's backends in this process, with the important state on disk.
 
-Only this module, ``_moto_metrics`` and ``_moto_s3`` depend on moto's private parts. S3 objects survive the server
-(``restore``) and are read from disk instead of memory; logs and metrics of the training jobs have stores of their own.
+Only this module and its neighbours, ``_moto_logs``, ``_moto_metrics`` and ``_moto_s3``, depend on moto's private parts.
+S3 objects survive the server (``restore``) and are read from disk instead of memory; logs and metrics of the training
+jobs have stores of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from sm_tuning.local._config import Identity
 from sm_tuning.local._mirror import DiskBytes, DiskMirror
-from sm_tuning.local.cloudwatch import LOG_GROUP, Database, LogsService, LogStore, MetricStore
+from sm_tuning.local._moto_logs import Groups
+from sm_tuning.local.cloudwatch import Database, LogsService, LogStore, MetricStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -77,7 +79,7 @@ class AwsLocal:
 
     def logs(self) -> LogsService:
         """Return CloudWatch Logs of the training jobs, which this server implements in place of moto."""
-        return LogsService(self.log_store, self._identity, _Group(self._logs_backend()))
+        return LogsService(self.log_store, self._identity, Groups(self._logs_backend()))
 
     def sync_bucket(self, bucket: str) -> None:
         """Update the copy on disk after a possible change of a bucket or any of its objects."""
@@ -132,7 +134,7 @@ class AwsLocal:
                 for about, data in self._mirror.objects(bucket):
                     self._restore_object(bucket, about, data)
         if self.log_store.streams(limit=1):
-            _Group(self._logs_backend()).ensure()
+            Groups(self._logs_backend()).ensure()
 
     def forget_telemetry(self, training_job: str) -> None:
         """Delete logs and metrics of a training job, which are published again from the beginning."""
@@ -212,7 +214,7 @@ class AwsLocal:
     def put_log_events(self, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Append (epoch milliseconds, message) to a stream of the training jobs' log group, however old."""
         with self._lock:  # two jobs may start at once
-            _Group(self._logs_backend()).ensure()
+            Groups(self._logs_backend()).ensure()
         self.log_store.put(stream, events)
 
     def put_group_events(self, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
@@ -301,23 +303,6 @@ class AwsLocal:
         key.contentsize = about["size"]
         _serve_from(key, data)
         self._on_disk[bucket, about["key"]] = key
-
-
-class _Group:
-    """The training jobs' log group in moto, which is empty, but is listed, tagged and deleted there."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    def exists(self) -> bool:
-        return LOG_GROUP in self._backend.groups
-
-    def ensure(self) -> None:
-        if not self.exists():
-            self._backend.create_log_group(LOG_GROUP, {})
-
-    def remove(self) -> None:
-        self._backend.delete_log_group(LOG_GROUP)
 
 
 _ATTRIBUTES = (

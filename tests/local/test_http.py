@@ -97,6 +97,13 @@ def test_an_operation_that_sagemaker_does_not_have_is_unknown(local_server):
     assert refused(other.list_training_jobs)[0] == "UnknownOperationException"
 
 
+def test_tags_of_what_does_not_exist_are_not_found(local_server):
+    for kind in ("training-job", "experiment", "image"):
+        arn = f"arn:aws:sagemaker:us-east-1:123456789012:{kind}/none"
+        code, message = refused(local_server.sagemaker.list_tags, ResourceArn=arn)
+        assert (code, message) == ("ValidationException", "Requested resource not found.")
+
+
 def test_the_model_registry_and_models_are_there(local_server):
     sagemaker = local_server.sagemaker
     sagemaker.create_model_package_group(ModelPackageGroupName="group")

@@ -420,3 +420,61 @@ def test_logs_that_cannot_be_read_are_a_clear_error_that_names_the_file(state_di
         start(state_dir)
     path.unlink()
     assert start(state_dir)
+
+
+@pytest.fixture(scope="module")
+def other(local_server):
+    """A group of the user's own, with ten lines in stream a/1 and three of JSON in stream b/1."""
+    logs, now = local_server.logs, int(time.time() * 1000)
+    logs.create_log_group(logGroupName="mine")
+    for stream, messages in (
+        ("a/1", [f"line {number} error={number % 3}" for number in range(10)]),
+        ("b/1", [f'{{"level": "ERROR", "n": {number}}}' for number in range(3)]),
+    ):
+        logs.create_log_stream(logGroupName="mine", logStreamName=stream)
+        events = [{"timestamp": now + number, "message": message} for number, message in enumerate(messages)]
+        logs.put_log_events(logGroupName="mine", logStreamName=stream, logEvents=events)
+
+    def numbers(**asked):
+        pages = logs.get_paginator("filter_log_events").paginate(**{"logGroupName": "mine", **asked})
+        return [int(event["message"].split()[1]) for page in pages for event in page["events"]]
+
+    numbers.now, numbers.logs = now, logs
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("error", range(10)),
+        ('"line 3"', [3]),
+        ('line -"line 3"', [0, 1, 2, 4, 5, 6, 7, 8, 9]),
+        ('?"line 3" ?"line 4"', [3, 4]),
+        ("%line [34]%", [3, 4]),
+        ("Line", []),
+    ],
+)
+def test_patterns_hold_in_every_group(other, pattern, expected):
+    assert other(filterPattern=pattern, PaginationConfig={"PageSize": 2}) == list(expected)
+
+
+def test_other_groups_are_filtered_by_stream_and_time(other):
+    assert other(logStreamNamePrefix="a") == other(logStreamNames=["a/1"]) == list(range(10))
+    assert other(logStreamNames=["a/1"], startTime=other.now + 3, endTime=other.now + 5) == [3, 4, 5]
+    arn = "arn:aws:logs:us-east-1:123456789012:log-group:mine"
+    found = other.logs.filter_log_events(logGroupIdentifier=arn, logStreamNamePrefix="b")["events"]
+    assert [event["logStreamName"] for event in found] == ["b/1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"filterPattern": '{ $.level = "ERROR" }'}, "not for JSON or columns"),
+        ({"logStreamNames": ["none"]}, "log stream does not exist"),
+        ({"logGroupName": "none"}, "log group does not exist"),
+        ({"logStreamNames": ["a/1"], "logStreamNamePrefix": "a"}, "cannot be specified together"),
+    ],
+)
+def test_what_cannot_be_filtered_is_refused_in_every_group(other, asked, problem):
+    with pytest.raises(ClientError, match=problem):
+        other(**asked)

@@ -39,6 +39,7 @@ def own_operations():
     return {
         *(("sagemaker", name) for name in sagemaker),
         *Callers(None, None, None, None).operations,
+        ("logs", "FilterLogEvents"),
         ("sagemaker-runtime", "InvokeEndpoint"),
     }
 
@@ -53,7 +54,7 @@ def services():
 
     Requests to s3control go to a host of the account, and never arrive here.
     """
-    accepted = {signing_name(service) for service in PASSED} | {"sts"}
+    accepted = {signing_name(service) for service in PASSED}
     return {name: signing_name(name) in accepted for name in MODELS.get_available_services() if name != "s3control"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sm_tuning.local.cloudwatch._database import METRIC_NAMESPACE, Database, MetricStore
-from sm_tuning.local.cloudwatch._events import Cursor, Event, LogStore, Stream
+from sm_tuning.local.cloudwatch._events import Cursor, Event, LogStore, Position, Stream
 from sm_tuning.local.cloudwatch._logs import LOG_GROUP, LogsService, PatternError, matcher
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "LogsService",
     "MetricStore",
     "PatternError",
+    "Position",
     "Stream",
     "matcher",
 ]

@@ -13,12 +13,12 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.local._config import Identity
-from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, LogStore, Stream
+from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, Event, LogStore, Position, Stream
 from sm_tuning.local.service import Fault
 
 LOG_GROUP = TRAINING_JOBS
@@ -29,29 +29,44 @@ _TOKEN = re.compile(r"([fb])/(-?\d{1,19})/(-?\d{1,19})")
 _PAGE_STREAMS = 50
 
 
-class Group(Protocol):
-    """The log group in moto, which lists it."""
+class Events(Protocol):
+    """The events of a log group."""
+
+    def stream(self, name: str) -> Any:
+        """Return a stream by its name; None if it does not exist."""
+
+    def read_group(
+        self, streams: Sequence[str] | str, cursor: Cursor, limit: int, matches: Callable[[str], bool] | None = None
+    ) -> tuple[list[Event], Position | None]:
+        """Return a page of several streams, and the position of the next page if there may be one."""
+
+
+class LogGroups(Protocol):
+    """The log groups in moto."""
 
     def exists(self) -> bool:
-        """Return whether the group exists."""
+        """Return whether the training jobs' group exists."""
 
     def remove(self) -> None:
-        """Delete the group."""
+        """Delete the training jobs' group."""
+
+    def other(self, name: str) -> Events | None:
+        """Return another group; None if it does not exist."""
 
 
 class LogsService:
-    """The operations on streams and events of the training jobs' log group; moto answers all others.
+    """The operations on streams and events of the training jobs' log group, and FilterLogEvents; moto answers others.
 
     Args:
         store: the events.
         identity: account and region.
-        group: the group in moto.
+        groups: the groups in moto.
     """
 
-    def __init__(self, store: LogStore, identity: Identity, group: Group) -> None:
+    def __init__(self, store: LogStore, identity: Identity, groups: LogGroups) -> None:
         self._store = store
         self._identity = identity
-        self._group = group
+        self._groups = groups
         self._operations: Mapping[str, Callable[[Request], Doc]] = {
             "CreateLogStream": self._create_stream,
             "DeleteLogGroup": self._delete_group,
@@ -63,20 +78,10 @@ class LogsService:
         }
 
     def handles(self, operation: str, params: Request) -> bool:
-        """Return whether a request concerns the events of the training jobs' group."""
-        if operation not in self._operations:
-            return False
-        groups = [params.get(member) for member in ("logGroupName", "logGroupIdentifier")]
-        if groups == [None, None]:
-            return True  # refused by ``call``
-        for member in ("logGroupNames", "logGroupIdentifiers"):
-            several = params.get(member)
-            groups += several if isinstance(several, list) else []
-        for group in groups:
-            arn = re.fullmatch(r"arn:[^:]+:logs:[^:]*:[^:]*:log-group:([^:]+)(:\*)?", str(group))
-            if (group if arn is None else arn[1]) == LOG_GROUP:
-                return True
-        return False
+        """Return whether this service answers a request, and not moto."""
+        if operation == "FilterLogEvents":
+            return True
+        return operation in self._operations and _group_of(params) in (LOG_GROUP, None)  # None is refused by ``call``
 
     def call(self, operation: str, params: Request) -> Doc:
         """Return the response of an operation.
@@ -85,7 +90,7 @@ class LogsService:
             Fault: the response is an error.
         """
         _check_members(operation, params)
-        if not self._group.exists():
+        if _group_of(params) == LOG_GROUP and not self._groups.exists():
             raise Fault("ResourceNotFoundException", "The specified log group does not exist.")
         return self._operations[operation](params)
 
@@ -93,7 +98,7 @@ class LogsService:
 
     def _delete_group(self, _: Request) -> Doc:
         self._store.delete_streams("")
-        self._group.remove()
+        self._groups.remove()
         return {}
 
     def _create_stream(self, request: Request) -> Doc:
@@ -183,11 +188,15 @@ class LogsService:
         }
 
     def _filter_events(self, request: Request) -> Doc:
+        group = str(_group_of(request))
+        store: Events | None = self._store if group == LOG_GROUP else self._groups.other(group)
+        if store is None:
+            raise Fault("ResourceNotFoundException", "The specified log group does not exist.")
         names, prefix = request.get("logStreamNames"), request.get("logStreamNamePrefix")
         if names is not None and prefix is not None:
             raise invalid("The parameters logStreamNames and logStreamNamePrefix cannot be specified together.")
         for name in names or ():
-            if self._store.stream(name) is None:
+            if store.stream(name) is None:
                 raise _no_stream()
         try:
             matches = matcher(request.get("filterPattern", ""))
@@ -201,7 +210,7 @@ class LogsService:
         end = request.get("endTime")  # inclusive, unlike that of GetLogEvents
         cursor = Cursor(request.get("startTime"), None if end is None else end + 1, position, backwards)
         limit = request.get("limit", PAGE_EVENTS)
-        page, onward = self._store.read_group(prefix or "" if names is None else names, cursor, limit, matches)
+        page, onward = store.read_group(prefix or "" if names is None else names, cursor, limit, matches)
         events = [
             {
                 "logStreamName": event.stream,
@@ -214,6 +223,15 @@ class LogsService:
         ]
         response: Doc = {"events": events, "searchedLogStreams": []}
         return response if onward is None else {**response, "nextToken": _token((backwards, *onward), parameters)}
+
+
+def _group_of(params: Request) -> str | None:
+    """Return the name of the group that a request names, perhaps by its ARN; None if it names none."""
+    given = params.get("logGroupName", params.get("logGroupIdentifier"))
+    if given is None:
+        return None
+    arn = re.fullmatch(r"arn:[^:]+:logs:[^:]*:[^:]*:log-group:([^:]+)(:\*)?", str(given))
+    return str(given) if arn is None else arn[1]
 
 
 def _token(place: tuple[Any, ...], parameters: list[Any]) -> str:

@@ -67,7 +67,7 @@ PASSED: Mapping[str, Mapping[Kind, str]] = {
     "logs": {
         Kind.WORKS: """
             CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DescribeLogGroups DescribeLogStreams
-            FilterLogEvents GetLogEvents PutLogEvents
+            GetLogEvents PutLogEvents
             """,
         Kind.RECORD: """
             DeleteRetentionPolicy ListTagsForResource ListTagsLogGroup PutRetentionPolicy TagLogGroup TagResource
@@ -89,6 +89,7 @@ PASSED: Mapping[str, Mapping[Kind, str]] = {
             UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription
             """,
     },
+    "sts": {},
     "events": {Kind.EMPTY: "ListRuleNamesByTarget ListRules"},
     "stepfunctions": {
         Kind.RECORD: """

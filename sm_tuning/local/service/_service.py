@@ -78,16 +78,12 @@ _TAG_OPERATIONS: Mapping[str, Operation] = {
     "ListTags": list_tags,
     "DeleteTags": delete_tags,
 }
-_TAGGED = (
-    "endpoint",
-    "endpoint-config",
-    "hyper-parameter-tuning-job",
-    "model",
-    "model-package",
-    "model-package-group",
-    "processing-job",
-    "training-job",
-    "transform-job",
+# Kinds whose resources, with their tags, are in moto.
+_TAGGED_BY_MOTO = (
+    "data-quality-job-definition",
+    "model-bias-job-definition",
+    "model-quality-job-definition",
+    "pipeline",
 )
 
 
@@ -107,7 +103,7 @@ class SageMakerService:
         """Return whether this service answers an operation, and not moto."""
         if operation in _TAG_OPERATIONS:
             arn = str(params.get("ResourceArn", ""))
-            return any(job_name_of_arn(arn, kind) for kind in _TAGGED)
+            return not any(job_name_of_arn(arn, kind) for kind in _TAGGED_BY_MOTO)
         return operation in self._more or operation in _OPERATIONS or not has_operation(operation)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> Doc:
