@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 # The AWS CLI pins a botocore of its own, so that it lives apart; the tests find it on their PATH.
-AWSCLI := $(CURDIR)/$(VENV)/awscli
+AWSCLI := $(VENV)/awscli
 WHEEL := $(VENV)/wheel
 # The two ends of what users have: the lowest version of every bound, and what SageMaker Studio has.
 LOWEST := $(VENV)/lowest
@@ -40,7 +40,7 @@ demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tunin
 
 # Four files at a time, in the order of tests/conftest.py: the tests of a file share servers. Tests wait for processes
 # about half of their time, so that four workers keep two cores busy.
-PYTEST := PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(DEV)  ## the tests, one of each kind
 	$(PYTEST) -m 'not long'
@@ -60,13 +60,13 @@ $(WHEEL)/.installed: $(DEV) $(shell find -L sm_tuning -type f -not -path '*/__py
 	@touch $@
 
 test-wheel: $(WHEEL)/.installed  ## the wheel alone in an empty environment: help, check, render
-	$(BIN)/python tests/wheel.py $(CURDIR)/$(WHEEL)/bin
+	$(BIN)/python tests/wheel.py "$(CURDIR)/$(WHEEL)/bin"
 
 test-types: $(WHEEL)/.installed  ## the public types are complete
 	$(BIN)/python tests/type_completeness.py $(WHEEL)/bin/python
 
 # Other people's programs, each in an environment of its own, whose Python its tests find by a variable.
-CLIENTS := $(CURDIR)/$(VENV)/clients
+CLIENTS := $(VENV)/clients
 TOOLKITS := $(CLIENTS)/toolkit-5.0.0 $(CLIENTS)/toolkit-newest
 
 $(CLIENTS)/toolkit-5.0.0: REQUIREMENTS := 'sagemaker-training==5.0.0'
@@ -83,8 +83,8 @@ $(CLIENTS)/%:
 
 test-clients: $(DEV) $(TOOLKITS) $(CLIENTS)/sagemaker-1 $(CLIENTS)/sagemaker-2  ## other people's programs: the real sagemaker-training; the SDK v1, v2 and v3, boto3 and the AWS CLI
 	TOOLKITS='$(foreach folder,$(TOOLKITS),$(folder)/bin/python)' \
-	SAGEMAKER_1='$(CLIENTS)/sagemaker-1/bin/python' SAGEMAKER_2='$(CLIENTS)/sagemaker-2/bin/python' \
-	PATH="$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest tests/clients/test_toolkit.py tests/clients/test_programs.py
+	SAGEMAKER_1='$(CURDIR)/$(CLIENTS)/sagemaker-1/bin/python' SAGEMAKER_2='$(CURDIR)/$(CLIENTS)/sagemaker-2/bin/python' \
+	PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest tests/clients/test_toolkit.py tests/clients/test_programs.py
 
 # uv knows the lowest versions, and installs several times faster than pip. A release of a package that is older than
 # the Python has no wheel for it, so that the lowest versions need one of the older Pythons.
@@ -105,7 +105,7 @@ test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions tha
 	for python in $(LOWEST)/bin/python $(STUDIO)/bin/python; do \
 	    $$python -m pytest -n 2 -m 'not processes' $(PACKAGES) && $$python -m pytest tests/contract || exit 1; \
 	done
-	SM_TUNING_TEST_SDK312_PYTHON=$(CURDIR)/$(STUDIO)/bin/python $(BIN)/python -m pytest tests/sdk -k studio
+	SM_TUNING_TEST_SDK312_PYTHON="$(CURDIR)/$(STUDIO)/bin/python" $(BIN)/python -m pytest tests/sdk -k studio
 
 ci: check test test-wheel test-types test-long test-clients test-deps  ## what CI runs on each change
 

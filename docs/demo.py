@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import sm_tuning as smt
@@ -42,4 +43,8 @@ def show_best(best: smt.BestTrial | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\ninterrupted: the SageMaker on this machine has stopped", file=sys.stderr)
+        sys.exit(130)

@@ -139,6 +139,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     return (yield)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once what a machine without a browser does not test, and how to get one."""
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", ()) if "chrom" in str(report.longrepr).lower()
+    ]
+    if skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} tests of the report and the site in a browser were skipped. They need Chromium and its "
+            "driver (Debian: apt-get install chromium chromium-driver)."
+        )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that start processes, and skip those that talk to real AWS unless SM_TUNING_AWS_TESTS=1."""

@@ -17,7 +17,7 @@ import pytest
 from sm_tuning.executor._command import Script, command_line, script_environment, script_of
 from sm_tuning.executor._hosts import Cluster, Folder, Site, hosts_of
 
-TOOLKITS = [Path(path) for path in os.environ.get("TOOLKITS", "").split()]
+TOOLKITS = [Path(path).absolute() for path in os.environ.get("TOOLKITS", "").split()]
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu-py312"
 SHOW = """
 import json, os, sys
