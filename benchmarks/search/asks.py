@@ -10,7 +10,7 @@ import time
 from benchmarks.search.problems import Problem, problems
 from sm_tuning.strategies import Trial, make
 
-OBSERVATIONS = (10, 100, 200, 500)
+OBSERVATIONS = (10, 100, 200, 500, 2000)
 PENDING = (0, 4)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sm_tuning.strategies._decide import (
     Decision,
+    EarlyStops,
     Outcome,
     Rules,
     TrialState,
     converged,
     decide,
-    early_stops,
     not_improving,
 )
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
@@ -27,6 +27,7 @@ __all__ = [
     "Decision",
     "DefinitionRecord",
     "DefinitionSearch",
+    "EarlyStops",
     "Integer",
     "Outcome",
     "ParentTrials",
@@ -43,7 +44,6 @@ __all__ = [
     "converged",
     "decide",
     "drive",
-    "early_stops",
     "hyperband_config",
     "make",
     "median_stop",

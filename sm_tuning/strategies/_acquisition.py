@@ -225,6 +225,10 @@ def _descending(scores: Array) -> NDArray[np.intp]:
 
 def crowded(rows: Array, others: Array, categorical: Mask) -> Mask:
     """Return which rows have several of ``others`` within a tenth of the box along every dimension."""
-    gaps = np.abs(rows[:, None, :] - others[None])
-    gaps[:, :, categorical] = gaps[:, :, categorical] != 0.0
-    return np.asarray((gaps.max(axis=2, initial=0.0) < _CROWD_RADIUS).sum(axis=1) >= _CROWD)
+    near = np.ones((len(rows), len(others)), dtype=bool)
+    for column, of_others, is_category in zip(
+        rows.T, others.T, categorical, strict=True
+    ):  # all at once need much memory
+        gaps = column[:, None] - of_others[None]
+        near &= gaps == 0.0 if is_category else np.abs(gaps) < _CROWD_RADIUS
+    return np.asarray(near.sum(axis=1) >= _CROWD)

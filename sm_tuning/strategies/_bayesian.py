@@ -9,14 +9,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sm_tuning.strategies._acquisition import Effort, Maximiser
-from sm_tuning.strategies._observations import Array, Encoder, Observations, standardise
-from sm_tuning.strategies._simple import draw_new
+from sm_tuning.strategies._observations import Array, Encoder, Observations, spread_of, standardise
+from sm_tuning.strategies._simple import Seen, draw_new
 from sm_tuning.strategies._space import Point, Space
 from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Trial, entropy
 from sm_tuning.strategies._surrogate import FEWEST, Evidence, Transfer
 
 _MOST_INHERITED = 200
 _PROBE_EVERY = 5
+#: Trials of its own that a model learns from. Its cost grows with their cube; more of them change little, since half of
+#: these are the best, and the others are spread over the rest.
+_MOST_MODELLED = 500
 #: threadpool_limits sets the whole process and restores what it found, so that only one suggestion may use it at once.
 _one_at_a_time = threading.Lock()
 
@@ -45,7 +48,8 @@ class BayesianSearch(NeverStops):
         self._effort = effort or Effort()
         self._initial = min(max(4, len(space.dimensions) + 1), 8)
         same = [t for parent in parents if not parent.transfer for t in parent.trials]
-        self._known = {point for point in space.seen(t.hyperparameters for t in same) if self._encoder.holds(point)}
+        known = {point for point in space.seen(t.hyperparameters for t in same) if self._encoder.holds(point)}
+        self._seen = Seen(space, known)
         self._inherited = self._encoder.inherit(same, self._sign).thinned(_MOST_INHERITED)
         others = [self._encoder.inherit(parent.trials, self._sign) for parent in parents if parent.transfer]
         self._transfer = Transfer(self._encoder, [other for other in others if len(other) >= FEWEST])
@@ -53,7 +57,7 @@ class BayesianSearch(NeverStops):
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
         """Return the next point; a point repeats only if a countable space is used up."""
         n = len(trials)
-        seen = self._space.seen(trial.hyperparameters for trial in trials) | self._known
+        seen = self._seen.of(trials)
         size = self._space.size()
         # Without a free point there is nothing to model.
         if size is not None and len(seen) >= size:
@@ -64,12 +68,15 @@ class BayesianSearch(NeverStops):
     def _suggest(self, n: int, own: Observations, seen: set[Point]) -> Point:
         # A child that only followed its parents would never learn that their data mislead: some asks ignore them.
         probes = n % _PROBE_EVERY == _PROBE_EVERY - 1 and n < _PROBE_EVERY * self._initial and bool(self._transfer)
-        rows = np.concatenate([own.rows, self._inherited.rows])
+        chosen = spread_of(own.costs, _MOST_MODELLED)
+        modelled = Observations(own.rows[chosen], own.costs[chosen], own.pending)
+        rows = np.concatenate([modelled.rows, self._inherited.rows])
         costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
+        costs = np.concatenate([costs[chosen], costs[len(own) :]])
         alone = Evidence(rows, costs, self._encoder.categorical, self._encoder.inside(rows))
         joint = None
         if self._transfer:
-            joint = self._transfer.evidence(own, alone if len(own) >= FEWEST else None)
+            joint = self._transfer.evidence(modelled, alone if len(own) >= FEWEST else None)
         if joint is not None and not probes:
             openings = [self._encoder.decode(row) for row in self._transfer.openings()]
             if n < len(openings) and openings[n] not in seen:

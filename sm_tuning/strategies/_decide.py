@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import reaches
-from sm_tuning.strategies._simple import median_stop
+from sm_tuning.strategies._simple import PrefixMeans, judge_by_median
 
 #: The service gives up if none of the first five trials succeeded, as its FailureReason says.
 _FAILURES_BEFORE_GIVING_UP = 5
@@ -213,11 +213,28 @@ def converged(rules: Rules, trials: Sequence[TrialState]) -> bool:
     return not_improving(trials, maximize=rules.maximize) >= window
 
 
-def early_stops(trials: Sequence[TrialState], *, maximize: bool) -> tuple[str, ...]:
-    """Return the running trials that early stopping (Auto) ends by the median rule, judged against completed ones."""
-    completed = [trial.curve for trial in trials if trial.status is TrainingStatus.COMPLETED and trial.curve]
-    return tuple(
-        trial.name
-        for trial in trials
-        if trial.status is TrainingStatus.IN_PROGRESS and median_stop(trial.curve, completed, maximize)
-    )
+class EarlyStops:
+    """Early stopping (Auto) by the median rule; averages of completed trials are computed once."""
+
+    def __init__(self, *, maximize: bool) -> None:
+        self._maximize = maximize
+        self._means: dict[str, PrefixMeans] = {}
+
+    def of(self, trials: Sequence[TrialState]) -> tuple[str, ...]:
+        """Return the running trials to end, judged against completed ones."""
+        for trial in trials:
+            known = self._means.get(trial.name)
+            if trial.status is TrainingStatus.COMPLETED and (known is None or known.curve is not trial.curve):
+                self._means[trial.name] = PrefixMeans(trial.curve)
+        completed = [self._means[trial.name] for trial in trials if trial.status is TrainingStatus.COMPLETED]
+        averages: dict[int, list[float]] = {}
+        names = []
+        for trial in trials:
+            if trial.status is not TrainingStatus.IN_PROGRESS or not trial.curve:
+                continue
+            epoch = len(trial.curve)
+            if epoch not in averages:
+                averages[epoch] = [means.at(epoch) for means in completed if len(means.curve) >= epoch]
+            if judge_by_median(trial.curve, averages[epoch], self._maximize):
+                names.append(trial.name)
+        return tuple(names)

@@ -38,6 +38,11 @@ class Encoder:
         return np.array([isinstance(d, Categorical) for d in self.space.dimensions], dtype=bool)
 
     @cached_property
+    def _rows(self) -> dict[tuple[str, ...], list[float]]:
+        """The rows of the trials so far, which each ask needs again."""
+        return {}
+
+    @cached_property
     def continuous(self) -> Mask:
         """The columns that may hold any position."""
         return np.array([isinstance(d, Continuous) for d in self.space.dimensions], dtype=bool)
@@ -91,11 +96,12 @@ class Encoder:
         for trial in trials:
             point = self.space.point_of(trial.hyperparameters)
             try:
-                row = None if point is None else self.encode(point)
+                row = None if point is None else self._rows.get(point) or self.encode(point)
             except (ValueError, ZeroDivisionError):  # not a number, not a choice, or without a logarithm
                 continue
-            if row is None or not all(map(math.isfinite, row)):
+            if point is None or row is None or not all(map(math.isfinite, row)):
                 continue
+            self._rows[point] = row
             if trial.value is not None and math.isfinite(trial.value):
                 rows.append(row)
                 costs.append(sign * trial.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from statistics import fmean, median
 from types import MappingProxyType
@@ -25,6 +25,30 @@ _GRACE_TRIALS = 5
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
+class Seen:
+    """The points of a tuning job's trials. Points are added, not collected anew, when only trials were added.
+
+    Args:
+        space: the search space.
+        known: points that count as seen from the start.
+    """
+
+    def __init__(self, space: Space, known: Iterable[Point] = ()) -> None:
+        self._space = space
+        self._known = frozenset(known)
+        self._given: list[Mapping[str, str]] = []
+        self._points = set(self._known)
+
+    def of(self, trials: Sequence[Trial]) -> set[Point]:
+        """Return the points of the trials and the known ones: the same set as before if only trials were added."""
+        given = [trial.hyperparameters for trial in trials]
+        if given[: len(self._given)] != self._given:
+            self._given, self._points = [], set(self._known)
+        self._points |= self._space.seen(given[len(self._given) :])
+        self._given = given
+        return self._points
+
+
 class RandomSearch(NeverStops):
     """Independent draws, uniform on the scale of each dimension, without repetition where that is possible.
 
@@ -35,12 +59,12 @@ class RandomSearch(NeverStops):
     def __init__(self, space: Space, *, seed: int, parents: Sequence[ParentTrials] = ()) -> None:
         self._space = space
         self._seed = seed
-        self._known = space.seen(t.hyperparameters for parent in parents if not parent.transfer for t in parent.trials)
+        known = space.seen(t.hyperparameters for parent in parents if not parent.transfer for t in parent.trials)
+        self._seen = Seen(space, known)
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
         """Return draw number ``len(trials)``; a point repeats only if a countable space is used up."""
-        seen = self._space.seen(trial.hyperparameters for trial in trials)
-        return self._space.answer(draw_new(self._space, seen | self._known, self._seed, len(trials)))
+        return self._space.answer(draw_new(self._space, self._seen.of(trials), self._seed, len(trials)))
 
 
 def draw_new(space: Space, seen: set[Point], seed: int, n: int) -> Point:
@@ -68,12 +92,19 @@ class GridSearch(NeverStops):
         if others:
             raise ValueError(f"the Grid strategy takes categorical ranges only, but {others} are numeric")
         self._space = space
+        self._seen = Seen(space)
+        self._passed: tuple[set[Point], int] = (set(), 0)
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
         """Return the first combination without a trial; None if all combinations have one."""
-        seen = self._space.seen(trial.hyperparameters for trial in trials)
-        points = map(self._space.point_at, range(self._space.size() or 0))
-        return next((self._space.answer(point) for point in points if point not in seen), None)
+        seen = self._seen.of(trials)
+        first = self._passed[1] if self._passed[0] is seen else 0  # a set that only grew has all before it
+        for number in range(first, self._space.size() or 0):
+            point = self._space.point_at(number)
+            if point not in seen:
+                self._passed = (seen, number)
+                return self._space.answer(point)
+        return None
 
 
 class HyperbandSearch(RandomSearch):
@@ -180,6 +211,13 @@ def median_stop(curve: Sequence[float], completed_curves: Sequence[Sequence[floa
     if epoch <= _GRACE_EPOCHS:
         return False
     averages = [fmean(peer[:epoch]) for peer in completed_curves if len(peer) >= epoch]
+    return judge_by_median(curve, averages, maximize)
+
+
+def judge_by_median(curve: Sequence[float], averages: Sequence[float], maximize: bool) -> bool:
+    """Return what ``median_stop`` does, given the average of each completed trial up to the epoch of the curve."""
+    if len(curve) <= _GRACE_EPOCHS:
+        return False
     averages = [average for average in averages if not math.isnan(average)]
     if len(averages) < _GRACE_TRIALS:
         return False
@@ -187,6 +225,39 @@ def median_stop(curve: Sequence[float], completed_curves: Sequence[Sequence[floa
     if math.isnan(value):
         return True
     return value < bar if maximize else value > bar
+
+
+class PrefixMeans:
+    """The averages of a curve's beginnings, each computed once: exactly those of ``statistics.fmean``."""
+
+    def __init__(self, curve: tuple[float, ...]) -> None:
+        self.curve = curve
+        self._means: list[float] = []
+        self._partials: list[float] = []  # their exact sum is that of the values so far
+
+    def at(self, epoch: int) -> float:
+        """Return the average of the first ``epoch`` values."""
+        while len(self._means) < epoch:
+            value = self.curve[len(self._means)]
+            if not math.isfinite(value):  # fmean defines what such sums are
+                return fmean(self.curve[:epoch])
+            self._partials = _exact_sum(self._partials, value)
+            self._means.append(math.fsum(self._partials) / (len(self._means) + 1))
+        return self._means[epoch - 1]
+
+
+def _exact_sum(partials: Sequence[float], value: float) -> list[float]:
+    """Add a value to a sum of floats that do not overlap, without rounding.
+
+    The algorithm of Shewchuk, "Adaptive precision floating-point arithmetic" (1997), that ``math.fsum`` has too.
+    """
+    kept = []
+    for partial in partials:
+        large, small = (value, partial) if abs(value) >= abs(partial) else (partial, value)
+        value = large + small
+        if rest := small - (value - large):
+            kept.append(rest)
+    return [*kept, value]
 
 
 def make(

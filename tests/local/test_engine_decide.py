@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.strategies import (
+    EarlyStops,
     Rules,
     TrialState,
     converged,
     decide,
-    early_stops,
     not_improving,
 )
 
@@ -178,5 +178,5 @@ def test_early_stopping_judges_running_trials_by_those_that_completed():
     bad = TrialState("bad", RUNNING, None, (9.0, 9.0))
     good = TrialState("good", RUNNING, None, (1.0, 0.5))
     stopping = TrialState("stopping", TrainingStatus.STOPPING, None, (9.0, 9.0))
-    assert early_stops([*done, bad, good, stopping], maximize=False) == ("bad",)
-    assert early_stops([*done[:4], bad], maximize=False) == ()
+    assert EarlyStops(maximize=False).of([*done, bad, good, stopping]) == ("bad",)
+    assert EarlyStops(maximize=False).of([*done[:4], bad]) == ()

@@ -1,11 +1,14 @@
 """The median rule of early stopping."""
 
 import math
+from statistics import fmean
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.strategies import median_stop
+from sm_tuning.strategies._simple import PrefixMeans
 
 PEERS = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0], [4.0, 4.0, 4.0], [5.0, 5.0, 5.0]]
 CURVES = st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=6), min_size=5, max_size=9)
@@ -46,3 +49,16 @@ def test_not_a_number_is_worse_than_any_median():
 def test_minimising_is_maximising_the_negative(curve, peers):
     mirrored = [[-value for value in peer] for peer in peers]
     assert median_stop(curve, peers, False) == median_stop([-value for value in curve], mirrored, True)
+
+
+@given(st.lists(st.floats(width=32) | st.sampled_from([1e16, 1.0, -1e16, 1e-9]), max_size=40))
+def test_the_average_of_each_beginning_is_that_of_its_values_to_the_last_bit(curve):
+    means = PrefixMeans(tuple(curve))
+    for epoch in range(1, len(curve) + 1):
+        try:
+            expected = fmean(curve[:epoch])
+        except ValueError:  # the values have both infinities
+            with pytest.raises(ValueError, match="inf"):
+                means.at(epoch)
+        else:
+            assert repr(means.at(epoch)) == repr(expected)

@@ -191,3 +191,17 @@ class TestMake:
             "sys.exit(bool({'numpy', 'scipy', 'sklearn'} & set(sys.modules)))"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("strategy", ["Random", "Grid"])
+def test_an_ask_after_more_trials_is_that_of_a_new_strategy(strategy):
+    choices = [str(number) for number in range(40)]
+    pairs = space(categories={"a": choices, "b": choices})
+    kept = make(strategy, pairs, seed=3, maximize=False)
+    trials: list[Trial] = []
+    for index in range(1, 60):
+        asked = kept.ask(trials)
+        assert asked == make(strategy, pairs, seed=3, maximize=False).ask(trials)
+        trials.append(Trial(index, asked))
+    for shorter in (trials[:10], [*trials[:5], *trials[6:]], []):  # not a continuation of what it has seen
+        assert kept.ask(shorter) == make(strategy, pairs, seed=3, maximize=False).ask(shorter)

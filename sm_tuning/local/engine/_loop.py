@@ -20,13 +20,13 @@ from sm_tuning.local.store import Store, hidden
 from sm_tuning.strategies import (
     DefinitionRecord,
     DefinitionSearch,
+    EarlyStops,
     Outcome,
     Rules,
     Trial,
     TrialState,
     converged,
     decide,
-    early_stops,
     not_improving,
     rules_of,
     searches_of,
@@ -115,6 +115,7 @@ class TuningLoop:
         rules = rules_of(doc, searches)
         auto = doc["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto"
         ledger = _Ledger(self._context.store, self._name)
+        early = EarlyStops(maximize=rules.maximize)
         exhausted = False
         while not self._closing:
             self._woken.clear()  # before the reading below, so that no change is missed
@@ -133,7 +134,7 @@ class TuningLoop:
                     seconds = max(0, int(self._running_time() - doc["CreationTime"]))
                     self._end(outcome, {"ConsumedResources": {"RuntimeInSeconds": seconds}})
                 return
-            stops = set(decision.stop) | (set(early_stops(states, maximize=rules.maximize)) if auto else set())
+            stops = set(decision.stop) | (set(early.of(states)) if auto else set())
             for name in stops | ledger.stopped_by_strategy(searches):
                 self._context.runner.stop(name)
             started = sum(self._start_one(doc, rules, searches, ledger) for _ in range(decision.start))
@@ -210,15 +211,20 @@ class TuningLoop:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A training job: the name of its definition, and how decisions and strategies see it."""
+    """A training job: the name of its definition, and how decisions and strategies see it.
+
+    ``since`` is the time from which values count, ``read`` the number of values that were read from the store.
+    """
 
     definition: str | None
     state: TrialState
     trial: Trial
+    since: float
+    read: int
 
 
 class _Ledger:
-    """All training jobs of a tuning job; ended ones are read once."""
+    """All training jobs of a tuning job; ended ones are read once, and of running ones the values that are new."""
 
     def __init__(self, store: Store, tuning_job: str) -> None:
         self._store = store
@@ -230,7 +236,7 @@ class _Ledger:
             if not entry.trial.finished:
                 doc = self._store.training_job(entry.state.name)
                 if doc is not None:
-                    self._entries[position] = self._entry(doc)
+                    self._entries[position] = self._entry(doc, entry)
         return [entry.state for entry in self._entries]
 
     def add(self, doc: Mapping[str, Any]) -> None:
@@ -261,7 +267,7 @@ class _Ledger:
                     names.add(entry.state.name)
         return names
 
-    def _entry(self, doc: Mapping[str, Any]) -> _Entry:
+    def _entry(self, doc: Mapping[str, Any], before: _Entry | None = None) -> _Entry:
         private = hidden(doc)
         status = TrainingStatus(doc["TrainingJobStatus"])
         ended = status.is_terminal
@@ -269,10 +275,11 @@ class _Ledger:
         # A job that was started again after the death of a server repeats its epochs. Its earlier values count only if
         # it resumes from checkpoints.
         since = 0.0 if "CheckpointConfig" in doc else private.get("_AttemptStartTime", 0.0)
-        emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY])
-        curve = tuple(emission.value for emission in emissions if emission.timestamp >= since)
+        curve, read = (before.trial.curve, before.read) if before is not None and before.since == since else ((), 0)
+        emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY], read)
+        curve += tuple(emission.value for emission in emissions if emission.timestamp >= since)
         ended_at = doc.get("TrainingEndTime", doc["LastModifiedTime"]) if ended else None
         state = TrialState(doc["TrainingJobName"], status, value, curve, ended_at)
         failed = ended and value is None
         trial = Trial(private["_Index"], private["_TunedHyperParameters"], value, failed, curve, finished=ended)
-        return _Entry(private.get("_DefinitionName"), state, trial)
+        return _Entry(private.get("_DefinitionName"), state, trial, since, read + len(emissions))

@@ -311,14 +311,23 @@ class Store:
         with self._transaction() as db:
             db.executemany("INSERT OR IGNORE INTO emissions VALUES (?, ?, ?, ?, ?)", rows)
 
-    def emissions(self, training_job: str, metric: str | None = None) -> list[Emission]:
-        """Return a training job's emissions, of one metric or of all, by metric and step."""
-        rows = self._rows(
-            "SELECT metric, step, timestamp, value FROM emissions"
-            " WHERE training_job = ? AND metric = coalesce(?, metric) ORDER BY metric, step",
-            training_job.lower(),
-            metric,
-        )
+    def emissions(self, training_job: str, metric: str | None = None, first: int = 0) -> list[Emission]:
+        """Return a training job's emissions from a step on, of one metric or of all, by metric and step."""
+        if metric is None:
+            rows = self._rows(
+                "SELECT metric, step, timestamp, value FROM emissions"
+                " WHERE training_job = ? AND step >= ? ORDER BY metric, step",
+                training_job.lower(),
+                first,
+            )
+        else:  # a query of its own, which finds its rows by the primary key
+            rows = self._rows(
+                "SELECT metric, step, timestamp, value FROM emissions"
+                " WHERE training_job = ? AND metric = ? AND step >= ? ORDER BY step",
+                training_job.lower(),
+                metric,
+                first,
+            )
         return [Emission(m, step, when, math.nan if value is None else value) for m, step, when, value in rows]
 
     # -- other resources: models, endpoints, model packages, transform jobs
