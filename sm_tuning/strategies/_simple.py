@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from statistics import fmean, median
@@ -38,15 +39,17 @@ class Seen:
         self._known = frozenset(known)
         self._given: list[Mapping[str, str]] = []
         self._points = set(self._known)
+        self._lock = threading.Lock()
 
     def of(self, trials: Sequence[Trial]) -> set[Point]:
-        """Return the points of the trials and the known ones: the same set as before if only trials were added."""
+        """Return the points of the trials and the known ones; safe to call from several threads."""
         given = [trial.hyperparameters for trial in trials]
-        if given[: len(self._given)] != self._given:
-            self._given, self._points = [], set(self._known)
-        self._points |= self._space.seen(given[len(self._given) :])
-        self._given = given
-        return self._points
+        with self._lock:
+            if given[: len(self._given)] != self._given:
+                self._given, self._points = [], set(self._known)
+            self._points |= self._space.seen(given[len(self._given) :])
+            self._given = given
+            return set(self._points)
 
 
 class RandomSearch(NeverStops):
@@ -93,18 +96,12 @@ class GridSearch(NeverStops):
             raise ValueError(f"the Grid strategy takes categorical ranges only, but {others} are numeric")
         self._space = space
         self._seen = Seen(space)
-        self._passed: tuple[set[Point], int] = (set(), 0)
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
         """Return the first combination without a trial; None if all combinations have one."""
         seen = self._seen.of(trials)
-        first = self._passed[1] if self._passed[0] is seen else 0  # a set that only grew has all before it
-        for number in range(first, self._space.size() or 0):
-            point = self._space.point_at(number)
-            if point not in seen:
-                self._passed = (seen, number)
-                return self._space.answer(point)
-        return None
+        points = map(self._space.point_at, range(self._space.size() or 0))
+        return next((self._space.answer(point) for point in points if point not in seen), None)
 
 
 class HyperbandSearch(RandomSearch):
