@@ -13,7 +13,7 @@ import click
 import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning.cli._options import Connect, connection_options, tuning_job_name
-from sm_tuning.cli._output import as_json, emit_fields, emit_json
+from sm_tuning.cli._output import as_json, emit_fields, emit_json, say
 
 _INSTANCE_TYPE = "ml.m5.large"
 
@@ -54,7 +54,9 @@ class HeldOutOptions:
         best = deploy.best_model(aws, job, allow_stopped=True).best
         metrics = [*self.metrics, *(name for name in named if name not in self.metrics)]
         options = deploy.EvaluationOptions(metrics=metrics, instance_type=self.instance_type)
-        return deploy.evaluate(aws, best.training_job_name, self.test, options, metric_name=best.metric_name)
+        return deploy.evaluate(
+            aws, best.training_job_name, self.test, options, metric_name=best.metric_name, on_progress=say
+        )
 
 
 def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:

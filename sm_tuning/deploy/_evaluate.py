@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,10 @@ from sm_tuning.deploy._endpoint import ensure_model, model_members
 from sm_tuning.deploy._metrics import Metric, check_names, compute, default_metric
 from sm_tuning.deploy._model import refuse_violations
 from sm_tuning.deploy._payloads import CSV, read_predictions
+from sm_tuning.deploy._serving_code import refuse_unservable
 from sm_tuning.deploy._test_set import TestData, TestSet, read_test_set
-from sm_tuning.jobs import describe_training
+from sm_tuning.jobs import OnProgress, describe_training
+from sm_tuning.preflight import prices_for
 from sm_tuning.request import Upload
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 PREFIX = "test:"
 """With which names of metrics on a test set begin."""
+
+_log = logging.getLogger(__name__)
 
 _MAX_NAME = 63
 _MOST_ATTEMPTS = 20
@@ -94,6 +99,7 @@ def evaluate(
     *,
     metric_name: str = "",
     timeout: float | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Evaluate a training job's model on a test set; a second call with the same data reads the same predictions.
 
@@ -104,9 +110,10 @@ def evaluate(
         options: how to evaluate.
         metric_name: the metric that the job optimises.
         timeout: seconds after which to stop waiting; the transform job goes on.
+        on_progress: called with what a transform job will cost before it is created; by default that is logged.
 
     Raises:
-        SpecError: the test set or an option is wrong; nothing was created.
+        SpecError: the test set or an option is wrong, or the model's script cannot load it; nothing was created.
         JobError: the training job has no model, or the transform job failed.
         WaitTimeoutError: the transform job had not ended after ``timeout`` seconds.
         ServiceError: the service refused.
@@ -118,10 +125,12 @@ def evaluate(
     data = read_test_set(aws, test)
     requests = evaluation_requests(training, data, options, region=aws.region)
     key = training["OutputDataConfig"].get("KmsKeyId") or None
+    if _describe(aws, str(requests.transform["TransformJobName"])) is None:
+        refuse_unservable(aws, requests.model["PrimaryContainer"])
     source = requests.transform["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     upload(aws, [Upload(data.features, source)], options=UploadOptions(kms_key=key))
     ensure_model(aws, requests.model)
-    described = _transform(aws, requests.transform, timeout)
+    described = _transform(aws, requests.transform, timeout, lambda: (on_progress or _log.info)(_price(aws, options)))
     uri = f"{described['TransformOutput']['S3OutputPath'].rstrip('/')}/{_FILE}.out"
     predictions = _read(aws, uri, data, described["TransformJobName"])
     return Evaluation(
@@ -133,6 +142,18 @@ def evaluate(
         _labels=data.labels,
         _predictions=predictions,
     )
+
+
+def _price(aws: Aws, options: EvaluationOptions) -> str:
+    """Return what the transform job costs, in words; its duration is not known before."""
+    machines = f"{options.instance_count} {options.instance_type}"
+    if aws.is_local:
+        return f"evaluating on this machine, in place of {machines}"
+    price = prices_for(aws, None).get(options.instance_type)
+    dollars = (
+        "at a price that is not known" if price is None else f"for {price * options.instance_count:.3f} USD an hour"
+    )
+    return f"evaluating by a transform job on {machines}, {dollars} until it ends"
 
 
 def held_out_metrics(requirements: Iterable[str]) -> list[str]:
@@ -212,8 +233,10 @@ def _refuse_training_data(training: Mapping[str, Any], test: TestData) -> None:
             )
 
 
-def _transform(aws: Aws, request: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
-    """Return the description of a completed transform job, which is created if it does not exist.
+def _transform(
+    aws: Aws, request: Mapping[str, Any], timeout: float | None, announce: Callable[[], object]
+) -> Mapping[str, Any]:
+    """Return the description of a completed transform job, which is announced and created if it does not exist.
 
     Raises:
         JobError: the job failed.
@@ -223,6 +246,7 @@ def _transform(aws: Aws, request: Mapping[str, Any], timeout: float | None) -> M
         current = name if attempt == 1 else f"{name}-{attempt}"
         created = _describe(aws, current) is None
         if created:
+            announce()
             try:
                 aws.call("sagemaker", "create_transform_job", **{**request, "TransformJobName": current})
             except NameTakenError:

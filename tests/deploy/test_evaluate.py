@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from later import Later
 
 import sm_tuning as smt
+from sm_tuning import deploy
 from sm_tuning.cli import main
 from sm_tuning.deploy import EvaluationOptions
 from sm_tuning.deploy._evaluate import evaluation_requests
@@ -27,6 +28,7 @@ from sm_tuning.jobs import describe_training
 
 xgb = Later("xgboost")
 
+RMSE = EvaluationOptions(metrics=["rmse"])
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 
 
@@ -108,6 +110,15 @@ def test_gate_register_and_the_command_use_the_test_set(diabetes, near, test_fil
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     stored = json.loads(near.call("s3", "get_object", Bucket=bucket, Key=key)["Body"].read())
     assert stored == {"test_metrics": {"test:mae": {"value": value}}}
+
+
+def test_the_cost_is_shown_once_before_a_transform_job_is_created(near, diabetes, tmp_path) -> None:
+    path = tmp_path / "more.csv"
+    path.write_text("\n".join(",".join(["0.5"] * 11) for _ in range(3)))
+    said: list[str] = []
+    for _ in range(2):
+        deploy.evaluate(near, diabetes.best.training_job_name, str(path), RMSE, on_progress=said.append)
+    assert said == ["evaluating on this machine, in place of 1 ml.m5.large"]
 
 
 def test_a_failed_transform_is_an_error_and_is_tried_again_under_another_name(near, diabetes, tmp_path) -> None:

@@ -37,6 +37,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "preflight/_trial.py": (),
     "deploy/_endpoint.py": ("Deploy",),
     "deploy/_evaluate.py": ("Evaluate",),
+    "deploy/_serving_code.py": ("Evaluate",),
     "deploy/_test_set.py": ("Evaluate",),
     "deploy/_model.py": ("Register", "Retrain", "Deploy"),
     "deploy/_register.py": ("Register", "Pipeline"),
