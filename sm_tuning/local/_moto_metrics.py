@@ -93,7 +93,8 @@ class Metrics:
         self, metric_name: str | None, namespace: str | None, dimensions: Sequence[Mapping[str, str]] | None
     ) -> list[Any]:
         """Return the metrics of ListMetrics."""
-        found: list[Any] = self._list_others(metric_name, namespace, dimensions)
+        # moto also lists metrics of its S3, which have no values.
+        found = [one for one in self._list_others(metric_name, namespace, dimensions) if one.namespace != "AWS/S3"]
         if namespace and namespace != METRIC_NAMESPACE:
             return found
         filters = {dimension["Name"]: dimension.get("Value") for dimension in dimensions or ()}

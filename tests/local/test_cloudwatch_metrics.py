@@ -219,3 +219,8 @@ def test_many_metrics_are_listed_in_pages(cloudwatch):
     pages = list(cloudwatch.get_paginator("list_metrics").paginate(Namespace="many"))
     assert [len(page["Metrics"]) for page in pages] == [500, 100]
     assert len({one["MetricName"] for page in pages for one in page["Metrics"]}) == 600
+
+
+def test_no_metric_is_listed_that_has_no_values(cloudwatch):
+    assert {one["Namespace"] for one in cloudwatch.list_metrics()["Metrics"]} <= {NAMESPACE, "N", "many", "other"}
+    assert cloudwatch.list_metrics(Namespace="AWS/S3")["Metrics"] == []
