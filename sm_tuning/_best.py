@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sm_tuning import deploy as shipping
 from sm_tuning._masking import masked
+from sm_tuning._printable import html_table
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Best
 
@@ -29,6 +30,11 @@ class BestTrial:  # noqa: PLW1641  (hyperparameters are a dict, which has no has
     def __repr__(self) -> str:
         fields = {**vars(self._best), "hyperparameters": masked(self.hyperparameters)}
         return f"BestTrial({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+    def _repr_html_(self) -> str:
+        """Return the trial as a table for a notebook's cell. Makes no API call."""
+        rows = [("Training job", self.training_job_name), (self.metric_name, f"{self.objective_value:.6g}")]
+        return html_table([*rows, *masked(self.hyperparameters).items()])
 
     def __eq__(self, other: object) -> bool:
         return self._best == other._best if isinstance(other, BestTrial) else NotImplemented

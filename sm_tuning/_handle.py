@@ -7,7 +7,6 @@ this module stays cheap.
 
 from __future__ import annotations
 
-import html
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -22,7 +21,7 @@ from sm_tuning import jobs, results, views
 from sm_tuning._best import BestTrial
 from sm_tuning._errors import JobFailedError
 from sm_tuning._prices import Prices
-from sm_tuning._printable import printable
+from sm_tuning._printable import html_table, printable
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
 from sm_tuning.request import from_description
@@ -72,8 +71,7 @@ class Handle(ABC):
             rows.append(("Trials ended", str(jobs.counts_of(self._last).ended)))
             if best is not None:
                 rows.append(("Best", f"{best.metric_name} = {best.objective_value:.6g}"))
-        cells = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(text)}</td></tr>" for key, text in rows)
-        return f"<table>{cells}</table>"
+        return html_table(rows)
 
     def _last_status(self) -> str | None:
         return None if self._last is None else str(self._last["HyperParameterTuningJobStatus"])
@@ -169,10 +167,8 @@ class Handle(ABC):
         except JobFailedError as error:
             raise results.explained(self._aws, error) from None
 
-    def watch(
-        self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None
-    ) -> dict[str, Any]:
-        """Show the job until it ends, and return what ``wait`` returns.
+    def watch(self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None) -> Self:
+        """Show the job until it ends, and return the job.
 
         A terminal or a notebook's cell shows one picture that changes in place: progress, counters, the best trial so
         far, the running trials with the objective's curve, time and, where prices are known, cost. Other outputs get
@@ -194,12 +190,13 @@ class Handle(ABC):
 
         follow = partial(views.watch, poll=interval, timeout=timeout, prices=prices, on_update=remember)
         try:
-            return self._own(follow(self._aws, self._name))
+            follow(self._aws, self._name)
         except JobFailedError as error:
             raise results.explained(self._aws, error) from None
         except KeyboardInterrupt:
             print(f"{printable(self._name)} goes on: watch() shows it again, stop() ends it", file=sys.stderr)  # noqa: T201
             raise
+        return self
 
     def stop(self) -> None:
         """Stop the job and its running training jobs; does nothing if the job has ended."""

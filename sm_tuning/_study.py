@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from sm_tuning import jobs, results, studies, views
 from sm_tuning._errors import JobFailedError, JobNotFoundError, WaitTimeoutError
@@ -140,10 +140,8 @@ class Study(Handle):
             pause = self._plain.poll_interval if poll is None else poll
             time.sleep(pause if left is None else min(pause, left))
 
-    def watch(
-        self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None
-    ) -> dict[str, Any]:
-        """Show the study until it ends, and drive it as ``wait`` does; return what ``wait`` returns.
+    def watch(self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None) -> Self:
+        """Show the study until it ends, and drive it as ``wait`` does; return the study.
 
         Args:
             interval: seconds between two looks; shorter for a local server than for AWS by default.
@@ -156,7 +154,8 @@ class Study(Handle):
             WaitTimeoutError: the study had not ended after ``timeout`` seconds.
         """
         with views.watching(self._aws, prices=prices) as show:
-            return self.wait(show, timeout=timeout, poll=interval)
+            self.wait(show, timeout=timeout, poll=interval)
+        return self
 
     def stop(self) -> None:
         """Stop the study and its running trials, whether somebody drives it or not; nothing happens if it has ended.

@@ -13,6 +13,7 @@ import yaml
 from sm_tuning._documents import MAX_DEPTH, DocumentError, parse_yaml, read_limited
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import Redactor, is_secret, secrets_in
+from sm_tuning._printable import html_table
 
 #: ``error``: the launch or the job would fail; ``advice``: it wastes time or money; ``not-checked``: only AWS, or a
 #: trial run, can tell.
@@ -40,16 +41,28 @@ class Finding(NamedTuple):
     message: str
     fix: str = ""
 
+    def _repr_html_(self) -> str:
+        return Findings([self])._repr_html_()
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}; {self.fix}" if self.fix and self.severity != "error" and self.fix not in text else text
 
 
-def in_order(found: Iterable[Finding], secrets: Iterable[str] = ()) -> list[Finding]:
+class Findings(list[Finding]):
+    """Findings, which a notebook's cell shows as a table."""
+
+    def _repr_html_(self) -> str:
+        heads = ("severity", "where", "code", "message", "fix")
+        rows = [(item.severity, item.where, item.code, item.message, item.fix) for item in self]
+        return html_table(rows, heads) if rows else "<p>no findings</p>"
+
+
+def in_order(found: Iterable[Finding], secrets: Iterable[str] = ()) -> Findings:
     """Return errors first, then advice, then what was not checked, each once, with every secret masked."""
     clear = Redactor(secrets, shortest=1)
     clean = [item._replace(message=clear(item.message), fix=clear(item.fix)) for item in dict.fromkeys(found)]
-    return sorted(clean, key=lambda item: _ORDER.index(item.severity))
+    return Findings(sorted(clean, key=lambda item: _ORDER.index(item.severity)))
 
 
 def place(name: str | None, field: str) -> str:

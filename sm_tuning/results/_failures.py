@@ -8,6 +8,7 @@ the traceback then begins with the line that names the file.
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_
 from sm_tuning.results._schema import ERRORS, frame, join, microseconds
 
 _log = logging.getLogger(__name__)
+
+#: Failures with their tracebacks in a notebook's cell.
+_MOST_SHOWN = 20
 
 _START = "Traceback (most recent call last):"
 _CHAINED = (
@@ -81,6 +85,21 @@ class _Found(NamedTuple):
     traceback: Traceback
 
 
+class ErrorsFrame(pd.DataFrame):
+    """A frame of errors, whose tracebacks a notebook's cell shows as text instead of one cut line; slices are plain."""
+
+    def _repr_html_(self) -> str:
+        if not len(self) or not {"TrainingJobName", "Message", "Traceback", "FailureReason"} <= set(self.columns):
+            return self.to_html()
+        parts = list[str]()
+        for row in self.head(_MOST_SHOWN).astype(object).where(self.notna(), "").to_dict("records"):
+            head = f"<b>{html.escape(row['TrainingJobName'])}</b> {html.escape(row['Message'])}"
+            text = html.escape(row["Traceback"] or row["FailureReason"])
+            parts.append(f"<details{' open' if not parts else ''}><summary>{head}</summary><pre>{text}</pre></details>")
+        more = len(self) - len(parts)
+        return "".join(parts) + (f"<p>and {more} more</p>" if more else "")
+
+
 def errors(
     aws: Aws, names: str | Sequence[str], *, trial: TrialFilter = None, reading: Reading | None = None
 ) -> pd.DataFrame:
@@ -106,7 +125,7 @@ def errors(
         per_job = read_jobs(reader, names)
         chosen = select(per_job, trial)
         failed = {job: [item for item in trials if item.failed] for job, trials in chosen.items()}
-        return reader.finish(_read_errors(reader, per_job, failed))
+        return ErrorsFrame(reader.finish(_read_errors(reader, per_job, failed)))
 
 
 def _read_errors(

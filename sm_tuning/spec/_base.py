@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from sm_tuning._errors import Problem, SpecError, did_you_mean
 from sm_tuning._masking import Redactor, is_secret, secrets_in, without_secrets
+from sm_tuning._printable import html_table
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -268,6 +269,21 @@ class Spec(BaseModel):
             for name, value, field in values
             if value != field.get_default(call_default_factory=False)
         ]
+
+    def _repr_html_(self) -> str:
+        """Return the values that differ from their default as a table for a notebook's cell, with secrets masked."""
+
+        def shown(value: Any) -> str:
+            if isinstance(value, Mapping):
+                return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
+            return f"{value}" if isinstance(value, str) else shortened(value, 400)
+
+        return html_table([(str(name), shown(value)) for name, value in self.__repr_args__()])
+
+    def __dir__(self) -> list[str]:
+        """Return the fields and our own methods: completion would list some forty methods of pydantic's."""
+        own = {name for kind in type(self).__mro__ if issubclass(kind, Spec) for name in vars(kind)}
+        return sorted({*type(self).model_fields, *(name for name in own if name[0] != "_" and name[:6] != "model_")})
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated again as a whole.
