@@ -64,7 +64,7 @@ def init(folder: Path, template: str) -> None:
     spec = shlex.quote(str(folder / "tuning.yaml"))
     check, launch = f"sm-tuning check {spec} --smoke", f"sm-tuning launch {spec} --local --wait"
     lines = [
-        f"wrote {len(files)} files to {str(folder)!r}:",
+        f"wrote {len(files)} files to {_shown(folder)}:",
         *lines,
         "",
         "next:",
@@ -88,6 +88,10 @@ def contents(template: str) -> dict[str, bytes]:
     return found
 
 
+def _shown(folder: Path) -> str:
+    return "the current folder" if folder == Path() else repr(str(folder))
+
+
 def write_new(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files that do not exist yet, all or none.
 
@@ -97,7 +101,7 @@ def write_new(folder: Path, files: Mapping[str, bytes]) -> None:
     there = sorted(name for name in files if os.path.lexists(folder / name))
     if there:
         raise smt.SpecError(
-            f"{str(folder)!r} has {', '.join(there)} already, and nothing was written: choose another folder, or move "
+            f"{_shown(folder)} has {', '.join(there)} already, and nothing was written: choose another folder, or move "
             f"{'it' if len(there) == 1 else 'them'} away"
         )
     made: list[Path] = []

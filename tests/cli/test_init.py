@@ -87,9 +87,11 @@ def test_the_current_folder_is_the_default_and_may_have_other_files(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("mine")
     said = cli("init").stdout
+    assert said.startswith("wrote 6 files to the current folder:\n")
     assert (tmp_path / "README.md").read_text() == "mine"
     assert "sm-tuning check tuning.yaml --smoke" in said
     assert smt.load("tuning.yaml").estimator.type == "xgboost"
+    assert cli.fails("init", code=2).startswith("the current folder has ")
 
 
 @pytest.mark.parametrize("name", ["train.py", "data/diabetes/train.csv"])
