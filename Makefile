@@ -75,10 +75,10 @@ $(CLIENTS)/toolkit-newest: REQUIREMENTS := sagemaker-training
 $(CLIENTS)/sagemaker-1: REQUIREMENTS := 'sagemaker<2' 'protobuf<3.21' pandas
 $(CLIENTS)/sagemaker-2: REQUIREMENTS := 'sagemaker>=2.257,<3'
 
-$(CLIENTS)/%:
+$(CLIENTS)/%: | $(DEV)
 	rm -rf $@.tmp
 	$(PYTHON) -m venv $@.tmp
-	$@.tmp/bin/python -m pip install --quiet $(REQUIREMENTS)
+	$(BIN)/uv pip install --quiet --python $@.tmp/bin/python $(REQUIREMENTS)
 	mv $@.tmp $@
 
 test-clients: $(DEV) $(TOOLKITS) $(CLIENTS)/sagemaker-1 $(CLIENTS)/sagemaker-2  ## other people's programs: the real sagemaker-training; the SDK v1, v2 and v3, boto3 and the AWS CLI

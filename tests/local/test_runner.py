@@ -162,6 +162,21 @@ def test_same_model_gives_the_same_bytes(bench):
     assert bench.fetch(first) == bench.fetch(second)
 
 
+@pytest.mark.parametrize(
+    ("members", "notes"),
+    [
+        ({"DebugHookConfig": {"S3OutputPath": "s3://b/d"}}, 1),
+        ({"ProfilerConfig": {"S3OutputPath": "s3://b/d"}}, 1),
+        ({"ProfilerConfig": {"DisableProfiler": True}}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_log_line_says_that_nothing_is_collected_for_debugger_and_profiler(bench, members, notes):
+    name = bench.train("print('loss=1')", **members)["TrainingJobName"]
+    line = "sm_tuning: DebugHookConfig and ProfilerConfig have no effect here: nothing is collected"
+    assert bench.messages(name).count(line) == notes
+
+
 def test_uncompressed_output_goes_up_file_by_file(bench):
     source = "import os; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('model')"
     output = {"S3OutputPath": f"s3://{IDENTITY.bucket}/out", "CompressionType": "NONE"}
