@@ -171,11 +171,14 @@ def find(aws: Aws, name: str) -> Store | None:
         _log.info("studies in the default bucket are not seen: %s", error)
     pages = aws.pages("sagemaker", "list_training_jobs", NameContains=f"{name}-", MaxResults=100)
     own = re.compile(rf"{re.escape(name)}-\d{{3,}}-[0-9a-f]{{8}}")
-    for summary in (summary for page in pages for summary in page["TrainingJobSummaries"]):
-        if own.fullmatch(summary["TrainingJobName"]):
-            tags = aws.tags(summary["TrainingJobArn"])
-            if tags.get(STUDY_TAG) == name and STORE_TAG in tags:
-                return Store(aws, tags[STORE_TAG])
+    try:
+        for summary in (summary for page in pages for summary in page["TrainingJobSummaries"]):
+            if own.fullmatch(summary["TrainingJobName"]):
+                tags = aws.tags(summary["TrainingJobArn"])
+                if tags.get(STUDY_TAG) == name and STORE_TAG in tags:
+                    return Store(aws, tags[STORE_TAG])
+    except AccessDeniedError as error:
+        _log.info("studies are not looked for by the tags of their trials: %s", error)
     return None
 
 
