@@ -168,6 +168,10 @@ class FakeSageMaker:
         listed = [{name: one[name] for name in members} | {"Strategy": "Random"} for one in self.jobs.values()]
         return 200, {"HyperParameterTuningJobSummaries": listed, "NextToken": "more"}
 
+    def _ListTrainingJobs(self, params: dict[str, Any]) -> Answer:  # noqa: N802
+        del params
+        return 200, {"TrainingJobSummaries": []}  # no trial of a study
+
     def _DescribeTrainingJob(self, params: dict[str, Any]) -> Answer:  # noqa: N802
         name = params["TrainingJobName"]
         model = {"S3ModelArtifacts": f"s3://b/{name}/output/model.tar.gz"}
