@@ -113,6 +113,58 @@ def test_no_test_replaces_our_own_code() -> None:
     assert found == []
 
 
+#: Packages whose private modules a folder of tests may import, where they are not the package of its name.
+TESTED = {
+    "deploy_cdk": ("deploy",),
+    "exports": ("views.exports",),
+    "local": ("local", "executor", "strategies"),
+    "sdk": ("deploy",),
+}
+#: What is imported beside these and beside the small shared facts. A test that can use public names is not among them.
+BESIDE: dict[str, set[str]] = {
+    "": {"local._moto", "local._server"},
+    "cases": {"executor._metrics"},
+    "clients": {"executor._command", "executor._hosts"},
+    "deploy_cdk": {"cli._init"},
+    "gate": {"cli._init", "cli._jobs"},
+    "preflight": {"request._model"},
+    "results": {"cli._output", "views._watch"},
+    "sdk": {"executor._environment"},
+    "studies": {"cli._main"},
+    "views": {"results._schema", "results._trials"},
+}
+
+
+def private_modules(tree: ast.AST) -> set[str]:
+    """The private modules of the package that a file imports: ``local._config``, ``_wire``."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sm_tuning":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "sm_tuning"]
+        else:
+            continue
+        for parts in (name.split(".")[1:] for name in names):
+            private = [place for place, part in enumerate(parts) if re.match("_[^_]", part)]
+            if private:
+                found.add(".".join(parts[: private[0] + 1]))
+    return found
+
+
+def test_tests_import_the_private_modules_that_they_test_and_no_others() -> None:
+    tests = ROOT / "tests"
+    found: dict[str, set[str]] = {}
+    for path in tests.rglob("*.py"):
+        folder = path.relative_to(tests).parts[0] if path.parent != tests else ""
+        own = tuple(f"{package}." for package in TESTED.get(folder, (folder,)))
+        for name in private_modules(ast.parse(path.read_text(encoding="utf-8"))):
+            if "." in name and not name.startswith(own) and name not in BESIDE.get(folder, ()):
+                found.setdefault(folder, set()).add(name)
+
+    assert found == {}
+
+
 def test_modules_that_tests_share_are_told_apart_by_their_names() -> None:
     helpers = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
     importers = [

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from sm_tuning._errors import CredentialsError, EndpointError, InvalidRequestError, ServiceError, SpecError
+from sm_tuning import CredentialsError, EndpointError, InvalidRequestError, ServiceError, SpecError
 from sm_tuning.aws import Aws, connect
 from sm_tuning.aws._poll import Clock
 

@@ -11,7 +11,7 @@ import botocore.exceptions
 import pytest
 from botocore.exceptions import ClientError
 
-from sm_tuning._errors import (
+from sm_tuning import (
     AccessDeniedError,
     CredentialsError,
     EndpointError,

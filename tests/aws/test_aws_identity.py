@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.stub import Stubber
 
-from sm_tuning._errors import AccessDeniedError, InvalidRequestError, SpecError
+from sm_tuning import AccessDeniedError, InvalidRequestError, SpecError
 from sm_tuning.aws import Aws, Bucket, connect, ensure_bucket, find_account, find_bucket, find_role
 
 ACCOUNT = "123456789012"

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning._errors import AccessDeniedError, InvalidRequestError, SpecError
+from sm_tuning import AccessDeniedError, InvalidRequestError, SpecError
 from sm_tuning.aws import Aws, UploadOptions, split_uri, upload
 
 _numbers = itertools.count()

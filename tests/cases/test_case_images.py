@@ -12,7 +12,7 @@ import pytest
 from servers import running_server
 
 import sm_tuning as smt
-from sm_tuning._errors import ServiceError
+from sm_tuning import ServiceError
 from sm_tuning._images import METRICS_REFUSED, is_builtin_image
 from sm_tuning.executor.algorithms import algorithm_for, rules_of
 from sm_tuning.preflight import Finding

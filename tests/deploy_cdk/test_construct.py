@@ -16,7 +16,7 @@ import pytest
 from later import is_missing
 
 import sm_tuning as smt
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.cli._init import contents, write_new
 from sm_tuning.deploy._policy import WITHOUT_RESOURCE
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import sm_tuning as smt
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.deploy._policy import WITHOUT_RESOURCE, Place, Policy
 from sm_tuning.request import to_request
 

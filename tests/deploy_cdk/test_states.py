@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sm_tuning as smt
-from sm_tuning import deploy
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError, deploy
 from sm_tuning.aws import Aws
 from sm_tuning.deploy import _states as asl
 from sm_tuning.deploy._states import Gate, States, chosen

@@ -20,7 +20,7 @@ from exports_tensorboard import LogDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.description import job_of
 from sm_tuning.results import ResultsWarning
 from sm_tuning.views.exports._info import JobInfo, job_info
@@ -400,7 +400,7 @@ def test_tools_that_are_not_installed_are_named(tmp_path: Path) -> None:
 import sys
 tools = ("mlflow", "optuna", "tensorboard", "wandb")
 sys.modules.update(dict.fromkeys(tools))
-from sm_tuning._errors import MissingExtraError
+from sm_tuning import MissingExtraError
 from sm_tuning.views.exports import export
 for tool in tools:
     try:

@@ -11,7 +11,7 @@ from _bowl_job import create, outcomes, status_of, trials_of
 from botocore.exceptions import ClientError
 from forks import wait_for
 
-from sm_tuning._errors import LocalServerError
+from sm_tuning import LocalServerError
 from sm_tuning.local import start, status, stop
 
 MEGABYTE = 1_000_000

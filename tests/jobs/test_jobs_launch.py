@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from jobs_fakes import ROLE, Answer, FakeSageMaker, arn, refusal
 
-from sm_tuning import jobs
-from sm_tuning._errors import (
+from sm_tuning import (
     AccessDeniedError,
     EndpointError,
     InvalidRequestError,
@@ -23,6 +22,7 @@ from sm_tuning._errors import (
     NameTakenError,
     QuotaError,
     SpecError,
+    jobs,
 )
 from sm_tuning.aws import Aws
 from sm_tuning.spec import (

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobs_fakes import FakeSageMaker, best, child, job, refusal
 
-from sm_tuning import jobs
-from sm_tuning._errors import AccessDeniedError, InvalidRequestError, JobNotFoundError, SpecError
+from sm_tuning import AccessDeniedError, InvalidRequestError, JobNotFoundError, SpecError, jobs
 from sm_tuning._statuses import EndpointStatus, ObjectiveStatus
 from sm_tuning.aws import Aws
 from sm_tuning.description import job_of

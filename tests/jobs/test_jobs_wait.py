@@ -11,8 +11,7 @@ import pytest
 from jobs_fakes import T0, FakeSageMaker, best, job, refusal
 from rich.console import Console
 
-from sm_tuning import jobs
-from sm_tuning._errors import (
+from sm_tuning import (
     AccessDeniedError,
     JobFailedError,
     JobNotFoundError,
@@ -20,6 +19,7 @@ from sm_tuning._errors import (
     ServiceError,
     SpecError,
     WaitTimeoutError,
+    jobs,
 )
 from sm_tuning.aws import PATIENCE, Aws
 

@@ -6,7 +6,7 @@ import botocore.session
 import pytest
 from servers import start_server
 
-from sm_tuning._errors import LocalServerError
+from sm_tuning import LocalServerError
 from sm_tuning.local import connect, status, stop
 from sm_tuning.local._connect import Connection
 

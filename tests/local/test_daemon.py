@@ -16,7 +16,7 @@ from forks import run_program
 from servers import kill_server, start_server
 from service_requests import XGBOOST, request
 
-from sm_tuning._errors import LocalServerError, SpecError
+from sm_tuning import LocalServerError, SpecError
 from sm_tuning.local import connect, start, status, stop
 from sm_tuning.local._config import load_keys, make_state_dir, read_server_info, resolve_state_dir
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from local_server import LocalServer
 from servers import running_server, start_server
 
-from sm_tuning._errors import LocalServerError
+from sm_tuning import LocalServerError
 from sm_tuning.local import start, stop
 from sm_tuning.local._config import Identity, resolve_state_dir
 from sm_tuning.local._moto import AwsLocal

@@ -11,7 +11,7 @@ from command_line import separate_runner
 from local_server import LocalServer
 from servers import running_server
 
-from sm_tuning._errors import LocalServerError, SpecError
+from sm_tuning import LocalServerError, SpecError
 from sm_tuning.cli import main
 from sm_tuning.local import prune
 from sm_tuning.local._config import make_state_dir, resolve_state_dir

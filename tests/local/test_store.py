@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sm_tuning._errors import LocalServerError
+from sm_tuning import LocalServerError
 from sm_tuning.executor import Emission
 from sm_tuning.local.store import BadTokenError, ListQuery, NameTaken, Store
 

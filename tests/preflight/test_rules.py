@@ -17,7 +17,7 @@ import pytest
 from _preflight_specs import COLOURS, CONTINUOUS, INTEGER, builtin, changed, container, script
 
 import sm_tuning as smt
-from sm_tuning._errors import ServiceError
+from sm_tuning import ServiceError
 from sm_tuning.preflight import refuse_missing_imports
 from sm_tuning.preflight._rules import partition_of
 from sm_tuning.request import stage, to_request

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.request import base_name, from_description, image_uri, resolved, to_request, unique_name, violations
 from sm_tuning.spec import (
     ContainerEstimator,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.request import from_description, to_request
 from sm_tuning.spec import (
     CategoricalParameter,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.request import to_request
 from sm_tuning.spec import CategoricalParameter, ContinuousParameter, PyTorchEstimator, Tuning
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tunings
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.request import pack_source, stage, to_request
 from sm_tuning.request._stage import skip_of
 from sm_tuning.spec import (

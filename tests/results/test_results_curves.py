@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, definition, in_pages, log_event, training_job
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning._wire import TRAINING_JOBS as NAMESPACE
 from sm_tuning.aws import Aws
 from sm_tuning.description import Metric

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, RefusalError, in_pages, log_event, training_job, tuning_job
 
-from sm_tuning._errors import JobFailedError, JobNotFoundError, ServiceError, SpecError
+from sm_tuning import JobFailedError, JobNotFoundError, ServiceError, SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.results import (
     ERRORS,

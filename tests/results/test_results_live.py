@@ -9,8 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from results_fakes import T0, FakeSageMaker, RefusalError, definition, in_pages, log_event, training_job
 
-from sm_tuning import jobs
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError, jobs
 from sm_tuning.aws import Aws
 from sm_tuning.results import Clock, LiveTrials, Seen
 

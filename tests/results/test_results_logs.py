@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, in_pages, log_event, training_job, tuning_job
 
-from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning import ServiceError, SpecError
 from sm_tuning._wire import TRAINING_JOBS as GROUP
 from sm_tuning.aws import Aws
 from sm_tuning.results import LOGS, logs

@@ -17,7 +17,7 @@ import pytest
 from moto.backends import get_backend
 from results_fakes import REGION, T0, FakeSageMaker, definition, price_of, training_job
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning._wire import TRAINING_JOBS as NAMESPACE
 from sm_tuning.aws import Aws

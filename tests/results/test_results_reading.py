@@ -22,8 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import REGION, T0, FakeSageMaker, RefusalError, answer, in_pages, log_event, training_job
 
-from sm_tuning import attach
-from sm_tuning._errors import EndpointError, ServiceError
+from sm_tuning import EndpointError, ServiceError, attach
 from sm_tuning.aws import Aws, is_transient
 from sm_tuning.results import (
     LOGS,

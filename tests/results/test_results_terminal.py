@@ -18,8 +18,7 @@ from results_fakes import T0, FakeSageMaker, in_pages, log_event, training_job, 
 from results_service import invoke
 from rich.console import Console
 
-from sm_tuning import jobs
-from sm_tuning._errors import JobFailedError, ServiceError
+from sm_tuning import JobFailedError, ServiceError, jobs
 from sm_tuning._printable import PrintableFormatter, printable
 from sm_tuning.cli._output import Output
 from sm_tuning.results import LiveTrial, Seen

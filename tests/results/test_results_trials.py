@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import T0, FakeSageMaker, RefusalError, definition, training_job, tuning_job
 
-from sm_tuning import jobs
-from sm_tuning._errors import AccessDeniedError, CredentialsError, JobNotFoundError
+from sm_tuning import AccessDeniedError, CredentialsError, JobNotFoundError, jobs
 from sm_tuning.aws import Aws
 from sm_tuning.description import Trial, encode, job_of
 from sm_tuning.results import TRIALS, analysis, trials

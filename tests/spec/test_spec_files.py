@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tunings
 
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.spec import Tuning, as_tuning, dump, load, schema, to_data
 
 ROOT = Path(__file__).parents[2]

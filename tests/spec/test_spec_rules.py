@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sm_tuning._errors import SmTuningError, SpecError
+from sm_tuning import SmTuningError, SpecError
 from sm_tuning.spec import (
     CategoricalParameter,
     CompletionCriteria,

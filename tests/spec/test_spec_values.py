@@ -9,7 +9,7 @@ from hypothesis import given
 from strategies import tunings
 
 import sm_tuning.spec
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError
 from sm_tuning.spec import (
     CategoricalParameter,
     ContinuousParameter,

@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 from views_frames import cost, curves, describe, empty, many, mixed, summary, trials, utilization
 
-from sm_tuning import results, views
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError, results, views
 from sm_tuning.views import about
 from sm_tuning.views._curves import curves_info, train_validation_info
 from sm_tuning.views._figure import STATE_COLOURS, template

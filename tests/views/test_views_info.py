@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from views_frames import START, cost, curves, describe, empty, mixed, summary, trials, utilization
 
-from sm_tuning import results, views
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError, results, views
 from sm_tuning.views import about
 from sm_tuning.views._axis import axis_of, ticks_of
 from sm_tuning.views._curves import curves_info, train_pairs, train_validation_info

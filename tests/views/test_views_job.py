@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import sm_tuning as smt
-from sm_tuning._errors import JobNotFoundError, SpecError
+from sm_tuning import JobNotFoundError, SpecError
 from sm_tuning.cli import main
 from sm_tuning.views import KINDS, compare
 from sm_tuning.views._content import gather

@@ -12,8 +12,7 @@ import pytest
 from views_example import example
 from views_frames import curves, describe, empty, gathered, many, mixed, summary, trials
 
-from sm_tuning import results
-from sm_tuning._errors import SpecError
+from sm_tuning import SpecError, results
 from sm_tuning.aws import Aws
 from sm_tuning.description import job_of
 from sm_tuning.results import analysis
