@@ -55,7 +55,10 @@ def test_a_spec_file_is_launched(aws: Aws, sagemaker: FakeSageMaker, spec_file: 
 
 def test_launching_may_wait(aws: Aws, sagemaker: FakeSageMaker, spec_file: Path) -> None:
     describe = sagemaker.next["DescribeHyperParameterTuningJob"]
-    describe.append((200, job(status="Failed", FailureReason="bad data")))
+    # The name of a launch is generated, and a description of another job is no answer.
+    describe.append(
+        lambda request: (200, job(request["HyperParameterTuningJobName"], "Failed", FailureReason="bad data"))
+    )
 
     with pytest.raises(smt.JobFailedError, match="bad data"):
         smt.launch(spec_file, aws=aws, wait=True)
