@@ -85,7 +85,7 @@ def launch(
     tuning = smt.load(file, overrides=[*overrides, *warm_start])
     if click.get_current_context().params.get("local"):
         preflight.refuse_missing_imports(tuning)
-    job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect())
+    job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect(studies=False))
     if wait:
         finish(job, as_json=as_json)
     else:
