@@ -154,6 +154,7 @@ def test_tensorboard_reads_it(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("processes")  # the first use of optuna's plots starts a process
 def test_optuna_reads_it(case: str) -> None:
     info = CASES[case]()
     study = Optuna(None).study(info)

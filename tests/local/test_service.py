@@ -375,7 +375,7 @@ def test_tags_of_tuning_and_training_jobs_are_ours_and_others_are_not(service, s
     service.call("AddTags", {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]})
     service.call("DeleteTags", {"ResourceArn": arn, "TagKeys": ["a"]})
     assert service.call("ListTags", {"ResourceArn": arn}) == {"Tags": [{"Key": "b", "Value": "2"}]}
-    assert not service.handles("ListTags", {"ResourceArn": "arn:aws:sagemaker:us-east-1:123456789012:feature-group/m"})
+    assert not service.handles("ListTags", {"ResourceArn": "arn:aws:sagemaker:us-east-1:123456789012:pipeline/m"})
 
 
 def test_a_resource_holds_fifty_tags(service):

@@ -28,7 +28,7 @@ def test_a_finished_job_gives_the_columns_of_the_contract_in_their_order(sagemak
     sagemaker.put("job", [training_job("job", 1, 0.5), training_job("job", 2, 0.25), training_job("job", 3)])
     table = trials(aws, "job")
     assert dtypes(table) == {**TUNED, **TRIALS, "metric:train:rmse": "float64"}
-    assert list(table)[3:16] == list(TRIALS)
+    assert list(table)[3 : 3 + len(TRIALS)] == list(TRIALS)
     assert table["depth"].tolist() == [1, 2, 3]
     assert table["eta"].tolist() == [1 / 7, 2 / 7, 3 / 7]
     assert table["booster"].tolist() == ["dart"] * 3
