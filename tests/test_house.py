@@ -127,6 +127,7 @@ BESIDE: dict[str, set[str]] = {
     "clients": {"executor._command", "executor._hosts"},
     "deploy_cdk": {"cli._init"},
     "gate": {"cli._init", "cli._jobs"},
+    "notebooks": {"preflight._finding", "results._failures", "results._schema"},
     "preflight": {"request._model"},
     "results": {"cli._output", "views._watch"},
     "sdk": {"executor._environment"},

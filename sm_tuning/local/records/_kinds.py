@@ -45,6 +45,7 @@ class Kind:
         words: as error messages name it.
         listed: member of the list operation's response.
         descending: whether the newest come first by default.
+        taken: message of the service for a name that is taken.
     """
 
     arn_kind: str
@@ -52,6 +53,7 @@ class Kind:
     words: str
     listed: str
     descending: bool = True
+    taken: str = 'Cannot create already existing {words} "{arn}".'
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ class Kind:
         try:
             context.store.create_resource(arn, doc, tags)
         except NameTaken as e:
-            raise invalid(f'Cannot create already existing {self.words} "{arn}".') from e
+            raise invalid(self.taken.format(words=self.words, arn=arn)) from e
         return doc
 
     def described(self, doc: Mapping[str, Any]) -> Doc:
@@ -127,6 +129,7 @@ GROUP = Kind(
     "model package group",
     "ModelPackageGroupSummaryList",
     descending=False,
+    taken="Model Package Group already exists: {arn}",
 )
 PACKAGE = Kind("model-package", "ModelPackage", "model package", "ModelPackageSummaryList", descending=False)
 

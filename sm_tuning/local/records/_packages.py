@@ -17,9 +17,6 @@ _COMPLETED = str(PackageStatus.COMPLETED)
 
 def create_group(context: RecordsContext, request: Request) -> Doc:
     """CreateModelPackageGroup."""
-    arn = context.identity.arn(GROUP.arn_kind, request[GROUP.name])
-    if context.store.resource(arn) is not None:
-        raise invalid(f"Model Package Group already exists: {arn}")
     members = {"ModelPackageGroupStatus": _COMPLETED, "CreatedBy": {}}
     return {GROUP.arn: GROUP.create(context, request, members)[GROUP.arn]}
 
