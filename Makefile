@@ -15,7 +15,7 @@ STUDIO := $(VENV)/studio
 PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci fix images plotly screenshots bench docs clean
+.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci ci-long fix images plotly screenshots bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -107,7 +107,9 @@ test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions tha
 	done
 	SM_TUNING_TEST_SDK312_PYTHON="$(CURDIR)/$(STUDIO)/bin/python" $(BIN)/python -m pytest tests/sdk -k studio
 
-ci: check test test-wheel test-types test-long test-clients test-deps  ## what CI runs on each change
+ci: check test test-wheel test-types  ## what CI runs on each change
+
+ci-long: test-long test-clients test-deps  ## the longer suites
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .
