@@ -59,7 +59,7 @@ class Store:
 
     def __init__(self, aws: Aws, uri: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._aws = aws
-        self.uri = uri.rstrip("/")
+        self.uri: str = uri.rstrip("/")
         self._bucket, self._prefix = split_uri(self.uri)
         self.monotonic = monotonic
         self._time: tuple[float, float] | None = None  # epoch seconds of S3, and our seconds at that moment

@@ -51,7 +51,7 @@ class StudyTrials:
         self._stop: Record | None = None
         self._end: Record | None = None
         #: Whether the study and all its trials have ended, so that nothing can change any more.
-        self.is_complete = False
+        self.is_complete: bool = False
 
     @property
     def jobs(self) -> list[TrialJob]:

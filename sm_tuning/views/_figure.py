@@ -89,8 +89,8 @@ class Grid:
     """
 
     def __init__(self, cells: int, most: int, gaps: tuple[float, float], *, shared: bool = False) -> None:
-        self.rows = -(-cells // most)
-        self.columns = -(-cells // self.rows)
+        self.rows: int = -(-cells // most)
+        self.columns: int = -(-cells // self.rows)
         self.shared = shared
         self._gaps = gaps[0] / self.columns, gaps[1] / self.rows
         self._sizes = (
