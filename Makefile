@@ -15,7 +15,7 @@ STUDIO := $(VENV)/studio
 PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-wheel test-types test-clients test-deps check ci ci-long fix images plotly screenshots bench docs clean
+.PHONY: help demo test test-fast test-faults test-long test-wheel test-types test-clients test-deps check ci ci-long fix images plotly screenshots bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ test-fast: $(DEV)  ## the tests that start no process and no server: they keep t
 
 test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, other programs; properties with many examples
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m 'long or hypothesis' --hypothesis-profile many
+
+test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
+	$(PYTEST) --dist load -m long tests/faults -k policy_of_aws
 
 # The wheel as a user gets it: alone in an environment, without an extra and outside of the checkout.
 $(WHEEL)/.installed: $(DEV) $(shell find -L sm_tuning -type f -not -path '*/__pycache__/*')
@@ -107,7 +110,7 @@ test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions tha
 	done
 	SM_TUNING_TEST_SDK312_PYTHON="$(CURDIR)/$(STUDIO)/bin/python" $(BIN)/python -m pytest tests/sdk -k studio
 
-ci: check test test-wheel test-types  ## what CI runs on each change
+ci: check test test-faults test-wheel test-types  ## what CI runs on each change
 
 ci-long: test-long test-clients test-deps  ## the longer suites
 
