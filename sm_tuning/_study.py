@@ -72,7 +72,7 @@ class Study(Handle):
 
     @property
     def driver(self) -> str | None:
-        """Who drives it now, as ``host/process/token``; None if nobody does."""
+        """The current driver, as ``host/process/token``; None without a driver."""
         return studies.Lease.holder(self._trials.store)
 
     def step(self) -> bool:
@@ -160,7 +160,7 @@ class Study(Handle):
     def stop(self) -> None:
         """Stop the study and its running trials, whether somebody drives it or not; nothing happens if it has ended.
 
-        Returns when no driver can start a trial any more: at once if nobody drives, else within a minute. Running
+        Returns when no driver can start a trial any more: at once without a driver, else within a minute. Running
         trials may take two minutes to stop.
         """
         studies.stop_study(self._plain, self._trials)

@@ -30,7 +30,7 @@ class MetricName(NamedTuple):
 
     @property
     def direction(self) -> Literal["Maximize", "Minimize", ""]:
-        """The direction that a known word shows; empty if there is none."""
+        """The direction that a known word shows; empty without such a word."""
         if set(self.rest) & _SMALLER:
             return "Minimize"
         return "Maximize" if set(self.rest) & _LARGER else ""

@@ -246,7 +246,7 @@ class Supervisors:
         return None
 
     def _template(self, preload: Preload) -> Template | str:
-        """Return the template of a group, or why there is none."""
+        """Return the template of a group, or the reason why it cannot have one."""
         variables = {variable for variable, _ in preload.variables if variable.startswith("PYTHON")}
         if odd := sorted(variables - _INTERPRETER_VARIABLES):
             return f"{', '.join(odd)} is set, which changes how the interpreter starts or ends"

@@ -70,10 +70,10 @@ class AwsLocal:
         )
 
         from sm_tuning.local._moto_metrics import Metrics  # noqa: PLC0415  (imports moto)
-        from sm_tuning.local._moto_s3 import mend  # noqa: PLC0415  (imports moto)
+        from sm_tuning.local._moto_s3 import replace_methods  # noqa: PLC0415  (imports moto)
 
         Metrics(self._cloudwatch(), self.metric_store).install()
-        mend(self._s3())
+        replace_methods(self._s3())
         application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
         return application
 

@@ -11,7 +11,7 @@ from moto.s3.exceptions import NoSuchUpload
 from moto.s3.models import FakeKey
 
 
-def mend(backend: Any) -> None:
+def replace_methods(backend: Any) -> None:
     """Replace methods of moto's S3 backend, and of its objects."""
 
     def parts_of(bucket: str, upload: str) -> Any:

@@ -1,4 +1,4 @@
-"""The environment in which programs that know nothing of this package use the local SageMaker.
+"""The environment in which programs that do not import this package use the local SageMaker.
 
 ``AWS_ENDPOINT_URL`` is enough for most clients. The SageMaker SDK calls STS at its public address, whatever the
 environment; a rule set that botocore finds by ``AWS_DATA_PATH`` takes precedence over that address. The SDK also

@@ -159,7 +159,7 @@ class Lease:
 
     @classmethod
     def holder(cls, store: Store) -> str | None:
-        """Return who drives, as ``host/process/token``; None if nobody does."""
+        """Return the driver, as ``host/process/token``; None without a driver."""
         found = store.read(cls._KEY)
         return None if found is None or _is_free(found) else str(found.data["owner"])
 

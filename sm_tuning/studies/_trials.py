@@ -23,7 +23,7 @@ _MISSED = 20  # lists in a row that may lack a running trial before it is descri
 
 
 def read_study(store: Store) -> StudyRecord | None:
-    """Return the record of a study; None if there is none.
+    """Return the record of a study; None if it does not exist.
 
     Raises:
         SpecError: a later version of sm-tuning wrote it.
