@@ -162,6 +162,22 @@ class AwsLocal:
         found = self._s3().buckets.get(bucket)
         return found is not None and found.versioning_status is not None
 
+    def parts(self, bucket: str, name: str, version: str | None) -> tuple[int, Sequence[tuple[int, int]] | None] | None:
+        """Return the size of an object, and number and size of each part it was uploaded in.
+
+        Args:
+            bucket: its bucket.
+            name: its key.
+            version: of the object; None for the newest.
+
+        Returns:
+            None if there is no such object; None in place of the parts if it was uploaded as a whole.
+        """
+        with self._lock:
+            found = self._s3().buckets.get(bucket)
+            key = None if found is None else self._s3().get_object(bucket, name, version)
+            return None if key is None else (key.contentsize, getattr(key, "part_sizes", None))
+
     def has_role(self, arn: str) -> bool:
         """Return whether a role exists."""
         return any(role.arn == arn for role in self._iam().roles.values())
@@ -283,7 +299,7 @@ class AwsLocal:
             "storage": key.storage_class,
             "metadata": dict(key.metadata),
             "tags": self._s3().tagger.get_tag_dict_for_resource(key.arn),
-            "attributes": {name: getattr(key, name) for name in _ATTRIBUTES},
+            "attributes": {name: getattr(key, name, None) for name in _ATTRIBUTES},
         }
 
     def _restore_object(self, bucket: str, about: Mapping[str, Any], data: Path) -> None:
@@ -314,6 +330,7 @@ _ATTRIBUTES = (
     "checksum_type",
     "checksum_parts",
     "website_redirect_location",
+    "part_sizes",  # our own; only objects that were uploaded in parts have it
 )
 
 

@@ -1,10 +1,10 @@
-"""What moto's S3 does otherwise than S3: lists that read all bytes, and pages of parts."""
+"""What moto's S3 does otherwise than S3: lists that read all bytes, pages of parts, and parts of complete objects."""
 
 from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from moto.s3.exceptions import NoSuchUpload
@@ -37,7 +37,20 @@ def replace_methods(backend: Any) -> None:
 
         return checked
 
-    for name in ("upload_part", "upload_part_copy", "complete_multipart_upload"):
+    def with_sizes(run: Callable[..., Any]) -> Callable[..., Any]:
+        # moto forgets the parts of an object once it is complete.
+        @functools.wraps(run)
+        def completed(bucket: str, upload: str, body: Iterable[tuple[int, str]]) -> Any:
+            parts, named = parts_of(bucket, upload), list(body)
+            sizes = [(number, parts[number].contentsize) for number, _ in named if number in parts]
+            key = run(bucket, upload, named)
+            key.part_sizes = sizes
+            return key
+
+        return completed
+
+    backend.complete_multipart_upload = with_sizes(backend.complete_multipart_upload)
+    for name in ("upload_part", "upload_part_copy"):
         setattr(backend, name, of_known_uploads(getattr(backend, name)))
     backend.list_parts, backend.is_truncated = list_parts, is_truncated
     FakeKey.__deepcopy__ = _without_bytes

@@ -276,6 +276,66 @@ def test_uploads_in_parts(place):
     assert status_of(s3.upload_part, **at, UploadId=small, PartNumber=1, Body=b"x") == 404
 
 
+def test_parts_of_an_object_are_read_by_their_numbers(place):
+    s3, bucket = place
+    at, first = {**bucket, "Key": "parts"}, b"1" * 5 * 1024**2
+    upload = s3.create_multipart_upload(**at)["UploadId"]
+    sent = [
+        {"PartNumber": number, "ETag": s3.upload_part(**at, UploadId=upload, PartNumber=number, Body=body)["ETag"]}
+        for number, body in ((2, first), (7, b"end"))
+    ]
+    s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": sent})
+    for number, body, span in (
+        (2, first, f"bytes 0-{len(first) - 1}/{len(first) + 3}"),
+        (7, b"end", f"bytes {len(first)}-{len(first) + 2}/{len(first) + 3}"),
+    ):
+        read, told = s3.get_object(**at, PartNumber=number), s3.head_object(**at, PartNumber=number)
+        assert read["Body"].read() == body
+        for answer in (read, told):
+            assert (answer["ContentLength"], answer["ContentRange"], answer["PartsCount"]) == (len(body), span, 2)
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+            assert answer["ETag"] == s3.head_object(**at)["ETag"]
+    attributes = s3.get_object_attributes(**at, ObjectAttributes=["ObjectParts", "ObjectSize"])
+    assert (attributes["ObjectParts"], attributes["ObjectSize"]) == ({"TotalPartsCount": 2}, len(first) + 3)
+    s3.copy_object(**bucket, Key="copy", CopySource=at)  # which has one part
+    assert "ObjectParts" not in s3.get_object_attributes(**bucket, Key="copy", ObjectAttributes=["ObjectParts"])
+    assert "PartsCount" not in s3.head_object(**bucket, Key="copy", PartNumber=1)
+    for call in (s3.get_object, s3.head_object):
+        assert status_of(call, **at, PartNumber=1) == 416
+        assert status_of(call, **bucket, Key="copy", PartNumber=2) == 416
+        assert status_of(call, **bucket, Key="none", PartNumber=1) == 404
+        assert status_of(call, **at, PartNumber=0) == 400
+        assert status_of(call, **at, PartNumber=2, Range="bytes=0-1") == 400
+    with pytest.raises(ClientError, match=r"InvalidPartNumber.*The requested partnumber is not satisfiable"):
+        s3.get_object(**at, PartNumber=8)
+
+
+def test_an_object_that_was_uploaded_as_a_whole_is_part_1(place):
+    s3, bucket = place
+    for name, body in (("text", b"whole"), ("empty", b"")):
+        s3.put_object(**bucket, Key=name, Body=body)
+        read, told = (call(**bucket, Key=name, PartNumber=1) for call in (s3.get_object, s3.head_object))
+        assert (read["Body"].read(), told["ContentLength"]) == (body, len(body))
+        assert "PartsCount" not in read
+        assert "PartsCount" not in told
+
+
+def test_parts_of_versions_and_after_a_restart(processes, tmp_path):
+    with running_server(tmp_path) as info:
+        s3, at = LocalServer(info).s3, {"Bucket": "versions", "Key": "k"}
+        s3.create_bucket(Bucket="versions")
+        s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+        old = uploaded(s3, at, b"old")["VersionId"]
+        s3.put_object(**at, Body=b"new")
+        assert s3.get_object(**at, PartNumber=1, VersionId=old)["Body"].read() == b"old"
+        assert s3.head_object(**at, PartNumber=1, VersionId=old)["PartsCount"] == 1
+        assert "PartsCount" not in s3.head_object(**at, PartNumber=1)
+        uploaded(s3, {"Bucket": info.bucket, "Key": "k"}, b"1" * 5 * 1024**2, b"2")
+    with running_server(tmp_path) as info:
+        read = LocalServer(info).s3.get_object(Bucket=info.bucket, Key="k", PartNumber=2)
+        assert (read["Body"].read(), read["PartsCount"]) == (b"2", 2)
+
+
 def test_many_objects_are_deleted_at_once_also_those_that_do_not_exist(place):
     s3, bucket = place
     for name in ("a", "b<&>", "c"):

@@ -6,7 +6,8 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -18,7 +19,7 @@ from sm_tuning.local._workers import is_full
 from sm_tuning.local.http._callers import Callers, xml_response
 from sm_tuning.local.http._http import MAX_OBJECT_BYTES, Incoming, read_request
 from sm_tuning.local.http._passed import HINTS, check_passed
-from sm_tuning.local.http._s3 import quietly
+from sm_tuning.local.http._s3 import quietly, range_of_part, with_parts
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
 from sm_tuning.local.service import Fault, refused_operation
 from sm_tuning.local.serving import Invoker
@@ -59,6 +60,9 @@ class ObjectKeeper(Protocol):
 
     def is_versioned(self, bucket: str) -> bool:
         """Return whether versioning is, or was, on for a bucket."""
+
+    def parts(self, bucket: str, name: str, version: str | None) -> tuple[int, Sequence[tuple[int, int]] | None] | None:
+        """Return the size of an object, and number and size of its parts."""
 
 
 class Application:
@@ -178,9 +182,7 @@ class Application:
         bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
         versioned = self._keeper.is_versioned(bucket)
         if not versioned:  # S3 calls the only version null, where moto knows no versions
-            environ["QUERY_STRING"] = "&".join(
-                pair for pair in environ.get("QUERY_STRING", "").split("&") if pair != "versionId=null"
-            )
+            _drop_from_query(environ, "versionId", "null")
         if request.method in ("PUT", "POST", "DELETE"):
             # moto compares and writes in two steps. Of two conditional writes of one object, only one must succeed.
             with self._writing[hash((bucket, key)) % len(self._writing)]:
@@ -189,12 +191,34 @@ class Application:
                     self._keeper.sync_objects(bucket, [key])
                 elif bucket:
                     self._keeper.sync_bucket(bucket)
+        elif key and request.query_value("partNumber") is not None:
+            response = self._part_from_s3(request, environ, bucket, key, versioned=versioned)
         else:
             response = self._from_moto("s3", environ)
+        if request.method == "GET" and "ObjectParts" in (request.header("x-amz-object-attributes") or ""):
+            found = self._keeper.parts(bucket, key, request.query_value("versionId") if versioned else None)
+            response.data = with_parts(response.data, None if found is None else found[1])
         if request.method == "POST" and not key:
             response.data = quietly(request, response.data)
         if not versioned and response.headers.get("x-amz-version-id") == "null":
             del response.headers["x-amz-version-id"]
+        return response
+
+    def _part_from_s3(
+        self, request: Incoming, environ: WSGIEnvironment, bucket: str, key: str, *, versioned: bool
+    ) -> Response:
+        """Answer GetObject and HeadObject of a part as those of its range of bytes, as S3 describes them."""
+        _drop_from_query(environ, "partNumber")
+        found = self._keeper.parts(bucket, key, request.query_value("versionId") if versioned else None)
+        if found is None:
+            return self._from_moto("s3", environ)  # the error
+        size, parts = found
+        given = range_of_part(request, size, parts)
+        if given is not None:
+            environ["HTTP_RANGE"] = given
+        response = self._from_moto("s3", environ)
+        if parts is not None and response.status_code in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            response.headers["x-amz-mp-parts-count"] = str(len(parts))
         return response
 
     def _from_moto(self, service: str, environ: WSGIEnvironment) -> Response:
@@ -208,6 +232,13 @@ class Application:
         if response.status_code == 404 and response.mimetype == "text/html" and service != "s3":
             raise Fault("UnknownOperationException", f"The request names no operation of {service!r}.", 404)
         return response
+
+
+def _drop_from_query(environ: WSGIEnvironment, name: str, value: str | None = None) -> None:
+    """Remove a member, or a member with a value, from the query that moto reads."""
+    pairs = [pair.partition("=") for pair in environ.get("QUERY_STRING", "").split("&")]
+    kept = [pair for pair in pairs if unquote(pair[0]) != name or value not in (None, pair[2])]
+    environ["QUERY_STRING"] = "&".join("".join(pair) for pair in kept)
 
 
 def _error_response(error: Exception, request: Incoming | None, environ: WSGIEnvironment) -> Response:

@@ -1,4 +1,4 @@
-"""What S3 does with a request, and moto does not: digests that are compared, and members that must not be ignored."""
+"""What S3 does with a request, and moto does not: digests, parts of objects, and members that must not be ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sm_tuning.local.http._http import Incoming
 from sm_tuning.local.service import Fault, refused_operation
@@ -25,6 +25,7 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
     "x-amz-checksum-sha256": lambda body: hashlib.sha256(body).digest(),
 }
 _WITH_BODY = ("PutObject", "UploadPart")
+_MOST_PARTS = 10_000
 
 
 def check_s3(operation: str, request: Incoming) -> None:
@@ -52,8 +53,40 @@ def check_s3(operation: str, request: Incoming) -> None:
             raise Fault("BadDigest", f"The {name} you specified did not match what we received.")
 
 
+def range_of_part(request: Incoming, size: int, parts: Sequence[tuple[int, int]] | None) -> str | None:
+    """Return the Range header that reads the part which a request names; None for an object without bytes.
+
+    Args:
+        request: a request with the member ``partNumber``.
+        size: bytes of the object.
+        parts: number and size of each part; None if the object was uploaded as a whole, which is then part 1.
+
+    Raises:
+        Fault: there is no such part, or the request also names a range.
+    """
+    given = request.query_value("partNumber") or ""
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= _MOST_PARTS):
+        raise Fault("InvalidArgument", f"Part number must be an integer between 1 and {_MOST_PARTS}, inclusive")
+    if request.header("range") is not None:
+        raise Fault("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+    begin = 0
+    for number, length in parts or [(1, size)]:
+        if number == int(given):
+            return f"bytes={begin}-{begin + length - 1}" if length else None
+        begin += length
+    raise Fault("InvalidPartNumber", "The requested partnumber is not satisfiable", 416)
+
+
 def quietly(request: Incoming, response: bytes) -> bytes:
     """Return a response to DeleteObjects, without the deleted objects if the request is quiet."""
     if re.search(rb"<Quiet>\s*true\s*</Quiet>", request.body or b"", re.IGNORECASE) is None:
         return response
     return re.sub(rb"<Deleted>.*?</Deleted>", b"", response, flags=re.DOTALL)
+
+
+def with_parts(response: bytes, parts: Sequence[tuple[int, int]] | None) -> bytes:
+    """Return a response to GetObjectAttributes with the number of parts, which S3 gives without checksums of parts."""
+    if parts is None:
+        return response
+    count = f"<ObjectParts><PartsCount>{len(parts)}</PartsCount></ObjectParts></GetObjectAttributes"
+    return response.replace(b"</GetObjectAttributes", count.encode())
