@@ -105,8 +105,18 @@ def test_a_plain_job_has_a_warm_pool_and_the_first_preferred_type(job: smt.Tunin
 
     assert pooled.trials()["WarmPoolStatus"].tolist() == ["Available"]
     assert pooled.cost(prices={"ml.m5.xlarge": 1.0})["InstanceType"].tolist() == ["ml.m5.xlarge"]
+    near.call("sagemaker", "create_training_job", **{**request, "TrainingJobName": "next"})
+    following = smt.attach_training("next", aws=near)
+    following.wait(progress=False)
+    pool = pooled.describe()["WarmPoolStatus"]
+    assert (pool["Status"], pool["ReusedByJob"]) == ("Reused", "next")
+    assert pooled.trials()["WarmPoolStatus"].tolist() == ["Reused"]
+    retained = pool["ResourceRetainedBillableTimeInSeconds"]
+    cost = pooled.cost(prices={"ml.m5.xlarge": 3600.0})
+    assert cost["ResourceRetainedBillableTimeInSeconds"].tolist() == [retained]
+    assert cost["Cost"].tolist() == [pooled.describe()["BillableTimeInSeconds"] + retained]
     listed = near.call("sagemaker", "list_training_jobs", WarmPoolStatusEquals="Available")
-    assert [item["TrainingJobName"] for item in listed["TrainingJobSummaries"]] == ["pooled"]
+    assert [item["TrainingJobName"] for item in listed["TrainingJobSummaries"]] == ["next"]
     with pytest.warns(UserWarning, match="KeepAlivePeriodInSeconds"):
         tuning = pooled.tuning(RANGES)
     assert tuning.estimator is not None

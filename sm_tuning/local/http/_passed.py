@@ -150,7 +150,6 @@ PASSED: Mapping[str, Mapping[Kind, str]] = {
 
 #: Why an operation that users may expect is refused, or what to use in its place.
 HINTS: Mapping[tuple[str, str], str] = {
-    ("sagemaker", "UpdateTrainingJob"): "it has no profiler, no warm pools and no remote debugging to update",
     ("sagemaker", "StartPipelineExecution"): "it keeps pipelines, but runs no steps; call the operations of the steps",
     ("sagemaker", "RetryPipelineExecution"): "it keeps pipelines, but runs no steps; call the operations of the steps",
     ("stepfunctions", "StartExecution"): "it keeps state machines, but runs no states",

@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
+from sm_tuning._statuses import ObjectiveStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY, RANGE_LISTS, to_float32
 from sm_tuning.local._config import Identity
 from sm_tuning.local.engine import parent_names
 from sm_tuning.local.service._context import Context, Doc, Request
 from sm_tuning.local.service._rules import DEFAULT_MAX_JOBS, combinations, image_algorithm
+from sm_tuning.local.service._warm_pool import warm_pool
 from sm_tuning.local.store import HiddenMembers, hidden
 
 _DAY = 24 * 3600
@@ -227,21 +228,6 @@ def training_summary(doc: Mapping[str, Any], now: float) -> Doc:
     """Return a member of TrainingJobSummaries of ListTrainingJobs."""
     pool = warm_pool(doc, now)
     return {**_picked(doc, _TRAINING_SUMMARY), **({} if pool is None else {"WarmPoolStatus": pool})}
-
-
-def warm_pool(doc: Mapping[str, Any], now: float) -> Doc | None:
-    """Return the WarmPoolStatus of a training job; None without a keep-alive period, which tuning jobs drop.
-
-    No job reuses a pool here, so that each one ends with its period.
-    """
-    period = doc.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds")
-    if not period or doc.get("TuningJobArn"):
-        return None
-    if not TrainingStatus(doc["TrainingJobStatus"]).is_terminal:
-        return {"Status": "InUse"}
-    kept = max(0.0, now - doc.get("TrainingEndTime", doc["LastModifiedTime"]))
-    status = "Available" if kept < period else "Terminated"
-    return {"Status": status, "ResourceRetainedBillableTimeInSeconds": int(min(kept, period))}
 
 
 def _public(doc: Mapping[str, Any]) -> Doc:

@@ -71,6 +71,7 @@ _OPERATIONS: Mapping[str, Operation] = {
     "DescribeTrainingJob": _training.describe_training_job,
     "ListTrainingJobs": _training.list_training_jobs,
     "StopTrainingJob": _training.stop_training_job,
+    "UpdateTrainingJob": _training.update_training_job,
     "Search": search,
 }
 _TAG_OPERATIONS: Mapping[str, Operation] = {

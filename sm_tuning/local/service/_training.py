@@ -17,6 +17,7 @@ from sm_tuning.local.service._documents import (
 )
 from sm_tuning.local.service._rules import check_definition, check_places, refuse_unsupported, unsupported
 from sm_tuning.local.service._tuning import check_tags
+from sm_tuning.local.service._warm_pool import check_warm_pool, reuse_warm_pool, update_warm_pool
 from sm_tuning.local.store import NameTaken
 
 _MAX_HYPERPARAMETERS = 100
@@ -73,6 +74,17 @@ def stop_training_job(context: Context, request: Request) -> Doc:
     return {}
 
 
+def update_training_job(context: Context, request: Request) -> Doc:
+    """UpdateTrainingJob, of the warm pool."""
+    doc = _found(context, request)
+    for member in ("ProfilerConfig", "ProfilerRuleConfigurations", "RemoteDebugConfig"):
+        if member in request:
+            raise unsupported(f"{member} in UpdateTrainingJob, since it has neither a profiler nor remote debugging")
+    if "ResourceConfig" in request:
+        update_warm_pool(context, doc, request["ResourceConfig"]["KeepAlivePeriodInSeconds"])
+    return {"TrainingJobArn": doc["TrainingJobArn"]}
+
+
 def delete_training_job(context: Context, request: Request) -> Doc:
     """DeleteTrainingJob, with its metrics and tags, but without its objects and logs."""
     doc = context.store.training_job(request["TrainingJobName"])
@@ -111,6 +123,7 @@ def create_training_job(context: Context, request: Request) -> Doc:
         context.store.create_training_job(doc, tuning_job=None, index=0, tags=request.get("Tags", []))
     except NameTaken as e:
         raise _taken(context, name) from e
+    reuse_warm_pool(context, doc)
     context.runner.start(name)
     return {"TrainingJobArn": doc["TrainingJobArn"]}
 
@@ -140,6 +153,7 @@ def _check(context: Context, request: Request) -> None:
     if len(definition["StaticHyperParameters"]) > _MAX_HYPERPARAMETERS:
         raise invalid(f"A training job can have {_MAX_HYPERPARAMETERS} hyperparameters.")
     check_definition(definition, None, {})
+    check_warm_pool(request)
     refuse_unsupported([definition])
     check_places(definition, context)
 

@@ -47,6 +47,11 @@ class HiddenMembers(TypedDict, total=False):
     _ObjectiveValue: float | None
     _AttemptStartTime: float
     _StopReason: str
+    # Of a plain training job: the launch of the instances that it was given, the job that reuses its own, and the time
+    # at which they went there or were terminated.
+    _PoolStartTime: float
+    _ReusedByJob: str
+    _PoolEndTime: float
     # Of other resources: the client token of the request, and the variants that an endpoint serves.
     _Token: str
     _Request: str
@@ -207,6 +212,20 @@ class Store:
                 (*_training_columns(doc), _dump(doc), name.lower()),
             )
         return doc
+
+    def update_first_pool(self, matches: Callable[[Doc], bool], members: Mapping[str, Any]) -> Doc | None:
+        """Set members of the oldest job with a warm pool that matches, and return the document; None if none does.
+
+        Two callers never get the same pool.
+        """
+        with self._lock:
+            rows = self._rows(
+                "SELECT doc FROM training_jobs WHERE tuning_id IS NULL AND status IN ('Completed', 'Failed', 'Stopped')"
+                " AND instr(doc, '\"KeepAlivePeriodInSeconds\"') AND NOT instr(doc, '\"_ReusedByJob\"')"
+                " ORDER BY created, key"
+            )
+            found = next((doc for doc in map(json.loads, (row[0] for row in rows)) if matches(doc)), None)
+            return None if found is None else self.update_training_job(found["TrainingJobName"], members)
 
     def training_jobs_of(self, tuning_job: str) -> list[Doc]:
         """Return the training jobs of a tuning job, in the order of their index."""
