@@ -57,7 +57,15 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *("Tuning", "TrainingDefinition", "XGBoostEstimator", "PyTorchEstimator", "ContainerEstimator"),
             *("ContinuousParameter", "IntegerParameter", "CategoricalParameter"),
             *("Input", "FileSystemInput", "DatasetInput", "MetricDefinition", "InstanceConfig", "InstancePreference"),
-            *("HyperbandConfig", "CompletionCriteria", "WarmStart", "StudySettings", "EvaluationPlan"),
+            *(
+                "HyperbandConfig",
+                "PromotionConfig",
+                "PopulationConfig",
+                "CompletionCriteria",
+                "WarmStart",
+                "StudySettings",
+                "EvaluationPlan",
+            ),
         ),
     ),
     (

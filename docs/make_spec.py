@@ -69,6 +69,8 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
     ("InstanceConfig", "instance_configs", ""),
     ("InstancePreference", "instance_preferences", ""),
     ("HyperbandConfig", "strategy_config", ""),
+    ("PromotionConfig", "strategy_config of Promotion", ""),
+    ("PopulationConfig", "strategy_config of Population", ""),
     ("CompletionCriteria", "completion_criteria", ""),
     ("WarmStart", "warm_start", ""),
     ("StudySettings", "study", ""),

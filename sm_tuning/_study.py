@@ -172,4 +172,4 @@ class Study(Handle):
             SpecError: the study has a setting that a spec cannot express.
         """
         study = self._trials.study
-        return from_description(study.request, region=study.region).replace(study=study.settings)
+        return from_description(study.request, region=study.region, changes={"study": study.settings})

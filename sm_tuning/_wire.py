@@ -114,6 +114,9 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 #: The member that the description of a study has beside those of a tuning job: its folder in S3.
 STUDY_URI: Final = "StudyUri"
 
+#: The member of StrategyConfig that holds the settings of a strategy that only studies have.
+STUDY_STRATEGY_CONFIG: Final = "StudyStrategyConfig"
+
 
 def is_study(description: Mapping[str, object]) -> bool:
     """Return whether a description in the form of a tuning job's is that of a study."""

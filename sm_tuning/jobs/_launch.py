@@ -66,13 +66,20 @@ class Plan(NamedTuple):
     output_path: str
     bucket: Bucket | None
 
-    def request(self, name: str, region: str) -> dict[str, Any]:
+    def request(self, name: str, region: str, *, is_study: bool = False) -> dict[str, Any]:
         """Return the parameters of CreateHyperParameterTuningJob, checked against the service's model.
+
+        Args:
+            name: of the job.
+            region: where it will run.
+            is_study: whether the record of a study is to hold them, in place of a tuning job.
 
         Raises:
             SpecError: they break a rule.
         """
-        return to_request(self.staged.tuning, name=name, region=region, role=self.role, output_path=self.output_path)
+        tuning = self.staged.tuning
+        given = {"role": self.role, "output_path": self.output_path}
+        return to_request(tuning, name=name, region=region, is_study=is_study, **given)
 
 
 def launch(

@@ -128,8 +128,11 @@ def _offline(tuning: Tuning, region: str, name: str | None) -> Iterator[Finding]
     yield from missing
     if staged is not None and not missing:
         try:
-            plain = staged.tuning.replace(study=None)  # the trials of a study are checked as those of a tuning job
-            request = to_request(plain, name=name or _NAME, region=region, role=_ROLE, output_path=_PREFIX)
+            # The trials of a study are checked as those of a tuning job.
+            plain, is_study = staged.tuning, staged.tuning.study is not None
+            request = to_request(
+                plain, name=name or _NAME, region=region, role=_ROLE, output_path=_PREFIX, is_study=is_study
+            )
         except SpecError as error:
             yield from findings_of(error, "request")
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._masking import Redactor, secrets_of_job
-from sm_tuning._wire import tag_list
+from sm_tuning._wire import STUDY_STRATEGY_CONFIG, tag_list
 from sm_tuning.request._images import image_uri, repository
 from sm_tuning.request._members import (
     CODE_CHANNEL,
@@ -22,7 +22,17 @@ from sm_tuning.request._members import (
 from sm_tuning.request._model import explain, violations
 from sm_tuning.request._reader import given, thawed
 from sm_tuning.request._resources import simple_fields, write_resources
-from sm_tuning.spec import AnyEstimator, AnyInput, ContainerEstimator, FrozenDict, Input, TrainingDefinition, Tuning
+from sm_tuning.spec import (
+    CONTINUING,
+    AnyEstimator,
+    AnyInput,
+    ContainerEstimator,
+    FrozenDict,
+    HyperbandConfig,
+    Input,
+    TrainingDefinition,
+    Tuning,
+)
 
 OPERATION = "CreateHyperParameterTuningJob"
 
@@ -34,7 +44,13 @@ _SUFFIX = len("-261120-171503-a1b2")
 
 
 def to_request(
-    tuning: Tuning, *, name: str, region: str, role: str | None = None, output_path: str | None = None
+    tuning: Tuning,
+    *,
+    name: str,
+    region: str,
+    role: str | None = None,
+    output_path: str | None = None,
+    is_study: bool = False,
 ) -> dict[str, Any]:
     """Build the parameters of CreateHyperParameterTuningJob.
 
@@ -44,12 +60,13 @@ def to_request(
         region: where it will run; it decides the registry of the image.
         role: ARN of the IAM role, for estimators that have none.
         output_path: ``s3://`` prefix for models, for estimators that have none.
+        is_study: whether the request is that of a study, which its record holds in this form and nothing sends.
 
     Raises:
         SpecError: if something is missing, not staged, or breaks a rule of the service's model; or the spec is a
             study, which no tuning job can express.
     """
-    if tuning.study is not None:
+    if tuning.study is not None and not is_study:
         message = "a tuning job cannot run a study: its trials are plain training jobs"
         raise SpecError(Problem("study", "study", message, "start it with smt.launch or sm-tuning launch"))
     full = resolved(tuning, role=role, output_path=output_path)
@@ -83,11 +100,20 @@ def to_request(
     tags = full.definitions[0][1].estimator.tags  # ``resolved`` gives all definitions the same
     if tags:
         request["Tags"] = tag_list(tags)
-    found = violations(OPERATION, request)
+    found = violations(OPERATION, _without_study_strategy(request))
     if found:
         clear = Redactor(secrets_of_job(request), shortest=1)
         raise SpecError([replace(problem, message=clear(problem.message)) for problem in explain(found, request)])
     return request
+
+
+def _without_study_strategy(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the request of a study as a tuning job could have it, for the service's model to check."""
+    config = dict(request["HyperParameterTuningJobConfig"])
+    if config["Strategy"] not in CONTINUING:
+        return request
+    config.pop("StrategyConfig")
+    return {**request, "HyperParameterTuningJobConfig": {**config, "Strategy": "Random"}}
 
 
 def resolved(tuning: Tuning, *, role: str | None = None, output_path: str | None = None) -> Tuning:
@@ -165,9 +191,12 @@ def _config(tuning: Tuning) -> dict[str, Any]:
     if tuning.estimator is not None:
         only = tuning.definitions[0][1]
         config |= {"HyperParameterTuningJobObjective": write_objective(only), "ParameterRanges": write_ranges(only)}
-    if tuning.strategy_config is not None:
-        low, high = tuning.strategy_config.min_resource, tuning.strategy_config.max_resource
-        config["StrategyConfig"] = {"HyperbandStrategyConfig": given(MinResource=low, MaxResource=high)}
+    settings = tuning.strategy_config
+    if isinstance(settings, HyperbandConfig):
+        resources = given(MinResource=settings.min_resource, MaxResource=settings.max_resource)
+        config["StrategyConfig"] = {"HyperbandStrategyConfig": resources}
+    elif settings is not None:
+        config["StrategyConfig"] = {STUDY_STRATEGY_CONFIG: settings.model_dump(mode="json", exclude_defaults=True)}
     criteria = tuning.completion_criteria
     if criteria is not None:
         least, converged = criteria.max_number_of_training_jobs_not_improving, criteria.complete_on_convergence

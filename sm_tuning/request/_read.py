@@ -12,7 +12,7 @@ from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
-from sm_tuning._wire import from_float32, is_training_arn, tag_list
+from sm_tuning._wire import STUDY_STRATEGY_CONFIG, from_float32, is_training_arn, tag_list
 from sm_tuning.request._build import clean_name, default_base
 from sm_tuning.request._images import recognise, region_of, repository
 from sm_tuning.request._members import (
@@ -130,7 +130,8 @@ class _Job:
 
     def _config(self, reader: Reader) -> dict[str, Any]:
         limits = reader.inner("ResourceLimits")
-        resources = reader.inner("StrategyConfig").inner("HyperbandStrategyConfig")
+        strategy = reader.inner("StrategyConfig")
+        resources, settings = strategy.inner("HyperbandStrategyConfig"), strategy.take(STUDY_STRATEGY_CONFIG)
         criteria = reader.inner("TuningJobCompletionCriteria")
         improving, convergence = criteria.inner("BestObjectiveNotImproving"), criteria.inner("ConvergenceDetected")
         target = criteria.take("TargetObjectiveMetricValue")
@@ -145,9 +146,8 @@ class _Job:
             "max_jobs": limits.take("MaxNumberOfTrainingJobs"),
             "max_parallel_jobs": limits.take("MaxParallelTrainingJobs"),
             "max_runtime_in_seconds": limits.take("MaxRuntimeInSeconds"),
-            "strategy_config": given(
-                min_resource=resources.take("MinResource"), max_resource=resources.take("MaxResource")
-            )
+            "strategy_config": settings
+            or given(min_resource=resources.take("MinResource"), max_resource=resources.take("MaxResource"))
             or None,
             "completion_criteria": given(
                 target_objective_metric_value=target,

@@ -23,13 +23,21 @@ from sm_tuning.spec._hyperparameters import (
 )
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
 from sm_tuning.spec._instances import InstanceConfig, InstancePreference
-from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
-from sm_tuning.spec._study import StudySettings
+from sm_tuning.spec._settings import (
+    CompletionCriteria,
+    EvaluationPlan,
+    HyperbandConfig,
+    PopulationConfig,
+    PromotionConfig,
+    WarmStart,
+)
+from sm_tuning.spec._study import CONTINUING, StudySettings
 from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning, combinations
 
 __all__ = [
     "CONTENT_TYPES",
+    "CONTINUING",
     "AnyEstimator",
     "AnyInput",
     "CategoricalParameter",
@@ -48,6 +56,8 @@ __all__ = [
     "IntegerParameter",
     "MetricDefinition",
     "ParameterRange",
+    "PopulationConfig",
+    "PromotionConfig",
     "PyTorchEstimator",
     "Spec",
     "StudySettings",

@@ -68,6 +68,75 @@ class HyperbandConfig(Spec):
         return self
 
 
+class PromotionConfig(Spec):
+    """How long Promotion trains: asynchronous successive halving that pauses trials and resumes them from checkpoints.
+
+    Each configuration is trained up to ``min_resource``. The best of them continue from their checkpoints, up to
+    ``reduction_factor`` times as much, and so on up to ``max_resource``.
+
+    Args:
+        resource: the hyperparameter that says up to how many epochs the script trains; the study sets it.
+        min_resource: up to which each configuration is trained.
+        max_resource: up to which the best are trained.
+        reduction_factor: one of this many is promoted; each promotion trains up to this many times as much.
+    """
+
+    _field_codes: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("resource", "min_resource", "max_resource", "reduction_factor"), "study-strategy"
+    )
+
+    resource: str = Field(default="epochs", min_length=1, max_length=256)
+    min_resource: int = Field(default=1, ge=1)
+    max_resource: int = Field(ge=2, le=MOST_RESOURCE)
+    reduction_factor: int = Field(default=3, ge=2, le=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PromotionConfig:
+        if self.min_resource >= self.max_resource:
+            message = f"min_resource < max_resource must hold, but got {self.min_resource} and {self.max_resource}"
+            raise SpecError(Problem("study-strategy", "", message, "give min_resource < max_resource"))
+        return self
+
+
+class PopulationConfig(Spec):
+    """Population based training: a population is trained in intervals, and the worst members copy the best.
+
+    After each interval, a member in the worst quarter continues from the checkpoint of a member in the best quarter,
+    with changed hyperparameters. Each hyperparameter is drawn anew with ``resample_probability``; otherwise a number is
+    multiplied by one of ``factors``, and a numeric choice moves to its neighbour.
+
+    Args:
+        size: members of the population.
+        resource: the hyperparameter that says up to how many epochs the script trains; the study sets it.
+        interval: epochs after which a member is compared; each interval of a member is a trial.
+        max_resource: epochs at which a member is done.
+        quantile: the share of the members that copy, and of those that are copied.
+        resample_probability: of drawing a hyperparameter anew.
+        factors: by which numbers are multiplied.
+    """
+
+    _field_codes: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("size", "resource", "interval", "max_resource", "quantile", "resample_probability", "factors"),
+        "study-strategy",
+    )
+
+    size: int = Field(default=8, ge=2, le=1000)
+    resource: str = Field(default="epochs", min_length=1, max_length=256)
+    interval: int = Field(default=1, ge=1)
+    max_resource: int = Field(ge=1, le=MOST_RESOURCE)
+    quantile: float = Field(default=0.25, gt=0, le=0.5)
+    resample_probability: float = Field(default=0.25, ge=0, le=1)
+    factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.8, 1.2), min_length=1)
+
+    @model_validator(mode="after")
+    def _compares(self) -> PopulationConfig:
+        if self.interval >= self.max_resource:
+            message = f"interval < max_resource must hold, but got {self.interval} and {self.max_resource}"
+            fix = "give a shorter interval: members are compared only between intervals"
+            raise SpecError(Problem("study-strategy", "interval", message, fix))
+        return self
+
+
 class WarmStart(Spec):
     """Start from the results of finished tuning jobs.
 

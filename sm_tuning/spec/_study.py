@@ -44,6 +44,10 @@ _LATER = {
 }
 
 
+#: Strategies whose trials continue the checkpoints of others.
+CONTINUING = ("Promotion", "Population")
+
+
 class StudySettings(Spec):
     """Run the tuning as a study: the strategy in the client, and each trial as a plain training job.
 
@@ -92,8 +96,43 @@ class StudySettings(Spec):
         return self
 
 
+def _continuing_problems(tuning: Tuning) -> Iterator[Problem]:
+    """Yield why a strategy cannot continue the checkpoints of trials."""
+    strategy, config = tuning.strategy, tuning.strategy_config
+    if tuning.study is None:
+        message = (
+            f"strategy {strategy!r} runs in a study only, since a tuning job moves no checkpoints: add the block study"
+        )
+        yield Problem("study", "strategy", message, "add study: {} (study=StudySettings())")
+    if tuning.estimator is None:
+        message = f"strategy {strategy!r} works with a single estimator only"
+        yield Problem("study-strategy", "estimators", message, "give estimator")
+    elif tuning.estimator.checkpoint_s3_uri is None:
+        message = f"strategy {strategy!r} continues trials from their checkpoints, and the estimator saves none"
+        yield Problem("study-strategy", "estimator.checkpoint_s3_uri", message, "give an s3:// prefix for checkpoints")
+    if tuning.warm_start is not None:
+        yield Problem("study-strategy", "warm_start", f"strategy {strategy!r} takes no warm start", "leave it out")
+    if tuning.early_stopping_type == "Auto":
+        message = f"strategy {strategy!r} decides itself which trials go on: early_stopping_type must be 'Off'"
+        yield Problem("study-strategy", "early_stopping_type", message, "set early_stopping_type to Off")
+    if config is None:
+        message = f"strategy {strategy!r} needs max_resource, the number of epochs of a whole training"
+        yield Problem("study-strategy", "strategy_config", message, f"give {strategy}Config(max_resource=…)")
+        return
+    resource = getattr(config, "resource", None)
+    if resource is not None and resource in tuning.hyperparameter_ranges:
+        message = f"{resource!r} is set by strategy {strategy!r}: it says how long a trial trains"
+        yield Problem("study-strategy", f"hyperparameter_ranges.{resource}", message, "take the range out")
+    factor = getattr(config, "reduction_factor", None)
+    if factor is not None and (tuning.max_jobs or 0) <= factor:
+        message = f"is {tuning.max_jobs}, but {factor} configurations and the promotion of one are {factor + 1} trials"
+        yield Problem("study-strategy", "max_jobs", message, f"give max_jobs of at least {factor + 1}")
+
+
 def study_problems(tuning: Tuning) -> Iterator[Problem]:
     """Yield the settings of a tuning that a study cannot honour."""
+    if tuning.strategy in CONTINUING:
+        yield from _continuing_problems(tuning)
     if tuning.study is None:
         return
     if tuning.autotune:

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS
@@ -28,8 +28,15 @@ from sm_tuning.spec._hyperparameters import (
     decode_scalar,
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
-from sm_tuning.spec._settings import CompletionCriteria, EvaluationPlan, HyperbandConfig, WarmStart
-from sm_tuning.spec._study import StudySettings, study_problems
+from sm_tuning.spec._settings import (
+    CompletionCriteria,
+    EvaluationPlan,
+    HyperbandConfig,
+    PopulationConfig,
+    PromotionConfig,
+    WarmStart,
+)
+from sm_tuning.spec._study import CONTINUING, StudySettings, study_problems
 
 # Limits of fields are those of the botocore model, unless another source is named.
 ObjectiveType = Literal["Maximize", "Minimize"]
@@ -41,6 +48,13 @@ MAX_ENVIRONMENT = 48
 Ranges = FrozenDict[Annotated[str, StringConstraints(min_length=1, max_length=256)], ParameterRange]
 Channels = FrozenDict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-]+$", max_length=64)], AnyInput]
 
+
+#: The settings of each strategy that has some.
+CONFIGS: Mapping[str, type[HyperbandConfig | PromotionConfig | PopulationConfig]] = {
+    "Hyperband": HyperbandConfig,
+    "Promotion": PromotionConfig,
+    "Population": PopulationConfig,
+}
 
 _DEFINITION_CODES = {
     "inputs": "channels",
@@ -102,9 +116,10 @@ class Tuning(Spec):
         inputs: channel name -> S3 URI, local path, or an input object.
         objective_metric_name: the metric that is optimised; ``objective_type`` is the direction.
         hyperparameter_ranges: hyperparameter name -> range.
-        strategy: Bayesian, Random, Grid or Hyperband.
-        strategy_config: resources of Hyperband.
-        max_jobs: number of training jobs; for Grid the number of combinations, which may be left out.
+        strategy: Bayesian, Random, Grid or Hyperband; in a study also Promotion or Population.
+        strategy_config: resources of Hyperband, or the settings of Promotion or Population.
+        max_jobs: number of training jobs; for Grid the number of combinations, which may be left out, as for
+            Population, which ends when its members are done.
         max_parallel_jobs: how many run at once.
         max_runtime_in_seconds: wall-clock limit of the whole tuning job.
         early_stopping_type: ``Auto`` stops training jobs that fall behind the median of the earlier ones.
@@ -141,8 +156,8 @@ class Tuning(Spec):
     objective_metric_name: str | None = Field(default=None, min_length=1, max_length=255)
     objective_type: ObjectiveType = "Maximize"
     hyperparameter_ranges: Ranges = Field(default=FrozenDict())
-    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband"] = "Bayesian"
-    strategy_config: HyperbandConfig | None = None
+    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband", "Promotion", "Population"] = "Bayesian"
+    strategy_config: HyperbandConfig | PromotionConfig | PopulationConfig | None = None
     # How many jobs an account may have is a quota, which AWS may raise: preflight checks it.
     max_jobs: int | None = Field(default=None, ge=1)
     max_parallel_jobs: int = Field(default=1, ge=1)
@@ -182,8 +197,17 @@ class Tuning(Spec):
             return data
         # One training job, as in the SDK; but a job with another limit, and a grid, need no number of jobs.
         limits = ("autotune", "max_runtime_in_seconds", "completion_criteria")
-        is_limited = data.get("strategy") == "Grid" or any(data.get(name) for name in limits)
+        is_limited = data.get("strategy") in ("Grid", "Population") or any(data.get(name) for name in limits)
         return {**data, "max_jobs": 1} if data.get("max_jobs") is None and not is_limited else dict(data)
+
+    @field_validator("strategy_config", mode="before")
+    @classmethod
+    def _config_of_the_strategy(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or isinstance(value, Spec):
+            return value
+        # Left to pydantic, a mistake would be reported once for each class that the value is not of.
+        kind = CONFIGS.get(info.data.get("strategy", ""), HyperbandConfig)
+        return kind.model_validate(value, context=info.context)
 
     @model_validator(mode="after")
     def _rules(self) -> Tuning:
@@ -229,15 +253,16 @@ class Tuning(Spec):
         # Hyperband has its own early stopping, and must know how long a whole trial is. Grid runs each combination
         # once [how-it-works]. Neither can start from parents [warm-start].
         config, is_hyperband = self.strategy_config, self.strategy == "Hyperband"
-        if config is not None and not is_hyperband:
-            message = f"strategy_config is for strategy 'Hyperband' only, but strategy is {self.strategy!r}"
+        if config is not None and not isinstance(config, CONFIGS.get(self.strategy, ())):
+            of = next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
+            message = f"strategy_config is for strategy {of!r} only, but strategy is {self.strategy!r}"
             yield Problem("hyperband-only", "", message, "leave strategy_config out")
         if is_hyperband and self.early_stopping_type == "Auto":
             message = "strategy 'Hyperband' stops jobs by itself: early_stopping_type must be 'Off', not 'Auto'"
             yield Problem("hyperband-early-stopping", "", message, "set early_stopping_type to Off")
         for name, definition in self.definitions:
             static, ranges = definition.estimator.hyperparameters, definition.hyperparameter_ranges
-            needs_resource = is_hyperband and (config is None or config.max_resource is None)
+            needs_resource = is_hyperband and getattr(config, "max_resource", None) is None
             if needs_resource and not set(EPOCH_KEYS) & set(static):
                 where = f"estimators.{name}" if name else ""
                 message = (
@@ -258,6 +283,9 @@ class Tuning(Spec):
 
     def _budget_problems(self) -> Iterator[Problem]:
         # No strategy tries a combination twice, so that a job cannot have more trials than there are combinations.
+        # Those that continue trials do.
+        if self.strategy in CONTINUING:
+            return
         sizes = [combinations(definition) for _, definition in self.definitions]
         finite = [size for size in sizes if size is not None]
         if len(finite) < len(sizes) or self.max_jobs is None:

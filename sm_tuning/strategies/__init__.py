@@ -17,7 +17,7 @@ from sm_tuning.strategies._drive import Backend, drive
 from sm_tuning.strategies._plan import Plan, PlannedTrial, Search, Suggestion, plan
 from sm_tuning.strategies._simple import STRATEGIES, hyperband_config, make, median_stop
 from sm_tuning.strategies._space import Categorical, Continuous, Integer, Point, Space, space_of
-from sm_tuning.strategies._strategy import ParentTrials, Strategy, Trial
+from sm_tuning.strategies._strategy import ParentTrials, Proposal, Strategy, Trial
 
 __all__ = [
     "STRATEGIES",
@@ -34,6 +34,7 @@ __all__ = [
     "Plan",
     "PlannedTrial",
     "Point",
+    "Proposal",
     "Rules",
     "Search",
     "Space",

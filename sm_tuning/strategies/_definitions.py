@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
 
+from sm_tuning._wire import STUDY_STRATEGY_CONFIG
 from sm_tuning.strategies._decide import Rules
 from sm_tuning.strategies._simple import hyperband_config, make
 from sm_tuning.strategies._space import Space, space_of
@@ -57,18 +58,25 @@ def searches_of(
     for position, definition in enumerate([single] if single else tuning["TrainingJobDefinitions"]):
         objective = definition.get("TuningObjective") or config["HyperParameterTuningJobObjective"]
         space = space_of(definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {})
-        hyperband = config["Strategy"] == "Hyperband"
         strategy = make(
             config["Strategy"],
             space,
             seed=seed + position,
             maximize=objective["Type"] == "Maximize",
-            config=hyperband_config(config, definition.get("StaticHyperParameters") or {}) if hyperband else {},
+            config=_settings(config, definition.get("StaticHyperParameters") or {}),
             parents=parents,
         )
         name = None if single else definition["DefinitionName"]
         searches.append(DefinitionSearch(definition, name, objective["MetricName"], space, strategy))
     return searches
+
+
+def _settings(config: Mapping[str, Any], static: Mapping[str, str]) -> dict[str, Any]:
+    if config["Strategy"] == "Hyperband":
+        return dict(hyperband_config(config, static))
+    given = (config.get("StrategyConfig") or {}).get(STUDY_STRATEGY_CONFIG) or {}
+    limit = {"max_jobs": config["ResourceLimits"].get("MaxNumberOfTrainingJobs", _DEFAULT_MAX_JOBS)}
+    return {**given, **(limit if config["Strategy"] == "Promotion" else {})}
 
 
 def rules_of(tuning: Mapping[str, Any], searches: Sequence[DefinitionSearch]) -> Rules:
@@ -81,6 +89,7 @@ def rules_of(tuning: Mapping[str, Any], searches: Sequence[DefinitionSearch]) ->
     sizes = [search.space.size() for search in searches]
     combinations = sum(size for size in sizes if size is not None) if None not in sizes else None
     default = combinations if config["Strategy"] == "Grid" and combinations else _DEFAULT_MAX_JOBS
+    default = searches[0].strategy.most_trials or default
     convergence = (criteria.get("ConvergenceDetected") or {}).get("CompleteOnConvergence")
     # Several definitions have an objective each, of one type for all.
     objective = config.get("HyperParameterTuningJobObjective") or searches[0].definition["TuningObjective"]

@@ -27,8 +27,8 @@ class Backend(Protocol):
     def stop_requested(self) -> bool:
         """Return whether a user has asked to stop."""
 
-    def end(self, outcome: Outcome) -> None:
-        """Record the outcome."""
+    def end(self, outcome: Outcome) -> Outcome:
+        """Record the outcome, and return the one that is recorded."""
 
     def wait(self) -> None:
         """Return when something may have changed."""
@@ -47,8 +47,7 @@ def drive(search: Search, backend: Backend, *, once: bool = False) -> Outcome | 
         stop_requested = backend.stop_requested()
         actions = plan(search, backend.trials(), backend.now(), stop_requested=stop_requested)
         if actions.outcome is not None:
-            backend.end(actions.outcome)
-            return actions.outcome
+            return backend.end(actions.outcome)
         for name in actions.stop:
             backend.stop(name)
         for suggestion in actions.start:

@@ -6,7 +6,7 @@ Everything is computed anew from the trials, so that any driver that knows the t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sm_tuning._statuses import TrainingStatus
@@ -24,7 +24,9 @@ class Suggestion:
         hyperparameters: the tuned ones, as wire strings.
         definition: name of its training job definition; None in a tuning with a single one.
         parent: number of the trial whose checkpoints this trial continues.
-        why: ``new``, or ``retried`` after a fault of the service.
+        why: ``new``; ``continued``, ``promoted`` or ``exploited`` by the strategy; ``retried`` after a fault of the
+            service.
+        attrs: what the strategy must find again, as JSON.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Suggestion:
     definition: str | None = None
     parent: int | None = None
     why: str = "new"
+    attrs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class PlannedTrial:
         """The trial as strategies see it."""
         state = self.state
         failed = state.ended and state.value is None
-        tuned = self.suggestion.hyperparameters
-        return Trial(self.suggestion.number, tuned, state.value, failed, state.curve, finished=state.ended)
+        number, tuned, attrs = self.suggestion.number, self.suggestion.hyperparameters, self.suggestion.attrs
+        return Trial(number, tuned, state.value, failed, state.curve, finished=state.ended, attrs=attrs)
 
 
 @dataclass(frozen=True)
@@ -200,17 +203,21 @@ def _suggestions(
     by_name = {definition.name or "": definition for definition in search.definitions}
     known: dict[str, list[Trial]] = {name: [] for name in by_name}
     for trial in counted:
-        known[trial.suggestion.definition or ""].append(trial.trial)
+        # A trial that will be started again has neither failed nor ended.
+        seen = trial.trial if trial not in faults else replace(trial.trial, value=None, failed=False, finished=False)
+        known[trial.suggestion.definition or ""].append(seen)
     for _ in range(count):
         maximize = search.rules.maximize
         records = {n: DefinitionRecord.of([t.value for t in own], maximize=maximize) for n, own in known.items()}
         for name in turn_order(records, seed=search.seed, maximize=maximize, learns=search.learns):
-            tuned = by_name[name].strategy.ask(known[name])
-            if tuned is not None:
+            found = by_name[name].strategy.propose(known[name])
+            if found is not None:
                 break
         else:
             return
         number += 1
         # The next suggestion of this pass sees this one as a running trial.
-        known[name].append(Trial(number, tuned))
-        yield Suggestion(number, tuned, by_name[name].name)
+        known[name].append(Trial(number, found.hyperparameters, attrs=found.attrs))
+        yield Suggestion(
+            number, found.hyperparameters, by_name[name].name, found.parent, why=found.why, attrs=found.attrs
+        )

@@ -15,6 +15,8 @@ from sm_tuning.strategies._space import Categorical, Point, Space
 from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Strategy, Trial, entropy
 
 STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
+#: Strategies of studies, whose trials continue the checkpoints of others.
+CONTINUING = ("Promotion", "Population")
 
 _REDRAWS = 64
 _REDUCTION_FACTOR = 3
@@ -269,16 +271,19 @@ def make(
     """Return the strategy with this name of the API.
 
     Args:
-        strategy: ``Bayesian``, ``Random``, ``Grid`` or ``Hyperband``.
+        strategy: ``Bayesian``, ``Random``, ``Grid`` or ``Hyperband``; in a study also ``Promotion`` or ``Population``.
         space: the search space.
         seed: seed of the tuning job; equal seeds and equal trials give equal suggestions.
         maximize: whether a higher objective is better.
-        config: ``max_resource`` and optionally ``min_resource`` for Hyperband; empty for the others.
+        config: ``max_resource`` and optionally ``min_resource`` for Hyperband; the fields of ``PromotionConfig`` and
+            ``max_jobs``, or those of ``PopulationConfig``; empty for the others.
         parents: the parents of a warm start, for Bayesian and Random.
 
     Raises:
         ValueError: the strategy is unknown, or its settings or parents are invalid.
     """
+    if strategy in CONTINUING:
+        return _continuing(strategy, space, seed=seed, maximize=maximize, config=config)
     if strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; use one of {', '.join(STRATEGIES)}")
     if config and strategy != "Hyperband":
@@ -306,3 +311,15 @@ def make(
         max_resource=int(config["max_resource"]),
         min_resource=_DEFAULT_MIN_RESOURCE if low is None else int(low),
     )
+
+
+def _continuing(strategy: str, space: Space, *, seed: int, maximize: bool, config: Mapping[str, Any]) -> Strategy:
+    from sm_tuning.spec import PopulationConfig, PromotionConfig  # noqa: PLC0415 - only studies need the spec
+    from sm_tuning.strategies._population import Population  # noqa: PLC0415
+    from sm_tuning.strategies._promotion import Promotion  # noqa: PLC0415
+
+    given = {name: value for name, value in config.items() if name != "max_jobs"}
+    if strategy == "Population":
+        return Population(space, PopulationConfig.parse(given), seed=seed, maximize=maximize)
+    settings = PromotionConfig.parse(given)
+    return Promotion(space, settings, seed=seed, maximize=maximize, max_jobs=int(config["max_jobs"]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Trial:
         failed: whether the trial ended without an objective.
         curve: all values of the objective so far, in order.
         finished: whether the trial has ended, for any reason.
+        attrs: what the strategy noted when it suggested the trial.
     """
 
     index: int
@@ -27,6 +29,24 @@ class Trial:
     failed: bool = False
     curve: tuple[float, ...] = ()
     finished: bool = False
+    attrs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A suggestion of a strategy that may continue another trial.
+
+    Attributes:
+        hyperparameters: the tuned ones, and those that the strategy sets, as wire strings.
+        parent: index of the trial whose checkpoints this trial continues.
+        why: ``new``, ``continued``, ``promoted`` or ``exploited``.
+        attrs: what the strategy must find again in the trial, as JSON.
+    """
+
+    hyperparameters: Mapping[str, str]
+    parent: int | None = None
+    why: str = "new"
+    attrs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,10 @@ class ParentTrials:
 class Strategy(Protocol):
     """Suggests hyperparameters. Without threads, I/O, clock, or state that influences the suggestions."""
 
+    @property
+    def most_trials(self) -> int | None:
+        """The largest number of trials that it has use for; None without a limit of its own."""
+
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
         """Return the next hyperparameters as wire strings, or None if the space is used up.
 
@@ -55,12 +79,29 @@ class Strategy(Protocol):
             trials: all trials so far by index, running ones included.
         """
 
+    def propose(self, trials: Sequence[Trial]) -> Proposal | None:
+        """Return what ``ask`` does, with the trial that the new one continues; None if nothing can start now."""
+
     def should_stop(self, trial: Trial, trials: Sequence[Trial]) -> bool:
         """Return whether the strategy ends a running trial early."""
 
 
-class NeverStops:
-    """A strategy that ends no trial early: early stopping is then a setting of the tuning job."""
+class NeverStops(ABC):
+    """A strategy that ends no trial early and continues none: early stopping is then a setting of the tuning job."""
+
+    @property
+    def most_trials(self) -> int | None:
+        """None: ``max_jobs`` is the only limit."""
+        return None
+
+    @abstractmethod
+    def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
+        """Return the next hyperparameters; None if there are none."""
+
+    def propose(self, trials: Sequence[Trial]) -> Proposal | None:
+        """Return what ``ask`` does, as a new trial."""
+        tuned = self.ask(trials)
+        return None if tuned is None else Proposal(tuned)
 
     def should_stop(self, trial: Trial, trials: Sequence[Trial]) -> bool:  # noqa: ARG002
         """Return False."""

@@ -15,7 +15,7 @@ from sm_tuning._errors import (
     ServiceError,
     WaitTimeoutError,
 )
-from sm_tuning._statuses import TrainingStatus
+from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import from_float32
 from sm_tuning.aws import CLOCK, Aws, Clock, is_transient, mapped, split_uri
 from sm_tuning.description import job_of, trial_of
@@ -104,7 +104,10 @@ class SageMakerBackend:
             if not self._trials.store.create(trial_key(suggestion.number), trial_data(suggestion)):
                 suggestion = self._trials.read_record(suggestion.number)
             job = self._trials.add(suggestion)
-            self._copy_checkpoints(suggestion)
+            if self._copy_checkpoints(suggestion) == 0 and suggestion.why not in ("new", "retried"):
+                self._give_up(suggestion)
+                self._is_delayed = True  # what else this pass would start
+                return
             request = self._trials.study.training_request(suggestion)
             self._aws.call("sagemaker", "create_training_job", **request)
         except NameTakenError:
@@ -126,13 +129,15 @@ class SageMakerBackend:
         else:
             self._patiently(lambda: stop_training_job(self._aws, name))
 
-    def end(self, outcome: Outcome) -> None:
-        """Record the outcome."""
+    def end(self, outcome: Outcome) -> Outcome:
+        """Record the outcome and return it; that of a driver that gave up was recorded with its request to stop."""
         self._lease.keep()
+        outcome = self._trials.outcome_of_stop or outcome
         data = {"format": FORMAT, "status": str(outcome.status), "reason": outcome.reason}
         self._patiently(lambda: self._trials.store.create("end.json", data))
         self._trials.read()
         self._report()
+        return outcome
 
     def wait(self) -> None:
         """Sleep until the next look, and keep the lease.
@@ -205,20 +210,34 @@ class SageMakerBackend:
         )
         return PlannedTrial(job.suggestion, state, is_started=job.training is not None, was_fault=job.was_fault)
 
-    def _copy_checkpoints(self, suggestion: Suggestion) -> None:
-        """Copy the parent's checkpoints to the trial's own prefix, before its training job exists."""
+    def _copy_checkpoints(self, suggestion: Suggestion) -> int:
+        """Copy the parent's checkpoints to the trial's own prefix, before its training job exists; return their number.
+
+        An object that is there already is left: a driver before has copied it, or the training job has written it.
+        """
         config = self._trials.study.definition(suggestion.definition).get("CheckpointConfig")
         if suggestion.parent is None or not config:
-            return
+            return 0
         bucket, prefix = split_uri(f"{config['S3Uri'].rstrip('/')}/")
         names = [f"{prefix}{self._trials.study.training_job_name(n)}/" for n in (suggestion.parent, suggestion.number)]
-        token = ("ContinuationToken", "NextContinuationToken")
-        for page in self._aws.pages("s3", "list_objects_v2", token=token, Bucket=bucket, Prefix=names[0]):
-            for entry in page.get("Contents", ()):
-                self._lease.keep()
-                key = f"{names[1]}{entry['Key'].removeprefix(names[0])}"
-                with mapped("CopyObject", f"s3://{bucket}/{key}"):
-                    self._aws.s3.copy({"Bucket": bucket, "Key": entry["Key"]}, bucket, key)
+        found, present = (
+            {key.removeprefix(name) for key in self._trials.store.keys_of(bucket, name)} for name in names
+        )
+        for key in sorted(found - present):
+            self._lease.keep()
+            with mapped("CopyObject", f"s3://{bucket}/{names[1]}{key}"):
+                self._aws.s3.copy({"Bucket": bucket, "Key": f"{names[0]}{key}"}, bucket, f"{names[1]}{key}")
+        return len(found)
+
+    def _give_up(self, suggestion: Suggestion) -> None:
+        """Stop the study: it may not train a trial anew where its checkpoint was meant to be continued."""
+        uri = self._trials.study.definition(suggestion.definition)["CheckpointConfig"]["S3Uri"].rstrip("/")
+        reason = (
+            f"trial {suggestion.parent} has left no checkpoint below "
+            f"{uri}/{self._trials.study.training_job_name(suggestion.parent or 0)}, so that trial {suggestion.number} "
+            "cannot continue it: the script must save one before it exits (see sm-tuning check --smoke)"
+        )
+        self._trials.store.create("stop.json", {"format": FORMAT, "status": str(TuningStatus.FAILED), "reason": reason})
 
 
 def stop_training_job(aws: Aws, name: str) -> None:

@@ -38,8 +38,8 @@ def document(aws: Aws, tuning: Tuning, name: str) -> tuple[dict[str, Any], jobs.
     """
     if tuning.study is None:
         raise SpecError("the spec has no block study: it describes a tuning job")
-    planned = jobs.plan(aws, tuning.replace(study=None))
-    request = planned.request(name, aws.region)
+    planned = jobs.plan(aws, tuning)
+    request = planned.request(name, aws.region, is_study=True)
     settings = tuning.study.model_dump(mode="json", exclude_defaults=True)
     data = {
         "format": FORMAT,

@@ -160,7 +160,8 @@ def trial_key(number: int) -> str:
 
 def trial_data(suggestion: Suggestion) -> dict[str, Any]:
     """Return the content of a trial's record."""
-    return {"format": FORMAT, **vars(suggestion), "hyperparameters": dict(suggestion.hyperparameters)}
+    mappings = {"hyperparameters": dict(suggestion.hyperparameters), "attrs": dict(suggestion.attrs)}
+    return {"format": FORMAT, **vars(suggestion), **mappings}
 
 
 def suggestion_of(record: Record, uri: str) -> Suggestion:

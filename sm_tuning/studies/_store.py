@@ -104,10 +104,14 @@ class Store:
 
     def keys(self, folder: str) -> Iterator[str]:
         """Yield the keys below a folder of the study, without the study's own prefix."""
-        start = f"{self._prefix}/{folder}"
+        start = f"{self._prefix}/"
+        yield from (key.removeprefix(start) for key in self.keys_of(self._bucket, f"{start}{folder}"))
+
+    def keys_of(self, bucket: str, prefix: str) -> Iterator[str]:
+        """Yield the keys of any bucket below a prefix."""
         token = ("ContinuationToken", "NextContinuationToken")
-        for page in self._aws.pages("s3", "list_objects_v2", token=token, Bucket=self._bucket, Prefix=start):
-            yield from (entry["Key"].removeprefix(f"{self._prefix}/") for entry in page.get("Contents", ()))
+        for page in self._aws.pages("s3", "list_objects_v2", token=token, Bucket=bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     def _put(self, key: str, data: Mapping[str, Any], **condition: str) -> str | None:
         body = json.dumps(data, sort_keys=True, ensure_ascii=False).encode()

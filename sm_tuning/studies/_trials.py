@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sm_tuning._errors import JobNotFoundError, SpecError
-from sm_tuning._statuses import SecondaryStatus, TrainingStatus
+from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
 from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
-from sm_tuning.strategies import Suggestion
+from sm_tuning.strategies import Outcome, Suggestion
 from sm_tuning.studies._description import TrialJob, description_of, summary_of
 from sm_tuning.studies._record import StudyRecord, suggestion_of, trial_key
 from sm_tuning.studies._store import Record, Store
@@ -67,6 +67,12 @@ class StudyTrials:
         """Return whether somebody has asked to stop the study."""
         self._stop = self._stop or self.store.read("stop.json")
         return self._stop is not None
+
+    @property
+    def outcome_of_stop(self) -> Outcome | None:
+        """The outcome that came with the request to stop, if the study gave up; None if a user asked."""
+        data = self._stop.data if self._stop is not None else {}
+        return Outcome(TuningStatus(data["status"]), data.get("reason")) if "status" in data else None
 
     def describe(self) -> dict[str, Any]:
         """Return the study in the form of DescribeHyperParameterTuningJob, without a call."""

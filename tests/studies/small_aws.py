@@ -20,7 +20,8 @@ from xml.sax.saxutils import escape
 import boto3
 
 import sm_tuning as smt
-from sm_tuning.aws import Aws, Policy, Retry
+from sm_tuning import studies
+from sm_tuning.aws import Aws, Clock, Policy, Retry
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/R"
@@ -301,3 +302,28 @@ def tuning(**changes: Any) -> smt.Tuning:
         "study": smt.StudySettings(**changes.pop("study", {})),
     }
     return smt.Tuning(estimator=estimator, **{**fields, **changes})
+
+
+def launched(service: SmallAws, name: str = "s", aws: Aws | None = None, **changes: Any) -> smt.Study:
+    aws = aws or service.connect()
+    return smt.Study(aws, studies.launch(aws, tuning(**changes), name=name))
+
+
+def quick(service: SmallAws) -> Clock:
+    """A clock whose seconds pass at once, here and in the service."""
+    passed = [0.0]
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+        service.now += seconds
+
+    return Clock(sleep=sleep, monotonic=lambda: passed[0])
+
+
+def drive(service: SmallAws, aws: Aws, name: str = "s", **options: Any) -> studies.Driven:
+    clock = quick(service)
+    uri = next(key for key in service.objects if key.endswith(f"/{name}/study.json")).removesuffix("/study.json")
+    store = studies.Store(aws, f"s3://{uri}", monotonic=clock.monotonic)
+    study = studies.read_study(store)
+    assert study is not None
+    return studies.drive_study(aws, studies.StudyTrials(aws, store, study), clock=clock, **options)

@@ -7,11 +7,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from small_aws import Refusal, SmallAws, failed, succeeded, tuning
+from small_aws import Refusal, SmallAws, drive, failed, launched, succeeded, tuning
 
 import sm_tuning as smt
 from sm_tuning import studies
-from sm_tuning.aws import Aws, Clock
+from sm_tuning.aws import Aws
 
 
 class Dead(BaseException):
@@ -32,31 +32,6 @@ class Mortal(Aws):
         if self.left == 0:
             raise Dead
         return answer
-
-
-def launched(service: SmallAws, name: str = "s", aws: Aws | None = None, **changes: Any) -> smt.Study:
-    aws = aws or service.connect()
-    return smt.Study(aws, studies.launch(aws, tuning(**changes), name=name))
-
-
-def quick(service: SmallAws) -> Clock:
-    """A clock whose seconds pass at once, here and in the service."""
-    passed = [0.0]
-
-    def sleep(seconds: float) -> None:
-        passed[0] += seconds
-        service.now += seconds
-
-    return Clock(sleep=sleep, monotonic=lambda: passed[0])
-
-
-def drive(service: SmallAws, aws: Aws, name: str = "s", **options: Any) -> studies.Driven:
-    clock = quick(service)
-    uri = next(key for key in service.objects if key.endswith(f"/{name}/study.json")).removesuffix("/study.json")
-    store = studies.Store(aws, f"s3://{uri}", monotonic=clock.monotonic)
-    study = studies.read_study(store)
-    assert study is not None
-    return studies.drive_study(aws, studies.StudyTrials(aws, store, study), clock=clock, **options)
 
 
 def trials_of(service: SmallAws) -> dict[str, str]:
