@@ -111,8 +111,11 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-#: The member that the description of a study has beside those of a tuning job: its folder in S3.
+#: The members that the description of a study has beside those of a tuning job: its folder in S3, its further
+#: objectives and constraints; and the member of each trial's summary: why it was started, and how it ended.
 STUDY_URI: Final = "StudyUri"
+STUDY_RULES: Final = "StudyRules"
+STUDY_TRIAL: Final = "StudyTrial"
 
 #: The member of StrategyConfig that holds the settings of a strategy that only studies have.
 STUDY_STRATEGY_CONFIG: Final = "StudyStrategyConfig"

@@ -271,7 +271,8 @@ def number_of_jobs(tuning: Tuning) -> int | None:
     """Return the largest number of training jobs, for a grid that of its combinations; None if it is open."""
     if tuning.max_jobs is not None or tuning.strategy != "Grid":
         return tuning.max_jobs
-    return sum(combinations(definition) or 0 for _, definition in tuning.definitions)
+    conditions = {} if tuning.study is None else tuning.study.when
+    return sum(combinations(definition, conditions) or 0 for _, definition in tuning.definitions)
 
 
 # Cost ---------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What to tune: frozen values, valid once built, and their files."""
 
 from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._conditions import Conditions, assignments, in_order, is_active
 from sm_tuning.spec._estimators import (
     AnyEstimator,
     ContainerEstimator,
@@ -31,7 +32,7 @@ from sm_tuning.spec._settings import (
     PromotionConfig,
     WarmStart,
 )
-from sm_tuning.spec._study import CONTINUING, StudySettings
+from sm_tuning.spec._study import CONTINUING, Constraint, StudySettings
 from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning, combinations
 
@@ -42,6 +43,8 @@ __all__ = [
     "AnyInput",
     "CategoricalParameter",
     "CompletionCriteria",
+    "Conditions",
+    "Constraint",
     "ContainerEstimator",
     "ContinuousParameter",
     "DatasetInput",
@@ -66,6 +69,7 @@ __all__ = [
     "WarmStart",
     "XGBoostEstimator",
     "as_tuning",
+    "assignments",
     "combinations",
     "decode_json",
     "decode_plain",
@@ -74,6 +78,8 @@ __all__ = [
     "encode_json",
     "encode_plain",
     "from_wandb_sweep",
+    "in_order",
+    "is_active",
     "load",
     "overridden",
     "read_overrides",

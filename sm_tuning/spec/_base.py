@@ -156,6 +156,9 @@ class Spec(BaseModel):
     _field_codes: ClassVar[Mapping[str, str]] = {}
     _code: ClassVar[str] = ""
 
+    #: Keys that belong elsewhere, and what to do with them.
+    _elsewhere: ClassVar[Mapping[str, str]] = {}
+
     #: Fields that convert their values to text themselves.
     _text_fields: ClassVar[frozenset[str]] = frozenset()
 
@@ -175,7 +178,10 @@ class Spec(BaseModel):
             known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
             fix = "correct the name, or take the key out: a tuning job has no such setting"
             unknown = [str(key) for key in data if key not in known]
-            messages = [unknown_key(key, known) for key in unknown[:_MOST_MESSAGES]]
+            messages = [
+                f"unknown key {key!r}: {cls._elsewhere[key]}" if key in cls._elsewhere else unknown_key(key, known)
+                for key in unknown[:_MOST_MESSAGES]
+            ]
             if len(unknown) > _MOST_MESSAGES:
                 messages.append(f"{len(unknown) - _MOST_MESSAGES} more unknown keys")
             if messages:

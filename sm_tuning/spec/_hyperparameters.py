@@ -24,6 +24,11 @@ ScalingType = Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]
 #: Most values of a categorical range, and most ranges of a job [botocore model; Developer Guide, amt-limits].
 MAX_VALUES = 30
 
+#: Conditions are a study's, and the ranges those of a tuning job too.
+_ELSEWHERE = {
+    "when": "a tuning job has no conditions; in a study they are in its block: study.when: {NAME: {OTHER: [VALUE]}}"
+}
+
 
 def encode_json(value: Any) -> str:
     """Return the text of a value for a framework image: JSON, strings with their quotes."""
@@ -132,6 +137,7 @@ class ContinuousParameter(Spec):
     """
 
     _code: ClassVar[str] = "range-bounds"
+    _elsewhere: ClassVar[Mapping[str, str]] = _ELSEWHERE
 
     type: Literal["continuous"] = "continuous"
     min_value: float
@@ -157,6 +163,7 @@ class IntegerParameter(Spec):
     """
 
     _code: ClassVar[str] = "range-bounds"
+    _elsewhere: ClassVar[Mapping[str, str]] = _ELSEWHERE
 
     type: Literal["integer"] = "integer"
     min_value: int
@@ -186,6 +193,7 @@ class CategoricalParameter(Spec):
     """
 
     _code: ClassVar[str] = "range-bounds"
+    _elsewhere: ClassVar[Mapping[str, str]] = _ELSEWHERE
 
     type: Literal["categorical"] = "categorical"
     values: tuple[str | bool | int | float, ...] = Field(json_schema_extra={"minItems": 2, "maxItems": MAX_VALUES})

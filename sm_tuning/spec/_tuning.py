@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS
 from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._conditions import Conditions, assignments, in_order, is_active
 from sm_tuning.spec._estimators import AnyEstimator
 from sm_tuning.spec._hyperparameters import (
     MAX_VALUES,
@@ -144,6 +145,11 @@ class Tuning(Spec):
         "max_parallel_jobs": "parallel-limit",
         "max_runtime_in_seconds": "runtime-limit",
         "base_tuning_job_name": "name",
+    }
+    _elsewhere: ClassVar[Mapping[str, str]] = {
+        "objectives": "a tuning job has one objective; further ones are in the block of a study: study.objectives",
+        "constraints": "a tuning job has no constraints; a study has them in its block: study.constraints",
+        "when": "a tuning job has no conditions; a study has them in its block: study.when",
     }
 
     estimator: AnyEstimator | None = None
@@ -286,7 +292,8 @@ class Tuning(Spec):
         # Those that continue trials do.
         if self.strategy in CONTINUING:
             return
-        sizes = [combinations(definition) for _, definition in self.definitions]
+        conditions = {} if self.study is None else self.study.when
+        sizes = [combinations(definition, conditions) for _, definition in self.definitions]
         finite = [size for size in sizes if size is not None]
         if len(finite) < len(sizes) or self.max_jobs is None:
             return
@@ -455,14 +462,27 @@ def _definition_problems(definition: TrainingDefinition, *, autotune: bool) -> I
         yield Problem("network-missing", "", "a file-system input needs subnets and security_group_ids", "give both")
 
 
-def combinations(definition: TrainingDefinition) -> int | None:
-    """Return how many different trials the ranges allow; None if a continuous range makes them endless."""
-    sizes = []
-    for range_ in definition.hyperparameter_ranges.values():
+def combinations(definition: TrainingDefinition, conditions: Conditions | None = None) -> int | None:
+    """Return how many different trials the ranges allow; None if a continuous range makes them endless.
+
+    Args:
+        definition: with the ranges.
+        conditions: of hyperparameters; those without a range in the definition do not count.
+    """
+    ranges = definition.hyperparameter_ranges
+    known = set(ranges)
+    when = {name: needed for name, needed in (conditions or {}).items() if {name, *needed} <= known}
+    values: dict[str, Sequence[Any]] = {}
+    for name, range_ in ranges.items():
         if isinstance(range_, ContinuousParameter):
             return None
         if isinstance(range_, IntegerParameter):
-            sizes.append(range_.max_value - range_.min_value + 1)
+            values[name] = range(range_.min_value, range_.max_value + 1)
         else:
-            sizes.append(len(range_.values))
-    return math.prod(sizes)
+            values[name] = range_.values
+    needed = {other for others in when.values() for other in others}
+    choices = {name: values[name] for name in in_order(when) if name in needed}
+    return sum(
+        math.prod(len(values[name]) for name in ranges if name not in choices and is_active(name, chosen, when))
+        for chosen in assignments(choices, when)
+    )

@@ -130,7 +130,7 @@ class Maximiser:
         # The last bits of a matrix product depend on the BLAS library and its threads, and a climb turns them into
         # differences of up to 1e-7. Rounded positions make the suggestion the same for the same seed and trials. A
         # climb ends about 1e-5 from the maximum, so nothing is lost.
-        return np.where(self._encoder.continuous, np.round(best, _POSITION_DIGITS), best)
+        return self._encoder.settle(np.where(self._encoder.continuous, np.round(best, _POSITION_DIGITS), best))
 
     def _penalty(self, rows: Array, avoid: Array | None) -> Array | float:
         if avoid is None:
@@ -150,7 +150,7 @@ class Maximiser:
         units = np.where(encoder.categorical, rng.random(base.shape), numeric)
         snapped = encoder.snap(units)
         flip = touched & (rng.random(base.shape) < 0.3)
-        return np.where(encoder.categorical & ~flip, base, snapped)
+        return encoder.settle(np.where(encoder.categorical & ~flip, base, snapped))
 
     def _spread(self, rows: Array, order: NDArray[np.intp]) -> Array:
         """Return the best candidates that are some distance apart, as starts of the climbs."""
@@ -180,7 +180,7 @@ class Maximiser:
 
     def _ascend(self, row: Array) -> Array:
         """Return the end of L-BFGS along the continuous columns."""
-        free = self._encoder.continuous
+        free = self._encoder.continuous & self._encoder.active(row[None])[0]
         if not free.any():
             return row
 
@@ -213,6 +213,7 @@ class Maximiser:
                 other = row.copy()
                 other[j] = position
                 rows.append(other)
+        rows = list(self._encoder.settle(np.array(rows)))
         scores = self._belief.score(np.array(rows))
         top = int(np.argmax(np.round(scores, _SCORE_DIGITS)))
         return rows[top], float(scores[top])

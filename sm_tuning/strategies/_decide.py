@@ -61,6 +61,8 @@ class TrialState:
         status: its TrainingJobStatus.
         value: the final objective; None while it runs, or if it ended without one.
         curve: its objective values so far.
+        values: the final value of each objective, in a study with several.
+        violations: by how much it breaks each constraint; at most 0 if it keeps to it.
         ended_at: epoch seconds; None while it runs.
     """
 
@@ -69,6 +71,8 @@ class TrialState:
     value: float | None = None
     curve: tuple[float, ...] = ()
     ended_at: float | None = None
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
 
     @property
     def ended(self) -> bool:

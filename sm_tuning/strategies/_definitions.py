@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
 
-from sm_tuning._wire import STUDY_STRATEGY_CONFIG
+from sm_tuning._wire import PROGRAM_KEY, STUDY_STRATEGY_CONFIG
+from sm_tuning.spec import Conditions, encode_json, encode_plain
 from sm_tuning.strategies._decide import Rules
 from sm_tuning.strategies._simple import hyperband_config, make
 from sm_tuning.strategies._space import Space, space_of
@@ -40,7 +41,11 @@ class DefinitionSearch:
 
 
 def searches_of(
-    tuning: Mapping[str, Any], *, seed: int, parents: Sequence[ParentTrials] = ()
+    tuning: Mapping[str, Any],
+    *,
+    seed: int,
+    parents: Sequence[ParentTrials] = (),
+    conditions: Conditions | None = None,
 ) -> list[DefinitionSearch]:
     """Return the definitions of a tuning job; each has a strategy with a seed of its own.
 
@@ -48,6 +53,7 @@ def searches_of(
         tuning: the tuning job as CreateHyperParameterTuningJob or DescribeHyperParameterTuningJob has it.
         seed: seed of the tuning job.
         parents: the parents of a warm start.
+        conditions: of hyperparameters, with values as a spec has them.
 
     Raises:
         ValueError: the ranges or the strategy are invalid.
@@ -57,7 +63,8 @@ def searches_of(
     searches = []
     for position, definition in enumerate([single] if single else tuning["TrainingJobDefinitions"]):
         objective = definition.get("TuningObjective") or config["HyperParameterTuningJobObjective"]
-        space = space_of(definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {})
+        ranges = definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {}
+        space = space_of(ranges, _in_wire_strings(conditions or {}, definition, ranges))
         strategy = make(
             config["Strategy"],
             space,
@@ -77,6 +84,19 @@ def _settings(config: Mapping[str, Any], static: Mapping[str, str]) -> dict[str,
     given = (config.get("StrategyConfig") or {}).get(STUDY_STRATEGY_CONFIG) or {}
     limit = {"max_jobs": config["ResourceLimits"].get("MaxNumberOfTrainingJobs", _DEFAULT_MAX_JOBS)}
     return {**given, **(limit if config["Strategy"] == "Promotion" else {})}
+
+
+def _in_wire_strings(
+    conditions: Conditions, definition: Mapping[str, Any], ranges: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Conditions:
+    """Return the conditions of a definition's hyperparameters, with values as its training jobs get them."""
+    encode = encode_json if PROGRAM_KEY in (definition.get("StaticHyperParameters") or {}) else encode_plain
+    names = {entry["Name"] for entries in ranges.values() for entry in entries}
+    return {
+        name: {other: tuple(map(encode, allowed)) for other, allowed in needed.items()}
+        for name, needed in conditions.items()
+        if name in names
+    }
 
 
 def rules_of(tuning: Mapping[str, Any], searches: Sequence[DefinitionSearch]) -> Rules:

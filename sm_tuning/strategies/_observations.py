@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sm_tuning.spec import in_order
 from sm_tuning.strategies._space import Categorical, Continuous, Dimension, Space
 from sm_tuning.strategies._strategy import Trial
 
@@ -18,6 +19,8 @@ Mask = NDArray[np.bool_]
 
 #: How far beside the space, in units of its width, a parent's trial still informs the model.
 _MARGIN = 0.5
+#: Positions that differ by less are of the same whole number.
+_SAME = 1e-9
 _POWERS = np.linspace(0.0, 1.0, 21)
 
 
@@ -74,7 +77,29 @@ class Encoder:
     def snap(self, units: Array) -> Array:
         """Return rows of positions in [0, 1] as rows of points: integers become whole, categories indices."""
         columns = [_snap(d, np.clip(units[:, j], 0.0, 1.0)) for j, d in enumerate(self.space.dimensions)]
-        return np.stack(columns, axis=1) if columns else units
+        return self.settle(np.stack(columns, axis=1)) if columns else units
+
+    def active(self, rows: Array) -> Mask:
+        """Return which values of the rows are of active dimensions."""
+        active = np.ones(rows.shape, dtype=bool)
+        names, conditions = self.space.names, self.space.conditions
+        for name in in_order(conditions):
+            for other, allowed in conditions.get(name, {}).items():
+                column = names.index(other)
+                dimension = self.space.dimensions[column]
+                codes = [
+                    float(dimension.values.index(v)) if isinstance(dimension, Categorical) else dimension.encode(v)
+                    for v in allowed
+                ]
+                meets = np.abs(rows[:, column, None] - np.array(codes)).min(axis=1) < _SAME
+                active[:, names.index(name)] &= active[:, column] & meets
+        return active
+
+    def settle(self, rows: Array) -> Array:
+        """Return rows with the middle of each inactive dimension, as ``Space.settled`` does."""
+        if not self.space.conditions:
+            return rows
+        return np.where(self.active(rows), rows, np.array(self.encode(self.space.middle)))
 
     def inside(self, rows: Array) -> Mask:
         """Return which rows lie in the space; rows of parents may lie beside it."""

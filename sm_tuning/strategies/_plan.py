@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sm_tuning._statuses import TrainingStatus
+from sm_tuning.spec import Conditions
 from sm_tuning.strategies._decide import Outcome, Rules, TrialState, decide, early_stops
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
 from sm_tuning.strategies._strategy import ParentTrials, Trial
@@ -91,6 +92,7 @@ class Search:
         retries: int = 0,
         max_failures: int | None = None,
         parents: Sequence[ParentTrials] = (),
+        conditions: Conditions | None = None,
     ) -> Self:
         """Return the search of a CreateHyperParameterTuningJob request with its ``CreationTime`` in epoch seconds.
 
@@ -100,12 +102,13 @@ class Search:
             retries: how often a trial is started again after a fault of the service.
             max_failures: failed trials that end the tuning; None for the rule of tuning jobs.
             parents: the parents of a warm start.
+            conditions: of hyperparameters, with values as a spec has them.
 
         Raises:
             ValueError: the ranges or the strategy are invalid.
         """
         config = tuning["HyperParameterTuningJobConfig"]
-        definitions = searches_of(tuning, seed=seed, parents=parents)
+        definitions = searches_of(tuning, seed=seed, parents=parents, conditions=conditions)
         return cls(
             rules=replace(rules_of(tuning, definitions), max_failures=max_failures),
             definitions=tuple(definitions),

@@ -83,7 +83,7 @@ class Population(NeverStops):
         return None
 
     def explore(self, tuned: Mapping[str, str], random: Random) -> dict[str, str]:
-        """Return changed hyperparameters, each within its range."""
+        """Return changed hyperparameters, each within its range, without inactive ones."""
         changed = {}
         for dimension in self._space.dimensions:
             value = tuned.get(dimension.name)
@@ -91,7 +91,7 @@ class Population(NeverStops):
                 changed[dimension.name] = dimension.draw(random)
             else:
                 changed[dimension.name] = _perturbed(dimension, value, random, self._config.factors)
-        return changed
+        return {name: value for name, value in changed.items() if self._space.is_active(name, changed)}
 
     def _new(self, member: int, step: int, trials: Sequence[Trial]) -> Proposal:
         point = draw_new(self._space, self._seen.of(trials), self._seed, step * self._config.size + member - 1)

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 from typing import Any, TypeVar
+
+from sm_tuning.spec import Conditions, assignments, in_order, is_active
 
 T = TypeVar("T", int, float)
 
 Point = tuple[str, ...]
-"""One wire string for each dimension, in the order of ``Space.dimensions``."""
+"""One wire string for each dimension, in the order of ``Space.dimensions``; an inactive one has its middle value."""
 
 
 @dataclass(frozen=True)
@@ -170,44 +173,105 @@ Dimension = Continuous | Integer | Categorical
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a search, in the order of the request."""
+    """The dimensions of a search, in the order of the request, and the conditions of some of them.
+
+    A point has a value for each dimension, also for inactive ones: always the same, so that points differ only if their
+    trials do, and a model sees inactive dimensions in the middle of their ranges.
+
+    Attributes:
+        dimensions: the ranges.
+        conditions: hyperparameter -> the hyperparameters that it depends on -> the wire strings with which it is
+            active; a hyperparameter without conditions always is.
+    """
 
     dimensions: tuple[Dimension, ...]
+    conditions: Conditions = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if len(set(self.names)) != len(self.dimensions):
             raise ValueError(f"hyperparameter names must be unique over all ranges, got {list(self.names)}")
+        for name in in_order(self.conditions):
+            if name not in self.names:
+                raise ValueError(f"a condition names {name!r}, which has no range")
+        needed = {name for others in self.conditions.values() for name in others}
+        if endless := [d.name for d in self.dimensions if d.name in needed and d.count is None]:
+            raise ValueError(f"a condition needs a range with countable values, but {endless} are continuous")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The tuned hyperparameters."""
         return tuple(dimension.name for dimension in self.dimensions)
 
+    @cached_property
+    def middle(self) -> Point:
+        """The value of each dimension where it is inactive."""
+        return tuple(dimension.decode(0.5) for dimension in self.dimensions)
+
     def size(self) -> int | None:
         """Return the number of combinations; None if a continuous range makes them uncountable."""
-        counts = [dimension.count for dimension in self.dimensions]
-        return None if None in counts else math.prod(count for count in counts if count is not None)
+        if any(dimension.count is None for dimension in self.dimensions):
+            return None
+        return sum(math.prod(dimension.count or 1 for dimension in free) for _, free in self._cases)
+
+    @cached_property
+    def _cases(self) -> list[tuple[dict[str, str], tuple[Dimension, ...]]]:
+        """Each combination of the dimensions that others depend on, with the other active dimensions."""
+        by_name = {dimension.name: dimension for dimension in self.dimensions}
+        depended_on = {name for needed in self.conditions.values() for name in needed}
+        choices = {}
+        for name in in_order(self.conditions):
+            if name in depended_on:
+                choices[name] = [by_name[name].value(index) for index in range(by_name[name].count or 0)]
+        return [
+            (chosen, tuple(d for d in self.dimensions if d.name not in choices and self.is_active(d.name, chosen)))
+            for chosen in assignments(choices, self.conditions)
+        ]
 
     def point_at(self, index: int) -> Point:
-        """Return the combination with this index in the order of ``itertools.product`` (last dimension fastest)."""
+        """Return the combination with this index in the order of ``itertools.product`` (last dimension fastest).
+
+        With conditions, the dimensions that others depend on vary slowest.
+        """
         size = self.size()
         if size is None or not 0 <= index < size:
             raise IndexError(f"no combination {index} in a space of {size or 'uncountably many'}")
-        digits: list[str] = []
-        for dimension in reversed(self.dimensions):
+        case = 0
+        while index >= (count := math.prod(dimension.count or 1 for dimension in self._cases[case][1])):
+            index, case = index - count, case + 1
+        chosen, free = self._cases[case]
+        values = {**dict(zip(self.names, self.middle, strict=True)), **chosen}
+        for dimension in reversed(free):
             index, digit = divmod(index, dimension.count or 1)
-            digits.append(dimension.value(digit))
-        return tuple(reversed(digits))
+            values[dimension.name] = dimension.value(digit)
+        return tuple(values[name] for name in self.names)
 
     def draw(self, random: Random) -> Point:
         """Return a random point, uniform on the scale of each dimension."""
-        return tuple(dimension.draw(random) for dimension in self.dimensions)
+        return self.settled(tuple(dimension.draw(random) for dimension in self.dimensions))
+
+    def is_active(self, name: str, values: Mapping[str, str]) -> bool:
+        """Return whether a dimension has a meaning with these values."""
+        return is_active(name, values, self.conditions)
+
+    def settled(self, point: Point) -> Point:
+        """Return a point with the middle value of each inactive dimension."""
+        if not self.conditions:
+            return point
+        values = dict(zip(self.names, point, strict=True))
+        return tuple(
+            value if self.is_active(name, values) else middle
+            for (name, value), middle in zip(values.items(), self.middle, strict=True)
+        )
 
     def point_of(self, hyperparameters: Mapping[str, str]) -> Point | None:
-        """Return the point of a trial; None if the trial lacks a dimension."""
-        if any(name not in hyperparameters for name in self.names):
+        """Return the point of a trial; None if the trial lacks an active dimension."""
+        if not self.conditions:
+            lacks = any(name not in hyperparameters for name in self.names)
+            return None if lacks else tuple(hyperparameters[name] for name in self.names)
+        if any(name not in hyperparameters and self.is_active(name, hyperparameters) for name in self.names):
             return None
-        return tuple(hyperparameters[name] for name in self.names)
+        pairs = zip(self.names, self.middle, strict=True)
+        return self.settled(tuple(hyperparameters.get(name, middle) for name, middle in pairs))
 
     def seen(self, trials: Iterable[Mapping[str, str]]) -> set[Point]:
         """Return the points of trials with these hyperparameters."""
@@ -226,12 +290,19 @@ class Space:
         return next((point for point in points if point not in seen), None)
 
     def answer(self, point: Point) -> dict[str, str]:
-        """Return a point as hyperparameters."""
-        return dict(zip(self.names, point, strict=True))
+        """Return a point as hyperparameters, without the inactive ones."""
+        values = dict(zip(self.names, point, strict=True))
+        return {name: value for name, value in values.items() if self.is_active(name, values)}
 
 
-def space_of(parameter_ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Space:
+def space_of(
+    parameter_ranges: Mapping[str, Sequence[Mapping[str, Any]]], conditions: Conditions | None = None
+) -> Space:
     """Return the space of the request's ``ParameterRanges``.
+
+    Args:
+        parameter_ranges: as the API has them.
+        conditions: of hyperparameters, in wire strings.
 
     Raises:
         ValueError: a range is empty, or breaks the rule of its scaling type.
@@ -255,4 +326,4 @@ def space_of(parameter_ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> Spa
     choices = [
         Categorical(r["Name"], tuple(r["Values"])) for r in parameter_ranges.get("CategoricalParameterRanges") or ()
     ]
-    return Space((*integers, *doubles, *choices))
+    return Space((*integers, *doubles, *choices), conditions or {})

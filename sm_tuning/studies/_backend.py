@@ -74,7 +74,7 @@ class SageMakerBackend:
         self._is_delayed = False
         self._delays = 0
         self._cancelled: set[str] = set()
-        self._values: dict[str, float | None] = {}  # of trials that have ended
+        self._values: dict[str, tuple[float, ...] | None] = {}  # of trials that have ended
 
     def now(self) -> float:
         """Return epoch seconds by the clock of S3, since a client's clock may be wrong."""
@@ -195,18 +195,20 @@ class SageMakerBackend:
     def _planned(self, job: TrialJob) -> PlannedTrial:
         training = job.training or {}
         if job.ended and job.name not in self._values:
-            objective = self._trials.study.objective(job.suggestion.definition)
-            value = job.value(objective["MetricName"])
+            values = job.values(self._trials.study.objectives(job.suggestion.definition))
             # A tuning job decides with the number as the script printed it, not with the nearest 32-bit float.
-            self._values[job.name] = None if value is None else from_float32(value)
+            self._values[job.name] = None if values is None else tuple(map(from_float32, values))
         ended = training.get("TrainingEndTime") or training.get("LastModifiedTime")
         is_cancelled = job.training is None and job.name in self._cancelled
+        final = self._values.get(job.name)
         state = TrialState(
             name=job.name,
             status=TrainingStatus.STOPPED if is_cancelled else job.status,
-            value=self._values.get(job.name),
+            value=None if final is None else final[0],
             curve=() if self._curves is None else self._curves.values(job.name),
             ended_at=ended.timestamp() if job.ended and ended is not None else None,
+            values=final or (),
+            violations=self._trials.study.violations(job.metrics) if final is not None else (),
         )
         return PlannedTrial(job.suggestion, state, is_started=job.training is not None, was_fault=job.was_fault)
 

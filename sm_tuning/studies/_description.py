@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sm_tuning._statuses import COUNTERS, FINISHED, ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import STUDY_URI
+from sm_tuning._wire import STUDY_RULES, STUDY_TRIAL, STUDY_URI
 from sm_tuning.description import training_of
 from sm_tuning.strategies import Suggestion
 from sm_tuning.studies._record import StudyRecord
@@ -52,11 +53,18 @@ class TrialJob:
         reason = str((self.training or {}).get("FailureReason") or "")
         return self.status is TrainingStatus.FAILED and reason.startswith(_FAULTS)
 
-    def value(self, metric: str) -> float | None:
-        """Return the final objective; None while it runs, if it failed, or if it never emitted the metric."""
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The final metrics; empty while it runs, or if it failed."""
         if self.training is None or self.status not in FINISHED:
-            return None
-        return training_of(self.training).metrics.get(metric)
+            return {}
+        return training_of(self.training).metrics
+
+    def values(self, objectives: Collection[str]) -> tuple[float, ...] | None:
+        """Return the final value of each objective; None if there are none yet, or if one was never emitted."""
+        metrics = self.metrics
+        found = [metrics[name] for name in objectives if name in metrics]
+        return tuple(found) if len(found) == len(objectives) else None
 
     def _member(self, name: str) -> str:
         return str((self.training or {}).get(f"TrainingJob{name}", ""))
@@ -89,6 +97,7 @@ def description_of(
         **study.request,
         "HyperParameterTuningJobArn": study.arn,
         STUDY_URI: study.uri,
+        STUDY_RULES: {"Objectives": dict(study.settings.objectives), "Constraints": list(study.settings.constraints)},
         "HyperParameterTuningJobStatus": status,
         "CreationTime": study.created,
         "HyperParameterTuningEndTime": ended,
@@ -105,7 +114,10 @@ def summary_of(study: StudyRecord, trial: TrialJob) -> dict[str, Any]:
     """Return a trial in the form of HyperParameterTrainingJobSummary."""
     training = trial.training or {}
     objective = study.objective(trial.suggestion.definition)
-    value = trial.value(objective["MetricName"])
+    metrics = trial.metrics
+    values = trial.values(study.objectives(trial.suggestion.definition))
+    value = None if values is None else values[0]
+    parent = trial.suggestion.parent
     status = ObjectiveStatus.PENDING if not trial.ended else ObjectiveStatus.FAILED
     summary = {
         "TrainingJobDefinitionName": trial.suggestion.definition,
@@ -119,6 +131,12 @@ def summary_of(study: StudyRecord, trial: TrialJob) -> dict[str, Any]:
         "TunedHyperParameters": dict(trial.suggestion.hyperparameters),
         "FailureReason": training.get("FailureReason"),
         "ObjectiveStatus": str(status if value is None else ObjectiveStatus.SUCCEEDED),
+        STUDY_TRIAL: {
+            "Why": trial.suggestion.why,
+            "Parent": None if parent is None else study.training_job_name(parent),
+            "Values": values,
+            "Feasible": all(excess <= 0 for excess in study.violations(metrics)) if metrics else None,
+        },
     }
     if value is not None:
         summary["FinalHyperParameterTuningJobObjectiveMetric"] = {**objective, "Value": value}
@@ -143,13 +161,15 @@ def _objective_counters(summaries: Sequence[Mapping[str, Any]]) -> dict[str, int
 
 
 def _best(study: StudyRecord, summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the trial with the best objective; of equal ones, the first that ended."""
-    sign = -1.0 if study.objective(study.definitions[0].get("DefinitionName"))["Type"] == "Maximize" else 1.0
-    key = "FinalHyperParameterTuningJobObjectiveMetric"
+    """Return the feasible trial with the best first objective; of equal ones, the best by the next, or the earliest."""
+    kinds = study.objectives(study.definitions[0].get("DefinitionName")).values()
+    signs = [-1.0 if kind == "Maximize" else 1.0 for kind in kinds]
+    feasible = [s for s in summaries if s[STUDY_TRIAL]["Values"] is not None and s[STUDY_TRIAL]["Feasible"]]
     # NaN is not a number that can be compared: such a trial is never the best.
-    valued = [summary for summary in summaries if key in summary and summary[key]["Value"] == summary[key]["Value"]]
+    valued = [s for s in feasible if not any(map(math.isnan, s[STUDY_TRIAL]["Values"]))]
 
-    def rank(summary: Mapping[str, Any]) -> tuple[float, datetime, str]:
-        return (sign * summary[key]["Value"], summary.get("TrainingEndTime", study.created), summary["TrainingJobName"])
+    def rank(summary: Mapping[str, Any]) -> tuple[list[float], datetime, str]:
+        costs = [sign * value for sign, value in zip(signs, summary[STUDY_TRIAL]["Values"], strict=True)]
+        return (costs, summary.get("TrainingEndTime", study.created), summary["TrainingJobName"])
 
     return min(valued, key=rank, default=None)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from sm_tuning._errors import SpecError
-from sm_tuning._wire import to_tags
+from sm_tuning._wire import from_float32, to_tags
 from sm_tuning.request import training_request
 from sm_tuning.spec import StudySettings
 from sm_tuning.strategies import ParentTrials, Search, Suggestion
@@ -105,6 +105,7 @@ class StudyRecord:
             retries=self.settings.retries,
             max_failures=self.settings.max_failures,
             parents=parents,
+            conditions=self.settings.when,
         )
 
     def definition(self, name: str | None) -> Mapping[str, Any]:
@@ -117,6 +118,17 @@ class StudyRecord:
         config: Mapping[str, Any] = self.request["HyperParameterTuningJobConfig"]
         found: Mapping[str, str] = own or config["HyperParameterTuningJobObjective"]
         return found
+
+    def objectives(self, definition: str | None) -> dict[str, str]:
+        """Return all objectives of a definition, the first one leading: metric -> ``Maximize`` or ``Minimize``."""
+        first = self.objective(definition)
+        return {first["MetricName"]: first["Type"], **self.settings.objectives}
+
+    def violations(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """Return by how much final metrics break each constraint; at most 0 for a constraint that is kept."""
+        # A metric is stored as a 32-bit float: 0.3 comes back as 0.30000001, which must keep to a limit of 0.3.
+        found = {name: from_float32(value) for name, value in metrics.items()}
+        return tuple(bound.violation(found.get(bound.metric)) for bound in self.settings.bounds)
 
     def training_job_name(self, number: int) -> str:
         """Return ``<study>-<NNN>-<8 lower hex>``: a study and a number give the same name in every driver."""

@@ -283,14 +283,14 @@ def _identity() -> bytes:
 
 def tuning(**changes: Any) -> smt.Tuning:
     """Return a study of a container, which needs no upload."""
-    estimator = smt.ContainerEstimator(
-        image_uri=f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/own:1",
-        instance_type="ml.m5.large",
-        role=ROLE,
-        max_run=600,
-        metric_definitions=[{"Name": "loss", "Regex": r"loss=(\S+)"}],
-        **changes.pop("estimator", {}),
-    )
+    image: dict[str, Any] = {
+        "image_uri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/own:1",
+        "instance_type": "ml.m5.large",
+        "role": ROLE,
+        "max_run": 600,
+        "metric_definitions": [{"Name": "loss", "Regex": r"loss=(\S+)"}],
+    }
+    estimator = smt.ContainerEstimator(**{**image, **changes.pop("estimator", {})})
     fields = {
         "objective_metric_name": "loss",
         "objective_type": "Minimize",
