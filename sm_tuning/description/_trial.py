@@ -167,7 +167,13 @@ class Training:
 def training_of(description: Mapping[str, Any]) -> Training:
     """Parse an answer of DescribeTrainingJob, or a training job that Search found."""
     # A metric may be listed several times, and the last value counts; the list has no documented order.
-    final = sorted(description.get("FinalMetricDataList") or (), key=lambda metric: metric["Timestamp"])
+    # All members of an entry are optional in the model.
+    entries = [
+        entry
+        for entry in description.get("FinalMetricDataList") or ()
+        if {"MetricName", "Value", "Timestamp"} <= entry.keys()
+    ]
+    final = sorted(entries, key=lambda metric: metric["Timestamp"])
     algorithm = description.get("AlgorithmSpecification") or {}
     hyperparameters = FrozenDict(description.get("HyperParameters") or {})
     pool = description.get("WarmPoolStatus") or {}

@@ -123,7 +123,10 @@ def test_what_a_plain_training_job_has_today_is_sent(trial) -> None:
 
 def test_what_the_local_sagemaker_has_not_is_its_own_refusal(job) -> None:
     hook = {"S3OutputPath": "s3://b/debug", "CollectionConfigurations": [{"CollectionName": "losses"}]}
-    with pytest.raises(smt.ServiceError, match="does not support collections of SageMaker Debugger"):
+    with pytest.raises(
+        smt.ServiceError,
+        match=r"does not support DebugHookConfig\.CollectionConfigurations: collections of SageMaker Debugger",
+    ):
         job.best.retrain(debug_hook_config=hook)
 
 

@@ -251,7 +251,7 @@ REFUSED = {
     "tag twice": ({"Tags": [{"Key": "x", "Value": ""}, {"Key": "x", "Value": "1"}]}, "Tag keys must be unique"),
     "objective in the definition": (
         {"definition": {"TuningObjective": {"Type": "Minimize", "MetricName": "loss"}}},
-        "TuningObjective are for TrainingJobDefinitions",
+        "Only TrainingJobDefinitions take TuningObjective",
     ),
     "enum of the model": ({"config": {"Strategy": "Guess"}}, "Member must satisfy enum value set: [Bayesian, Random"),
     # what this server does not do
@@ -306,7 +306,7 @@ REFUSED = {
                 ]
             }
         },
-        "channels that are not on S3",
+        "channels of a FileSystemDataSource",
     ),
     "marketplace": (
         {"definition": {"AlgorithmSpecification": {"AlgorithmName": "x", "TrainingInputMode": "File"}}},

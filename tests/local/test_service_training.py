@@ -98,14 +98,20 @@ REFUSED = {
         {"DebugRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]},
         "leave the rules out, and give the estimator debugger_hook_config=False and disable_profiler=True",
     ),
-    "tensorboard": ({"TensorBoardOutputConfig": DEBUG}, "leave TensorBoardOutputConfig out"),
+    "tensorboard": (
+        {"TensorBoardOutputConfig": DEBUG},
+        "does not support TensorBoardOutputConfig: SageMaker Debugger; leave it out",
+    ),
     "profiler": ({"ProfilerConfig": {**DEBUG, "ProfilingParameters": {"a": "b"}}}, "disable_profiler=True"),
     "profiler's interval": ({"ProfilerConfig": {"ProfilingIntervalInMilliseconds": 500}}, "disable_profiler=True"),
     "profiler's rules": (
         {"ProfilerRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]},
         "disable_profiler=True",
     ),
-    "experiment": ({"ExperimentConfig": {"ExperimentName": "x"}}, "leave ExperimentConfig out"),
+    "experiment": (
+        {"ExperimentConfig": {"ExperimentName": "x"}},
+        "does not support ExperimentConfig: SageMaker Experiments; leave it out",
+    ),
     "remote debugging": ({"RemoteDebugConfig": {"EnableRemoteDebug": True}}, "remote debugging"),
     "no algorithm": ({"AlgorithmSpecification": None}, "CreateTrainingJob needs AlgorithmSpecification"),
     "no resources": ({"ResourceConfig": None}, "CreateTrainingJob needs ResourceConfig"),

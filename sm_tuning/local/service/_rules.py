@@ -203,15 +203,29 @@ def check_definition(definition: Request, objective: Request | None, ranges: Req
             )
     elif wait is not None:
         raise invalid("MaxWaitTimeInSeconds is for EnableManagedSpotTraining only; set that, or leave it out.")
-    channels = [channel["ChannelName"] for channel in definition.get("InputDataConfig", [])]
-    if len(set(channels)) < len(channels):
-        raise invalid(f"Channel names must be unique, but they are {channels}.")
+    _check_channels(definition)
     given = definition.get("StaticHyperParameters", {}).get(OBJECTIVE_KEY)
     if objective is not None and given is not None and given.strip('"') != objective["MetricName"]:
         raise invalid(
             f"The static hyperparameter {OBJECTIVE_KEY!r} is reserved for the objective metric, "
             f"{objective['MetricName']!r}, but it is {given!r}."
         )
+
+
+def _check_channels(definition: Request) -> None:
+    channels = [channel["ChannelName"] for channel in definition.get("InputDataConfig", [])]
+    if len(set(channels)) < len(channels):
+        raise invalid(f"Channel names must be unique, but they are {channels}.")
+    resource = definition.get("ResourceConfig", {})
+    groups = [group["InstanceGroupName"] for group in resource.get("InstanceGroups", [])]
+    for channel in definition.get("InputDataConfig", []):
+        named = channel["DataSource"].get("S3DataSource", {}).get("InstanceGroupNames", [])
+        unknown = [name for name in named if name not in groups]
+        if unknown:  # no host would get the data
+            raise invalid(
+                f"InstanceGroupNames of the channel {channel['ChannelName']} must be groups of InstanceGroups, which "
+                f"are {groups}, but {unknown} are not."
+            )
 
 
 def builtin_algorithm(definition: Request) -> Algorithm | None:
@@ -317,6 +331,9 @@ def _check_resources(definition: Request) -> None:
             f"not {' and '.join(given) or 'neither'}."
         )
     resource = definition[given[0]]
+    reported = [name for name in ("SelectedInstanceType", "SelectedInstanceCount") if name in resource]
+    if reported:
+        raise invalid(f"{' and '.join(reported)} cannot be given: the service chooses from InstancePreferences.")
     if resource.get("InstancePreferences"):
         _check_preferences(resource, is_spot=bool(definition.get("EnableManagedSpotTraining")))
         return
@@ -418,7 +435,9 @@ def refuse_unsupported(definitions: Sequence[Request]) -> None:
             if resource.get("TrainingPlanArn") or any(
                 p.get("TrainingPlanArns") for p in resource.get("InstancePreferences", [])
             ):
-                raise unsupported("training plans, since it reserves no capacity; leave the plan out")
+                raise unsupported(
+                    "training plans (TrainingPlanArn, TrainingPlanArns), since it reserves nothing; leave them out"
+                )
             if any(_hosts(choice) > MOST_HOSTS for choice in (resource, *resource.get("InstanceConfigs", []))):
                 raise unsupported(f"training jobs on more than {MOST_HOSTS} instances, each of which is a process here")
         if definition["AlgorithmSpecification"].get("AlgorithmName"):
@@ -434,7 +453,8 @@ def refuse_unsupported(definitions: Sequence[Request]) -> None:
             if channel.get("RecordWrapperType") == "RecordIO":
                 raise unsupported("RecordWrapperType RecordIO; use None")
             if source is None:
-                raise unsupported("channels that are not on S3; give an S3DataSource")
+                kind = next(iter(channel["DataSource"]), "DataSource")
+                raise unsupported(f"channels of a {kind}; give an S3DataSource")
             if source.get("S3DataType") in ("AugmentedManifestFile", "Converse"):
                 raise unsupported("S3DataType AugmentedManifestFile or Converse; use S3Prefix or ManifestFile")
 

@@ -29,17 +29,17 @@ _REFUSED = (
     ("DebugHookConfig", "CollectionConfigurations", f"collections of SageMaker Debugger; {_SDK_SWITCH}"),
     ("DebugHookConfig", "HookParameters", f"hook parameters of SageMaker Debugger; {_SDK_SWITCH}"),
     ("DebugRuleConfigurations", None, f"rules of SageMaker Debugger; leave the rules out, and {_SDK_SWITCH}"),
-    ("TensorBoardOutputConfig", None, "SageMaker Debugger; leave TensorBoardOutputConfig out"),
-    ("ProfilerConfig", "ProfilingParameters", f"profiling parameters; {_SDK_SWITCH}"),
-    ("ProfilerConfig", "ProfilingIntervalInMilliseconds", f"the profiler; {_SDK_SWITCH}"),
+    ("TensorBoardOutputConfig", None, "SageMaker Debugger; leave it out"),
+    ("ProfilerConfig", "ProfilingParameters", f"profiling; {_SDK_SWITCH}"),
+    ("ProfilerConfig", "ProfilingIntervalInMilliseconds", f"profiling; {_SDK_SWITCH}"),
     ("ProfilerRuleConfigurations", None, f"rules of the profiler; leave the rules out, and {_SDK_SWITCH}"),
-    ("ExperimentConfig", None, "SageMaker Experiments; leave ExperimentConfig out"),
-    ("RemoteDebugConfig", "EnableRemoteDebug", "remote debugging; leave RemoteDebugConfig out"),
-    ("InfraCheckConfig", "EnableInfraCheck", "infrastructure checks; leave InfraCheckConfig out"),
-    ("SessionChainingConfig", "EnableSessionTagChaining", "session tags; leave SessionChainingConfig out"),
+    ("ExperimentConfig", None, "SageMaker Experiments; leave it out"),
+    ("RemoteDebugConfig", "EnableRemoteDebug", "remote debugging; leave it out"),
+    ("InfraCheckConfig", "EnableInfraCheck", "infrastructure checks; leave it out"),
+    ("SessionChainingConfig", "EnableSessionTagChaining", "session tags; leave it out"),
     ("ServerlessJobConfig", None, "serverless jobs; give AlgorithmSpecification and ResourceConfig"),
-    ("MlflowConfig", None, "managed MLflow; leave MlflowConfig out"),
-    ("ModelPackageConfig", None, "model packages of training jobs; leave ModelPackageConfig out"),
+    ("MlflowConfig", None, "managed MLflow; leave it out"),
+    ("ModelPackageConfig", None, "model packages of training jobs; leave it out"),
 )
 
 
@@ -139,7 +139,7 @@ def _check(context: Context, request: Request) -> None:
     for member, flag, feature in _REFUSED:
         value = request.get(member)
         if value and (flag is None or value.get(flag)):
-            raise unsupported(feature)
+            raise unsupported(f"{member if flag is None else f'{member}.{flag}'}: {feature}")
     if specification.get("ContainerEntrypoint") and (problem := context.runner.container_problem):
         raise invalid(
             "The local SageMaker does not support ContainerEntrypoint on this machine, since it cannot give a process "

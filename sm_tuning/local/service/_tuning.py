@@ -160,7 +160,7 @@ def _parts(request: Request, config: Request, *, single: bool) -> Iterator[tuple
         misplaced = [name for name in ("TuningObjective", "HyperParameterRanges") if name in definition]
         if misplaced:
             raise invalid(
-                f"{' and '.join(misplaced)} are for TrainingJobDefinitions. With TrainingJobDefinition, give the "
+                f"Only TrainingJobDefinitions take {' and '.join(misplaced)}. With TrainingJobDefinition, give the "
                 "objective and the ranges in HyperParameterTuningJobConfig."
             )
         objective = config.get("HyperParameterTuningJobObjective")
