@@ -17,6 +17,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -103,6 +104,9 @@ class Fork:
         """End the program at once."""
         self.send_signal(signal.SIGKILL)
 
+    def __del__(self) -> None:
+        self._exit_code.close()  # of a program that nothing waits for
+
     def _ended(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._exit_code], [], [], timeout)[0]:
             said = os.read(self._exit_code.fileno(), 8)  # nothing where a signal ended the program
@@ -135,7 +139,7 @@ class Nursery:
         self._life.close()
 
     def _join(self) -> socket.socket:
-        life = self._send({"kind": "life"})
+        life = self._send({})
         if life.recv(1) != b".":
             life.close()
             raise ConnectionResetError
@@ -191,7 +195,10 @@ def start_program(
     stdout: Any = None,
     stderr: Any = None,
 ) -> Any:
-    """Start ``[python, file, …]`` or ``[python, "-c", code, …]``; standard output is a pipe unless it is given."""
+    """Start ``[python, file, …]``, ``[python, "-c", code, …]`` or ``[python, "-m", module, …]``.
+
+    Standard output is a pipe unless it is given.
+    """
     words = list(map(str, args))
     if REAL or words[0] != sys.executable:
         pipe = {"stdout": stdout or subprocess.PIPE, "stderr": stderr or subprocess.STDOUT}
@@ -200,7 +207,9 @@ def start_program(
     ended, end = os.pipe()
     out = stdout.fileno() if stdout else writing
     null = os.open(os.devnull, os.O_RDONLY)
-    order = {"kind": "program", "args": words[1:], "cwd": str(cwd), "environ": dict(env)}
+    umask = os.umask(0)
+    os.umask(umask)
+    order = {"args": words[1:], "cwd": str(cwd), "environ": dict(env), "umask": umask}
     pid = nursery(preload).fork(order, [null, out, stderr.fileno() if stderr else out, end])
     for descriptor in (null, writing, end):
         os.close(descriptor)
@@ -288,7 +297,7 @@ def _serve_orders(name: str, listening: socket.socket, life: socket.socket) -> N
             channel, _ = listening.accept()
             with contextlib.suppress(EOFError):
                 order = json.loads(_received(channel, int(_received(channel, 12))))
-                if order["kind"] == "life":
+                if not order:  # to live as long as the sender
                     lives.append(channel)
                     channel.sendall(b".")
                     continue
@@ -329,10 +338,10 @@ def _read_service_models() -> None:
 
 
 def _run(order: dict[str, Any], descriptors: Sequence[int]) -> None:
-    """Be the program or the server, and end.
+    """Be the program, and end.
 
-    The descriptors are standard input, output and error; then, for a program, where its exit code is written, and for
-    one that a stand-in on the PATH started, a pipe that closes when the stand-in dies.
+    The descriptors are standard input, output and error; then where the exit code is written, and, if a stand-in on the
+    PATH started the program, a pipe that closes when the stand-in dies.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
@@ -343,6 +352,7 @@ def _run(order: dict[str, Any], descriptors: Sequence[int]) -> None:
         os.dup2(descriptor, target)
         os.close(descriptor)
     os.chdir(order["cwd"])
+    os.umask(order["umask"])
     tempfile.tempdir = None  # that of the environment, as in a new interpreter
     os.environ.clear()
     os.environ.update(order["environ"])
@@ -350,7 +360,7 @@ def _run(order: dict[str, Any], descriptors: Sequence[int]) -> None:
         threading.Thread(target=_die_with, args=more[1:], daemon=True).start()
     code = 1
     try:
-        code = _serve(order) if order["kind"] == "server" else _execute(order["args"])
+        code = _execute(order["args"])
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -364,16 +374,16 @@ def _die_with(life: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _serve(order: dict[str, Any]) -> int:
-    from sm_tuning.local import _server
-
-    return _server.main(["--state-dir", order["state_dir"]])
-
-
 def _execute(words: Sequence[str]) -> int:
-    """Run a file or a text as ``__main__``, and then what Python runs at its end; return the exit code."""
+    """Run a file or a text as ``__main__``, or a module; then what Python runs at its end. Return the exit code."""
     try:
         try:
+            if words[0] == "-m":
+                sys.argv = list(words[1:])
+                if not hasattr(sys.modules.get(words[1]), "__path__"):
+                    sys.modules.pop(words[1], None)  # it runs as __main__
+                runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+                return 0
             main = sys.modules["__main__"] = types.ModuleType("__main__")
             if words[0] == "-c":
                 sys.argv, sys.path[0] = ["-c", *words[2:]], ""

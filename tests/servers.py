@@ -1,7 +1,8 @@
 """Local SageMakers for the tests: forked from a process that has loaded what a server needs, and killed afterwards.
 
 ``sm_tuning.local.start`` takes a second of processor time, nearly all of it imports; a fork takes a twentieth. The
-servers are the same otherwise. Tests of starting and stopping itself call ``sm_tuning.local``.
+servers are the same otherwise. Tests of starting and stopping itself call ``sm_tuning.local``, which also forks where
+``FORKED_SERVERS`` is in place of its ``subprocess``.
 """
 
 from __future__ import annotations
@@ -10,12 +11,28 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from forks import REAL, nursery, wait_for
+from forks import REAL, Fork, start_program, wait_for
 
 from sm_tuning.local import ServerInfo, start, status
+
+_SERVER = (sys.executable, "-m", "sm_tuning.local._server")
+
+
+def _fork_server(args: Sequence[str], *, env: Mapping[str, str], stdout: Any, stderr: Any, **options: Any) -> Fork:
+    assert tuple(args[:3]) == _SERVER
+    assert options == {"stdin": subprocess.DEVNULL, "start_new_session": True}  # as each fork
+    return start_program(args, preload="server", cwd=Path.cwd(), env=env, stdout=stdout, stderr=stderr)
+
+
+#: What ``sm_tuning.local`` takes from ``subprocess`` to start a server, with a fork for the new interpreter.
+FORKED_SERVERS = SimpleNamespace(Popen=_fork_server, DEVNULL=subprocess.DEVNULL)
 
 
 def start_server(state_dir: str | Path) -> ServerInfo:
@@ -26,10 +43,10 @@ def start_server(state_dir: str | Path) -> ServerInfo:
     folder.mkdir(parents=True, exist_ok=True)
     kept = ("AWS_REGION", "AWS_DEFAULT_REGION")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") or name in kept}
-    order = {"kind": "server", "state_dir": str(folder), "environ": environ, "cwd": str(Path.cwd())}
-    with Path(os.devnull).open() as null, (folder / "server.log").open("ab") as log:
-        pid = nursery("server").fork(order, [null.fileno(), log.fileno(), log.fileno()])
-    return wait_for(lambda: _answers(folder, pid))
+    with (folder / "server.log").open("ab") as log:
+        command = [*_SERVER, "--state-dir", str(folder)]
+        server = start_program(command, preload="server", cwd=Path.cwd(), env=environ, stdout=log, stderr=log)
+    return wait_for(lambda: _answers(folder, server))
 
 
 def stop_server(state_dir: str | Path) -> None:
@@ -57,13 +74,10 @@ def running_server(state_dir: str | Path) -> Iterator[ServerInfo]:
         stop_server(state_dir)
 
 
-def _answers(folder: Path, pid: int) -> ServerInfo | None:
+def _answers(folder: Path, server: Fork) -> ServerInfo | None:
     info = status(folder)
     if info is None:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            raise AssertionError(f"the server died: {(folder / 'server.log').read_text()[-3000:]}") from None
+        assert server.poll() is None, f"the server died: {(folder / 'server.log').read_text()[-3000:]}"
         return None
     port = int(info.endpoint_url.rpartition(":")[2])
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from _program import Cli, Server
+from forks import run_program
 
 import sm_tuning as smt
 from sm_tuning.cli._init import TEMPLATES
@@ -51,20 +54,32 @@ def test_its_workflows_are_ones_that_github_reads(project: Path) -> None:
     assert all((project / name).is_file() for name in ("tuning.yaml", "test_tuning.py"))
 
 
+def run_smoke_test(project: Path) -> None:
+    """Run the test of a project; the program that it starts is a fork of one that has loaded the client."""
+
+    def run(command: list[str], **options: bool) -> subprocess.CompletedProcess[str]:
+        assert options == {"capture_output": True, "text": True, "check": False}
+        return run_program(command, preload="client", cwd=Path.cwd(), env=os.environ)
+
+    test = runpy.run_path(str(project / "test_tuning.py"))[
+        "test_a_short_trial_trains_prints_the_objective_and_saves_a_model"
+    ]
+    test.__globals__["subprocess"] = SimpleNamespace(run=run)
+    test()
+
+
 @pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "cdk"])  # which has the spec of ci
 def test_its_smoke_test_passes(template: str, cli: Cli, tmp_path: Path, at_home: Server) -> None:
     cli("init", tmp_path / "a folder", "--template", template)
-    test = runpy.run_path(str(tmp_path / "a folder" / "test_tuning.py"))
-    test["test_a_short_trial_trains_prints_the_objective_and_saves_a_model"]()
+    run_smoke_test(tmp_path / "a folder")
 
 
 def test_its_smoke_test_fails_when_the_script_prints_something_else(cli: Cli, tmp_path: Path, at_home: Server) -> None:
     cli("init", tmp_path, "--template", "container")
     script = tmp_path / "train.py"
     script.write_text(script.read_text().replace("validation:rmse={", "rmse={"))
-    test = runpy.run_path(str(tmp_path / "test_tuning.py"))
     with pytest.raises(AssertionError, match="no line that the script printed matches"):
-        test["test_a_short_trial_trains_prints_the_objective_and_saves_a_model"]()
+        run_smoke_test(tmp_path)
 
 
 def test_every_file_is_listed_with_two_commands_that_work_from_here(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from forks import REAL
 from local_server import LocalServer
-from servers import running_server, stop_server
+from servers import FORKED_SERVERS, running_server, stop_server
 from service_requests import NOW, ROLE, Hands, Objects
 
+from sm_tuning.local import _daemon
 from sm_tuning.local._config import Identity
 from sm_tuning.local.service import Context, SageMakerService
 from sm_tuning.local.store import Store
@@ -21,8 +23,15 @@ def local_server(processes, tmp_path_factory):
 
 
 @pytest.fixture
-def state_dir(processes, tmp_path):
+def interpreter():
+    """Starts of servers in a test are those of a user: in a new interpreter."""
+
+
+@pytest.fixture
+def state_dir(processes, tmp_path, request, monkeypatch):
     """A state dir of the test's own; a server that the test leaves running there is stopped."""
+    if not REAL and "interpreter" not in request.fixturenames:
+        monkeypatch.setattr(_daemon, "subprocess", FORKED_SERVERS)
     folder = tmp_path / "state"
     yield folder
     stop_server(folder)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from forks import start_program
 from local_server import LocalServer
 from servers import wait_for
 
@@ -23,21 +24,25 @@ from sm_tuning.local import start, status
 from sm_tuning.local._connect import Connection
 from sm_tuning.spec import ContinuousParameter, PyTorchEstimator, Tuning
 
-_CLIENT = (
-    "import sys; from sm_tuning.local import connect\n"
-    "with connect(sys.argv[1]) as connection: print(connection.info.pid, flush=True); sys.stdin.read()"
-)
+_CLIENT = """
+import json, sys, time
+from sm_tuning.local import connect
+with connect(sys.argv[1]) as connection:
+    print(json.dumps([connection.info.pid, list(sys.modules)]), flush=True)
+    time.sleep(600)
+"""
 
 
 @contextmanager
-def client(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process with a connection, which it closes at the end of its standard input."""
+def client(state_dir: Path) -> Iterator[tuple[Any, list[str]]]:
+    """A process with a connection, which it keeps until it is killed, and the modules that it has loaded."""
     command = [sys.executable, "-c", _CLIENT, str(state_dir)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip().isdigit()
-        yield process
-        process.kill()
+    process = start_program(command, preload="nothing", cwd=state_dir.parent, env=os.environ)
+    pid, modules = json.loads(process.stdout.readline())
+    assert pid != process.pid
+    yield process, modules
+    process.kill()
+    process.communicate()
 
 
 @pytest.mark.long
@@ -64,17 +69,21 @@ def test_the_server_ends_with_its_last_client(state_dir: Path) -> None:
 
 
 def test_a_client_that_was_killed_does_not_count(state_dir: Path) -> None:
-    with client(state_dir) as starter:
+    with client(state_dir) as (starter, modules):
+        assert not {"moto", "flask", "scipy", "sklearn", "xgboost"} & set(modules)  # those of the server
         with Connection(state_dir, environ={}) as connection:
-            starter.send_signal(signal.SIGKILL)
+            starter.kill()
             starter.wait()
             assert status(state_dir) == connection.info
         assert status(state_dir) is None
 
 
 def test_the_server_ends_when_its_only_client_was_killed(state_dir: Path) -> None:
-    with client(state_dir) as starter:
-        starter.send_signal(signal.SIGKILL)
+    with Connection(state_dir, environ={}) as connection, client(state_dir) as (other, _):
+        info = connection.info
+        connection.close()
+        assert status(state_dir) == info
+        other.kill()
         wait_for(lambda: status(state_dir) is None)
     # The next client gets the next server.
     with Connection(state_dir, environ={}) as connection:

@@ -11,7 +11,7 @@ from sm_tuning.local import connect, status, stop
 from sm_tuning.local._connect import Connection
 
 
-def test_inside_everything_goes_to_the_local_server_and_afterwards_nothing_is_left(state_dir, monkeypatch):
+def test_inside_everything_goes_to_the_local_server_and_afterwards_nothing_is_left(state_dir, interpreter, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")

@@ -374,6 +374,17 @@ def test_an_admitted_request_keeps_its_connection_among_any_number_of_half_open_
         connection.close()
 
 
+def test_a_server_that_ends_closes_the_connections_that_wait(small_server):
+    uploads = [begin_upload(small_server, 2) for _ in range(2)]
+    for upload in uploads:
+        upload.send(b"ok")
+        assert upload.getresponse().read() == b"ok"
+    small_server.shutdown()
+    assert [upload.sock.recv(1) for upload in uploads] == [b"", b""]
+    for upload in uploads:
+        upload.close()
+
+
 def test_many_requests_at_once_are_all_answered(local_server):
     def work(number):
         uri = local_server.put(f"many/{number}", str(number).encode())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 import yaml
+from forks import run_program
 from servers import running_server
 
 from sm_tuning.local import ServerInfo, client_environment
@@ -63,6 +63,10 @@ def test_a_configuration_of_the_sdk_that_is_given_is_kept(given: dict[str, str],
 
 PROGRAM = """
 import sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "sm_tuning"]:
+    del sys.modules[name]
+sys.modules["sm_tuning"] = None  # its import fails
+
 import boto3
 from sagemaker.core.common_utils import resolve_value_from_config
 from sagemaker.core.config.config_schema import TELEMETRY_OPT_OUT_PATH
@@ -73,7 +77,6 @@ print(sts.get_caller_identity()["Account"])
 session = Session()
 print(session.default_bucket(), get_execution_role())
 print(resolve_value_from_config(config_path=TELEMETRY_OPT_OUT_PATH, sagemaker_session=session))
-print([name for name in sys.modules if name.startswith("sm_tuning")])
 """
 
 
@@ -90,9 +93,9 @@ def test_the_sdk_finds_bucket_and_role_in_a_process_that_knows_nothing_of_this_p
     with running_server(tmp_path / "state") as info:
         wanted = {**given, **client_environment(info, given)}
         environ = {name: value for name, value in wanted.items() if value is not None}
-        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, check=False)
+        done = run_program([sys.executable, "-c", PROGRAM], preload="sdk", cwd=tmp_path, env=environ)
         config = yaml.safe_load((tmp_path / "state" / "sagemaker-sdk.yaml").read_text())
 
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == ["123456789012", f"{info.bucket} {info.role_arn}", "True", "[]"]
+    assert done.stdout.splitlines() == ["123456789012", f"{info.bucket} {info.role_arn}", "True"]
     assert config["SageMaker"]["PythonSDK"]["Modules"] == {"TelemetryOptOut": True}

@@ -29,6 +29,7 @@ MAX_OBJECT_BYTES = 5 * 1024**3
 
 _RAW_HEADERS = "sm_tuning.raw_headers"
 _COLLECTED_BYTES = 64 * 1024**2
+_POLL_SECONDS = 0.1
 _ROOM_SECONDS = 1.0  # until the thread of a closed connection has ended
 _MOST_DIGITS = 16
 _DISCARDED_BYTES = 64 * 1024  # body of a refused request that is read, so that its connection can stay open
@@ -86,10 +87,18 @@ class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
         self._waiting: dict[socket.socket, None] = {}
         self._uncollected = 0
 
+    def serve_forever(self, poll_interval: float = _POLL_SECONDS) -> None:
+        """Accept connections until the shutdown, which waits for one poll."""
+        super().serve_forever(poll_interval)
+
     def shutdown(self) -> None:
-        """Accept no further connections, and answer no further requests on open ones."""
+        """Accept no further connections, answer no further requests on open ones, and close those that wait."""
         self.closing = True
         super().shutdown()
+        with self._lock:
+            # A client that keeps a connection open sees its end, and sends the next request to the next server.
+            for connection in self._waiting:
+                _close_for_client(connection)
 
     def set_waiting(self, connection: socket.socket, *, waiting: bool) -> None:
         """Record whether a connection waits for a request, so that a new connection may replace it."""
@@ -97,6 +106,8 @@ class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
             self._waiting.pop(connection, None)
             if waiting:
                 self._waiting[connection] = None
+                if self.closing:
+                    _close_for_client(connection)
 
     def collect(self, size: int) -> None:
         """Free the bodies of requests and responses from time to time.
@@ -137,8 +148,12 @@ class HttpServer(ThreadedWSGIServer):  # type: ignore[misc]  # untyped base
             oldest = next(iter(self._waiting), None)
             if oldest is not None:
                 del self._waiting[oldest]
-                with suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end of the stream
+                _close_for_client(oldest)
+
+
+def _close_for_client(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)  # its thread reads the end of the stream
 
 
 class _BoundedHeaders:
