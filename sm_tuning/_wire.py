@@ -117,6 +117,9 @@ STUDY_URI: Final = "StudyUri"
 STUDY_RULES: Final = "StudyRules"
 STUDY_TRIAL: Final = "StudyTrial"
 
+#: The environment variable of a study's trial that continues another one; its value is that training job's name.
+PARENT_VARIABLE: Final = "SM_TUNING_PARENT"
+
 #: The member of StrategyConfig that holds the settings of a strategy that only studies have.
 STUDY_STRATEGY_CONFIG: Final = "StudyStrategyConfig"
 

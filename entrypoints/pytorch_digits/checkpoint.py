@@ -1,7 +1,10 @@
 """Checkpoints: one file for each combination of hyperparameters, replaced after each epoch.
 
-All trials of a tuning job share one checkpoint location. The file's name has a digest of the settings that determine
+Trials of a tuning job may share one checkpoint location. The file's name has a digest of the settings that determine
 the training, so a trial resumes only from its own checkpoint, and `--epochs` may grow between runs.
+
+A trial of a study may continue another one, its parent, with other hyperparameters. `SM_TUNING_PARENT` then names the
+parent, and the folder has nothing but the parent's checkpoints.
 """
 
 from __future__ import annotations
@@ -25,6 +28,16 @@ def path_for(folder: Path, settings: Mapping[str, Any]) -> Path:
     """Return the checkpoint file of these settings."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return folder / f"checkpoint-{digest[:12]}.pt"
+
+
+def inherited(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """Return the parent's state: of the checkpoints in the folder, that of the most epochs; None without one.
+
+    Raises:
+        CheckpointError: if a file exists but cannot be read.
+    """
+    states = [load(path, device) for path in sorted(folder.glob("checkpoint-*.pt"))]
+    return max((state for state in states if state is not None), key=lambda s: len(s["history"]), default=None)
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
     python entrypoints/pytorch_digits/train.py --lr 0.1
 
 Prints one line an epoch in the format of metrics.py, writes a checkpoint after each epoch, and resumes from it. On the
-CPU, a resumed run gives the same output and the same model as an uninterrupted one. On SIGTERM (a stop, early stopping,
+CPU, a resumed run gives the same output and the same model as an uninterrupted one. A trial of a study that continues
+another one goes on from that one's checkpoint with its own hyperparameters. On SIGTERM (a stop, early stopping,
 a spot interruption), it saves the model of the last finished epoch and exits with 0.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import sys
@@ -58,6 +60,7 @@ class Trainer:
         self.optimizer = _optimizer(self.net, args)
         settings = {name: getattr(args, name) for name in SETTINGS}
         self.checkpoint = checkpoint.path_for(args.checkpoint_dir, settings)
+        self.parent = os.environ.get("SM_TUNING_PARENT", "")
         images, labels = data.load(args.train)
         self.training, self.validation = (
             (torch.from_numpy(images[rows]).to(self.device), torch.from_numpy(labels[rows]).to(self.device))
@@ -67,12 +70,28 @@ class Trainer:
     def resume(self) -> bool:
         """Load the last checkpoint and return whether there was one."""
         state = checkpoint.load(self.checkpoint, self.device)
+        if state is None and self.parent:
+            state = checkpoint.inherited(self.args.checkpoint_dir, self.device)
+            if state is None:
+                raise checkpoint.CheckpointError(f"{self.parent} has left no checkpoint in {self.args.checkpoint_dir}")
         if state is None:
             return False
-        self.net.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.net.load_state_dict(state["network"])
+        except RuntimeError as e:
+            raise checkpoint.CheckpointError(
+                f"a network of channels={self.args.channels} and hidden={self.args.hidden} cannot continue the "
+                "checkpoint of another size; give channels and hidden one value in the study"
+            ) from e
+        self._load_optimizer(state["optimizer"])
         self.history = state["history"]
         return True
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        """Restore momentum and the like, but keep this run's own learning rate, momentum and weight decay."""
+        (own,), (saved,) = self.optimizer.state_dict()["param_groups"], state["param_groups"]
+        if own.keys() == saved.keys():  # else it is of the other optimizer, whose state means nothing here
+            self.optimizer.load_state_dict({**state, "param_groups": [own]})
 
     def save_checkpoint(self) -> None:
         """Save the state after the epochs so far."""
@@ -109,7 +128,8 @@ class Trainer:
 def fit(trainer: Trainer, epochs: int) -> None:
     """Train until ``epochs`` epochs are done in all, or until a stop is requested."""
     if trainer.resume():
-        print(f"resuming after epoch {len(trainer.history)} from {trainer.checkpoint}", flush=True)
+        source = trainer.checkpoint if trainer.checkpoint.exists() else f"the checkpoint of {trainer.parent}"
+        print(f"resuming after epoch {len(trainer.history)} from {source}", flush=True)
         if len(trainer.history) >= epochs:  # no epoch is left, but the job's log still needs the objective
             print(metrics.line(len(trainer.history), **trainer.history[-1]), flush=True)
     while len(trainer.history) < epochs:

@@ -6,9 +6,11 @@ data and request as the job, but few epochs, and this machine's storage.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import InvalidRequestError, SpecError
@@ -18,15 +20,18 @@ from sm_tuning.preflight._check import settled
 from sm_tuning.preflight._finding import Finding, findings_of, in_order, place
 from sm_tuning.preflight._rules import fleets_of
 from sm_tuning.preflight._trial import Judge, Runner, training_length
+from sm_tuning.request import write_ranges
 from sm_tuning.spec import (
     AnyEstimator,
     ContainerEstimator,
     Input,
     IntegerParameter,
+    PopulationConfig,
     TrainingDefinition,
     Tuning,
     to_data,
 )
+from sm_tuning.strategies import Population, space_of
 
 #: Seconds that a trial may take, and the epochs or rounds that it trains.
 TIMEOUT, EPOCHS = 600.0, 2
@@ -94,6 +99,8 @@ def smoke(
 ) -> SmokeReport:
     """Run one shortened trial of each algorithm of a spec; two where checkpoints are configured.
 
+    For population based training there is a third one, which continues the first with changed hyperparameters.
+
     Args:
         tuning: what to tune.
         aws: a connection to the SageMaker on this machine.
@@ -114,7 +121,7 @@ def smoke(
     for key, definition in whole.definitions:
         blocked = list(_obstacles(key, definition, options.inputs))
         runner = Runner(aws, f"s3://{bucket.name}/sm-tuning/smoke/{new_token()}", role, options.timeout)
-        judge = Judge(aws, key, definition, options.epochs)
+        judge = Judge(aws, key, definition, options.epochs, _resource(whole))
         for item in blocked or _trials(runner, judge, whole, key, options):
             if isinstance(item, Finding):
                 findings.append(item)
@@ -148,8 +155,37 @@ def _trials(
     if not first.checkpoints:
         yield judge.no_checkpoint()
         return
-    second = runner.run_again(first, dict.fromkeys(training_length(definition), options.epochs + 1))
+    is_changed = isinstance(tuning.strategy_config, PopulationConfig)
+    copy = runner.copy_checkpoints(first) if is_changed else None  # before the second run writes further ones
+    longer = dict.fromkeys(training_length(definition, _resource(tuning)), options.epochs + 1)
+    second = runner.run_again(first, longer)
     yield from judge.resumed(first, second)
+    if copy is None or not second.is_complete:
+        return
+    changes = _changed(tuning, (first.description or {})["HyperParameters"])
+    if changes is None:
+        message = "whether the script continues its checkpoint with changed hyperparameters: its ranges have one value"
+        yield Finding("smoke-resume-changed", "not-checked", place(key, "hyperparameter_ranges"), message, "widen them")
+        return
+    yield from judge.changed(second, runner.run_again(first, {**changes, **longer}, copy))
+
+
+def _resource(tuning: Tuning) -> str | None:
+    """Return the hyperparameter by which a study says how long a trial trains; None if it sets none."""
+    return getattr(tuning.strategy_config, "resource", None)
+
+
+def _changed(tuning: Tuning, before: Mapping[str, str]) -> dict[str, str] | None:
+    """Return hyperparameters that population based training could turn those before into, all changed if possible."""
+    request = write_ranges(tuning.definitions[0][1])
+    config = PopulationConfig(max_resource=2, resample_probability=0.0, factors=(0.5, 2.0))
+    found = []
+    for probability, seed in itertools.product((0.0, 0.5), range(20)):
+        changed = config.replace(resample_probability=probability)
+        strategy = Population(space_of(request), changed, seed=0, maximize=False)
+        values = strategy.explore(before, Random(seed))  # noqa: S311 - no secret
+        found.append({name: value for name, value in values.items() if value != before.get(name, value)})
+    return max(found, key=len) or None
 
 
 def _obstacles(key: str | None, definition: TrainingDefinition, inputs: Mapping[str, str]) -> Iterator[Finding]:
@@ -181,7 +217,8 @@ def _shortened(tuning: Tuning, definition: TrainingDefinition, options: SmokeOpt
         SpecError: if the rest breaks a rule.
     """
     epochs = options.epochs
-    short = {name: int(min(value, epochs)) for name, value in training_length(definition).items()}
+    length = training_length(definition, _resource(tuning))
+    short = {name: int(min(value, epochs)) for name, value in length.items()}
     ranges = {name: value for name, value in definition.hyperparameter_ranges.items() if name not in short}
     hints = {name: hint for name, hint in definition.auto_parameters.items() if name not in short}
     static = {**definition.estimator.hyperparameters, **short}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from sm_tuning._errors import ServiceError, WaitTimeoutError
 from sm_tuning._images import is_builtin_image
 from sm_tuning._statuses import TrainingStatus
-from sm_tuning._wire import TRAINING_JOBS
+from sm_tuning._wire import PARENT_VARIABLE, TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing, split_uri, upload
 from sm_tuning.description import Job, Training, job_of, training_of, trial_of
 from sm_tuning.preflight._advice import LENGTH_NAMES, lengths
@@ -128,20 +129,22 @@ class Runner:
             return Run(TrainingStatus.FAILED, describe().failure or "no training job was started")
         return self._read(trials[0].name, timed_out, trials[0].value)
 
-    def run_again(self, first: Run, changes: Mapping[str, int]) -> Run:
-        """Train once more with the same hyperparameters and the same checkpoint location, and read that.
+    def run_again(self, first: Run, changes: Mapping[str, int | str], checkpoints: str | None = None) -> Run:
+        """Train once more from the same checkpoints, and read that.
 
         It is a plain training job, since a tuning job would choose other hyperparameters.
 
         Args:
             first: the trial before.
             changes: hyperparameters that differ, such as the number of epochs.
+            checkpoints: ``s3://`` folder of a copy of the checkpoints, as a study makes one for a trial that continues
+                another; the location of the first trial by default.
 
         Raises:
             ServiceError: if the service refuses, or cannot be reached.
         """
         aws, old = self._aws, first.description or {}
-        name = f"{old['TrainingJobName']}-again"
+        name = f"{old['TrainingJobName']}-{'again' if checkpoints is None else 'changed'}"
         request = {member: old[member] for member in _COPIED if member in old}
         algorithm = request["AlgorithmSpecification"]
         request["AlgorithmSpecification"] = {key: algorithm[key] for key in _ALGORITHM if key in algorithm}
@@ -149,6 +152,9 @@ class Runner:
             del request["AlgorithmSpecification"]["MetricDefinitions"]  # the image's own, which a request must not have
         request["OutputDataConfig"] = {key: value for key, value in request["OutputDataConfig"].items() if value}
         request["HyperParameters"] = request["HyperParameters"] | {key: str(value) for key, value in changes.items()}
+        if checkpoints is not None:
+            request["CheckpointConfig"] = {**request["CheckpointConfig"], "S3Uri": checkpoints}
+            request["Environment"] = {**request.get("Environment", {}), PARENT_VARIABLE: old["TrainingJobName"]}
         aws.call("sagemaker", "create_training_job", TrainingJobName=name, **request)
 
         def has_ended() -> bool:
@@ -159,6 +165,14 @@ class Runner:
         stop = functools.partial(aws.call, "sagemaker", "stop_training_job", TrainingJobName=name)
         timed_out = self._wait(name, has_ended, stop)
         return self._read(name, timed_out)
+
+    def copy_checkpoints(self, run: Run) -> str:
+        """Copy what a trial has saved, and return the folder of the copy."""
+        old = (run.description or {})["CheckpointConfig"]["S3Uri"].rstrip("/")
+        for uri in run.checkpoints:
+            (source, key), (bucket, copy) = split_uri(uri), split_uri(f"{self.root}/copy{uri.removeprefix(old)}")
+            self._aws.call("s3", "copy_object", CopySource={"Bucket": source, "Key": key}, Bucket=bucket, Key=copy)
+        return f"{self.root}/copy"
 
     def _wait(self, name: str, has_ended: Callable[[], bool], stop: Callable[[], object]) -> bool:
         """Wait until a job has ended, and return whether it had to be stopped."""
@@ -239,13 +253,17 @@ class Judge:
         key: the algorithm's name, if there are several.
         definition: its definition in the spec.
         epochs: how many a trial was to train.
+        resource: the hyperparameter by which a study says how long a trial trains; None in a tuning job.
     """
 
-    def __init__(self, aws: Aws, key: str | None, definition: TrainingDefinition, epochs: int) -> None:
+    def __init__(
+        self, aws: Aws, key: str | None, definition: TrainingDefinition, epochs: int, resource: str | None = None
+    ) -> None:
         self._aws = aws
         self._key = key
         self._definition = definition
         self._epochs = epochs
+        self._length = training_length(definition, resource)
 
     def first(self, run: Run) -> Iterator[Finding | str]:
         """Judge a trial."""
@@ -259,7 +277,7 @@ class Judge:
         count, estimator = self._emissions(run), self._definition.estimator
         if estimator.predefines_metrics and not estimator.is_script_mode:
             pass  # the algorithm emits its metrics by itself
-        elif training_length(self._definition) and self._epochs > 1 and count == 1:
+        elif self._length and self._epochs > 1 and count == 1:
             # Early stopping and Hyperband need a value after every epoch [automatic-model-tuning-early-stop].
             message = f"the objective was emitted once in {self._epochs} epochs, so that nothing can be stopped early"
             fix = "print it after every epoch, unbuffered (flush=True)"
@@ -274,7 +292,7 @@ class Judge:
         before, after, files = self._emissions(first), self._emissions(second), len(first.checkpoints)
         if not second.is_complete:
             yield self._failure(second)._replace(code="smoke-resume", where=where)
-        elif not training_length(self._definition):
+        elif not self._length:
             message = "whether the second run resumed: no hyperparameter says how long it trains"
             yield Finding("smoke-resume", "not-checked", where, message, "look at the log of an interrupted job")
         elif after > before:
@@ -285,6 +303,33 @@ class Judge:
             yield Finding("smoke-resume", "error", where, message, "load the newest checkpoint before training")
         else:
             yield f"the second run resumed from {files} checkpoint files, and emitted {after} of the rest"
+
+    def changed(self, second: Run, third: Run) -> Iterator[Finding | str]:
+        """Judge whether the third run continued the first one as the second did, but with changed hyperparameters."""
+        where = place(self._key, "estimator.checkpoint_s3_uri")
+        values, other = self._values(second), self._values(third)
+        if not third.is_complete:
+            failure = self._failure(third)
+            message = f"with changed hyperparameters the script does not continue its checkpoint: {failure.message}"
+            fix = (
+                "load the checkpoint whatever the hyperparameters, or take out the ranges that change the model's size"
+            )
+            yield Finding("smoke-resume-changed", "error", where, message, fix)
+        elif len(other) > len(values):
+            message = (
+                f"with changed hyperparameters the script began anew: it emitted the objective {len(other)} times, and "
+                f"{len(values)} times with those of the checkpoint"
+            )
+            fix = f"load the checkpoint whatever the hyperparameters; {PARENT_VARIABLE} is set where there is one"
+            yield Finding("smoke-resume-changed", "error", where, message, fix)
+        elif values == other:
+            message = (
+                f"the changed hyperparameters are ignored: the objective is {other[-1:] or 'missing'} as without them"
+            )
+            fix = "set them after the checkpoint is loaded: an optimizer's state holds the old learning rate"
+            yield Finding("smoke-resume-changed", "error", where, message, fix)
+        else:
+            yield f"the script continued its checkpoint with changed hyperparameters: {other} in place of {values}"
 
     def no_checkpoint(self) -> Finding:
         """Return the finding about a script that saved no checkpoint."""
@@ -332,11 +377,16 @@ class Judge:
 
     def _emissions(self, run: Run) -> int:
         """Return how many lines hold a value of the objective."""
+        return len(self._values(run))
+
+    def _values(self, run: Run) -> list[str]:
+        """Return the values of the objective, as they were printed."""
         # A description has the definitions of an image too.
         metrics = (run.description or {}).get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
         objective = self._definition.objective_metric_name
         regexes = [metric["Regex"] for metric in metrics if metric["Name"] == objective]
-        return sum(any(re.search(regex, line) for regex in regexes) for line in run.lines)
+        found = [next(filter(None, (re.search(regex, line) for regex in regexes)), None) for line in run.lines]
+        return [match.group(match.lastindex or 0) for match in found if match is not None]
 
     def _model(self, run: Run) -> Iterator[Finding | str]:
         uri = run.training.model_uri if run.training is not None else None
@@ -377,7 +427,12 @@ class Judge:
             return [member.name.removeprefix("./") for member in archive if member.isfile()]
 
 
-def training_length(definition: TrainingDefinition) -> dict[str, float]:
-    """Return the hyperparameters that say how long a training lasts, with their values; infinity for a tuned one."""
+def training_length(definition: TrainingDefinition, resource: str | None = None) -> dict[str, float]:
+    """Return the hyperparameters that say how long a training lasts, with their values; infinity for a tuned one.
+
+    In a study that continues trials, ``resource`` is the only one.
+    """
+    if resource is not None:
+        return {resource: math.inf}
     tuned = [name for name in LENGTH_NAMES if name in definition.hyperparameter_ranges]
-    return {**lengths(definition.estimator.hyperparameters), **dict.fromkeys(tuned, float("inf"))}
+    return {**lengths(definition.estimator.hyperparameters), **dict.fromkeys(tuned, math.inf)}

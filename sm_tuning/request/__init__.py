@@ -2,7 +2,7 @@
 
 from sm_tuning.request._build import base_name, resolved, to_request, unique_name, write_definition
 from sm_tuning.request._images import image_uri, inference_image
-from sm_tuning.request._members import write_channels
+from sm_tuning.request._members import write_channels, write_ranges
 from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
 from sm_tuning.request._read import from_description
 from sm_tuning.request._stage import Staged, Upload, pack_source, source_files, stage, stage_training
@@ -32,4 +32,5 @@ __all__ = [
     "violations",
     "write_channels",
     "write_definition",
+    "write_ranges",
 ]

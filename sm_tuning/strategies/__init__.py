@@ -15,6 +15,8 @@ from sm_tuning.strategies._decide import (
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
 from sm_tuning.strategies._drive import Backend, drive
 from sm_tuning.strategies._plan import Plan, PlannedTrial, Search, Suggestion, plan
+from sm_tuning.strategies._population import Population
+from sm_tuning.strategies._promotion import Promotion
 from sm_tuning.strategies._simple import STRATEGIES, hyperband_config, make, median_stop
 from sm_tuning.strategies._space import Categorical, Continuous, Integer, Point, Space, space_of
 from sm_tuning.strategies._strategy import ParentTrials, Proposal, Strategy, Trial
@@ -34,6 +36,8 @@ __all__ = [
     "Plan",
     "PlannedTrial",
     "Point",
+    "Population",
+    "Promotion",
     "Proposal",
     "Rules",
     "Search",

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from sm_tuning._errors import SpecError
-from sm_tuning._wire import from_float32, to_tags
+from sm_tuning._wire import PARENT_VARIABLE, from_float32, to_tags
 from sm_tuning.request import training_request
 from sm_tuning.spec import StudySettings
 from sm_tuning.strategies import ParentTrials, Search, Suggestion
@@ -142,8 +142,12 @@ class StudyRecord:
             SpecError: the request breaks a rule of the service's model.
         """
         parent = {} if suggestion.parent is None else {PARENT_TAG: str(suggestion.parent)}
+        definition = self.definition(suggestion.definition)
+        if suggestion.parent is not None:
+            continued = {PARENT_VARIABLE: self.training_job_name(suggestion.parent)}
+            definition = {**definition, "Environment": {**definition.get("Environment", {}), **continued}}
         return training_request(
-            self.definition(suggestion.definition),
+            definition,
             suggestion.hyperparameters,
             name=self.training_job_name(suggestion.number),
             objective=self.objective(suggestion.definition)["MetricName"],

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reaso
 
 SCRIPT = "pytorch_digits"
 EPOCHS = 12
+PARENT = {"SM_TUNING_PARENT": "s-001-0123abcd"}
 QUICK = ("--epochs", EPOCHS, "--lr", 0.03, "--dropout", 0.3)
 PREDICT = """
 import json, sys
@@ -133,6 +134,31 @@ def test_other_hyperparameters_do_not_resume_from_a_shared_checkpoint_folder(unb
     assert "resuming" not in other.stdout
     assert f"resuming after epoch {EPOCHS}" in same.stdout
     assert list(epochs_in(same.stdout)) == [EPOCHS], "a finished training reports its objective again"
+
+
+@pytest.mark.long
+def test_a_trial_that_continues_another_goes_on_with_its_own_hyperparameters(unbroken, run, data_dir, tmp_path):
+    _, base = unbroken
+    found = {}
+    for name, changes in {"same": (), "rate": ("--lr", 0.02), "kind": ("--optimizer", "adam", "--lr", 0.001)}.items():
+        folder = shutil.copytree(base / "checkpoints", tmp_path / name)
+        args = ("--train", data_dir / "digits", "--checkpoint-dir", folder, "--epochs", EPOCHS + 1)
+        done = run(SCRIPT, *QUICK, *args, *changes, cwd=tmp_path, env=PARENT)
+        assert list(epochs_in(done.stdout)) == [EPOCHS + 1], done.stderr
+        assert f"resuming after epoch {EPOCHS} from" in done.stdout
+        found[name] = epochs_in(done.stdout)[EPOCHS + 1]
+    assert len(set(found.values())) == 3
+
+
+@pytest.mark.long
+def test_a_trial_whose_parent_left_nothing_that_fits_says_so(unbroken, run, data_dir, tmp_path):
+    (tmp_path / "empty").mkdir()
+    shared = shutil.copytree(unbroken[1] / "checkpoints", tmp_path / "shared")
+    args = ("--train", data_dir / "digits", "--checkpoint-dir")
+    nothing = run(SCRIPT, *QUICK, *args, tmp_path / "empty", cwd=tmp_path, env=PARENT)
+    assert "s-001-0123abcd has left no checkpoint in" in nothing.stderr
+    other = run(SCRIPT, *QUICK, "--channels", 3, *args, shared, cwd=tmp_path, env=PARENT)
+    assert "give channels and hidden one value in the study" in other.stderr
 
 
 @pytest.mark.long

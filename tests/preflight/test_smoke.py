@@ -98,6 +98,62 @@ def test_resuming_is_proved_by_a_second_run(tmp_path, aws, text, codes, proof) -
         assert any(proof in one for one in report.proofs)
 
 
+CONTINUING = """\
+import argparse, os, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int)
+parser.add_argument("--rate", type=float)
+args, _ = parser.parse_known_args()
+print(os.listdir(os.environ["SM_CHANNEL_TRAIN"]))
+folder = pathlib.Path(os.environ["SM_MODEL_DIR"]).parent / "checkpoints"
+folder.mkdir(parents=True, exist_ok=True)
+state = folder / NAME
+done, total, rate = state.read_text().split() if state.exists() else (0, 0, args.rate)
+done, total, rate = int(done), float(total), RATE
+for epoch in range(done, args.epochs):
+    total += rate
+    print(f"score={total};", flush=True)
+    state.write_text(f"{epoch + 1} {total} {rate}")
+pathlib.Path(os.environ["SM_MODEL_DIR"], "model.txt").write_text("m")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "words"),
+    [
+        ("'state'", "args.rate", None),
+        ("f'state-{args.rate}'", "args.rate", "with changed hyperparameters the script began anew"),
+        ("'state'", "float(rate)", "the changed hyperparameters are ignored"),
+        (
+            "'state'",
+            "args.rate if float(rate) == args.rate else exit('other')",
+            "does not continue its checkpoint",
+        ),
+    ],
+    ids=["continues", "begins anew", "ignores them", "fails"],
+)
+def test_a_third_run_with_changed_hyperparameters_continues_the_first(tmp_path, aws, name, rate, words) -> None:
+    data = changed(
+        script(),
+        {
+            "estimator/checkpoint_s3_uri": "s3://mine/checkpoints",
+            "hyperparameter_ranges": {"rate": {"type": "continuous", "min_value": 0.1, "max_value": 0.9}},
+            "strategy": "Population",
+            "strategy_config": {"size": 2, "max_resource": 9},
+            "max_jobs": None,
+            "study": {},
+        },
+    )
+    report = tried(tmp_path, aws, data, CONTINUING.replace("NAME", name).replace("RATE", rate))
+    found = [one for one in report.findings if one.severity == "error"]
+    if words is None:
+        assert found == []
+        assert any("continued its checkpoint with changed hyperparameters" in proof for proof in report.proofs)
+    else:
+        assert [one.code for one in found] == ["smoke-resume-changed"]
+        assert words in found[0].message
+
+
 def test_data_in_s3_needs_a_local_copy(tmp_path, aws) -> None:
     data = changed(script(), {"inputs/train": "s3://bucket/train"})
     report = tried(tmp_path, aws, data)
