@@ -15,7 +15,7 @@ STUDIO := $(VENV)/studio
 PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-faults test-long test-wheel test-types test-clients test-deps check ci ci-long fix images plotly screenshots bench docs clean
+.PHONY: help demo test test-fast test-faults test-long test-wheel test-types test-clients test-deps test-studio check ci ci-long fix images plotly screenshots bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -110,7 +110,12 @@ test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions tha
 	done
 	SM_TUNING_TEST_SDK312_PYTHON="$(CURDIR)/$(STUDIO)/bin/python" $(BIN)/python -m pytest tests/sdk -k studio
 
-ci: check test test-faults test-wheel test-types  ## what CI runs on each change
+# As a data scientist works in Studio: notebooks run whole, their pages open without a network, completion, tables, logs.
+test-studio: $(STUDIO)/.installed  ## notebooks under the pins of Studio: as they run, as pages, completion
+	$(STUDIO)/bin/python -m pytest -n 2 --dist loadfile -m 'long or not long' -k 'not few_trials' \
+	    --durations 8 --durations-min 1 tests/notebooks
+
+ci: check test test-faults test-wheel test-types test-studio  ## what CI runs on each change
 
 ci-long: test-long test-clients test-deps  ## the longer suites
 

@@ -22,8 +22,10 @@ SmTuningError
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sm_tuning._printable import printable
 
@@ -60,6 +62,21 @@ class SmTuningError(Exception):
     def __str__(self) -> str:
         """The message; control characters of the texts in it are escaped, since it is shown on terminals."""
         return printable(super().__str__(), keep="\n\t")
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows instead of a traceback: the message, after the lines of the user that led to it.
+
+        The frames of this package and of boto3, hundreds of lines in a cell, do not help to correct a mistake.
+        """
+        lines = []
+        for frame in traceback.extract_tb(self.__traceback__):
+            path = Path(frame.filename)
+            if path.is_relative_to(Path(__file__).parent):
+                break
+            if "IPython" not in path.parts:
+                is_cell = frame.filename.startswith("<") or path.parent.name.startswith("ipykernel_")
+                lines.append(f"{'' if is_cell else f'{path}, '}line {frame.lineno}: {frame.line}")
+        return [*lines, "", f"{type(self).__name__}: {self}"]
 
 
 class SpecError(SmTuningError, ValueError):

@@ -1,7 +1,7 @@
 """Container images: from a version and a region to a URI, and back; from the image that trained to the one that serves.
 
-Registry accounts and tags are those of the SageMaker SDK. ``sm_tuning/_images.json`` holds them as data; an SDK that
-is installed is asked first, since it may be newer than the data.
+Registry accounts and tags are those of the SageMaker SDK. ``sm_tuning/_images.json`` holds them as data; for
+versions and regions that are not there, an SDK that is installed is asked, since it may be newer than the data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
@@ -136,16 +136,14 @@ def _retrieve(wanted: _Wanted) -> str:
     Raises:
         SpecError: neither the installed SDK nor the table has it.
     """
-    sdk = _sdk()
-    if sdk is None:
-        return _from_table(wanted)
     try:
-        return _from_sdk(sdk, wanted)
+        return _from_table(wanted)
     except SpecError:
-        # An old SDK may lack what the table has. If both lack it, the SDK's message is the one that users can act on.
-        with suppress(SpecError):
-            return _from_table(wanted)
-        raise
+        # Importing the SDK takes seconds, and in a notebook it changes how errors and logs are shown.
+        sdk = _sdk()
+        if sdk is None:
+            raise
+    return _from_sdk(sdk, wanted)
 
 
 def _from_table(wanted: _Wanted) -> str:

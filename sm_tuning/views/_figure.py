@@ -24,6 +24,7 @@ import numpy as np
 from sm_tuning._errors import MissingExtraError, SpecError
 from sm_tuning._files import write_output
 from sm_tuning.views._axis import Array, Axis, label
+from sm_tuning.views._cell import shown_in_cells
 from sm_tuning.views._trials import STATES, Rows
 
 #: A ``plotly.graph_objects.Figure``. Plotly has no types, and is imported only when a figure is drawn.
@@ -405,7 +406,7 @@ def figure_of(sketch: Sketch, theme: Theme = "light") -> Figure:
     if theme not in _TONES:
         raise SpecError(f"there is no theme {theme!r}; there are: light, dark")
     layout = {**sketch.layout, "template": template(theme)}
-    return plotly_module("plotly.graph_objects").Figure({"data": sketch.data, "layout": layout})
+    return shown_in_cells(plotly_module("plotly.graph_objects").Figure({"data": sketch.data, "layout": layout}))
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, scale: float = 2.0) -> Path:

@@ -149,7 +149,14 @@ def test_without_the_sdk_the_table_answers_and_nothing_heavy_is_loaded(tmp_path:
     assert image == "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 
 
-def test_an_sdk_that_is_installed_is_asked_first_and_leaves_logging_and_stdout_alone(tmp_path: Path) -> None:
+def test_an_sdk_that_is_installed_is_not_loaded_for_an_image_of_the_table(tmp_path: Path) -> None:
+    _, image, untouched, loaded = run(tmp_path, "1.7-1", init="raise SystemExit('loaded')")
+
+    assert (untouched, loaded) == ("True", "[]")
+    assert image.endswith("/sagemaker-xgboost:1.7-1")
+
+
+def test_an_sdk_that_is_newer_than_the_table_is_asked_and_leaves_logging_and_stdout_alone(tmp_path: Path) -> None:
     noisy = """
 import logging, sys
 logging.basicConfig(level=logging.INFO)
@@ -164,10 +171,3 @@ def retrieve(*_, **__): return "from-the-sdk:1"
 
     assert (problems, image, untouched) == ("[]", "from-the-sdk:1", "True")
     assert loaded == "['sagemaker.core.image_uris']"
-
-
-def test_an_sdk_that_is_older_than_the_table_leaves_the_answer_to_it(tmp_path: Path) -> None:
-    old = "def retrieve(*_, **__): raise ValueError('Unsupported xgboost version: 3.2-0.')"
-    _, image, _, _ = run(tmp_path, "3.2-0", init="", image_uris=old)
-
-    assert image.endswith("/sagemaker-xgboost:3.2-0")
