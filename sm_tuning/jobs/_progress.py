@@ -53,6 +53,7 @@ class Progress(NamedTuple):
         running: the running training jobs, the oldest first.
         elapsed: time since the job's creation, until its end.
         reason: why it failed; empty otherwise.
+        is_single: whether it is one training job in the form of a tuning job, so that its trials are not counted.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Progress(NamedTuple):
     running: tuple[Running, ...]
     elapsed: timedelta
     reason: str
+    is_single: bool = False
 
 
 def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], now: datetime) -> Progress:
@@ -89,6 +91,7 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
         running=tuple(sorted(running, key=lambda item: item.elapsed, reverse=True)),
         elapsed=max((job.ended_at or now) - job.created, timedelta(0)),
         reason=printable(job.failure, keep="\n"),
+        is_single=":training-job/" in description["HyperParameterTuningJobArn"],
     )
 
 
@@ -96,12 +99,14 @@ def line(progress: Progress) -> str:
     """Return one line of plain text. It has no times, so that it changes only when something has happened."""
     counts = progress.counts
     total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
-    status = printable(progress.status)
-    parts = [f"{progress.name}: {status}, {counts.ended}{total} trials ended, {counts.in_progress} running"]
-    parts += [f"{count} {word}" for count, word in ((counts.errors, "failed"), (counts.stopped, "stopped")) if count]
+    parts = [f"{progress.name}: {printable(progress.status)}"]
+    if not progress.is_single:
+        parts += [f"{counts.ended}{total} trials ended", f"{counts.in_progress} running"]
+        named = ((counts.errors, "failed"), (counts.stopped, "stopped"))
+        parts += [f"{count} {word}" for count, word in named if count]
     text = ", ".join(parts)
     if progress.best is not None:
-        text += f"; best {best_text(progress.best)}"
+        text += f"; {'' if progress.is_single else 'best '}{best_text(progress.best)}"
     if progress.reason:
         text += f"; {progress.reason}"
     return " ".join(text.split())
@@ -115,18 +120,19 @@ def render(progress: Progress) -> RenderableType:
     from rich.text import Text  # noqa: PLC0415
 
     counts = progress.counts
-    head = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=progress.max_jobs or max(counts.launched, 1), completed=counts.ended, width=30)
-    total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
-    head.add_row(Text(progress.name, style="bold"), bar, f"{counts.ended}{total}", clock_text(progress.elapsed))
-    tally = Text.assemble(
-        (printable(progress.status), "bold"),
-        f": {counts.completed} completed, {counts.in_progress} running, {counts.stopped} stopped, ",
-        (f"{counts.errors} failed", "red" if counts.errors else ""),
-    )
+    head, tally = Table.grid(padding=(0, 1)), Text(printable(progress.status), style="bold")
+    name, clock = Text(progress.name, style="bold"), clock_text(progress.elapsed)
+    if progress.is_single:
+        head.add_row(name, clock)
+    else:
+        bar = ProgressBar(total=progress.max_jobs or max(counts.launched, 1), completed=counts.ended, width=30)
+        total = f"/{progress.max_jobs}" if progress.max_jobs is not None else ""
+        head.add_row(name, bar, f"{counts.ended}{total}", clock)
+        numbers = f": {counts.completed} completed, {counts.in_progress} running, {counts.stopped} stopped, "
+        tally = Text.assemble(tally, numbers, (f"{counts.errors} failed", "red" if counts.errors else ""))
     rows: list[RenderableType] = [head, tally]
     if progress.best is not None:
-        rows.append(Text.assemble(("best  ", "green"), best_text(progress.best)))
+        rows.append(Text.assemble(("" if progress.is_single else "best  ", "green"), best_text(progress.best)))
     for trial in progress.running[:_SHOWN]:
         state = clock_text(trial.elapsed) if trial.started else f"waiting {clock_text(trial.elapsed)}"
         rows.append(Text(f"  {trial.name}  {state}", style="dim"))
@@ -197,12 +203,17 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last = ""
+        self._best: Best | None = None
 
     def __call__(self, description: Mapping[str, Any]) -> None:
         # Without trials and with a fixed time, equal states give equal lines, and repeated ones are skipped.
-        text = line(progress_of(description, (), description["CreationTime"]))
+        now = progress_of(description, (), description["CreationTime"])
+        text = line(now)
         if text != self._last:
-            self._last = text
+            # The best trial is long: it is written when it changes, and at the end.
+            is_new = now.best != self._best or now.status.is_terminal
+            self._last, self._best = text, now.best
+            text = text if is_new else line(now._replace(best=None))
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -96,8 +96,10 @@ class WatchInfo(NamedTuple):
 
     @property
     def tally(self) -> list[str]:
-        """The number of trials by status; failed ones come last."""
+        """The number of trials by status; failed ones come last. A training job has none."""
         counts = self.progress.counts
+        if self.progress.is_single:
+            return []
         parts = [f"{counts.completed} completed", f"{counts.in_progress} running"]
         parts += [f"{counts.stopped} stopped"] if counts.stopped else []
         return [*parts, f"{counts.errors} failed"] if counts.errors else parts
@@ -224,15 +226,20 @@ def sparkline(values: Sequence[float], *, width: int = _WIDTH, ascii_only: bool 
 def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
     """Return the display for a terminal."""
     ended, share = info.ended
-    head = Table.grid(padding=(0, 1))
-    head.add_row(Text(info.progress.name, style="bold"), ProgressBar(total=1, completed=share, width=_BAR), ended)
-    tally = Text(f"{printable(info.progress.status)}: ", style="bold")
-    # Colours only repeat what the words say.
-    styles = ["red" if text.endswith("failed") else "" for text in info.tally]
-    tally.append_text(Text(", ").join(Text(text, style=style) for text, style in zip(info.tally, styles, strict=True)))
+    head, name = Table.grid(padding=(0, 1)), Text(info.progress.name, style="bold")
+    if info.progress.is_single:
+        head.add_row(name)
+    else:
+        head.add_row(name, ProgressBar(total=1, completed=share, width=_BAR), ended)
+    tally = Text(printable(info.progress.status), style="bold")
+    for number, text in enumerate(info.tally):
+        # Colours only repeat what the words say.
+        tally.append(", " if number else ": ").append(text, style="red" if text.endswith("failed") else "")
     rows: list[RenderableType] = [head, tally, Text(info.times)]
     if info.progress.best is not None:
-        rows.append(Text.assemble(("best  ", "green"), jobs.best_text(info.progress.best)))
+        best = Table.grid(padding=(0, 2))  # the second column wraps below itself
+        best.add_row(Text("value" if info.progress.is_single else "best", "green"), jobs.best_text(info.progress.best))
+        rows.append(best)
     if info.running:
         table = Table.grid(padding=(0, 2))
         for trial in info.running[:_ROWS]:
@@ -253,13 +260,12 @@ def watch_html(info: WatchInfo) -> str:
     def text(value: object) -> str:
         return html.escape(str(value))
 
-    rows = [
-        f"<b>{text(progress.name)}</b> <progress value='{share:.4f}' max='1'></progress> {text(ended)}",
-        f"<b>{text(progress.status)}</b>: {text(', '.join(info.tally))}",
-        text(info.times),
-    ]
+    bar = "" if progress.is_single else f" <progress value='{share:.4f}' max='1'></progress> {text(ended)}"
+    tally = f": {text(', '.join(info.tally))}" if info.tally else ""
+    rows = [f"<b>{text(progress.name)}</b>{bar}", f"<b>{text(progress.status)}</b>{tally}", text(info.times)]
     if progress.best is not None:
-        rows.append(f"<b>best</b> {text(jobs.best_text(progress.best))}")
+        name = "value" if progress.is_single else "best"
+        rows.append(f"<b>{name}</b> {text(jobs.best_text(progress.best))}")
     if info.running:
         cells = "".join(
             f"<tr><td>{text(trial.name)}</td><td>{text(jobs.clock_text(trial.elapsed))}</td>"

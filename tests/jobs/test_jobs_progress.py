@@ -140,6 +140,34 @@ def test_a_pipe_gets_one_plain_line_a_change(aws: Aws, sagemaker: FakeSageMaker)
     assert sagemaker.calls == []
 
 
+def test_a_pipe_gets_the_best_trial_when_it_changes_and_at_the_end(aws: Aws) -> None:
+    out = io.StringIO()
+    first, second = best("t", 0.5, eta="0.3"), best("u", 0.4, eta="0.2")
+    states = [(1, first), (2, first), (3, second), (4, second)]
+
+    with jobs.shown_progress(aws, console=Console(file=out), environ={}) as show:
+        for ended, trial in states:
+            status = "Completed" if ended == 4 else "InProgress"
+            show(parsed(job(status=status, counters={"Completed": ended}, BestTrainingJob=trial)))
+
+    assert [line.partition("; best ")[2] for line in out.getvalue().splitlines()] == [
+        "rmse=0.5 with eta=0.3",
+        "",
+        "rmse=0.4 with eta=0.2",
+        "rmse=0.4 with eta=0.2",
+    ]
+
+
+def test_a_training_job_counts_no_trials() -> None:
+    wire = job(status="InProgress", counters={"InProgress": 1}, limits={"MaxNumberOfTrainingJobs": 1})
+    wire["HyperParameterTuningJobArn"] = "arn:aws:sagemaker:us-east-1:123456789012:training-job/mine"
+    info = jobs.progress_of(parsed(wire | {"BestTrainingJob": best("t", 0.5, eta="0.3")}), [], START)
+
+    assert jobs.line(info) == "my-job: InProgress; rmse=0.5 with eta=0.3"
+    assert "0/1" not in drawn(info)
+    assert "completed" not in drawn(info)
+
+
 def test_ci_gets_lines_even_on_a_terminal(aws: Aws) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=200)
