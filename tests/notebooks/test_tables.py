@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import re
-
 import pandas as pd
 
 import sm_tuning as smt
@@ -14,7 +10,6 @@ from sm_tuning.preflight._finding import in_order
 from sm_tuning.results import ERRORS
 from sm_tuning.results._failures import ErrorsFrame
 from sm_tuning.results._schema import frame
-from sm_tuning.views._cell import page as page_of
 
 
 def tuning() -> smt.Tuning:
@@ -66,12 +61,3 @@ def test_errors_show_whole_tracebacks() -> None:
     assert "File &lt;train.py&gt;" in page
     assert page.startswith("<details open>")
     assert type(errors[["Message"]]) is pd.DataFrame
-
-
-def test_the_page_of_a_figure_has_plotly_and_escapes_texts() -> None:
-    page = page_of({"data": [{"text": "</script><b>"}], "layout": {}})
-
-    (packed,) = re.findall(r'atob\("([\w+/=]+)"\)', page)
-    assert b"window.Plotly = Plotly" in gzip.decompress(base64.b64decode(packed))
-    assert page.count("</script>") == 1
-    assert "\\u003c/script>" in page

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from views_frames import cost, curves, describe, empty, many, mixed, summary, tr
 
 from sm_tuning import SpecError, results, views
 from sm_tuning.views import about
+from sm_tuning.views._cell import page as page_of
 from sm_tuning.views._curves import curves_info, train_validation_info
 from sm_tuning.views._figure import STATE_COLOURS, template
 from sm_tuning.views._machines import utilization_info
@@ -177,3 +181,12 @@ def test_empty_second_frames_are_said() -> None:
     assert "No utilization" in utilization_info(table, empty(results.UTILIZATION)).note
     assert "No trial has emitted" in curves_info(table, empty(results.CURVES), KNOWN).note
     assert "both on training and on held-out" in train_validation_info(table, empty(results.CURVES), KNOWN).note
+
+
+def test_the_page_of_a_figure_has_plotly_and_escapes_texts() -> None:
+    page = page_of({"data": [{"text": "</script><b>"}], "layout": {}})
+
+    (packed,) = re.findall(r'atob\("([\w+/=]+)"\)', page)
+    assert b"window.Plotly = Plotly" in gzip.decompress(base64.b64decode(packed))
+    assert page.count("</script>") == 1
+    assert "\\u003c/script>" in page
