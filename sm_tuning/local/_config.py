@@ -182,6 +182,8 @@ class ServerInfo:
             # botocore refuses these together with an endpoint; "false" also overrides the user's profile.
             "AWS_USE_FIPS_ENDPOINT": "false",
             "AWS_USE_DUALSTACK_ENDPOINT": "false",
+            # Else the requests of some operations, such as StartLiveTail, go to stream-127.0.0.1.
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
             "AWS_DATA_PATH": str(state.botocore),
             "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(state.sdk_config),
             "SM_TUNING_ROLE": self.role_arn,

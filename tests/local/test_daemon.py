@@ -64,6 +64,7 @@ def test_the_environment_is_what_boto3_needs(state_dir):
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_USE_FIPS_ENDPOINT": "false",
         "AWS_USE_DUALSTACK_ENDPOINT": "false",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_DATA_PATH": f"{info.state_dir}/botocore",
         "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": f"{info.state_dir}/sagemaker-sdk.yaml",
         "SM_TUNING_ROLE": info.role_arn,

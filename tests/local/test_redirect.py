@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -78,6 +80,49 @@ session = Session()
 print(session.default_bucket(), get_execution_role())
 print(resolve_value_from_config(config_path=TELEMETRY_OPT_OUT_PATH, sagemaker_session=session))
 """
+
+
+PREFIXED = """
+import boto3
+from botocore.exceptions import ClientError
+
+for service, call, given in (
+    ("logs", "start_live_tail", {"logGroupIdentifiers": ["arn:aws:logs:us-east-1:123456789012:log-group:g"]}),
+    ("stepfunctions", "start_sync_execution", {"stateMachineArn": "arn:aws:states:us-east-1:123456789012:x"}),
+):
+    try:
+        getattr(boto3.client(service), call)(**given)
+    except ClientError as error:
+        print(error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Message"])
+"""
+
+
+NO_STATES = (
+    "The local SageMaker does not support stepfunctions:StartSyncExecution: it keeps state machines, but runs no "
+    "states. AWS does."
+)
+
+
+def test_operations_with_a_host_of_their_own_are_refused_here(processes, tmp_path):
+    given = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        "HOME": str(tmp_path),
+    }
+    aws = shutil.which("aws")
+    identifier = "arn:aws:logs:us-east-1:123456789012:log-group:g"
+    command = [aws, "logs", "start-live-tail", "--log-group-identifiers", identifier]
+    with running_server(tmp_path / "state") as info:
+        wanted = {**given, **client_environment(info, given)}
+        environ = {name: value for name, value in wanted.items() if value is not None}
+        program = run_program([sys.executable, "-c", PREFIXED], preload="sdk", cwd=tmp_path, env=environ)
+        if aws is not None:
+            cli = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+            assert "does not support logs:StartLiveTail" in cli.stderr + cli.stdout
+
+    assert program.stdout.splitlines() == [
+        "501 The local SageMaker does not support logs:StartLiveTail: poll FilterLogEvents. AWS does.",
+        f"501 {NO_STATES}",
+    ], program.stderr
 
 
 def test_the_sdk_finds_bucket_and_role_in_a_process_that_knows_nothing_of_this_package(processes, tmp_path):
