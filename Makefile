@@ -155,6 +155,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.results
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.hostile
 	$(BIN)/python -m benchmarks.races
 	$(BIN)/python -m benchmarks.kills

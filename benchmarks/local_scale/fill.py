@@ -40,7 +40,7 @@ def fill_jobs(state: StateDir, tuning_jobs: int, trials: int, emissions: int) ->
     store.close()
 
 
-def fill_logs(state: StateDir, streams: int, lines: int) -> None:
+def fill_logs(state: StateDir, streams: int, lines: int, *, of_a_job: int = 50) -> None:
     """Write lines to several streams in turn, as parallel jobs do, in batches of a hundred."""
     make_state_dir(state)
     aws = AwsLocal(load_keys(state).identity(), state.s3)
@@ -51,7 +51,7 @@ def fill_logs(state: StateDir, streams: int, lines: int) -> None:
                 (first + number * 1000 + stream, f"epoch={number} loss={1 / (number + 1):.6f} of stream {stream}")
                 for number in range(start, min(start + 100, lines))
             ]
-            aws.put_log_events(f"{trial_name(stream // 50, stream % 50 + 1)}/algo-1-{int(BEGIN)}", batch)
+            aws.put_log_events(f"{trial_name(stream // of_a_job, stream % of_a_job + 1)}/algo-1-{int(BEGIN)}", batch)
     aws.close()
 
 

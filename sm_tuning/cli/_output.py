@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 FORMATS = ("table", "csv", "json", "parquet")
+
+_PART = 10_000  # rows of a table that are written at once
 
 #: The first characters of a text that a spreadsheet takes for a formula [OWASP, CSV Injection], in both widths.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -84,11 +86,12 @@ class Output(NamedTuple):
         Raises:
             SpecError: the file cannot be written, or Parquet's library is not installed.
         """
-        content = text(frame) if text is not None and self.format == "table" else self._content(frame)
-        if self.path is None:
-            emit(content)
-        else:
-            write_output(self.path, _bytes(content))
+        content = [text(frame)] if text is not None and self.format == "table" else self._content(frame)
+        if self.path is not None:
+            write_output(self.path, b"".join(map(_bytes, content)))
+        # A part after the other: a table of a million log lines takes as much memory again as its frame.
+        elif not all(map(emit, content)):
+            return
 
     def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows as a frame of these columns; other values of the rows are left out."""
@@ -96,11 +99,12 @@ class Output(NamedTuple):
 
         self.frame(pd.DataFrame.from_records(rows, columns=list(columns)))
 
-    def _content(self, frame: pd.DataFrame) -> str | bytes:
+    def _content(self, frame: pd.DataFrame) -> Iterable[str | bytes]:
         if self.format == "csv":
-            return (_safe(frame) if self.is_safe else frame).to_csv(index=False)
+            # In one part: how times are written depends on all of them.
+            return [(_safe(frame) if self.is_safe else frame).to_csv(index=False)]
         if self.format == "json":
-            return to_json(_records(frame)) + "\n"
+            return [to_json(_records(frame)) + "\n"]
         if self.format == "table":
             return _table(frame)
         buffer = io.BytesIO()
@@ -108,7 +112,7 @@ class Output(NamedTuple):
             frame.to_parquet(buffer, index=False)
         except ImportError as error:
             raise smt.SpecError("--format parquet needs pyarrow: pip install pyarrow") from error
-        return buffer.getvalue()
+        return [buffer.getvalue()]
 
 
 _json_flag = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
@@ -250,19 +254,35 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(values.columns, row, strict=True)) for row in values.itertuples(index=False, name=None)]
 
 
-def _table(frame: pd.DataFrame) -> str:
-    """Return a text table: values in full, numbers to the right, columns without any value left out."""
-    if len(frame):
-        frame = frame.dropna(axis="columns", how="all")
-    rows = [[_cell(value) for value in row.values()] for row in _records(frame)]
-    names = [printable(str(name)) for name in frame.columns]
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    right = [dtype.kind in "iuf" for dtype in frame.dtypes]
-    lines = []
-    for row in [names, *rows]:
-        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        lines.append("  ".join(cells).rstrip() + "\n")
-    return "".join(lines)
+def _table(frame: pd.DataFrame) -> Iterator[str]:
+    """Give a text table in parts: values in full, numbers to the right, columns without any value left out."""
+    columns = [frame.iloc[:, place] for place in range(frame.shape[1])]
+    columns = [column for column in columns if not len(frame) or column.notna().any()]
+    names = [printable(str(column.name)) for column in columns]
+    right = [column.dtype.kind in "iuf" for column in columns]
+    # The last column needs no width, unless its numbers are on the right.
+    widths = [
+        max(map(len, [name, *_cells(column.drop_duplicates())])) if is_right or place < len(columns) - 1 else 0
+        for place, (name, column, is_right) in enumerate(zip(names, columns, right, strict=True))
+    ]
+
+    def lines(cells: Iterable[Sequence[str]]) -> str:
+        padded = [
+            [text.rjust(width) if is_right else text.ljust(width) for text in texts]
+            for texts, width, is_right in zip(cells, widths, right, strict=True)
+        ]
+        return "".join("  ".join(row).rstrip() + "\n" for row in zip(*padded, strict=True))
+
+    yield lines([name] for name in names)
+    for start in range(0, len(frame), _PART):
+        yield lines(_cells(column.iloc[start : start + _PART]) for column in columns)
+
+
+def _cells(column: pd.Series[Any]) -> list[str]:
+    if str(column.dtype).endswith(", UTC]"):
+        times = column.dt.tz_convert(None).to_numpy("datetime64[s]").astype(str).tolist()
+        return ["-" if time == "NaT" else f"{time}+00:00" for time in times]
+    return [_cell(value) for value in column.astype(object).where(column.notna(), None)]
 
 
 def _cell(value: Any) -> str:

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, follow_logs
     from sm_tuning.results._logs import logs
     from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
-    from sm_tuning.results._schema import COST, CURVES, ERRORS, LOGS, TRIALS, UTILIZATION, UTILIZATION_SUMMARY
+    from sm_tuning.results._schema import (
+        COST,
+        CURVES,
+        ERRORS,
+        LOGS,
+        NO_TIME,
+        TRIALS,
+        UTILIZATION,
+        UTILIZATION_SUMMARY,
+        microseconds_of,
+        rows_by,
+    )
     from sm_tuning.results._trials import shown, trials
     from sm_tuning.results._utilization import utilization, utilization_summary
 else:
@@ -38,7 +49,18 @@ else:
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "follow_logs"),
         "._logs": ("logs",),
         "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
-        "._schema": ("COST", "CURVES", "ERRORS", "LOGS", "TRIALS", "UTILIZATION", "UTILIZATION_SUMMARY"),
+        "._schema": (
+            "COST",
+            "CURVES",
+            "ERRORS",
+            "LOGS",
+            "NO_TIME",
+            "TRIALS",
+            "UTILIZATION",
+            "UTILIZATION_SUMMARY",
+            "microseconds_of",
+            "rows_by",
+        ),
         "._trials": ("shown", "trials"),
         "._utilization": ("utilization", "utilization_summary"),
     }
@@ -50,6 +72,7 @@ __all__ = [
     "CURVES",
     "ERRORS",
     "LOGS",
+    "NO_TIME",
     "PRICES_VARIABLE",
     "TRIALS",
     "UTILIZATION",
@@ -73,6 +96,8 @@ __all__ = [
     "explained",
     "follow_logs",
     "logs",
+    "microseconds_of",
+    "rows_by",
     "same_failures",
     "shown",
     "trials",

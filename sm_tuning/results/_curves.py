@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -16,20 +16,6 @@ from sm_tuning.results._logs import TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._patterns import Emission, emissions, server_pattern, unreadable
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
 from sm_tuning.results._schema import CURVES, frame, join, microseconds
-
-
-class _Point(NamedTuple):
-    """A value of a trial's metric, and its source."""
-
-    trial: Trial
-    emission: Emission
-    source: str
-
-    @property
-    def elapsed(self) -> float | None:
-        """Seconds since the start of training, exact in microseconds; None if that is unknown."""
-        started = self.trial.started
-        return None if started is None else (self.emission.milliseconds * 1000 - microseconds(started)) / 1e6
 
 
 def curves(
@@ -114,7 +100,7 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
     """Return the rows of some trials, from their lines or else from CloudWatch."""
     patterns = dict.fromkeys(metric.regex for metrics in defined.values() for metric in metrics)
     chosen = list(defined) if patterns else []
-    points: list[_Point] = []
+    columns: dict[str, list[Any]] = {name: [] for name in CURVES}
     if chosen:
         lines = read_lines(reader, Want(job, trials, chosen, window_of(chosen), server_pattern(list(patterns))))
         places = dict(lines.by_trial())
@@ -128,20 +114,21 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
         place, begin = places.get(trial.name, slice(0)), begins.get(trial.name, 0)
         pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)
         ordered = sorted((pair for pair in pairs if pair[0] >= begin), key=lambda pair: pair[0])  # of several hosts
-        points += [_Point(trial, emission, "logs") for emission in emissions(ordered, defined[trial])]
-        points += [_Point(trial, emission, "cloudwatch") for emission in averages.get(trial.name, ())]
-    return frame(
-        CURVES,
-        {
-            "TrainingJobName": [point.trial.name for point in points],
-            "MetricName": [point.emission.metric for point in points],
-            "Step": [point.emission.step for point in points],
-            "Timestamp": [point.emission.milliseconds * 1000 for point in points],
-            "ElapsedSeconds": [point.elapsed for point in points],
-            "Value": [point.emission.value for point in points],
-            "Source": [point.source for point in points],
-        },
-    )
+        started = None if trial.started is None else microseconds(trial.started)
+        for source, found in (
+            ("logs", emissions(ordered, defined[trial])),
+            ("cloudwatch", averages.get(trial.name, ())),
+        ):
+            columns["TrainingJobName"] += [trial.name] * len(found)
+            columns["Source"] += [source] * len(found)
+            for metric, step, milliseconds, value in found:
+                columns["MetricName"].append(metric)
+                columns["Step"].append(step)
+                columns["Timestamp"].append(milliseconds * 1000)
+                # Exact in microseconds.
+                columns["ElapsedSeconds"].append(None if started is None else (milliseconds * 1000 - started) / 1e6)
+                columns["Value"].append(value)
+    return frame(CURVES, columns)
 
 
 def _averages(

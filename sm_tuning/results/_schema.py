@@ -7,7 +7,7 @@ nanoseconds of them. Integers that may be missing are ``Int64``; floats are ``fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -140,7 +140,8 @@ TEXTS: Mapping[str, str] = {"Name": "string", "Text": "string"}
 _Array = pd.api.extensions.ExtensionArray
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_TIME = np.iinfo(np.int64).min  # NumPy's NaT
+NO_TIME = np.iinfo(np.int64).min
+"""A missing time in microseconds: NumPy's NaT."""
 
 
 def microseconds(moment: datetime) -> int:
@@ -169,7 +170,7 @@ def frame(dtypes: Mapping[str, str], columns: Mapping[str, Sequence[Any] | _Arra
         if dtype == TIME:
             if not is_array:
                 moments = [microseconds(value) if isinstance(value, datetime) else value for value in values]
-                values = [_NO_TIME if moment is None else moment for moment in moments]
+                values = [NO_TIME if moment is None else moment for moment in moments]
             numbers = np.array(values, dtype=np.int64)
             # A view and not a conversion: pandas 2 would read the integers as nanoseconds.
             return pd.Series(numbers.view("datetime64[us]")).dt.tz_localize("UTC")
@@ -187,6 +188,31 @@ def frame(dtypes: Mapping[str, str], columns: Mapping[str, Sequence[Any] | _Arra
     return pd.DataFrame({name: series(columns[name], dtype) for name, dtype in dtypes.items()})
 
 
+def rows_by(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], npt.NDArray[np.intp]]]:
+    """Give each different combination of some columns' values, by first appearance, and the positions of its rows.
+
+    A frame for each of a thousand groups, as ``groupby`` makes them, takes a hundred times as long. Rows in which one
+    of the values is missing belong to no group.
+    """
+    whole = np.zeros(len(rows), dtype=np.intp)
+    for column in columns:
+        codes, values = pd.factorize(rows[column])
+        whole = np.where((codes < 0) | (whole < 0), -1, whole * (len(values) + 1) + codes)
+    codes, _ = pd.factorize(np.where(whole < 0, np.nan, whole))
+    order = np.argsort(codes, kind="stable")
+    order = order[codes[order] >= 0]
+    if not len(order):
+        return
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    firsts = rows[list(columns)].iloc[order[starts]].itertuples(index=False, name=None)
+    yield from zip(firsts, np.split(order, starts[1:]), strict=True)
+
+
+def microseconds_of(times: pd.Series[Any]) -> npt.NDArray[np.int64]:
+    """Return times as microseconds since 1970, ``NO_TIME`` where one is missing."""
+    return np.asarray(times.dt.tz_convert(None).to_numpy("datetime64[us]")).astype(np.int64)
+
+
 def table(dtypes: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """Return a frame of rows, each with a value for each column in the declared order."""
     listed = [tuple(row) for row in rows]
@@ -200,6 +226,9 @@ def join(dtypes: Mapping[str, str], parts: Sequence[pd.DataFrame], trials: Seque
     if not filled:
         return frame(dtypes, {name: [] for name in dtypes})
     whole = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
-    place = pd.Index(trials).get_indexer(pd.Index(whole["TrainingJobName"].astype(object)))
+    codes, names = pd.factorize(whole["TrainingJobName"])
+    place = np.append(pd.Index(trials).get_indexer(pd.Index(list(names), dtype=object)), -1)[codes]
+    if len(place) and place[0] >= 0 and (np.diff(place) >= 0).all():
+        return whole.copy(deep=False).reset_index(drop=True)  # a million log lines take 150 MB
     order = np.argsort(place, kind="stable")
     return whole.take(order[place[order] >= 0]).reset_index(drop=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sm_tuning.results import NO_TIME, microseconds_of, rows_by
 from sm_tuning.views._axis import Array, numbers
 from sm_tuning.views._curves import MOST_POINTS, duration, unit_of
 from sm_tuning.views._figure import (
@@ -229,6 +230,7 @@ class UtilizationInfo(NamedTuple):
         count = len(self.usages)
         grid = Grid(count, 2, (0.14, 0.24))
         figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 230 * grid.rows, cells=count, grid=grid)
+        labels = [escape(text) for text in self.rows.labels]
         for cell, usage in enumerate(self.usages):
             x, y, trials = joined(
                 (
@@ -243,7 +245,7 @@ class UtilizationInfo(NamedTuple):
                 x=x,
                 y=y,
                 customdata=trials,
-                text=[escape(self.rows.labels[row]) for row in trials],
+                text=[labels[row] for row in trials],
                 hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
                 mode="lines+markers" if len(usage.lines) <= 40 else "lines",
                 marker={"size": 4},
@@ -272,19 +274,20 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
     """
     rows, _ = read(trials, known)
     row_of = {name: row for row, name in enumerate(rows.names)}
-    starts = dict(zip(rows.names, trials["TrainingStartTime"], strict=True))
+    starts = dict(zip(rows.names, microseconds_of(trials["TrainingStartTime"]).tolist(), strict=True))
     finite = utilization[np.isfinite(utilization["Value"].to_numpy(np.float64))]
     stride = -(-len(finite) // MOST_POINTS) or 1
     usages, longest = [], 0.0
     for metric, of_metric in finite.groupby("MetricName", sort=False, observed=True):
         lines = []
-        for key, group in of_metric.groupby(["TrainingJobName", "Host"], sort=False, observed=True):
-            name = str(key[0])
+        moments, values = microseconds_of(of_metric["Timestamp"]), of_metric["Value"].to_numpy(np.float64)
+        for (name, _), places in rows_by(of_metric, "TrainingJobName", "Host"):
             # Without a start there is no zero; a row of another job has no line.
-            if name not in row_of or pd.isna(starts[name]):
+            if (start := starts.get(name, NO_TIME)) == NO_TIME:
                 continue
-            seconds = (group["Timestamp"] - starts[name]).dt.total_seconds().to_numpy(np.float64)[::stride]
-            lines.append((row_of[name], seconds, group["Value"].to_numpy(np.float64)[::stride]))
+            kept = places[::stride]
+            seconds = (moments[kept] - start) / 1e6
+            lines.append((row_of[name], seconds, values[kept]))
             longest = max(longest, float(seconds.max()))
         if lines:
             values = np.concatenate([percent for _, _, percent in lines])

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
 
 import sm_tuning as smt
 from sm_tuning.aws import Aws, Clock, Policy, Retry
+from sm_tuning.aws._answers import check_answer
 
 NAME = "t-1"
 DESCRIBED = {
@@ -230,3 +236,47 @@ def test_an_operation_without_an_output_may_answer_nothing(connect: Callable[...
     aws = connect(b"")
 
     assert aws.call("sagemaker", "stop_training_job", TrainingJobName=NAME)
+
+
+_EVENT = {"logStreamName": "s", "timestamp": 1, "message": "\ud83d", "ingestionTime": 2, "eventId": "3"}
+_RESULT = {"Id": "m0", "Label": "", "Timestamps": [1.5, 1_700_000_000], "Values": [1, 0.5], "StatusCode": "Complete"}
+PAGES = {
+    "events": ("FilterLogEvents", {"events": [_EVENT, _EVENT | {"message": ""}], "nextToken": "t"}),
+    "no events": ("FilterLogEvents", {"events": []}),
+    "an event with an unknown member": ("FilterLogEvents", {"events": [_EVENT | {"more": [1]}]}),
+    "an event with an empty member": ("GetLogEvents", {"events": [{"timestamp": 1, "message": "x", "eventId": None}]}),
+    "metrics": ("GetMetricData", {"MetricDataResults": [_RESULT, _RESULT | {"Values": [float("1e300"), -0.0]}]}),
+    "times as text": ("GetMetricData", {"MetricDataResults": [_RESULT | {"Timestamps": ["2026-11-29T00:00:00Z"] * 2}]}),
+    "a number as text": ("GetMetricData", {"MetricDataResults": [_RESULT | {"Values": ["NaN", 1]}]}),
+}
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_a_long_page_is_what_botocore_reads(kind: str) -> None:
+    name, page = PAGES[kind]
+    service = "cloudwatch" if name == "GetMetricData" else "logs"
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service).operation_model(name)
+    parser = create_parser("json")
+    response = {"status_code": 200, "headers": {}, "body": json.dumps(page).encode()}
+    wanted = parser.parse(dict(response), model.output_shape)
+
+    as_json = SimpleNamespace(
+        name=name,
+        output_shape=model.output_shape,
+        http=model.http,
+        service_model=SimpleNamespace(resolved_protocol="json"),
+    )
+    found: dict[str, Any] = {}
+    check_answer(as_json, response, found)
+    whole = {**parser.parse(response, model.output_shape), **found}
+
+    assert repr(_utc(whole)) == repr(_utc(wanted))
+
+
+def _utc(value: Any) -> Any:
+    """Return a response with its times in UTC."""
+    if isinstance(value, dict):
+        return {name: _utc(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_utc(item) for item in value]
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

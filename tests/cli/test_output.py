@@ -91,6 +91,21 @@ def test_a_table_shows_every_value_in_full_and_numbers_to_the_right(runner, prog
     ]
 
 
+def test_a_table_that_is_written_in_parts_is_aligned_as_a_whole(tmp_path):
+    path = tmp_path / "long.txt"
+    Output("table", path).frame(pd.DataFrame({"name": ["a", *["bc"] * 20_000, "widest"], "n": range(20_002)}))
+
+    lines = path.read_text().splitlines()
+
+    assert [lines[row] for row in (0, 1, 2, 20_002)] == [
+        "name        n",
+        "a           0",
+        "bc          1",
+        "widest  20001",
+    ]
+    assert len(lines) == 20_003
+
+
 def test_a_line_break_in_a_cell_stays_in_its_row(runner, tmp_path):
     file = tmp_path / "t.txt"
     Output("table", file).frame(pd.DataFrame({"Message": ["one\ntwo"], "Host": ["algo-1"]}))

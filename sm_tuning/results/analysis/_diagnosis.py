@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning.description import MetricName
-from sm_tuning.results._schema import DIAGNOSIS, table
+from sm_tuning.results._schema import DIAGNOSIS, rows_by, table
 from sm_tuning.results.analysis._space import Algorithm, Facts, Floats
 
 MIN_STEPS = 5
@@ -92,8 +92,14 @@ def curve_of(values: Floats) -> Curve | None:
     if not len(finite):
         return None
     width = 1 if len(finite) < 8 else min(15, max(3, len(finite) // 10 | 1))  # odd, so that the median has a middle
-    smooth = pd.Series(finite).rolling(width, center=True, min_periods=1).median().to_numpy(copy=True)
-    smooth[0], smooth[-1] = finite[0], float(np.median(finite[-width:]))
+    half = width // 2
+    smooth = finite.copy()
+    if half:
+        smooth[half:-half] = np.median(np.lib.stride_tricks.sliding_window_view(finite, width), axis=1)
+        for place in range(1, half):  # windows that the ends cut off
+            smooth[place] = np.median(finite[: place + half + 1])
+            smooth[-place - 1] = np.median(finite[-place - half - 1 :])
+    smooth[-1] = float(np.median(finite[-width:]))
     second = np.abs(np.diff(finite, 2))
     sigma = 1.4826 * float(np.median(second)) / math.sqrt(6) if len(second) >= 3 else 0.0
     return Curve(raw, finite, smooth, sigma, 1.2533 * sigma / math.sqrt(width))
@@ -339,8 +345,9 @@ def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.Da
 def _judged(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[Judged]:
     values: dict[tuple[str, str], Floats] = {}
     ordered = curves.sort_values("Step", kind="stable")
-    for key, group in ordered.groupby(["TrainingJobName", "MetricName"], sort=False)["Value"]:
-        values[cast("tuple[str, str]", key)] = group.to_numpy(dtype="float64", na_value=math.nan)
+    column = ordered["Value"].to_numpy(dtype="float64", na_value=math.nan)
+    for key, places in rows_by(ordered, "TrainingJobName", "MetricName"):
+        values[cast("tuple[str, str]", key)] = column[places]
     metrics = list(dict.fromkeys(metric for _, metric in values))
     pairs = {algorithm.name: pair_of(algorithm, metrics) for algorithm in facts.algorithms}
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._statuses import FINISHED
+from sm_tuning.results._schema import NO_TIME, microseconds_of, rows_by
 from sm_tuning.results.analysis._space import Facts, Floats
 
 #: The guide does not say how many jobs must have completed and how many epochs are free. These are the values of the
@@ -84,18 +85,21 @@ def replay(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> Replay:
 def _runs(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> list[_Run]:
     algorithm = facts.algorithms[0]
     own = curves[(curves["MetricName"] == algorithm.objective).fillna(value=False).to_numpy(bool)]
-    groups = dict(iter(own.sort_values("Step", kind="stable").groupby("TrainingJobName")))
+    own = own.sort_values("Step", kind="stable")
+    groups = {name: places for (name,), places in rows_by(own, "TrainingJobName")}
+    losses = algorithm.sign * own["Value"].to_numpy(dtype="float64", na_value=np.nan)
+    moments = microseconds_of(own["Timestamp"])
+    times = np.where(moments == NO_TIME, np.inf, moments / 1e6)
     ended = trials[trials["TrainingJobStatus"].isin(FINISHED).to_numpy(bool)]
     columns = (ended["TrainingJobName"], ended["TrainingEndTime"], ended["TrainingElapsedTimeSeconds"])
     runs = []
     for place, (name, end, seconds) in enumerate(zip(*columns, strict=True)):
         if name not in groups:
             continue
-        loss = algorithm.sign * groups[name]["Value"].to_numpy(dtype="float64", na_value=np.nan)
-        times = [math.inf if pd.isna(moment) else moment.timestamp() for moment in groups[name]["Timestamp"]]
         # Without times, the order of the frame, which is that of the ends, stands in.
         known = float(place) if pd.isna(end) else end.timestamp()
-        runs.append(_Run(name, loss, np.array(times), known, 0.0 if pd.isna(seconds) else float(seconds)))
+        places, took = groups[name], 0.0 if pd.isna(seconds) else float(seconds)
+        runs.append(_Run(name, losses[places], times[places], known, took))
     return runs
 
 
