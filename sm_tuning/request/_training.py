@@ -10,6 +10,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning._masking import Redactor, secrets_of_job
 from sm_tuning._wire import OBJECTIVE_KEY, tag_list
 from sm_tuning.request._model import explain, violations
+from sm_tuning.request._reader import given
 
 #: Members of a definition that a training job has in the same form.
 _SHARED = (
@@ -35,6 +36,7 @@ def training_request(
     objective: str,
     tags: Mapping[str, str],
     further: Mapping[str, Any],
+    keep_alive: int | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of CreateTrainingJob for a trial.
 
@@ -45,6 +47,7 @@ def training_request(
         objective: name of the objective metric, which the containers get as a hyperparameter, as in a tuning job.
         tags: of the training job.
         further: members that a definition lacks, in the form of the API.
+        keep_alive: seconds for which its instances are kept as a warm pool.
 
     Raises:
         SpecError: the request breaks a rule of the service's model.
@@ -53,7 +56,7 @@ def training_request(
         "TrainingJobName": name,
         "HyperParameters": {**(definition.get("StaticHyperParameters") or {}), **tuned, OBJECTIVE_KEY: objective},
         **{member: definition[member] for member in _SHARED if member in definition},
-        "ResourceConfig": resource_config(definition),
+        "ResourceConfig": {**resource_config(definition), **given(KeepAlivePeriodInSeconds=keep_alive)},
         "CheckpointConfig": checkpoint_config(definition, name),
         "Tags": tag_list(tags),
         **further,

@@ -41,13 +41,6 @@ _OWN_MEMBERS = frozenset(
     }
 )
 
-#: Settings that the design of studies has and this version lacks, with what to do instead.
-_LATER = {
-    "max_cost": "limit the study with max_jobs, max_runtime_in_seconds and the estimator's max_run",
-    "keep_alive": "leave it out; each trial starts instances of its own",
-}
-
-
 #: Strategies whose trials continue the checkpoints of others.
 CONTINUING = ("Promotion", "Population")
 
@@ -102,6 +95,9 @@ class StudySettings(Spec):
 
     Args:
         store: ``s3://`` prefix for the study's records; ``sm-tuning/studies`` in the default bucket by default.
+        max_cost: dollars that the study may cost, idle warm pools included; no trial starts that would exceed it, and
+            at the limit all trials are stopped.
+        keep_alive: seconds for which a trial leaves its instances to the next one as a warm pool, which is billed.
         max_failures: failed trials that end the study; by default it ends after five if none has succeeded.
         retries: how often a trial is started again after a fault of the service, from its checkpoints if it has some;
             each start counts as a trial.
@@ -113,11 +109,11 @@ class StudySettings(Spec):
         training: further members of CreateTrainingJob for each trial, such as ``MlflowConfig``.
     """
 
-    _field_codes: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("store", "max_failures", "retries", "driver", "when", "objectives", "constraints", "training"), "study"
-    )
+    _code: ClassVar[str] = "study"
 
     store: str | None = Field(default=None, pattern=r"^s3://[^/]+(/.+)?$", max_length=900)
+    max_cost: float | None = Field(default=None, gt=0)
+    keep_alive: int | None = Field(default=None, ge=1, le=21600)  # the limits of KeepAlivePeriodInSeconds
     max_failures: int | None = Field(default=None, ge=1)
     retries: int = Field(default=2, ge=0, le=10)
     driver: Literal["client"] = "client"
@@ -131,16 +127,9 @@ class StudySettings(Spec):
     def _not_built_yet(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        problems = [
-            Problem("study", name, "is not supported by this version of sm-tuning", fix)
-            for name, fix in _LATER.items()
-            if data.get(name) is not None
-        ]
         if data.get("driver") == "remote":
             message = "'remote' is not supported by this version of sm-tuning: only 'client' is"
-            problems.append(Problem("study", "driver", message, "use driver: client, and sm-tuning study run or step"))
-        if problems:
-            raise SpecError(problems)
+            raise SpecError(Problem("study", "driver", message, "use driver: client, and sm-tuning study run or step"))
         return data
 
     @model_validator(mode="after")
@@ -219,6 +208,9 @@ def study_problems(tuning: Tuning) -> Iterator[Problem]:
             where = f"estimators.{name}.estimator.instance_configs" if name else "estimator.instance_configs"
             message = "a training job of a study has one choice of instances"
             yield Problem("study", where, message, "give instance_type and instance_count")
+        if tuning.study.keep_alive is not None and definition.estimator.use_spot_instances:
+            message = "spot instances are not kept in a warm pool"
+            yield Problem("study", "study.keep_alive", message, "leave out keep_alive, or use_spot_instances")
     yield from _condition_problems(tuning.study, [definition for _, definition in tuning.definitions])
     yield from _objective_problems(tuning, tuning.study)
 

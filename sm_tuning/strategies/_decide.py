@@ -38,6 +38,8 @@ class Rules:
         max_not_improving: MaxNumberOfTrainingJobsNotImproving.
         complete_on_convergence: whether CompleteOnConvergence is Enabled.
         max_failures: failed trials that end a study; None without a limit, as in tuning jobs.
+        max_cost: dollars that a study may cost; None without a limit.
+        first_cost: dollars that a trial counts as until one has ended.
     """
 
     metric: str
@@ -50,6 +52,8 @@ class Rules:
     max_not_improving: int | None = None
     complete_on_convergence: bool = False
     max_failures: int | None = None
+    max_cost: float | None = None
+    first_cost: float = 0.0
 
 
 @dataclass(frozen=True)

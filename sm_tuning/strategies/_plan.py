@@ -5,6 +5,7 @@ Everything is computed anew from the trials, so that any driver that knows the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -47,12 +48,14 @@ class PlannedTrial:
         state: its training job.
         is_started: whether its training job exists; a decision that was recorded before a driver died may lack it.
         was_fault: whether it ended by a fault of the service, after which it may be started again.
+        cost: dollars so far, those of its idle instances included.
     """
 
     suggestion: Suggestion
     state: TrialState
     is_started: bool = True
     was_fault: bool = False
+    cost: float = 0.0
 
     @property
     def trial(self) -> Trial:
@@ -155,7 +158,10 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
     faults = [trial for trial in counted if trial.was_fault and _attempts(trials, trial) <= search.retries]
     faults = faults if len(trials) < rules.max_jobs else []
     judged = [trial.state for trial in counted if trial not in faults]
-    decision = decide(rules, judged, now, stop_requested=stop_requested, trials_so_far=len(trials))
+    affordable = _affordable(rules, trials)
+    decision = decide(
+        rules, judged, now, stop_requested=stop_requested, exhausted=affordable < 1, trials_so_far=len(trials)
+    )
     running = any(not trial.state.ended for trial in trials)
     if decision.outcome is not None:
         # Faults that are not repeated any more are failures like others.
@@ -163,13 +169,31 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
         return Plan(outcome=final.outcome)
     states = [trial.state for trial in trials]
     stop = set(decision.stop)
+    if affordable < 0:  # the limit is reached, not only the trials that fit into it are started
+        stop |= {state.name for state in states if state.status is TrainingStatus.IN_PROGRESS}
     stop |= set(early_stops(states, maximize=rules.maximize)) if search.early_stopping else set()
     stop |= set(_stopped_by_strategies(search, counted))
     again = [t.suggestion for t in trials if not t.is_started and not t.state.ended and t.state.name not in stop]
-    new = list(_suggestions(search, trials, counted, faults, decision.start))
+    new = list(_suggestions(search, trials, counted, faults, min(decision.start, affordable)))
     if not new and not again and not running and not stop:  # the spaces are used up
         return Plan(outcome=decide(rules, judged, now, exhausted=True, trials_so_far=len(trials)).outcome)
     return Plan((*again, *new), tuple(sorted(stop)))
+
+
+def _affordable(rules: Rules, trials: Sequence[PlannedTrial]) -> int:
+    """Return how many trials may start within ``max_cost``; -1 if it is reached already.
+
+    A trial will cost as much as the mean of those that have ended, or what it has cost if that is more.
+    """
+    if rules.max_cost is None:
+        return rules.max_jobs
+    if math.fsum(trial.cost for trial in trials) >= rules.max_cost:
+        return -1
+    ended = [trial.cost for trial in trials if trial.state.ended and trial.is_started]
+    expected = math.fsum(ended) / len(ended) if ended else rules.first_cost
+    running = [max(trial.cost, expected) for trial in trials if not trial.state.ended]
+    left = rules.max_cost - math.fsum([*ended, *running])
+    return rules.max_jobs if expected <= 0 else max(0, math.floor(left / expected + 1e-9))
 
 
 def _attempts(trials: Sequence[PlannedTrial], trial: PlannedTrial) -> int:

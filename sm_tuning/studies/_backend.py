@@ -97,7 +97,8 @@ class SageMakerBackend:
 
         A quota, throttling or a lost answer delays the start: the record remains, and the next pass continues.
         """
-        if self._is_delayed:
+        # The instances of a trial that has just ended become a warm pool, for which this one waits.
+        if self._is_delayed or any(job.pool in (None, "InUse") for job in self._trials.open_pools()):
             return
         self._lease.keep()
         try:
@@ -135,6 +136,7 @@ class SageMakerBackend:
         outcome = self._trials.outcome_of_stop or outcome
         data = {"format": FORMAT, "status": str(outcome.status), "reason": outcome.reason}
         self._patiently(lambda: self._trials.store.create("end.json", data))
+        release_pools(self._aws, self._trials)
         self._trials.read()
         self._report()
         return outcome
@@ -210,7 +212,11 @@ class SageMakerBackend:
             values=final or (),
             violations=self._trials.study.violations(job.metrics) if final is not None else (),
         )
-        return PlannedTrial(job.suggestion, state, is_started=job.training is not None, was_fault=job.was_fault)
+        hourly = self._trials.study.hourly(self._trials.study.definition(job.suggestion.definition))
+        cost = job.dollars(hourly, self._trials.store.now()) if hourly else 0.0
+        return PlannedTrial(
+            job.suggestion, state, is_started=job.training is not None, was_fault=job.was_fault, cost=cost
+        )
 
     def _copy_checkpoints(self, suggestion: Suggestion) -> int:
         """Copy the parent's checkpoints to the trial's own prefix, before its training job exists; return their number.
@@ -253,3 +259,17 @@ def stop_training_job(aws: Aws, name: str) -> None:
     except (InvalidRequestError, JobNotFoundError) as error:
         # The service refuses to stop a job that has ended; the next look says how.
         _log.info("%s is not stopped: %s", name, error)
+
+
+def release_pools(aws: Aws, trials: StudyTrials) -> None:
+    """Give back the instances that ended trials have left as warm pools.
+
+    Raises:
+        ServiceError: the service refused.
+    """
+    for job in trials.open_pools():
+        try:
+            released = {"KeepAlivePeriodInSeconds": 0}
+            aws.call("sagemaker", "update_training_job", TrainingJobName=job.name, ResourceConfig=released)
+        except InvalidRequestError as error:
+            _log.info("the warm pool of %s is not released: %s", job.name, error)

@@ -6,20 +6,20 @@ import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sm_tuning import jobs
 from sm_tuning._errors import AccessDeniedError, JobNotFoundError, NameTakenError, ServiceError, SpecError
 from sm_tuning._wire import from_float32
-from sm_tuning.aws import CLOCK, Aws, Bucket, Clock, ensure_bucket, find_bucket, is_missing, split_uri
+from sm_tuning.aws import CLOCK, Aws, Bucket, Clock, ensure_bucket, find_bucket, find_prices, is_missing, split_uri
 from sm_tuning.description import job_of, trial_of
 from sm_tuning.request import base_name, unique_name
 from sm_tuning.spec import Tuning
 from sm_tuning.strategies import Outcome, ParentTrials, Trial, drive, plan
-from sm_tuning.studies._backend import OnUpdate, SageMakerBackend, stop_training_job
-from sm_tuning.studies._record import FORMAT, STORE_TAG, STUDY_TAG, StudyRecord
+from sm_tuning.studies._backend import OnUpdate, SageMakerBackend, release_pools, stop_training_job
+from sm_tuning.studies._record import FORMAT, STORE_TAG, STUDY_TAG, StudyRecord, instances
 from sm_tuning.studies._store import Lease, Record, Store
 from sm_tuning.studies._trials import StudySource, StudyTrials, read_study
 
@@ -51,7 +51,27 @@ def document(aws: Aws, tuning: Tuning, name: str) -> tuple[dict[str, Any], jobs.
         "region": aws.region,
         "spec_hash": jobs.digest({**request, "Study": settings}),
     }
+    if tuning.study.max_cost is not None:
+        data["prices"] = _prices(aws, request)
     return data, planned
+
+
+def _prices(aws: Aws, request: Mapping[str, Any]) -> dict[str, float]:
+    """Return the prices of a study's instances.
+
+    Raises:
+        SpecError: a price is unknown.
+    """
+    definitions = request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]]
+    types = sorted({kind for definition in definitions for kind in instances(definition)})
+    known = find_prices(aws, None).by_type
+    unknown = [kind for kind in types if kind not in known]
+    if unknown:
+        raise SpecError(
+            f"study.max_cost needs the price of {', '.join(unknown)}, which is unknown: name a file of prices in "
+            "SM_TUNING_PRICES"
+        )
+    return {kind: known[kind] for kind in types}
 
 
 def launch(
@@ -311,5 +331,6 @@ def stop_study(aws: Aws, trials: StudyTrials, *, clock: Clock = CLOCK) -> None:
             if job.training is not None and not job.ended:
                 stop_training_job(aws, job.name)
         if is_last:
+            release_pools(aws, trials)
             return
         clock.sleep(aws.poll_interval)

@@ -19,6 +19,9 @@ from sm_tuning.studies._store import Record
 #: How the reasons of failures begin that are the service's, after which a trial may succeed [DescribeTrainingJob].
 _FAULTS = ("InternalServerError", "CapacityError")
 
+#: Seconds after the end of a trial in which its warm pool becomes available.
+POOL_DELAY = 60.0
+
 _TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime")
 
 
@@ -52,6 +55,36 @@ class TrialJob:
         """Whether it failed by a fault of the service."""
         reason = str((self.training or {}).get("FailureReason") or "")
         return self.status is TrainingStatus.FAILED and reason.startswith(_FAULTS)
+
+    @property
+    def pool(self) -> str | None:
+        """The status of the warm pool that it has left; None if none is known."""
+        return ((self.training or {}).get("WarmPoolStatus") or {}).get("Status")
+
+    def pool_is_open(self, now: float) -> bool:
+        """Return whether the warm pool of an ended trial may still change: it is kept, or not known yet."""
+        if not self.ended or self.pool in ("Reused", "Terminated"):
+            return False
+        ended = (self.training or {}).get("TrainingEndTime")
+        return self.pool is not None or (ended is not None and now - ended.timestamp() < POOL_DELAY)
+
+    def dollars(self, hourly: float, now: float) -> float:
+        """Return what it has cost so far, with the time for which its instances were kept idle.
+
+        Args:
+            hourly: dollars an hour of its instances.
+            now: epoch seconds.
+        """
+        training = self.training or {}
+        begun, ended = training.get("TrainingStartTime"), training.get("TrainingEndTime")
+        if begun is None:
+            return 0.0
+        end = ended.timestamp() if ended is not None else now
+        seconds = training.get("BillableTimeInSeconds") if self.ended else None
+        idle = (training.get("WarmPoolStatus") or {}).get("ResourceRetainedBillableTimeInSeconds")
+        if idle is None:
+            idle = max(0.0, now - end) if self.pool == "Available" else 0.0
+        return float((max(0.0, end - begun.timestamp()) if seconds is None else seconds) + idle) * hourly / 3600
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
 from sm_tuning._errors import SpecError
 from sm_tuning._wire import PARENT_VARIABLE, from_float32, to_tags
-from sm_tuning.request import training_request
+from sm_tuning.request import resource_config, training_request
 from sm_tuning.spec import StudySettings
 from sm_tuning.strategies import ParentTrials, Search, Suggestion
 from sm_tuning.studies._store import Record
+
+#: Seconds that a training job without MaxRuntimeInSeconds may take [API Reference, StoppingCondition].
+_DAY = 86_400
 
 #: The format of the records. A driver refuses records of a later format.
 FORMAT = 1
@@ -37,6 +42,7 @@ class StudyRecord:
         region: where its trials run.
         created: when the record was written, by the clock of S3.
         spec_hash: the digest of the request, by which a launch recognises its own study.
+        prices: dollars an hour by instance type, with ``max_cost``.
     """
 
     name: str
@@ -48,6 +54,7 @@ class StudyRecord:
     region: str
     created: datetime
     spec_hash: str
+    prices: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, record: Record, uri: str) -> Self:
@@ -72,6 +79,7 @@ class StudyRecord:
             region=data["region"],
             created=record.modified,
             spec_hash=data["spec_hash"],
+            prices=data.get("prices", {}),
         )
 
     @property
@@ -99,7 +107,7 @@ class StudyRecord:
 
     def search(self, parents: Sequence[ParentTrials] = ()) -> Search:
         """Return the search, which depends on the record and the trials of its parents alone."""
-        return Search.of(
+        search = Search.of(
             {**self.request, "CreationTime": self.created.timestamp()},
             seed=self.seed,
             retries=self.settings.retries,
@@ -107,6 +115,13 @@ class StudyRecord:
             parents=parents,
             conditions=self.settings.when,
         )
+        longest = max(max_run(definition) * self.hourly(definition) / 3600 for definition in self.definitions)
+        rules = replace(search.rules, max_cost=self.settings.max_cost, first_cost=longest)
+        return replace(search, rules=rules)
+
+    def hourly(self, definition: Mapping[str, Any]) -> float:
+        """Return the dollars an hour of a trial's instances; 0 without ``max_cost``, which alone needs prices."""
+        return math.fsum(count * self.prices.get(kind, 0.0) for kind, count in instances(definition).items())
 
     def definition(self, name: str | None) -> Mapping[str, Any]:
         """Return the definition of that name; the only one for None."""
@@ -160,7 +175,22 @@ class StudyRecord:
                 **parent,
             },
             further=_thawed(self.settings.training),
+            keep_alive=self.settings.keep_alive,
         )
+
+
+def instances(definition: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many instances of each type a trial has."""
+    config = resource_config(definition)
+    found: Counter[str] = Counter()
+    for group in config.get("InstanceGroups") or [config]:
+        found[group["InstanceType"]] += int(group.get("InstanceCount", 1))
+    return dict(found)
+
+
+def max_run(definition: Mapping[str, Any]) -> float:
+    """Return the seconds after which the service ends a trial."""
+    return float(definition["StoppingCondition"].get("MaxRuntimeInSeconds", _DAY))
 
 
 def _thawed(value: Any) -> Any:

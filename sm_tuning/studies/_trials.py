@@ -89,7 +89,7 @@ class StudyTrials:
         has_ended = self.read_end()
         self.read_records()
         self.refresh()
-        self.is_complete = has_ended and all(job.ended for job in self.jobs)
+        self.is_complete = has_ended and all(job.ended for job in self.jobs) and not self.open_pools()
 
     def read_records(self) -> None:
         """Read the records of trials that are not known yet."""
@@ -123,11 +123,24 @@ class StudyTrials:
             training = {"TrainingJobName": job.name, "TrainingJobStatus": str(TrainingStatus.IN_PROGRESS)}
             self._jobs[number] = replace(job, training=training)
 
+    def open_pools(self) -> list[TrialJob]:
+        """Return the ended trials whose warm pool may still change."""
+        if self.study.settings.keep_alive is None:
+            return []
+        now = self.store.now()
+        return [job for job in self._jobs.values() if job.pool_is_open(now)]
+
     def refresh(self) -> None:
         """Read the training jobs that have not ended: one list for all, and a description for each that has ended."""
         unknown = [job for job in self._jobs.values() if job.training is None]
         running = {job.name: job for job in self._jobs.values() if job.training is not None and not job.ended}
-        listed = self._list(running) if running else {}
+        pools = {job.name: job for job in self.open_pools()}
+        listed = self._list(running | pools) if running or pools else {}
+        for name in pools.keys() & listed.keys():
+            job, pool = pools[name], listed.pop(name).get("WarmPoolStatus")
+            if pool is not None:
+                known = {**(job.training or {}), "WarmPoolStatus": pool}
+                self._jobs[job.suggestion.number] = replace(job, training=known)
         ended = []
         for name, summary in listed.items():
             job = running[name]

@@ -25,6 +25,15 @@ from sm_tuning.aws import Aws, Clock, Policy, Retry
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/R"
+_SUMMARY = (
+    "TrainingJobName",
+    "TrainingJobArn",
+    "CreationTime",
+    "LastModifiedTime",
+    "TrainingJobStatus",
+    "SecondaryStatus",
+    "WarmPoolStatus",
+)
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 
 
@@ -61,11 +70,11 @@ class SmallAws(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.2:{self.server_port}"
 
-    def connect(self, kind: type[Aws] = Aws, **changes: Any) -> Aws:
+    def connect(self, kind: type[Aws] = Aws, environ: Mapping[str, str] = {}, **changes: Any) -> Aws:
         """Return a new connection; botocore repeats nothing, so that no test waits for its pauses."""
         session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=REGION)
         policy = Policy(attempts=1, mode="standard", waiting=Retry(attempts=8, first=0.0), **changes)
-        environ = {"SM_TUNING_CACHE_DIR": ""}
+        environ = {"SM_TUNING_CACHE_DIR": "", **environ}
         return kind(session, region=REGION, endpoint_url=self.url, environ=environ, policy=policy)
 
     def forget(self) -> None:
@@ -151,7 +160,8 @@ class SmallAws(ThreadingHTTPServer):
         self.tags[arn] = request.pop("Tags", [])
         created = self.now + len(self.jobs) / 1000
         facts = {"TrainingJobArn": arn, "TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
-        self.jobs[name] = {**request, **facts, "CreationTime": created, "LastModifiedTime": created, "looks": 0}
+        self.jobs[name] = {**request, **facts, "CreationTime": created, "LastModifiedTime": created}
+        self.jobs[name] |= {"TrainingStartTime": created, "looks": 0}
         return {"TrainingJobArn": arn}
 
     def DescribeTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -164,9 +174,8 @@ class SmallAws(ThreadingHTTPServer):
         chosen = [job for name, job in self.jobs.items() if request.get("NameContains", "") in name]
         chosen = [job for job in chosen if job["CreationTime"] > request.get("CreationTimeAfter", 0)]
         chosen.sort(key=lambda job: job["CreationTime"], reverse=request.get("SortOrder") == "Descending")
-        members = ("TrainingJobName", "TrainingJobArn", "CreationTime", "LastModifiedTime", "TrainingJobStatus")
         looked = [self._looked(job) for job in chosen]
-        return {"TrainingJobSummaries": [{name: job[name] for name in members} for job in looked]}
+        return {"TrainingJobSummaries": [{name: job[name] for name in _SUMMARY if name in job} for job in looked]}
 
     def StopTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         job = self.jobs[request["TrainingJobName"]]
@@ -174,6 +183,12 @@ class SmallAws(ThreadingHTTPServer):
             raise Refusal(400, "ValidationException", "The request was rejected because the job is in another status.")
         job |= {"TrainingJobStatus": "Stopped", "TrainingEndTime": self.now}
         return {}
+
+    def UpdateTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        job = self.jobs[request["TrainingJobName"]]
+        job["ResourceConfig"] = {**job["ResourceConfig"], **request["ResourceConfig"]}
+        job["WarmPoolStatus"] = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 5}
+        return {"TrainingJobArn": job["TrainingJobArn"]}
 
     def ListTags(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"Tags": self.tags[request["ResourceArn"]]}

@@ -12,7 +12,11 @@ from sm_tuning.request import to_request
 
 
 def test_a_file_keeps_the_block(tmp_path: Path) -> None:
-    for settings in ({}, {"retries": 0, "store": "s3://b/p", "training": {"MlflowConfig": {"MlflowResourceArn": "a"}}}):
+    for settings in (
+        {},
+        {"max_cost": 2.5, "keep_alive": 60},
+        {"retries": 0, "store": "s3://b/p", "training": {"MlflowConfig": {"MlflowResourceArn": "a"}}},
+    ):
         spec = tuning(study=settings)
         assert smt.load(spec.dump(tmp_path / "spec.yaml")) == spec
 
@@ -27,8 +31,8 @@ def test_an_empty_block_makes_a_study(tmp_path: Path) -> None:
     ("block", "message"),
     [
         ({"driver": "remote"}, "'remote' is not supported by this version"),
-        ({"max_cost": 4}, "study.max_cost: is not supported by this version"),
-        ({"keep_alive": 60}, "study.keep_alive: is not supported by this version"),
+        ({"max_cost": 0}, "study.max_cost"),
+        ({"keep_alive": 21601}, "study.keep_alive"),
         ({"training": {"Tags": []}}, "Tags cannot be given here"),
         ({"store": "bucket"}, "study.store"),
         ({"retry": 3}, "retries"),
@@ -46,15 +50,20 @@ def test_what_a_block_cannot_hold_is_an_error_that_names_it(block: dict, message
     [
         {"autotune": True, "max_jobs": 3},
         {"estimator": "two choices"},
+        {"study": smt.StudySettings(keep_alive=60), "estimator": "spot"},
     ],
 )
 def test_what_a_study_cannot_honour_is_an_error(changes: dict) -> None:
-    if "estimator" in changes:
+    if changes.get("estimator") == "spot":
+        estimator = tuning().estimator
+        assert estimator is not None
+        changes = {**changes, "estimator": estimator.replace(use_spot_instances=True, max_wait=900)}
+    elif "estimator" in changes:
         configs = [smt.InstanceConfig(instance_type=kind) for kind in ("ml.m5.large", "ml.m5.xlarge")]
         estimator = tuning().estimator
         assert estimator is not None
         changes = {"estimator": estimator.replace(instance_type=None, instance_configs=configs)}
-    with pytest.raises(smt.SpecError, match=r"stud|one choice of instances"):
+    with pytest.raises(smt.SpecError, match=r"stud|one choice of instances|not kept in a warm pool"):
         tuning().replace(**changes)
 
 
