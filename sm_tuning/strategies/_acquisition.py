@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.spatial import cKDTree
 from scipy.special import erfcx, log_ndtr, logsumexp
 
 from sm_tuning.strategies._observations import Array, Encoder, Mask
@@ -135,7 +136,7 @@ class Maximiser:
     def _penalty(self, rows: Array, avoid: Array | None) -> Array | float:
         if avoid is None:
             return 0.0
-        return np.where(crowded(rows, avoid, self._encoder.categorical), _OUT_OF_THE_WAY, 0.0)
+        return np.where(crowded(rows, avoid), _OUT_OF_THE_WAY, 0.0)
 
     def _around(self, incumbents: Array) -> Array:
         """Return perturbations of good points, from very close to a third of the box, some columns at a time."""
@@ -224,12 +225,12 @@ def _descending(scores: Array) -> NDArray[np.intp]:
     return np.argsort(-np.round(scores, _SCORE_DIGITS), kind="stable")
 
 
-def crowded(rows: Array, others: Array, categorical: Mask) -> Mask:
-    """Return which rows have several of ``others`` within a tenth of the box along every dimension."""
-    near = np.ones((len(rows), len(others)), dtype=bool)
-    for column, of_others, is_category in zip(
-        rows.T, others.T, categorical, strict=True
-    ):  # all at once need much memory
-        gaps = column[:, None] - of_others[None]
-        near &= gaps == 0.0 if is_category else np.abs(gaps) < _CROWD_RADIUS
-    return np.asarray(near.sum(axis=1) >= _CROWD)
+def crowded(rows: Array, others: Array) -> Mask:
+    """Return which rows have several of ``others`` within a tenth of the box along every dimension.
+
+    Different categories are at least 1 apart.
+    """
+    if not len(others):
+        return np.zeros(len(rows), dtype=bool)
+    near = cKDTree(others).query_ball_point(rows, np.nextafter(_CROWD_RADIUS, 0.0), p=np.inf, return_length=True)
+    return np.asarray(near >= _CROWD)

@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from sm_tuning.strategies._acquisition import Effort, Maximiser
+from sm_tuning.strategies._gp import Hyperparameters
 from sm_tuning.strategies._observations import Array, Encoder, Observations, spread_of, standardise
 from sm_tuning.strategies._simple import Seen, draw_new
 from sm_tuning.strategies._space import Point, Space
@@ -53,9 +54,19 @@ class BayesianSearch(NeverStops):
         self._inherited = self._encoder.inherit(same, self._sign).thinned(_MOST_INHERITED)
         others = [self._encoder.inherit(parent.trials, self._sign) for parent in parents if parent.transfer]
         self._transfer = Transfer(self._encoder, [other for other in others if len(other) >= FEWEST])
+        self._fit: tuple[tuple[bytes, bytes], Hyperparameters] | None = None
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str]:
         """Return the next point; a point repeats only if a countable space is used up."""
+        return self.suggest(trials, trials)
+
+    def suggest(self, trials: Sequence[Trial], modelled: Sequence[Trial]) -> Mapping[str, str]:
+        """Return the next point.
+
+        Args:
+            trials: all trials so far, none of which is repeated.
+            modelled: the trials that the model learns from.
+        """
         n = len(trials)
         seen = self._seen.of(trials)
         size = self._space.size()
@@ -63,7 +74,7 @@ class BayesianSearch(NeverStops):
         if size is not None and len(seen) >= size:
             return self._space.answer(draw_new(self._space, seen, self._seed, n))
         with _one_at_a_time, threadpool_limits(limits=1):  # matrices are small: threads would wait for each other
-            return self._space.answer(self._suggest(n, self._encoder.observe(trials, self._sign), seen))
+            return self._space.answer(self._suggest(n, self._encoder.observe(modelled, self._sign), seen))
 
     def _suggest(self, n: int, own: Observations, seen: set[Point]) -> Point:
         # A child that only followed its parents would never learn that their data mislead: some asks ignore them.
@@ -73,7 +84,8 @@ class BayesianSearch(NeverStops):
         rows = np.concatenate([modelled.rows, self._inherited.rows])
         costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
         costs = np.concatenate([costs[chosen], costs[len(own) :]])
-        alone = Evidence(rows, costs, self._encoder.categorical, self._encoder.inside(rows))
+        inside = self._encoder.inside(rows)
+        alone = Evidence(rows, costs, self._encoder.categorical, inside, fitted=self._fitted(own))
         joint = None
         if self._transfer:
             joint = self._transfer.evidence(modelled, alone if len(own) >= FEWEST else None)
@@ -86,7 +98,26 @@ class BayesianSearch(NeverStops):
         inherited = int(self._encoder.inside(self._inherited.rows).sum())
         if place + inherited < self._initial or len(rows) < 2:
             return self._filling(n, place, seen)
+        # Noise that is taken for structure would otherwise send one trial after another to the edges of the box.
+        if not alone.predicts():
+            return draw_new(self._space, seen, self._seed, n)
         return self._improving(n, alone, own, seen)
+
+    def _fitted(self, own: Observations) -> Hyperparameters | None:
+        """Return hyperparameters fitted to most of the trials: a fit costs as much as all else, and changes little.
+
+        They depend on the trials alone, so that a new instance continues with the same ones.
+        """
+        count = _refitted_at(len(own))
+        rows = np.concatenate([own.rows[:count], self._inherited.rows])
+        costs = np.concatenate([own.costs[:count], self._inherited.costs])
+        if len(rows) < 2:
+            return None
+        key = (rows.tobytes(), costs.tobytes())
+        if self._fit is None or self._fit[0] != key:
+            evidence = Evidence(rows, standardise(costs), self._encoder.categorical, np.ones(len(rows), dtype=bool))
+            self._fit = key, evidence.hyperparameters
+        return self._fit[1]
 
     def _filling(self, n: int, place: int, seen: set[Point]) -> Point:
         """Return a point of a design that fills the space, or a random one if that point was tried."""
@@ -113,6 +144,14 @@ class BayesianSearch(NeverStops):
             if point not in seen:
                 return point
         return draw_new(self._space, seen, self._seed, n)
+
+
+def _refitted_at(count: int) -> int:
+    """Return to how many of ``count`` trials the model is fitted: 1, 2, … 20, 22, … 30, 33 and so on."""
+    fitted = min(count, 1)
+    while (following := fitted + max(1, fitted // 10)) <= count:
+        fitted = following
+    return fitted
 
 
 def latin_hypercube(count: int, dimensions: int, rng: np.random.Generator, tries: int = 64) -> Array:

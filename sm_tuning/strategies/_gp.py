@@ -17,14 +17,15 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg import cholesky
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 from scipy.optimize import minimize
 
 from sm_tuning.strategies._observations import Array, Mask
 
 _SQRT5 = math.sqrt(5.0)
 _JITTER = 1e-8
+_BLOCK = 64
 #: Two starts of the fit that found the same optimum differ by less; the first one then counts.
 _SAME_DENSITY = 1e-6
 
@@ -110,6 +111,11 @@ class Kernel:
 
     def between(self, left: Array, right: Array) -> Array:
         """Return the covariances, shape (rows of left, rows of right)."""
+        # In blocks that fit into the cache of the processor.
+        starts = range(0, max(len(right), 1), _BLOCK)
+        return np.concatenate([self._block(left, right[start : start + _BLOCK]) for start in starts], axis=1)
+
+    def _block(self, left: Array, right: Array) -> Array:
         out = np.zeros((len(left), len(right)))
         joint = np.zeros_like(out)
         width = len(self.categorical)
@@ -233,7 +239,7 @@ def negative_log_likelihood(theta: Array, data: Data) -> tuple[float, Array]:
     lower, info = dpotrf(covariance, lower=1, clean=1, overwrite_a=1)
     if info:  # not positive definite: a step too far, from which the line search turns back
         return 1e10, np.zeros_like(theta)
-    alpha = cho_solve((lower, True), data.y, check_finite=False)
+    alpha = dpotrs(lower, data.y, lower=1)[0]
     inverse, _ = dpotri(lower, lower=1)
     value = 0.5 * float(data.y @ alpha) + float(np.log(np.diag(lower)).sum())
     # d/dp = tr((K^-1 - alpha alpha^T) dK/dp) / 2, over the pairs below the diagonal and the diagonal itself.
@@ -263,21 +269,25 @@ class Posterior:
         covariance = self._kernel.between(data.x, data.x)
         covariance.flat[:: len(data.x) + 1] += hyperparameters.noise + _JITTER
         self._lower = _robust_cholesky(covariance)
-        self._alpha: Array = cho_solve((self._lower, True), data.y, check_finite=False)
+        self._alpha: Array = dpotrs(self._lower, data.y, lower=1)[0]
 
     def at(self, rows: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the noiseless function at each row."""
         cross = self._kernel.between(self._x, rows)
-        half = solve_triangular(self._lower, cross, lower=True, check_finite=False)
+        half = dtrtrs(self._lower, cross, lower=1)[0]
         variance = self._h.variance - np.einsum("ij,ij->j", half, half)
         return cross.T @ self._alpha, np.sqrt(np.maximum(variance, 1e-18))
 
     def gradient_at(self, row: Array, free: Mask) -> tuple[Array, float, Array, Array]:
         """Return mean, standard deviation, and the slopes of both along the ``free`` columns, at one row."""
         cross, slopes = self._kernel.slopes(row, self._x, free)
-        solved = cho_solve((self._lower, True), cross, check_finite=False)
+        solved = dpotrs(self._lower, cross, lower=1)[0]
         std = math.sqrt(max(self._h.variance - float(cross @ solved), 1e-18))
         return cross @ self._alpha, std, slopes @ self._alpha, -(slopes @ solved) / std
+
+    def at_observations(self) -> Array:
+        """Return the mean of the noiseless function at each observation."""
+        return np.asarray(self._y - (self._h.noise + _JITTER) * self._alpha)
 
     def left_out(self) -> Array:
         """Return the prediction of each observation by all others [Rasmussen and Williams, equation 5.12]."""
@@ -287,7 +297,7 @@ class Posterior:
     def samples(self, rows: Array, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the noiseless function at all rows together, shape (count, rows)."""
         cross = self._kernel.between(self._x, rows)
-        half = solve_triangular(self._lower, cross, lower=True, check_finite=False)
+        half = dtrtrs(self._lower, cross, lower=1)[0]
         lower = _robust_cholesky(self._kernel.between(rows, rows) - half.T @ half)
         return np.asarray(cross.T @ self._alpha + rng.normal(size=(count, len(rows))) @ lower.T)
 

@@ -141,7 +141,7 @@ class Encoder:
         width = len(self.space.dimensions)
         return Observations(
             np.array(rows, dtype=float).reshape(len(rows), width),
-            np.array([min(cost, max(known)) for cost in costs]),
+            np.minimum(np.array(costs, dtype=float), max(known, default=0.0)),
             np.array(pending, dtype=float).reshape(len(pending), width),
         )
 

@@ -197,7 +197,7 @@ class Space:
         if endless := [d.name for d in self.dimensions if d.name in needed and d.count is None]:
             raise ValueError(f"a condition needs a range with countable values, but {endless} are continuous")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The tuned hyperparameters."""
         return tuple(dimension.name for dimension in self.dimensions)

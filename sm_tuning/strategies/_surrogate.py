@@ -37,6 +37,7 @@ class Evidence:
         categorical: the columns that hold indices, without the column of tasks.
         eligible: the rows of the job's own space and task, whose costs are to be improved upon.
         tasks: whether there is a column of tasks.
+        fitted: hyperparameters of the model; None to fit them to these rows.
     """
 
     rows: Array
@@ -44,10 +45,13 @@ class Evidence:
     categorical: Mask
     eligible: Mask
     tasks: bool = False
+    fitted: Hyperparameters | None = None
 
     @cached_property
     def hyperparameters(self) -> Hyperparameters:
         """Hyperparameters of the model, fitted to a part if there are many rows."""
+        if self.fitted is not None:
+            return self.fitted
         chosen = spread_of(self.costs, _FIT_ROWS)
         return fit(self._data(self.rows[chosen], self.costs[chosen]))
 
@@ -62,7 +66,9 @@ class Evidence:
         Drawn ends keep parallel suggestions apart, as the means would, and allow any pending trial to become the new
         best [Snoek, Larochelle and Adams, "Practical Bayesian optimization", 2012].
         """
-        best = float(self.costs[self.eligible].min(initial=np.inf))
+        # The lowest of many noisy costs is a lucky one, which nothing could improve upon except where the model knows
+        # nothing: the edges of the box. Without noise the means are the costs.
+        best = float(self.posterior.at_observations()[self.eligible].min(initial=np.inf))
         if not np.isfinite(best):
             best = float(self.posterior.at(self.rows)[0].min())
         if not len(pending):
@@ -73,6 +79,11 @@ class Evidence:
         versions = np.concatenate([np.repeat(self.costs[:, None], fantasies, axis=1), ends.T])
         imagined = Posterior(self._data(rows, versions), self.hyperparameters)
         return Belief(self._for_own_task(imagined), np.minimum(best, ends.min(axis=1)))
+
+    def predicts(self) -> bool:
+        """Return whether the model predicts each cost from the others better than their mean does."""
+        errors = self.posterior.left_out() - self.costs
+        return bool(errors @ errors < np.square(self.costs - self.costs.mean()).sum())
 
     def _data(self, rows: Array, costs: Array) -> Data:
         return Data(rows, costs, self.categorical, self.tasks)

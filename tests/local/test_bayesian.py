@@ -14,9 +14,11 @@ from later import Later
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sm_tuning.strategies import Space, Trial, make, space_of
-from sm_tuning.strategies._acquisition import log_h
+from sm_tuning.strategies._acquisition import crowded, log_h
+from sm_tuning.strategies._bayesian import _refitted_at
 from sm_tuning.strategies._gp import Data, Hyperparameters, Kernel, Posterior, fit, negative_log_likelihood
 from sm_tuning.strategies._observations import Encoder, standardise
+from sm_tuning.strategies._surrogate import Evidence
 
 optimize, stats = Later("scipy.optimize"), Later("scipy.stats")
 SQUARE = space_of(
@@ -187,6 +189,67 @@ class TestSearch:
         assert together == points(trials[5:12])
 
 
+class TestWithoutStructure:
+    """What a model learns from values that hold nothing must not lead the search."""
+
+    def noisy(self, count: int, seed: int = 0) -> list[Trial]:
+        random, noise = make("Random", SQUARE, seed=seed, maximize=False), np.random.default_rng(seed)
+        trials: list[Trial] = []
+        for index in range(1, count + 1):
+            trials.append(Trial(index, random.ask(trials), float(noise.normal()), finished=True))
+        return trials
+
+    def test_points_fill_the_space_where_the_model_predicts_nothing(self):
+        places = []
+        for seed in range(12):
+            trials = self.noisy(15, seed)
+            h = make("Bayesian", SQUARE, seed=seed, maximize=False).ask(trials)
+            places.append(Encoder(SQUARE).encode(tuple(h.values())))
+        edges = [place for place in places if min(place) < 1e-3 or max(place) > 1 - 1e-3]
+        assert len(edges) <= 5, places
+
+    def test_evidence_predicts_a_bowl_and_not_its_shuffled_values(self):
+        rng = np.random.default_rng(0)
+        rows = rng.random((25, 2))
+        costs = standardise(((rows - 0.4) ** 2).sum(axis=1))
+        flags = np.zeros(2, dtype=bool), np.ones(25, dtype=bool)
+        assert Evidence(rows, costs, *flags).predicts()
+        assert not Evidence(rows, np.zeros(25), *flags).predicts()
+        shuffled = [Evidence(rows, rng.permutation(costs), *flags).predicts() for _ in range(8)]
+        assert sum(shuffled) <= 4
+
+    def test_improvement_is_measured_from_the_mean_and_not_from_a_lucky_value(self):
+        rows = np.linspace(0, 1, 40)[:, None]
+        costs = np.random.default_rng(1).normal(size=40)
+        h = Hyperparameters(np.array([0.3]), np.array([0.3]), 0.5, 0.1, 1.0)
+        evidence = Evidence(rows, costs, np.zeros(1, dtype=bool), np.ones(40, dtype=bool), fitted=h)
+        belief = evidence.believe(np.empty((0, 1)), 1, np.random.default_rng(0))
+        assert belief.bests[0] == pytest.approx(evidence.posterior.at(rows)[0].min(), abs=1e-6)
+        assert belief.bests[0] > costs.min() + 0.5
+
+
+class TestRefits:
+    def test_a_model_is_fitted_again_after_each_tenth_more_trials(self):
+        assert [_refitted_at(count) for count in (0, 1, 7, 20, 21, 22, 35, 100, 105)] == [
+            0,
+            1,
+            7,
+            20,
+            20,
+            22,
+            33,
+            94,
+            103,
+        ]
+
+    def test_a_kept_search_and_a_new_one_agree_between_two_fits(self):
+        trials = list(search(0))
+        kept = make("Bayesian", SQUARE, seed=0, maximize=False)
+        for count in range(20, 26):
+            new = make("Bayesian", SQUARE, seed=0, maximize=False)
+            assert kept.ask(trials[:count]) == new.ask(trials[:count])
+
+
 class TestModel:
     def data(self, count: int = 20, tasks: bool = False) -> Data:
         rng = np.random.default_rng(0)
@@ -272,6 +335,16 @@ class TestModel:
 
 
 class TestPieces:
+    def test_a_crowd_is_several_points_within_a_tenth_along_every_dimension(self):
+        rng = np.random.default_rng(0)
+        others = np.column_stack([rng.random((200, 2)), rng.integers(0, 3, 200)])
+        rows = others[:50] + np.array([0.05, -0.05, 0.0])
+        numbers = np.abs(rows[:, None, :2] - others[None, :, :2]).max(axis=2) < 0.1
+        near = (numbers & (rows[:, None, 2] == others[None, :, 2])).sum(axis=1) >= 4
+        assert crowded(rows, others).tolist() == near.tolist()
+        assert 0 < near.sum() < 50
+        assert not crowded(rows, others[:0]).any()
+
     @given(st.floats(-30, 30))
     def test_the_logarithm_of_improvement_is_that_of_the_plain_formula(self, z):
         plain = stats.norm.pdf(z) + z * stats.norm.cdf(z)
