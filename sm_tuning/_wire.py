@@ -52,6 +52,9 @@ def is_reserved_hyperparameter(name: str) -> bool:
 
 # Hyperband -----------------------------------------------------------------------------------------------------------
 
+#: The strategies that stop trials at rungs. The second one has a model, and runs in studies only.
+HYPERBANDS: Final = ("Hyperband", "BayesianHyperband")
+
 #: Static hyperparameters from which the service infers MaxResource, and the most that it may be [API Reference,
 #: HyperbandStrategyConfig].
 EPOCH_KEYS: Final = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")

@@ -11,7 +11,7 @@ from sm_tuning._errors import AccessDeniedError, ServiceError, SpecError
 from sm_tuning._masking import masked
 from sm_tuning._prices import Prices, read_prices
 from sm_tuning._statuses import TrainingStatus, TuningStatus
-from sm_tuning._wire import max_resource
+from sm_tuning._wire import HYPERBANDS, max_resource
 from sm_tuning.aws import Aws, find_prices
 from sm_tuning.description import Job, job_of, training_of
 
@@ -96,7 +96,7 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         # The description of a tuning job has the objective only; requirements may name any metric.
         metrics = {**training.final_metrics, metric: best.value}
     trials_note = ""
-    if job.strategy == "Hyperband" and job.counts.stopped and wanted & {"completed_trials", "stopped_trials"}:
+    if job.strategy in HYPERBANDS and job.counts.stopped and wanted & {"completed_trials", "stopped_trials"}:
         finished, trials_note = _finished(aws, job, description["HyperParameterTuningJobConfig"])
         own["completed_trials"] += finished
         own["stopped_trials"] -= finished

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sm_tuning._masking import is_secret
-from sm_tuning._wire import EPOCH_KEYS
+from sm_tuning._wire import EPOCH_KEYS, HYPERBANDS
 from sm_tuning.preflight._finding import Finding, place
 from sm_tuning.preflight._rules import hyperparameter_names, number_of_jobs
 from sm_tuning.spec import (
@@ -101,7 +101,7 @@ def _job_advice(tuning: Tuning) -> Iterator[Finding]:
             fix = f"use max_parallel_jobs={max(1, total // _FEW_ROUNDS)} or less, or Random"
             yield Finding("too-parallel", "advice", "max_parallel_jobs", message, fix)
     # Hyperband, several algorithms, and algorithms that stop by themselves need no median rule [early-stop].
-    stops = tuning.early_stopping_type == "Auto" or tuning.strategy == "Hyperband"
+    stops = tuning.early_stopping_type == "Auto" or tuning.strategy in HYPERBANDS
     if not stops and tuning.estimator is not None:
         names = hyperparameter_names(tuning.definitions[0][1])
         stops_itself = any("early_stopping" in key.replace("-", "_") for key in names)
@@ -118,7 +118,7 @@ def _job_advice(tuning: Tuning) -> Iterator[Finding]:
 
 def _hyperband_advice(tuning: Tuning, name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
     tuned = sorted({*definition.hyperparameter_ranges, *definition.auto_parameters} & set(LENGTH_NAMES))
-    if tuning.strategy == "Hyperband" and tuned:
+    if tuning.strategy in HYPERBANDS and tuned:
         message = f"Hyperband decides how long a job trains, but {', '.join(tuned)} is tuned too"
         fix = "make it static, at the longest that a job may train"
         yield Finding("hyperband-length-tuned", "advice", place(name, "hyperparameter_ranges"), message, fix)

@@ -19,7 +19,7 @@ from sm_tuning._errors import (
     ThrottledError,
 )
 from sm_tuning._statuses import TuningStatus
-from sm_tuning._wire import LARGEST_PAGE
+from sm_tuning._wire import HYPERBANDS, LARGEST_PAGE
 from sm_tuning.aws import Aws, find_bucket, find_role, is_missing, split_uri
 from sm_tuning.preflight._finding import Finding, Severity, place
 from sm_tuning.preflight._parents import parent_problems, relatives
@@ -48,7 +48,7 @@ def not_checked(tuning: Tuning, name: str | None) -> Iterator[Finding]:
     skipped = set()
     if not any(isinstance(channel, Input) and channel.is_remote for channel in channels):
         skipped.add("input-missing")
-    if tuning.warm_start or tuning.strategy in ("Grid", "Hyperband"):
+    if tuning.warm_start or tuning.strategy in ("Grid", *HYPERBANDS):
         skipped.add("warm-start-available")
     for code, where, question in _QUESTIONS:
         field = where if tuning.estimator is not None or "." not in where else "estimators"

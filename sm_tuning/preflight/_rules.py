@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sm_tuning._images import parse_image
-from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS, MOST_RESOURCE
+from sm_tuning._wire import EPOCH_KEYS, HYPERBANDS, MOST_HYPERPARAMETERS, MOST_RESOURCE
 from sm_tuning.description import Job
 from sm_tuning.executor.algorithms import ALIASES, TUNABLE, Rules, rules_of
 from sm_tuning.preflight._finding import Finding, place
@@ -68,7 +68,7 @@ def rule_problems(tuning: Tuning) -> Iterator[Finding]:
         yield from _impossible_uris(name, definition)
         yield from _unpassable(name, definition)
         yield from _xgboost(name, definition)
-        if tuning.strategy == "Hyperband":
+        if tuning.strategy in HYPERBANDS:
             yield from _hyperband(tuning, name, definition)
 
 

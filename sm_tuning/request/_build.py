@@ -10,7 +10,7 @@ from typing import Any
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._masking import Redactor, secrets_of_job
-from sm_tuning._wire import STUDY_STRATEGY_CONFIG, tag_list
+from sm_tuning._wire import HYPERBANDS, STUDY_STRATEGY_CONFIG, tag_list
 from sm_tuning.request._images import image_uri, repository
 from sm_tuning.request._members import (
     CODE_CHANNEL,
@@ -110,10 +110,12 @@ def to_request(
 def _without_study_strategy(request: dict[str, Any]) -> dict[str, Any]:
     """Return the request of a study as a tuning job could have it, for the service's model to check."""
     config = dict(request["HyperParameterTuningJobConfig"])
-    if config["Strategy"] not in CONTINUING:
-        return request
-    config.pop("StrategyConfig")
-    return {**request, "HyperParameterTuningJobConfig": {**config, "Strategy": "Random"}}
+    if config["Strategy"] in HYPERBANDS:  # of equal form
+        config["Strategy"] = "Hyperband"
+    elif config["Strategy"] in CONTINUING:
+        config.pop("StrategyConfig")
+        config["Strategy"] = "Random"
+    return {**request, "HyperParameterTuningJobConfig": config}
 
 
 def resolved(tuning: Tuning, *, role: str | None = None, output_path: str | None = None) -> Tuning:

@@ -199,6 +199,9 @@ def study_problems(tuning: Tuning) -> Iterator[Problem]:
     if tuning.strategy in CONTINUING:
         yield from _continuing_problems(tuning)
     if tuning.study is None:
+        if tuning.strategy == "BayesianHyperband":
+            message = "strategy 'BayesianHyperband' runs in a study only: the service has Hyperband without a model"
+            yield Problem("study", "strategy", message, "add study: {} (study=StudySettings()), or use Hyperband")
         return
     if tuning.autotune:
         message = "is a feature of tuning jobs: in a study nothing chooses the ranges"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning._wire import EPOCH_KEYS, MOST_HYPERPARAMETERS
+from sm_tuning._wire import EPOCH_KEYS, HYPERBANDS, MOST_HYPERPARAMETERS
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._conditions import Conditions, assignments, in_order, is_active
 from sm_tuning.spec._estimators import AnyEstimator
@@ -52,7 +52,7 @@ Channels = FrozenDict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-
 
 #: The settings of each strategy that has some.
 CONFIGS: Mapping[str, type[HyperbandConfig | PromotionConfig | PopulationConfig]] = {
-    "Hyperband": HyperbandConfig,
+    **dict.fromkeys(HYPERBANDS, HyperbandConfig),
     "Promotion": PromotionConfig,
     "Population": PopulationConfig,
 }
@@ -117,8 +117,9 @@ class Tuning(Spec):
         inputs: channel name -> S3 URI, local path, or an input object.
         objective_metric_name: the metric that is optimised; ``objective_type`` is the direction.
         hyperparameter_ranges: hyperparameter name -> range.
-        strategy: Bayesian, Random, Grid or Hyperband; in a study also Promotion or Population.
-        strategy_config: resources of Hyperband, or the settings of Promotion or Population.
+        strategy: Bayesian, Random, Grid or Hyperband; in a study also BayesianHyperband, Promotion or
+            Population.
+        strategy_config: resources of Hyperband and BayesianHyperband, or the settings of Promotion or Population.
         max_jobs: number of training jobs; for Grid the number of combinations, which may be left out, as for
             Population, which ends when its members are done.
         max_parallel_jobs: how many run at once.
@@ -162,7 +163,9 @@ class Tuning(Spec):
     objective_metric_name: str | None = Field(default=None, min_length=1, max_length=255)
     objective_type: ObjectiveType = "Maximize"
     hyperparameter_ranges: Ranges = Field(default=FrozenDict())
-    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband", "Promotion", "Population"] = "Bayesian"
+    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband", "BayesianHyperband", "Promotion", "Population"] = (
+        "Bayesian"
+    )
     strategy_config: HyperbandConfig | PromotionConfig | PopulationConfig | None = None
     # How many jobs an account may have is a quota, which AWS may raise: preflight checks it.
     max_jobs: int | None = Field(default=None, ge=1)
@@ -258,13 +261,13 @@ class Tuning(Spec):
     def _strategy_problems(self) -> Iterator[Problem]:
         # Hyperband has its own early stopping, and must know how long a whole trial is. Grid runs each combination
         # once [how-it-works]. Neither can start from parents [warm-start].
-        config, is_hyperband = self.strategy_config, self.strategy == "Hyperband"
+        config, is_hyperband = self.strategy_config, self.strategy in HYPERBANDS
         if config is not None and not isinstance(config, CONFIGS.get(self.strategy, ())):
             of = next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
             message = f"strategy_config is for strategy {of!r} only, but strategy is {self.strategy!r}"
             yield Problem("hyperband-only", "", message, "leave strategy_config out")
         if is_hyperband and self.early_stopping_type == "Auto":
-            message = "strategy 'Hyperband' stops jobs by itself: early_stopping_type must be 'Off', not 'Auto'"
+            message = f"strategy {self.strategy!r} stops jobs by itself: early_stopping_type must be 'Off', not 'Auto'"
             yield Problem("hyperband-early-stopping", "", message, "set early_stopping_type to Off")
         for name, definition in self.definitions:
             static, ranges = definition.estimator.hyperparameters, definition.hyperparameter_ranges
@@ -272,7 +275,7 @@ class Tuning(Spec):
             if needs_resource and not set(EPOCH_KEYS) & set(static):
                 where = f"estimators.{name}" if name else ""
                 message = (
-                    "strategy 'Hyperband' needs strategy_config.max_resource, or a static hyperparameter "
+                    f"strategy {self.strategy!r} needs strategy_config.max_resource, or a static hyperparameter "
                     f"named {', '.join(EPOCH_KEYS)}"
                 )
                 yield Problem("hyperband-resource", where, message, "give strategy_config.max_resource")
@@ -283,7 +286,7 @@ class Tuning(Spec):
                     f"{'is' if len(other) == 1 else 'are'} not: list the values, or use another strategy"
                 )
                 yield Problem("grid-categorical", "", message, "list the values")
-        if self.warm_start and self.strategy in {"Grid", "Hyperband"}:
+        if self.warm_start and self.strategy in {"Grid", *HYPERBANDS}:
             message = f"warm_start works with strategy Bayesian and Random, but strategy is {self.strategy!r}"
             yield Problem("warm-start-strategy", "", message, "use strategy Bayesian or Random")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
 
-from sm_tuning._wire import PROGRAM_KEY, STUDY_STRATEGY_CONFIG
+from sm_tuning._wire import HYPERBANDS, PROGRAM_KEY, STUDY_STRATEGY_CONFIG
 from sm_tuning.spec import Conditions, encode_json, encode_plain
 from sm_tuning.strategies._decide import Rules
 from sm_tuning.strategies._simple import hyperband_config, make
@@ -79,7 +79,7 @@ def searches_of(
 
 
 def _settings(config: Mapping[str, Any], static: Mapping[str, str]) -> dict[str, Any]:
-    if config["Strategy"] == "Hyperband":
+    if config["Strategy"] in HYPERBANDS:
         return dict(hyperband_config(config, static))
     given = (config.get("StrategyConfig") or {}).get(STUDY_STRATEGY_CONFIG) or {}
     limit = {"max_jobs": config["ResourceLimits"].get("MaxNumberOfTrainingJobs", _DEFAULT_MAX_JOBS)}

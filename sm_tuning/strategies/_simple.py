@@ -10,11 +10,11 @@ from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
-from sm_tuning._wire import MOST_RESOURCE, max_resource
+from sm_tuning._wire import HYPERBANDS, MOST_RESOURCE, max_resource
 from sm_tuning.strategies._space import Categorical, Point, Space
 from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Strategy, Trial, entropy
 
-STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
+STRATEGIES = ("Bayesian", "Random", "Grid", *HYPERBANDS)
 #: Strategies of studies, whose trials continue the checkpoints of others.
 CONTINUING = ("Promotion", "Population")
 
@@ -268,15 +268,16 @@ def make(
     config: Mapping[str, Any] = _NO_CONFIG,
     parents: Sequence[ParentTrials] = (),
 ) -> Strategy:
-    """Return the strategy with this name of the API.
+    """Return the strategy with this name.
 
     Args:
-        strategy: ``Bayesian``, ``Random``, ``Grid`` or ``Hyperband``; in a study also ``Promotion`` or ``Population``.
+        strategy: ``Bayesian``, ``Random``, ``Grid`` or ``Hyperband``; in a study also ``BayesianHyperband``,
+            ``Promotion`` or ``Population``.
         space: the search space.
         seed: seed of the tuning job; equal seeds and equal trials give equal suggestions.
         maximize: whether a higher objective is better.
-        config: ``max_resource`` and optionally ``min_resource`` for Hyperband; the fields of ``PromotionConfig`` and
-            ``max_jobs``, or those of ``PopulationConfig``; empty for the others.
+        config: ``max_resource`` and optionally ``min_resource`` for both kinds of Hyperband; the
+            fields of ``PromotionConfig`` and ``max_jobs``, or those of ``PopulationConfig``; empty for the others.
         parents: the parents of a warm start, for Bayesian and Random.
 
     Raises:
@@ -286,9 +287,9 @@ def make(
         return _continuing(strategy, space, seed=seed, maximize=maximize, config=config)
     if strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; use one of {', '.join(STRATEGIES)}")
-    if config and strategy != "Hyperband":
+    if config and strategy not in HYPERBANDS:
         raise ValueError(f"the {strategy} strategy takes no StrategyConfig, got {dict(config)}")
-    if parents and strategy in ("Grid", "Hyperband"):
+    if parents and strategy in ("Grid", *HYPERBANDS):
         raise ValueError(f"the {strategy} strategy takes no warm start; use Bayesian or Random")
     if strategy == "Random":
         return RandomSearch(space, seed=seed, parents=parents)
@@ -298,19 +299,22 @@ def make(
         from sm_tuning.strategies._bayesian import BayesianSearch  # noqa: PLC0415 - loads NumPy and SciPy
 
         return BayesianSearch(space, seed=seed, maximize=maximize, parents=parents)
+    return _hyperband(strategy, space, seed=seed, maximize=maximize, config=config)
+
+
+def _hyperband(strategy: str, space: Space, *, seed: int, maximize: bool, config: Mapping[str, Any]) -> HyperbandSearch:
     unknown = sorted(set(config) - {"min_resource", "max_resource"})
     if unknown:
-        raise ValueError(f"Hyperband takes min_resource and max_resource, got {unknown}")
+        raise ValueError(f"{strategy} takes min_resource and max_resource, got {unknown}")
     if config.get("max_resource") is None:
-        raise ValueError("Hyperband needs max_resource, the largest number of values of the objective for a trial")
-    low = config.get("min_resource")
-    return HyperbandSearch(
-        space,
-        seed=seed,
-        maximize=maximize,
-        max_resource=int(config["max_resource"]),
-        min_resource=_DEFAULT_MIN_RESOURCE if low is None else int(low),
-    )
+        raise ValueError(f"{strategy} needs max_resource, the largest number of values of the objective for a trial")
+    low, high = config.get("min_resource"), int(config["max_resource"])
+    low = _DEFAULT_MIN_RESOURCE if low is None else int(low)
+    if strategy == "Hyperband":
+        return HyperbandSearch(space, seed=seed, maximize=maximize, max_resource=high, min_resource=low)
+    from sm_tuning.strategies._bayesian_hyperband import BayesianHyperbandSearch  # noqa: PLC0415 - loads NumPy
+
+    return BayesianHyperbandSearch(space, seed=seed, maximize=maximize, max_resource=high, min_resource=low)
 
 
 def _continuing(strategy: str, space: Space, *, seed: int, maximize: bool, config: Mapping[str, Any]) -> Strategy:

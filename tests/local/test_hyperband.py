@@ -138,3 +138,61 @@ class TestConfigurations:
         parents = [ParentTrials((), transfer=False)]
         with pytest.raises(ValueError, match="no warm start"):
             make("Hyperband", SPACE, seed=0, maximize=False, config={"max_resource": 3}, parents=parents)
+
+
+def good(rate: float) -> float:
+    return (math.log10(rate) + 3) ** 2
+
+
+def modelled(trials: list[Trial], seed: int = 0):
+    return make("BayesianHyperband", SPACE, seed=seed, maximize=False, config={"max_resource": 27}).ask(trials)
+
+
+def random_trials(count: int, *values, finished: bool = True) -> list[Trial]:
+    """Random trials whose curves have one value for each function of their rate."""
+    random, trials = make("Random", SPACE, seed=1, maximize=False), []
+    for index in range(1, count + 1):
+        h = random.ask(trials)
+        curve = tuple(value(float(h["rate"])) for value in values)
+        trials.append(Trial(index, h, curve[-1] if finished and curve else None, curve=curve, finished=finished))
+    return trials
+
+
+class TestModel:
+    @pytest.mark.parametrize("trials", [[], random_trials(7, good), random_trials(9), random_trials(11, good)])
+    def test_few_values_and_every_fourth_configuration_are_random(self, trials):
+        assert modelled(trials) == make("Random", SPACE, seed=0, maximize=False).ask(trials)
+
+    def test_it_learns_from_the_highest_rung_that_eight_trials_have_reached(self):
+        low = random_trials(12, lambda rate: -good(rate))  # what is bad after one value
+        high = [replace(t, curve=(*t.curve, 5.0, good(float(t.hyperparameters["rate"])))) for t in low]
+        assert good(float(modelled([*high[:8], *low[8:]])["rate"])) < 0.3  # is good after three
+        assert good(float(modelled([*high[:7], *low[7:]])["rate"])) > 0.9
+
+    def test_it_learns_from_the_ends_of_whole_trials_too(self):
+        whole = random_trials(9, *[lambda rate: -good(rate)] * 26, good)
+        assert good(float(modelled(whole)["rate"])) < 0.3
+
+    def test_trials_that_were_stopped_before_a_rung_do_not_count_there_and_failed_ones_do(self):
+        high = [replace(t, curve=(t.curve[0], 0.0, t.curve[0])) for t in random_trials(13, good)]
+        stopped = [*high[:10], *(replace(t, curve=(1e9,), value=1e9) for t in high[10:])]
+        without = [*high[:10], *(replace(t, curve=(), value=0.0) for t in high[10:])]
+        failed = [*high[:10], *(replace(t, curve=(), value=None, failed=True) for t in high[10:])]
+        assert modelled(stopped) == modelled(without) != modelled(failed)
+
+    def test_a_new_instance_continues_with_the_same_points_and_none_is_repeated(self):
+        kept = make("BayesianHyperband", SPACE, seed=3, maximize=False, config={"max_resource": 3})
+        trials: list[Trial] = []
+        for index in range(1, 15):
+            new = make("BayesianHyperband", SPACE, seed=3, maximize=False, config={"max_resource": 3})
+            h = kept.ask(trials)
+            assert h == new.ask(trials)
+            value = good(float(h["rate"]))
+            trials.append(Trial(index, h, value, curve=(value,) * (1 + index % 3), finished=True))
+        assert len({t.hyperparameters["rate"] for t in trials}) == 14
+
+    @given(curves)
+    def test_it_stops_the_trials_that_hyperband_stops(self, every):
+        trials = with_curves(*every)
+        ours = make("BayesianHyperband", SPACE, seed=0, maximize=False, config={"max_resource": 27})
+        assert [ours.should_stop(t, trials) for t in trials] == [hyperband().should_stop(t, trials) for t in trials]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_aws import tuning
 
+from sm_tuning._errors import SpecError
 from sm_tuning._statuses import TrainingStatus
 from sm_tuning.request import to_request
+from sm_tuning.spec import HyperbandConfig, WarmStart
 from sm_tuning.strategies import Outcome, PlannedTrial, Search, Suggestion, TrialState, plan
 
 ENDS = st.sampled_from(["value", "failed", "fault", "stopped", "running", "crash"])
@@ -120,3 +123,24 @@ def test_a_failure_is_one_of_the_worst_points_and_a_repeated_fault_is_none() -> 
     suggested = plan(rules, [first, again], 3.0).start[0]
     assert suggested.number == 3
     assert suggested.hyperparameters == plan(rules, [alone], 3.0).start[0].hyperparameters
+
+
+def test_a_study_may_have_hyperband_with_a_model_and_a_tuning_job_may_not() -> None:
+    changes = {"strategy": "BayesianHyperband", "strategy_config": HyperbandConfig(max_resource=9), "max_jobs": 20}
+    spec = tuning(**changes, estimator={"output_path": "s3://b/o"})
+    request = to_request(spec, name="s", region="us-east-1", is_study=True)
+    found = Search.of({**request, "CreationTime": 0.0}, seed=1)
+    assert found.needs_curves
+    trials: list[PlannedTrial] = []
+    for number in range(1, 10):
+        now = plan(found, trials, float(number))
+        trials.append(running(now.start[0]))
+        rate = float(trials[-1].suggestion.hyperparameters["rate"])
+        ended_state = replace(trials[-1].state, status=TrainingStatus.COMPLETED, value=rate, ended_at=1.0)
+        trials[-1] = replace(trials[-1], state=replace(ended_state, curve=(1.0, 1.0, rate)))
+    after = plan(found, trials, 10.0).start[0]
+    assert float(after.hyperparameters["rate"]) < 0.05  # random rates are seldom as low
+    with pytest.raises(SpecError, match="runs in a study only"):
+        spec.replace(study=None)
+    with pytest.raises(SpecError, match="warm_start works with strategy"):
+        spec.replace(warm_start=WarmStart(parents=("a",)))

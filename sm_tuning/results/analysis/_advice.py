@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sm_tuning._errors import MissingExtraError
 from sm_tuning._statuses import ENDED, TrainingStatus
+from sm_tuning._wire import HYPERBANDS
 from sm_tuning.results._schema import ADVICE, table
 from sm_tuning.results.analysis._diagnosis import diagnosis
 from sm_tuning.results.analysis._importance import shares_of, too_few
@@ -259,7 +260,7 @@ def _parallelism(trials: pd.DataFrame, facts: Facts) -> Iterator[Note]:
 
 def _early_stopping(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> Iterator[Note]:
     """Advise early stopping if the median rule saves a fifth of the epochs and keeps the best trial."""
-    if facts.early_stopping or facts.strategy == "Hyperband" or facts.several:
+    if facts.early_stopping or facts.strategy in HYPERBANDS or facts.several:
         return
     found = replay(trials, curves, facts)
     if found.lost_best or not found.epochs or found.saved < SAVED * found.epochs:
