@@ -1,13 +1,17 @@
 """How a frame is written: nothing lost, nothing shortened, whole files only."""
 
 import json
+import os
+import sys
 from pathlib import Path
+from typing import IO
 
 import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 from command_line import separate_runner
+from forks import start_program
 
 from sm_tuning.cli._main import Entry, Program
 from sm_tuning.cli._output import Output, output_options, to_json
@@ -152,64 +156,40 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(runner, program, tm
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_parquet_is_kept_off_a_terminal():
+PROGRAM_OF_THESE_TESTS = f"""
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]!r}
+import test_output as t
+t.Program(name="sm-tuning", entries={{"show": t.Entry("test_output:show", "")}})()
+"""
+
+
+def show_in_a_process(*args: str, without: str, stdout: IO[bytes], folder: Path) -> tuple[int, str]:
+    """Run the program in a process that lacks some modules; return its exit code and standard error."""
+    command = [sys.executable, "-c", PROGRAM_OF_THESE_TESTS, without, "show", *args]
+    with (folder / "stderr").open("wb") as err:
+        process = start_program(command, preload="client", cwd=folder, env=os.environ, stdout=stdout, stderr=err)
+        code = process.wait(60)
+    return code, (folder / "stderr").read_text()
+
+
+def test_parquet_is_kept_off_a_terminal(processes, tmp_path):
     pty = pytest.importorskip("pty")
-    import os
-    import subprocess
-    import sys
-
     master, slave = pty.openpty()
-    code = (
-        f"import sys; sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]!r}; import test_output as t\n"
-        "p = t.Program(name='sm-tuning', entries={'show': t.Entry('test_output:show', '')}); p()"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, "show", "--format", "parquet"], stdout=slave, stderr=subprocess.PIPE, check=False
-    )
-    os.close(slave)
-    os.close(master)
-    assert result.returncode == 2
-    assert result.stderr.decode() == (
-        "sm-tuning: error: Parquet is not for a terminal: give a file with -o, or redirect stdout\n"
-    )
+    with open(master, "rb"), open(slave, "wb") as terminal:  # noqa: PTH123  (of descriptors)
+        ended = show_in_a_process("--format", "parquet", without="nothing", stdout=terminal, folder=tmp_path)
+    assert ended == (2, "sm-tuning: error: Parquet is not for a terminal: give a file with -o, or redirect stdout\n")
 
 
-def test_parquet_without_its_library_names_what_to_install(tmp_path):
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; sys.modules['pyarrow'] = None; sys.modules['fastparquet'] = None\n"
-        f"sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]!r}; import test_output as t\n"
-        "p = t.Program(name='sm-tuning', entries={'show': t.Entry('test_output:show', '')}); p()"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, "show", "-o", str(tmp_path / "f.parquet")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert result.stderr == "sm-tuning: error: --format parquet needs pyarrow: pip install pyarrow\n"
-    assert list(tmp_path.iterdir()) == []
+def test_parquet_without_its_library_names_what_to_install(processes, tmp_path):
+    file = tmp_path / "f.parquet"
+    with Path(os.devnull).open("wb") as null:
+        ended = show_in_a_process("-o", str(file), without="pyarrow,fastparquet", stdout=null, folder=tmp_path)
+    assert ended == (2, "sm-tuning: error: --format parquet needs pyarrow: pip install pyarrow\n")
+    assert not file.exists()
 
 
 def test_numbers_that_json_does_not_have_are_null_or_text():
     assert json.loads(to_json({"a": [float("nan"), float("inf")]})) == {"a": [None, "Infinity"]}
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_full_disk_behind_stdout_is_an_error_without_a_traceback() -> None:
-    import subprocess
-    import sys
-
-    code = "from sm_tuning.cli import main; main()"
-    with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [sys.executable, "-c", code, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-
-    assert (ended.returncode, ended.stderr) == (
-        2,
-        "sm-tuning: error: cannot write to stdout: No space left on device\n",
-    )
