@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,3 +90,107 @@ def made(
     **described_as: Any,
 ) -> JobInfo:
     return job_info(job_of(described(**described_as)), trials_frame(columns, rows), curves_frame(points))
+
+
+NAN = float("nan")
+FIRST, SECOND = "made-001-00000000", "made-002-00000001"
+
+
+def floats(*values: float | None) -> pd.Series:
+    return pd.Series(values, dtype="float64")
+
+
+def running() -> JobInfo:
+    """Two trials, of which none has ended."""
+    rows = [{"TrainingJobStatus": "InProgress", "ObjectiveStatus": "Pending", "TrainingEndTime": None}] * 2
+    return made(
+        {"lr": floats(0.1, 0.2)},
+        rows,
+        [(FIRST, "f1", 0, 0.25)],
+        ranges={"Continuous": [number("lr", 0.1, 1)]},
+        HyperParameterTuningJobStatus="InProgress",
+        HyperParameterTuningEndTime=None,
+    )
+
+
+def one() -> JobInfo:
+    row = {"FinalObjectiveValue": 0.5, "IsBest": True}
+    return made({"lr": floats(0.1)}, [row], ranges={"Continuous": [number("lr", 0.1, 1)]})
+
+
+def strange() -> JobInfo:
+    """A value that is no number, an infinite one, a constant column, and curves with both."""
+    rows: list[dict[str, Any]] = [
+        {"FinalObjectiveValue": NAN},
+        {"FinalObjectiveValue": math.inf},
+        {"FinalObjectiveValue": 0.5, "IsBest": True},
+    ]
+    points = [(FIRST, "f1", 0, NAN), (FIRST, "f1", 1, math.inf), (FIRST, "f1", 2, -math.inf), (FIRST, "f1", 3, 1e300)]
+    return made(
+        {"lr": floats(0.1, 0.1, 0.1), "depth": pd.Series([3, 3, 3], dtype="Int64")},
+        rows,
+        points,
+        ranges={"Continuous": [number("lr", 0.1, 0.1)], "Integer": [number("depth", 3, 3, "Logarithmic")]},
+    )
+
+
+def wide() -> JobInfo:
+    """Forty hyperparameters."""
+    names = [f"p{index:02}" for index in range(40)]
+    columns = {name: floats(0.25, 0.75) for name in names}
+    rows = [{"FinalObjectiveValue": 0.5, "IsBest": True}, {"FinalObjectiveValue": 0.25}]
+    return made(columns, rows, ranges={"Continuous": [number(name, 0, 1) for name in names]})
+
+
+def several() -> JobInfo:
+    """Two definitions that share a hyperparameter with other ranges, and have one each of their own."""
+    definitions = [
+        {
+            "DefinitionName": "boosting",
+            "StaticHyperParameters": {"rounds": "10"},
+            "Environment": {"STAGE": "a"},
+            "TuningObjective": {"Type": "Maximize", "MetricName": "f1"},
+            "HyperParameterRanges": {
+                "ContinuousParameterRanges": [number("lr", 0.01, 0.1, "Logarithmic")],
+                "IntegerParameterRanges": [number("depth", 2, 6)],
+            },
+        },
+        {
+            "DefinitionName": "network",
+            "StaticHyperParameters": {"epochs": "5", "sagemaker_program": '"train.py"'},  # script mode
+            "TuningObjective": {"Type": "Maximize", "MetricName": "score"},
+            "HyperParameterRanges": {
+                "ContinuousParameterRanges": [number("lr", 0.5, 1, "Linear")],
+                "CategoricalParameterRanges": [{"Name": "act", "Values": ['"relu"', '"tanh"']}],
+            },
+        },
+    ]
+    return made(
+        {
+            "lr": floats(0.05, 0.75),
+            "depth": pd.Series([4, None], dtype="Int64"),
+            "act": pd.Series([None, "tanh"], dtype="string"),
+        },
+        [
+            {"FinalObjectiveValue": 0.5, "IsBest": True, "TrainingJobDefinitionName": "boosting"},
+            {"FinalObjectiveValue": 0.25, "TrainingJobDefinitionName": "network"},
+        ],
+        [(FIRST, "f1", 0, 0.5), (SECOND, "score", 0, 0.25)],
+        TrainingJobDefinition={},
+        TrainingJobDefinitions=definitions,
+        WarmStartConfig={"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "elder"}]},
+    )
+
+
+def nothing() -> JobInfo:
+    return made({"lr": floats()}, [], ranges={"Continuous": [number("lr", 0.1, 1)]})
+
+
+CASES: dict[str, Callable[[], JobInfo]] = {
+    "running": running,
+    "one": one,
+    "strange": strange,
+    "wide": wide,
+    "several": several,
+    "nothing": nothing,
+}

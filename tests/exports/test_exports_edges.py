@@ -1,10 +1,11 @@
-"""Jobs at the edges, in all four formats: none finished, one trial, nan, many hyperparameters, several definitions."""
+"""Jobs at the edges: none finished, one trial, nan, many hyperparameters, several definitions.
+
+Their runs in MLflow are tested with those of the real job, since MLflow takes seconds to load and to make a store.
+"""
 
 from __future__ import annotations
 
-import math
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,16 +16,29 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from exports_made import START, described, made, number, trials_frame
+from exports_made import (
+    CASES,
+    START,
+    described,
+    floats,
+    made,
+    nothing,
+    number,
+    one,
+    running,
+    several,
+    strange,
+    trials_frame,
+    wide,
+)
 from exports_tensorboard import LogDirectory
+from forks import run_program
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning import SpecError
 from sm_tuning.description import job_of
-from sm_tuning.results import ResultsWarning
-from sm_tuning.views.exports._info import JobInfo, job_info
-from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
+from sm_tuning.views.exports._info import job_info
 from sm_tuning.views.exports._optuna import Optuna
 from sm_tuning.views.exports._target import OBJECTIVE, new_file, new_folder
 from sm_tuning.views.exports._tensorboard import TensorBoard
@@ -34,109 +48,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
 ]
-
-NAN = float("nan")
-FIRST, SECOND = "made-001-00000000", "made-002-00000001"
-
-
-def floats(*values: float | None) -> pd.Series:
-    return pd.Series(values, dtype="float64")
-
-
-def running() -> JobInfo:
-    """Two trials, of which none has ended."""
-    rows = [{"TrainingJobStatus": "InProgress", "ObjectiveStatus": "Pending", "TrainingEndTime": None}] * 2
-    return made(
-        {"lr": floats(0.1, 0.2)},
-        rows,
-        [(FIRST, "f1", 0, 0.25)],
-        ranges={"Continuous": [number("lr", 0.1, 1)]},
-        HyperParameterTuningJobStatus="InProgress",
-        HyperParameterTuningEndTime=None,
-    )
-
-
-def one() -> JobInfo:
-    row = {"FinalObjectiveValue": 0.5, "IsBest": True}
-    return made({"lr": floats(0.1)}, [row], ranges={"Continuous": [number("lr", 0.1, 1)]})
-
-
-def strange() -> JobInfo:
-    """A value that is no number, an infinite one, a constant column, and curves with both."""
-    rows: list[dict[str, Any]] = [
-        {"FinalObjectiveValue": NAN},
-        {"FinalObjectiveValue": math.inf},
-        {"FinalObjectiveValue": 0.5, "IsBest": True},
-    ]
-    points = [(FIRST, "f1", 0, NAN), (FIRST, "f1", 1, math.inf), (FIRST, "f1", 2, -math.inf), (FIRST, "f1", 3, 1e300)]
-    return made(
-        {"lr": floats(0.1, 0.1, 0.1), "depth": pd.Series([3, 3, 3], dtype="Int64")},
-        rows,
-        points,
-        ranges={"Continuous": [number("lr", 0.1, 0.1)], "Integer": [number("depth", 3, 3, "Logarithmic")]},
-    )
-
-
-def wide() -> JobInfo:
-    """Forty hyperparameters."""
-    names = [f"p{index:02}" for index in range(40)]
-    columns = {name: floats(0.25, 0.75) for name in names}
-    rows = [{"FinalObjectiveValue": 0.5, "IsBest": True}, {"FinalObjectiveValue": 0.25}]
-    return made(columns, rows, ranges={"Continuous": [number(name, 0, 1) for name in names]})
-
-
-def several() -> JobInfo:
-    """Two definitions that share a hyperparameter with other ranges, and have one each of their own."""
-    definitions = [
-        {
-            "DefinitionName": "boosting",
-            "StaticHyperParameters": {"rounds": "10"},
-            "Environment": {"STAGE": "a"},
-            "TuningObjective": {"Type": "Maximize", "MetricName": "f1"},
-            "HyperParameterRanges": {
-                "ContinuousParameterRanges": [number("lr", 0.01, 0.1, "Logarithmic")],
-                "IntegerParameterRanges": [number("depth", 2, 6)],
-            },
-        },
-        {
-            "DefinitionName": "network",
-            "StaticHyperParameters": {"epochs": "5", "sagemaker_program": '"train.py"'},  # script mode
-            "TuningObjective": {"Type": "Maximize", "MetricName": "score"},
-            "HyperParameterRanges": {
-                "ContinuousParameterRanges": [number("lr", 0.5, 1, "Linear")],
-                "CategoricalParameterRanges": [{"Name": "act", "Values": ['"relu"', '"tanh"']}],
-            },
-        },
-    ]
-    return made(
-        {
-            "lr": floats(0.05, 0.75),
-            "depth": pd.Series([4, None], dtype="Int64"),
-            "act": pd.Series([None, "tanh"], dtype="string"),
-        },
-        [
-            {"FinalObjectiveValue": 0.5, "IsBest": True, "TrainingJobDefinitionName": "boosting"},
-            {"FinalObjectiveValue": 0.25, "TrainingJobDefinitionName": "network"},
-        ],
-        [(FIRST, "f1", 0, 0.5), (SECOND, "score", 0, 0.25)],
-        TrainingJobDefinition={},
-        TrainingJobDefinitions=definitions,
-        WarmStartConfig={"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "elder"}]},
-    )
-
-
-def nothing() -> JobInfo:
-    return made({"lr": floats()}, [], ranges={"Continuous": [number("lr", 0.1, 1)]})
-
-
-CASES: dict[str, Callable[[], JobInfo]] = {
-    "running": running,
-    "one": one,
-    "strange": strange,
-    "wide": wide,
-    "several": several,
-    "nothing": nothing,
-}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -192,109 +103,13 @@ def test_several_ranges_of_a_hyperparameter_become_one_distribution() -> None:
     assert (first.user_attrs["definition"], second.user_attrs["definition"]) == ("boosting", "network")
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store of MLflow, because making one takes seconds."""
-    return tmp_path_factory.mktemp("mlflow") / "store"
-
-
-@pytest.mark.usefixtures("processes")
-def test_mlflow_reads_them_all(store: Path) -> None:
-    from mlflow.tracking import MlflowClient
-
-    for case, make in CASES.items():
-        info = make()._replace(name=case, arn=f"arn:aws:sagemaker:eu-west-1:1:hyper-parameter-tuning-job/{case}")
-        exported = Mlflow(store, experiment=case).write(info)
-        client = MlflowClient(tracking_uri=exported.location)
-        found = client.search_runs([client.get_experiment_by_name(case).experiment_id])
-        assert len(found) == 1 + len(info.trials)
-        runs = {run.info.run_name: run for run in found}
-        for trial in info.trials:
-            data = runs[trial.name].data
-            assert {key: data.params[key] for key in trial.hyperparameters} == {
-                key: str(value) for key, value in trial.hyperparameters.items()
-            }
-            if trial.value is not None and not math.isinf(trial.value):
-                np.testing.assert_equal(data.metrics[OBJECTIVE], trial.value)
-        state = "RUNNING" if case == "running" else "FINISHED"
-        assert {run.info.status for run in found} == {state}
-
-
-@pytest.mark.usefixtures("processes")
-def test_mlflow_s_limits_are_kept_and_said(store: Path) -> None:
-    from mlflow.tracking import MlflowClient
-
-    long = "x" * 7000
-    metric = "f1@10%"
-    definition = {
-        "StaticHyperParameters": {"text": long, **{f"s{index}": str(index) for index in range(150)}},
-        "TuningObjective": {"Type": "Maximize", "MetricName": metric},
-    }
-    row = {"FinalObjectiveValue": 0.5, "IsBest": True}
-    info = made(
-        {"lr": floats(0.1)},
-        [row],
-        [(FIRST, metric, step, 0.5) for step in range(2500)],
-        TrainingJobDefinition=definition,
-    )
-
-    with pytest.warns(ResultsWarning) as said:
-        exported = Mlflow(store, experiment="limits").write(info)
-
-    texts = {str(one.message) for one in said}
-    assert "MLflow does not take the name 'f1@10%': it has 'f1_10_'" in texts
-    assert any("has 7000 characters, of which MLflow takes 6000" in text for text in texts)
-    client = MlflowClient(tracking_uri=exported.location)
-    (trial,) = client.search_runs([client.get_run(exported.name).info.experiment_id], "tags.`mlflow.parentRunId` != ''")
-    assert len(trial.data.params) == 152
-    assert len(trial.data.params["text"]) == 6000
-    history = client.get_metric_history(trial.info.run_id, "f1_10_")
-    assert sorted(one.step for one in history) == list(range(2500))
-
-
-@pytest.mark.usefixtures("processes")
-def test_a_failure_in_mlflow_leaves_no_run(store: Path, tmp_path: Path) -> None:
-    from mlflow.tracking import MlflowClient
-
-    good = Mlflow(store, experiment="failures").write(one())
-    worse = one()
-    broken = worse._replace(trials=(worse.trials[0], worse.trials[0]._replace(curves={"f1": ("no point",)})))  # type: ignore[dict-item]
-    other = broken._replace(name="other", arn=f"{broken.arn}-other")
-
-    with pytest.raises(AttributeError):
-        Mlflow(store, experiment="failures").write(other)
-    with pytest.raises(AttributeError):
-        Mlflow(tmp_path / "new").write(other)
-
-    client = MlflowClient(tracking_uri=good.location)
-    assert len(client.search_runs([client.get_run(good.name).info.experiment_id])) == 2
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("processes")
-def test_sagemaker_s_mlflow_is_the_process_s_only_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its plugin asks for the process' tracking URI, whatever the client was given."""
-    import mlflow
-
-    arn = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/mine"
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for before in (None, "sqlite:///mine.db"):
-        mlflow.set_tracking_uri(before)
-        variable = os.environ.get("MLFLOW_TRACKING_URI")
-        with tracking_at(arn):
-            assert mlflow.get_tracking_uri() == arn
-        assert mlflow.is_tracking_uri_set() is (before is not None)
-        assert os.environ.get("MLFLOW_TRACKING_URI") == variable
-    mlflow.set_tracking_uri(None)
-
-
 @pytest.mark.usefixtures("processes")
 def test_wandb_writes_them(tmp_path: Path) -> None:
-    """What is uploaded is read elsewhere; here, that every trial has a run."""
-    for case in ("strange", "several", "nothing"):
-        info = CASES[case]()
-        Wandb(tmp_path / case).write(info)
-        assert len(list((tmp_path / case).glob("made/wandb/offline-run-*/run-*.wandb"))) == len(info.trials)
+    """What is uploaded is read elsewhere; here, that every trial has a run. A job with trials starts a program."""
+    odd = [trial._replace(arn=f"{trial.arn}-odd") for trial in strange().trials]  # a run's ID comes from the ARN
+    for name, info in {"odd": several()._replace(trials=(*several().trials, *odd)), "nothing": nothing()}.items():
+        Wandb(tmp_path / name).write(info)
+        assert len(list((tmp_path / name).glob("made/wandb/offline-run-*/run-*.wandb"))) == len(info.trials)
 
 
 def test_jobs_in_one_folder_of_tensorboard_share_their_columns(tmp_path: Path) -> None:
@@ -395,7 +210,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         pass
 
 
-def test_tools_that_are_not_installed_are_named(tmp_path: Path) -> None:
+def test_tools_that_are_not_installed_are_named(processes: None, tmp_path: Path) -> None:
     """In a process of its own, in which they cannot be imported."""
     program = f"""
 import sys
@@ -409,7 +224,7 @@ for tool in tools:
     except MissingExtraError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = run_program([sys.executable, "-c", program], preload="client", cwd=tmp_path, env=os.environ)
 
     for tool in ("mlflow", "optuna", "tensorboard", "wandb"):
         assert f"needs the extra {tool!r}: pip install 'sm-tuning[{tool}]'" in done.stdout, done.stderr

@@ -15,14 +15,17 @@ import optuna
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from exports_made import CASES, FIRST, floats, made, one
 from exports_script import SECRET
 from exports_tensorboard import LogDirectory
 from exports_wandb import Uploads, synced
 
 import sm_tuning as smt
 from sm_tuning.cli import main
+from sm_tuning.results import ResultsWarning
 from sm_tuning.views.exports import Exported, export
 from sm_tuning.views.exports._info import JobInfo
+from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
 from sm_tuning.views.exports._target import OBJECTIVE
 
 pytestmark = [
@@ -46,17 +49,17 @@ def board(job: smt.TuningJob, place: Path) -> LogDirectory:
 
 @pytest.fixture(scope="module")
 def study(job: smt.TuningJob, place: Path) -> optuna.Study:
-    made = job.export("optuna", place / "optuna")
-    assert made.location == f"sqlite:///{place / 'optuna' / 'optuna.db'}"
-    return optuna.load_study(study_name=made.name, storage=made.location)
+    exported = job.export("optuna", place / "optuna")
+    assert exported.location == f"sqlite:///{place / 'optuna' / 'optuna.db'}"
+    return optuna.load_study(study_name=exported.name, storage=exported.location)
 
 
 @pytest.fixture(scope="module")
 def tracking(job: smt.TuningJob, place: Path) -> tuple[Any, Exported]:
     from mlflow.tracking import MlflowClient
 
-    made = job.export("mlflow", place / "mlflow")
-    return MlflowClient(tracking_uri=made.location), made
+    exported = job.export("mlflow", place / "mlflow")
+    return MlflowClient(tracking_uri=exported.location), exported
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +71,9 @@ def uploads(job: smt.TuningJob, place: Path) -> Uploads:
 
 
 def children(tracking: tuple[Any, Exported]) -> dict[str, Any]:
-    client, made = tracking
-    parent = client.get_run(made.name)
-    runs = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{made.name}'")
+    client, exported = tracking
+    parent = client.get_run(exported.name)
+    runs = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{exported.name}'")
     return {run.info.run_name: run for run in runs}
 
 
@@ -126,8 +129,8 @@ def test_all_four_have_the_same_best_value(
     assert [one.value for one in first.metric_values if one.name.tag == OBJECTIVE] == [best]
     assert study.best_value == best
     assert study.best_trial.user_attrs["training_job_name"] == name
-    client, made = tracking
-    parent = client.get_run(made.name).data
+    client, exported = tracking
+    parent = client.get_run(exported.name).data
     assert parent.metrics[info.objective] == best
     assert parent.tags["sm_tuning.best_training_job"] == name
     assert parent.tags["sm_tuning.best_model_uri"] == info.best.model_uri
@@ -188,8 +191,8 @@ def test_tensorboard_has_columns_of_one_type_with_their_domains(info: JobInfo, b
 
 
 def test_mlflow_has_parameters_tags_times_and_states(info: JobInfo, tracking: tuple[Any, Exported]) -> None:
-    client, made = tracking
-    parent = client.get_run(made.name)
+    client, exported = tracking
+    parent = client.get_run(exported.name)
 
     assert parent.info.run_name == info.name
     assert parent.info.status == "FINISHED"
@@ -207,6 +210,86 @@ def test_mlflow_has_parameters_tags_times_and_states(info: JobInfo, tracking: tu
         assert run.data.tags["sm_tuning.training_job_arn"] == trial.arn
         assert run.data.tags.get("sm_tuning.failure_reason", "") == trial.failure
     assert "crashes" in next(trial.failure for trial in info.trials if trial.status == "Failed")
+
+
+def test_mlflow_reads_them_all(tracking: tuple[Any, Exported], place: Path) -> None:
+    client, _ = tracking
+    for case, make in CASES.items():
+        info = make()._replace(name=case, arn=f"arn:aws:sagemaker:eu-west-1:1:hyper-parameter-tuning-job/{case}")
+        Mlflow(place / "mlflow", experiment=case).write(info)
+        found = client.search_runs([client.get_experiment_by_name(case).experiment_id])
+        assert len(found) == 1 + len(info.trials)
+        runs = {run.info.run_name: run for run in found}
+        for trial in info.trials:
+            data = runs[trial.name].data
+            assert {key: data.params[key] for key in trial.hyperparameters} == {
+                key: str(value) for key, value in trial.hyperparameters.items()
+            }
+            if trial.value is not None and not math.isinf(trial.value):
+                np.testing.assert_equal(data.metrics[OBJECTIVE], trial.value)
+        state = "RUNNING" if case == "running" else "FINISHED"
+        assert {run.info.status for run in found} == {state}
+
+
+def test_mlflow_s_limits_are_kept_and_said(tracking: tuple[Any, Exported], place: Path) -> None:
+    client, _ = tracking
+    long = "x" * 7000
+    metric = "f1@10%"
+    definition = {
+        "StaticHyperParameters": {"text": long, **{f"s{index}": str(index) for index in range(150)}},
+        "TuningObjective": {"Type": "Maximize", "MetricName": metric},
+    }
+    row = {"FinalObjectiveValue": 0.5, "IsBest": True}
+    info = made(
+        {"lr": floats(0.1)},
+        [row],
+        [(FIRST, metric, step, 0.5) for step in range(2500)],
+        TrainingJobDefinition=definition,
+    )
+
+    with pytest.warns(ResultsWarning) as said:
+        exported = Mlflow(place / "mlflow", experiment="limits").write(info)
+
+    texts = {str(one.message) for one in said}
+    assert "MLflow does not take the name 'f1@10%': it has 'f1_10_'" in texts
+    assert any("has 7000 characters, of which MLflow takes 6000" in text for text in texts)
+    (trial,) = client.search_runs([client.get_run(exported.name).info.experiment_id], "tags.`mlflow.parentRunId` != ''")
+    assert len(trial.data.params) == 152
+    assert len(trial.data.params["text"]) == 6000
+    history = client.get_metric_history(trial.info.run_id, "f1_10_")
+    assert sorted(one.step for one in history) == list(range(2500))
+
+
+def test_a_failure_in_mlflow_leaves_no_run(tracking: tuple[Any, Exported], place: Path, tmp_path: Path) -> None:
+    client, _ = tracking
+    good = Mlflow(place / "mlflow", experiment="failures").write(one())
+    worse = one()
+    broken = worse._replace(trials=(worse.trials[0], worse.trials[0]._replace(curves={"f1": ("no point",)})))  # type: ignore[dict-item]
+    other = broken._replace(name="other", arn=f"{broken.arn}-other")
+
+    with pytest.raises(AttributeError):
+        Mlflow(place / "mlflow", experiment="failures").write(other)
+    with pytest.raises(AttributeError):
+        Mlflow(tmp_path / "new").write(other)
+
+    assert len(client.search_runs([client.get_run(good.name).info.experiment_id])) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sagemaker_s_mlflow_is_the_process_s_only_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plugin asks for the process' tracking URI, whatever the client was given."""
+    import mlflow
+
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/mine"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for before in (None, "sqlite:///mine.db"):
+        mlflow.set_tracking_uri(before)
+        variable = os.environ.get("MLFLOW_TRACKING_URI")
+        with tracking_at(arn):
+            assert mlflow.get_tracking_uri() == arn
+        assert mlflow.is_tracking_uri_set() is (before is not None)
+        assert os.environ.get("MLFLOW_TRACKING_URI") == variable
+    mlflow.set_tracking_uri(None)
 
 
 def test_wandb_has_config_group_and_states(info: JobInfo, uploads: Uploads) -> None:
@@ -234,13 +317,13 @@ def test_optuna_has_distributions_states_and_times(info: JobInfo, study: optuna.
         "act": optuna.distributions.CategoricalDistribution(("relu", "tanh")),
     }
     states = {"Completed": "COMPLETE", "Stopped": "PRUNED", "Failed": "FAIL"}
-    for made, trial in zip(study.trials, info.trials, strict=True):
-        assert made.state.name == states[trial.status]
-        assert made.params == trial.hyperparameters
-        assert made.value == trial.value
+    for studied, trial in zip(study.trials, info.trials, strict=True):
+        assert studied.state.name == states[trial.status]
+        assert studied.params == trial.hyperparameters
+        assert studied.value == trial.value
         assert trial.ended is not None
-        assert made.datetime_complete is not None
-        assert made.datetime_complete.astimezone() == trial.ended
+        assert studied.datetime_complete is not None
+        assert studied.datetime_complete.astimezone() == trial.ended
     assert study.user_attrs["best_training_job"] == info.best.name  # type: ignore[union-attr]
 
 
@@ -272,20 +355,6 @@ def test_no_secret_is_in_any_export(
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_wandb_leaves_no_process_no_module_and_no_variable(job: smt.TuningJob, tmp_path: Path) -> None:
-    before = dict(os.environ)
-    running = {process.pid for process in psutil.process_iter() if "wandb" in process.name()}
-
-    job.export("wandb", tmp_path / "wandb")
-
-    assert "wandb" not in sys.modules
-    assert dict(os.environ) == before
-    assert {process.pid for process in psutil.process_iter() if "wandb" in process.name()} <= running
-    kept = sorted(path.name for path in (tmp_path / "wandb" / job.name / "wandb").iterdir())
-    assert len(kept) == 10
-    assert all(name.startswith("offline-run-") for name in kept)
-
-
 @pytest.mark.parametrize("to", ["tensorboard", "mlflow", "wandb", "optuna"])
 def test_what_is_there_is_refused_and_then_replaced(
     job: smt.TuningJob,
@@ -301,20 +370,27 @@ def test_what_is_there_is_refused_and_then_replaced(
 
     with pytest.raises(smt.SpecError, match=r"already.*overwrite"):
         job.export(to, where)
-    made = job.export(to, where, overwrite=True)
+    before = dict(os.environ)
+    exported = job.export(to, where, overwrite=True)
 
-    assert made.trials == 10
+    assert exported.trials == 10
+    assert dict(os.environ) == before
     if to == "mlflow":
         client, _ = tracking
-        found = client.search_runs([client.get_run(made.name).info.experiment_id])
+        found = client.search_runs([client.get_run(exported.name).info.experiment_id])
         assert len(found) == 11
     if to == "optuna":
-        (only,) = optuna.get_all_study_summaries(made.location)
+        (only,) = optuna.get_all_study_summaries(exported.location)
         assert only.n_trials == 10
     if to == "tensorboard":
         assert len(LogDirectory(where).sessions()) == 10
-    if to == "wandb":
-        assert len(list((where / job.name / "wandb").iterdir())) == 10
+    if to == "wandb":  # which writes in a process of its own
+        kept = [path.name for path in (where / job.name / "wandb").iterdir()]
+        assert len(kept) == 10
+        assert all(name.startswith("offline-run-") for name in kept)
+        assert "wandb" not in sys.modules
+        found = [process.info for process in psutil.process_iter(["name", "environ"])]
+        assert [one for one in found if str(where) in (one["environ"] or {}).get("WANDB_DATA_DIR", "")] == []
 
 
 def test_a_study_in_memory_and_one_by_another_metric(job: smt.TuningJob, info: JobInfo) -> None:
