@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 import boto3
 
 import sm_tuning as smt
+from benchmarks.kills import serving
 from sm_tuning.local import ServerInfo, stop
 from sm_tuning.local.store import Store
 
 JOB = "storm"
+SERVING = "endpoints and transforms"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
 GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -341,18 +343,54 @@ def attempts_of(epochs: Sequence[int]) -> Iterator[list[int]]:
         yield list(epochs[begin:end])
 
 
+def serve(kills: int, seeds: Sequence[int]) -> int:
+    """Kill among endpoints and transforms, and return the number of campaigns in which something was wrong."""
+    print("| seed | deaths | right predictions | invocations that failed | transform jobs | seconds | wrong |")
+    print("|---:|---|---:|---|---|---:|---|")
+    failed = 0
+
+    def words(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+    for seed in seeds:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="sm-tuning-kills-") as folder:
+            try:
+                result = serving.campaign(Path(folder) / "state", kills, seed, spawn)
+            finally:
+                stop(Path(folder) / "state")
+        failed += bool(result.wrong)
+        took, wrong = round(time.monotonic() - began), "; ".join(result.wrong) or "nothing"
+        row = (
+            seed,
+            words(result.kills),
+            result.predictions,
+            words(result.refusals),
+            words(result.transforms),
+            took,
+            wrong,
+        )
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+    return failed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
     defaults = Plan()
-    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--scenarios", nargs="+", choices=[*SCENARIOS, SERVING], default=[*SCENARIOS, SERVING])
     parser.add_argument("--trials", type=int, default=defaults.trials)
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="that a trial takes")
     parser.add_argument("--kills", type=int, default=defaults.kills, help="of each campaign")
     parser.add_argument("--seeds", type=int, nargs="+", default=[defaults.seed], help="one campaign each")
     given = parser.parse_args()
-    print("| scenario | seed | trials | kills | trained again | seconds | wrong |\n|---|---:|---:|---:|---:|---:|---|")
     failed = 0
-    for name, seed in itertools.product(given.scenarios, given.seeds):
+    if SERVING in given.scenarios:
+        failed += serve(given.kills, given.seeds)
+    tuned = [name for name in given.scenarios if name != SERVING]
+    if not tuned:
+        return 1 if failed else 0
+    print("| scenario | seed | trials | kills | trained again | seconds | wrong |\n|---|---:|---:|---:|---:|---:|---|")
+    for name, seed in itertools.product(tuned, given.seeds):
         plan = Plan(given.trials, given.seconds, given.kills, seed=seed)
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="sm-tuning-kills-") as folder:

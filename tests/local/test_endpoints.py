@@ -221,6 +221,59 @@ def test_other_images_and_features_are_refused(endpoints):
             ProductionVariants=[variant],
             AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://b/k"}},
         )
+    core_dumps = {**variant, "CoreDumpConfig": {"DestinationS3Uri": "s3://b/k"}}
+    with pytest.raises(ClientError, match="does not support CoreDumpConfig of a variant"):
+        endpoints.client.create_endpoint_config(EndpointConfigName="core", ProductionVariants=[core_dumps])
+    more = {
+        "ChannelName": "more",
+        "S3DataSource": {"S3Uri": "s3://b/k", "S3DataType": "S3Prefix", "CompressionType": "None"},
+    }
+    container = {"Image": XGBOOST.format("1.7-1"), "AdditionalModelDataSources": [more]}
+    with pytest.raises(ClientError, match="does not support AdditionalModelDataSources of a ContainerDefinition"):
+        endpoints.client.create_model(
+            ModelName="more", PrimaryContainer=container, ExecutionRoleArn=endpoints.info.role_arn
+        )
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("TargetModel", "model.tar.gz"),
+        ("TargetContainerHostname", "other"),
+        ("InferenceComponentName", "other"),
+        ("EnableExplanations", "`true`"),
+        ("SessionId", "NEW_SESSION"),
+    ],
+)
+def test_members_that_would_choose_another_model_are_refused(endpoints, member, value):
+    with pytest.raises(ClientError, match=f"does not support {member} of InvokeEndpoint"):
+        endpoints.ask("any", b"1,2,3", **{member: value})
+
+
+def test_only_the_object_that_is_named_is_the_model(endpoints):
+    model = booster()
+    uri = endpoints.api.put("plain/xgboost-model", raw(model)["xgboost-model"])
+    endpoints.api.put("plain/xgboost-model-old", raw(booster(seed=5))["xgboost-model"])  # of two, the mean is answered
+    source = {"S3Uri": uri, "S3DataType": "S3Object", "CompressionType": "None"}
+    container = {"Image": XGBOOST.format("1.7-1"), "ModelDataSource": {"S3DataSource": source}}
+    endpoints.client.create_model(
+        ModelName="plain", PrimaryContainer=container, ExecutionRoleArn=endpoints.info.role_arn
+    )
+    name = endpoints.create("plain")
+    assert endpoints.settled(name)["EndpointStatus"] == "InService"
+    assert np.float32(endpoints.text(name, csv_of(ROWS[:1]))) == model.predict(xgb.DMatrix(ROWS[:1]))[0]
+    # An update retains weights and counts, except those that it excludes.
+    desired = {"VariantName": "variant-0", "DesiredWeight": 3.0, "DesiredInstanceCount": 2}
+    endpoints.client.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[desired])
+    for excluded, expected in (([], (3.0, 2)), (["DesiredWeight"], (1.0, 2))):
+        endpoints.client.update_endpoint(
+            EndpointName=name,
+            EndpointConfigName=endpoints.config("plain"),
+            RetainAllVariantProperties=True,
+            ExcludeRetainedVariantProperties=[{"VariantPropertyType": kind} for kind in excluded],
+        )
+        (variant,) = endpoints.settled(name)["ProductionVariants"]
+        assert (variant["DesiredWeight"], variant["DesiredInstanceCount"]) == expected
 
 
 def test_an_update_serves_the_new_model_and_a_failed_one_keeps_the_old(endpoints):

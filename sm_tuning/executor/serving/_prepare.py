@@ -37,6 +37,8 @@ def unpack_model(container: Mapping[str, Any], folder: Folder, s3: ObjectStore) 
     try:
         if source.get("CompressionType") == "None":
             found = s3.list_objects(uri)
+            if source.get("S3DataType") == "S3Object":  # and not those whose keys only begin with its key
+                found = [item for item in found if item == uri]
             base = prefix_folder(uri, found) if uri not in found else uri[: uri.rindex("/") + 1]
             for item in found:
                 name = PurePosixPath(item.removeprefix(base))

@@ -16,6 +16,17 @@ _REFUSED = {
     "ExplainerConfig": "explainers",
     "ShadowProductionVariants": "shadow variants",
 }
+#: What UpdateEndpoint retains of a variant, by VariantPropertyType.
+_RETAINED = {"DesiredWeight": "InitialVariantWeight", "DesiredInstanceCount": "InitialInstanceCount"}
+#: Members of containers and of variants that it refuses; without them other data would be served.
+_UNUSED = (
+    ("ContainerDefinition", "AdditionalModelDataSources"),
+    ("ContainerDefinition", "InferenceSpecificationName"),
+    ("S3DataSource", "ManifestS3Uri"),
+    ("S3DataSource", "ETag"),
+    ("S3DataSource", "ManifestEtag"),
+)
+_UNUSED_OF_VARIANTS = ("AcceleratorType", "CoreDumpConfig", "CapacityReservationConfig")
 
 
 def create_model(context: RecordsContext, request: Request) -> Doc:
@@ -29,6 +40,9 @@ def create_model(context: RecordsContext, request: Request) -> Doc:
         if "ModelPackageName" in container:
             find_package(context, container["ModelPackageName"])
         source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+        for holder, member in _UNUSED:
+            if (source if holder == "S3DataSource" else container).get(member):
+                raise unsupported(f"{member} of a {holder}; leave it out")
         uri = source.get("S3Uri") or container.get("ModelDataUrl")
         found = [] if uri is None else context.objects.list_objects(uri)
         if uri is not None and not (found if source.get("S3DataType") == "S3Prefix" else uri in found):
@@ -54,6 +68,9 @@ def create_config(context: RecordsContext, request: Request) -> Doc:
             raise unsupported("inference components; give each variant a ModelName")
         if ("ServerlessConfig" in variant) == ("InstanceType" in variant or "InstancePools" in variant):
             raise invalid("A variant needs either InstanceType or ServerlessConfig, not both and not neither.")
+        for member in _UNUSED_OF_VARIANTS:
+            if variant.get(member):
+                raise unsupported(f"{member} of a variant; leave it out")
         MODEL.find(context, variant["ModelName"])
     filled = [{"InitialVariantWeight": 1.0, **variant} for variant in variants]
     doc = CONFIG.create(context, request, {"ProductionVariants": filled})
@@ -80,9 +97,14 @@ def update_endpoint(context: RecordsContext, request: Request) -> Doc:
     if request["EndpointConfigName"] == doc["EndpointConfigName"]:
         raise invalid("Cannot update endpoint: the endpoint configuration is the one that it has already.")
     if request.get("RetainAllVariantProperties"):
-        weights = {old["VariantName"]: old["InitialVariantWeight"] for old in hidden(doc)["_Variants"]}
+        excluded = [one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])]
+        retained = [member for kind, member in _RETAINED.items() if kind not in excluded]
+        old = {variant["VariantName"]: variant for variant in hidden(doc)["_Variants"]}
         variants = [
-            {**new, "InitialVariantWeight": weights.get(new["VariantName"], new["InitialVariantWeight"])}
+            {
+                **new,
+                **{member: value for member, value in old.get(new["VariantName"], {}).items() if member in retained},
+            }
             for new in variants
         ]
     pending = {"EndpointConfigName": request["EndpointConfigName"], "_Variants": variants}
@@ -138,8 +160,11 @@ def _settled(context: RecordsContext, name: str) -> Doc:
 
 def _variants(context: RecordsContext, config: str) -> list[Doc]:
     """Return the variants of a configuration with their models, so that a deleted record changes no endpoint."""
-    variants = CONFIG.find(context, config)["ProductionVariants"]
-    return [{**variant, "Model": served_model(context, variant["ModelName"])} for variant in variants]
+    doc = CONFIG.find(context, config)
+    found = [{**variant, "Model": served_model(context, variant["ModelName"])} for variant in doc["ProductionVariants"]]
+    if doc.get("EnableNetworkIsolation"):  # of all containers of the endpoint
+        found = [{**one, "Model": {**one["Model"], "EnableNetworkIsolation": True}} for one in found]
+    return found
 
 
 def _variant_summary(doc: Mapping[str, Any], variant: Mapping[str, Any]) -> Doc:

@@ -21,6 +21,17 @@ _MOST_BYTES_SERVERLESS = 4 * 1024 * 1024  # Developer Guide, serverless-endpoint
 _MODEL_SECONDS = 60.0  # Developer Guide, your-algorithms-inference-code
 _LONGEST_MESSAGE = 4096
 _PATH = re.compile(r"/endpoints/(?P<name>[^/]+)/(?P<what>[^/]+)")
+#: Members of the request that choose or change what answers, and why they cannot here.
+_REFUSED = {
+    "x-amzn-sagemaker-target-model": ("TargetModel", "it serves one model for each variant"),
+    "x-amzn-sagemaker-target-container-hostname": (
+        "TargetContainerHostname",
+        "it serves one container for each variant",
+    ),
+    "x-amzn-sagemaker-inference-component": ("InferenceComponentName", "it serves one model for each variant"),
+    "x-amzn-sagemaker-enable-explanations": ("EnableExplanations", "it has no explainers"),
+    "x-amzn-sagemaker-session-id": ("SessionId", "it keeps no sessions"),
+}
 _PASSED_ON = ("x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
 
 
@@ -62,6 +73,9 @@ class Invoker:
         if match is None or match["what"] != "invocations":
             what = match["what"] if match else path
             raise refused_operation(f"{what!r} of SageMaker Runtime", "it answers InvokeEndpoint")
+        for header, (member, why) in _REFUSED.items():
+            if header in headers:
+                raise refused_operation(f"{member} of InvokeEndpoint", why)
         name = unquote(match["name"])
         doc = self._store.resource(self._identity.arn("endpoint", name))
         if doc is None:
