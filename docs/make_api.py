@@ -60,6 +60,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *(
                 "HyperbandConfig",
                 "PromotionConfig",
+                "OptunaConfig",
                 "PopulationConfig",
                 "CompletionCriteria",
                 "WarmStart",

@@ -71,6 +71,7 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
     ("HyperbandConfig", "strategy_config", ""),
     ("PromotionConfig", "strategy_config of Promotion", ""),
     ("PopulationConfig", "strategy_config of Population", ""),
+    ("OptunaConfig", "strategy_config of Optuna", ""),
     ("CompletionCriteria", "completion_criteria", ""),
     ("WarmStart", "warm_start", ""),
     ("StudySettings", "study", ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sm_tuning import jobs, results, studies, views
 from sm_tuning._errors import JobFailedError, JobNotFoundError, WaitTimeoutError
@@ -14,6 +14,11 @@ from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
 from sm_tuning.request import from_description
 from sm_tuning.spec import Tuning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sm_tuning._handle import ShowProgress
 
 
 def with_studies(aws: Aws) -> Aws:
@@ -156,6 +161,23 @@ class Study(Handle):
         with views.watching(self._aws, prices=prices) as show:
             self.wait(show, timeout=timeout, poll=interval)
         return self
+
+    def front(self, *, refresh: bool = False, progress: ShowProgress = True) -> pd.DataFrame:
+        """Return the trials on the Pareto front: no other feasible trial is at least as good in all objectives.
+
+        They have the columns of ``trials``, and come in the order of the first objective, the best one first.
+        ``attrs["hypervolume"]`` is the volume that they dominate, up to the point ``attrs["reference"]``.
+
+        Args:
+            refresh: read finished trials again instead of taking them from the cache.
+            progress: show progress on stderr, or call a function with each step.
+
+        Raises:
+            SpecError: the study has one objective.
+        """
+        study = self._trials.study
+        objectives = study.objectives(study.definitions[0].get("DefinitionName"))
+        return results.front(self.trials(refresh=refresh, progress=progress), objectives)
 
     def stop(self) -> None:
         """Stop the study and its running trials, whether somebody drives it or not; nothing happens if it has ended.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import sm_tuning as smt
+from sm_tuning import results
 from sm_tuning._statuses import COUNTERS
 from sm_tuning.cli._jobs import COLUMNS, finish, show, summary
 from sm_tuning.cli._main import Entry, LazyGroup
@@ -19,6 +20,7 @@ _HERE = "sm_tuning.cli._study"
     entries={
         "run": Entry(f"{_HERE}:run", "Drive a study until it ends."),
         "step": Entry(f"{_HERE}:step", "Drive a study for one pass."),
+        "front": Entry(f"{_HERE}:front", "Show the Pareto front of a study."),
         "list": Entry(f"{_HERE}:list_", "List the studies."),
     },
 )
@@ -65,6 +67,25 @@ def step(job: str, as_json: bool, connect: Connect) -> None:
     if not found.step():
         say(f"another driver has the study: {found.driver}")
     show(summary(found.aws, found.describe()), as_json=as_json)
+
+
+@click.command()
+@job_name
+@output_options
+@connection_options
+def front(job: str, output: Output, connect: Connect) -> None:
+    """Show the Pareto front of a study.
+
+    It has the trials of a study with several objectives that no other trial beats in all of them, the best by the first
+    objective first. The hypervolume is on stderr.
+
+    Example: sm-tuning study front digits -o front.csv
+    """
+    found = _study(job, connect()).front()
+    if found.attrs["hypervolume"] is not None:
+        point = ", ".join(f"{metric} = {value:g}" for metric, value in found.attrs["reference"].items())
+        say(f"hypervolume {found.attrs['hypervolume']:g} up to {point}")
+    output.frame(results.shown(found))
 
 
 @click.command("list")

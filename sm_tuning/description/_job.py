@@ -11,7 +11,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_training_arn
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, STUDY_RULES, is_study, is_training_arn
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, Machines, Trial, machines_of, trial_of
 from sm_tuning.description._values import Value, decode_number, distinct
 from sm_tuning.spec import (
@@ -223,6 +223,9 @@ class Job:
         has_converged: whether the service found that it has converged.
         tags: where given; a description has none.
         secrets: values that look like secrets by their names, which no frame or message may show.
+        is_study: whether it is a study.
+        further: the objectives of a study after the first: metric -> ``Maximize`` or ``Minimize``.
+        constraints: bounds on final metrics of a study's trials, such as ``latency_ms<=20``.
     """
 
     name: str
@@ -245,6 +248,9 @@ class Job:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     modified: datetime | None = None
     random_seed: int | None = None
+    is_study: bool = False
+    further: Mapping[str, str] = field(default=FrozenDict({}), hash=False)
+    constraints: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -297,6 +303,7 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
     definitions: Sequence[Mapping[str, Any]] = several or [description.get("TrainingJobDefinition") or {}]
     parents = (description.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
     best = description.get("BestTrainingJob") or {}
+    study = description.get(STUDY_RULES) or {}
     details = description.get("TuningJobCompletionDetails") or {}
     # Secrets are found before anything is parsed, because error messages and log lines repeat them.
     secrets = frozenset(secrets_of_job(description))
@@ -321,6 +328,9 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
         secrets=secrets,
         modified=description.get("LastModifiedTime"),
         random_seed=config.get("RandomSeed"),
+        is_study=is_study(description),
+        further=FrozenDict(study.get("Objectives") or {}),
+        constraints=tuple(study.get("Constraints") or ()),
     )
 
 

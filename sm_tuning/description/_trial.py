@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sm_tuning._errors import SpecError
 from sm_tuning._masking import redacted, secrets_of_job
 from sm_tuning._statuses import ENDED, PREPARING, ObjectiveStatus, SecondaryStatus, TrainingStatus
-from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, is_reserved_hyperparameter
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, STUDY_TRIAL, is_reserved_hyperparameter
 from sm_tuning.description._values import Value
 from sm_tuning.spec import FrozenDict, decode_scalar
 
@@ -46,6 +46,10 @@ class Trial:
         definition: name of its training job definition; None in a job with a single one.
         hyperparameters: the tuned ones, exactly as the API has them; ``Job.values`` types them.
         metric: the objective's name; None without a value.
+        values: the final value of each objective of a study; empty in a tuning job, or without them.
+        feasible: whether it keeps to all constraints of its study; None in a tuning job, or without final metrics.
+        parent: name of the training job that it continues or repeats; None without one.
+        why: why a study started it; None in a tuning job.
     """
 
     name: str
@@ -59,6 +63,10 @@ class Trial:
     definition: str | None
     hyperparameters: Mapping[str, str] = field(hash=False)
     metric: str | None = None
+    values: tuple[float, ...] = ()
+    feasible: bool | None = None
+    parent: str | None = None
+    why: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -87,6 +95,7 @@ def trial_of(summary: Mapping[str, Any]) -> Trial:
     """Parse an entry of ListTrainingJobsForHyperParameterTuningJob, or the best training job of a description."""
     metric = summary.get("FinalHyperParameterTuningJobObjectiveMetric") or {}
     value = metric.get("Value")
+    study = summary.get(STUDY_TRIAL) or {}
     return Trial(
         name=str(summary["TrainingJobName"]),
         status=str(summary.get("TrainingJobStatus", "")),
@@ -99,6 +108,10 @@ def trial_of(summary: Mapping[str, Any]) -> Trial:
         definition=summary.get("TrainingJobDefinitionName"),
         hyperparameters=summary.get("TunedHyperParameters") or {},
         metric=metric.get("MetricName"),
+        values=tuple(study.get("Values") or ()),
+        feasible=study.get("Feasible"),
+        parent=study.get("Parent"),
+        why=study.get("Why"),
     )
 
 

@@ -15,7 +15,16 @@ from sm_tuning._wire import EPOCH_KEYS, HYPERBANDS, MOST_HYPERPARAMETERS, MOST_R
 from sm_tuning.description import Job
 from sm_tuning.executor.algorithms import ALIASES, TUNABLE, Rules, rules_of
 from sm_tuning.preflight._finding import Finding, place
-from sm_tuning.spec import Estimator, Input, TrainingDefinition, Tuning, XGBoostEstimator, combinations, encode_plain
+from sm_tuning.spec import (
+    Estimator,
+    HyperbandConfig,
+    Input,
+    TrainingDefinition,
+    Tuning,
+    XGBoostEstimator,
+    combinations,
+    encode_plain,
+)
 
 #: Quotas [Developer Guide, automatic-model-tuning-limits]: the default, which AWS may raise for an account, and the
 #: most that it grants.
@@ -219,7 +228,8 @@ def hyperparameter_names(definition: TrainingDefinition) -> set[str]:
 
 def _hyperband(tuning: Tuning, name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
     """Yield problems of a max_resource that the service infers: it obeys the limits of one that is given."""
-    config, static = tuning.strategy_config, definition.estimator.hyperparameters
+    config = tuning.strategy_config if isinstance(tuning.strategy_config, HyperbandConfig) else None
+    static = definition.estimator.hyperparameters
     key = next((key for key in EPOCH_KEYS if key in static), None)
     if key is None or (config is not None and config.max_resource is not None):
         return

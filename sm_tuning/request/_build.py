@@ -23,7 +23,7 @@ from sm_tuning.request._model import explain, violations
 from sm_tuning.request._reader import given, thawed
 from sm_tuning.request._resources import simple_fields, write_resources
 from sm_tuning.spec import (
-    CONTINUING,
+    STUDY_STRATEGIES,
     AnyEstimator,
     AnyInput,
     ContainerEstimator,
@@ -112,8 +112,8 @@ def _without_study_strategy(request: dict[str, Any]) -> dict[str, Any]:
     config = dict(request["HyperParameterTuningJobConfig"])
     if config["Strategy"] in HYPERBANDS:  # of equal form
         config["Strategy"] = "Hyperband"
-    elif config["Strategy"] in CONTINUING:
-        config.pop("StrategyConfig")
+    elif config["Strategy"] in STUDY_STRATEGIES:
+        config.pop("StrategyConfig", None)
         config["Strategy"] = "Random"
     return {**request, "HyperParameterTuningJobConfig": config}
 

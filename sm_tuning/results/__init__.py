@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from sm_tuning.results._cost import cost
     from sm_tuning.results._curves import curves
     from sm_tuning.results._failures import Failure, errors, explained, same_failures
+    from sm_tuning.results._front import (
+        costs_in,
+        costs_of,
+        feasible_of,
+        front,
+        hypervolume,
+        hypervolumes,
+        on_front,
+        reference_of,
+        values_of,
+    )
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, follow_logs
     from sm_tuning.results._logs import logs
     from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
@@ -46,6 +57,17 @@ else:
         "._cost": ("cost",),
         "._curves": ("curves",),
         "._failures": ("Failure", "errors", "explained", "same_failures"),
+        "._front": (
+            "costs_in",
+            "costs_of",
+            "feasible_of",
+            "front",
+            "hypervolume",
+            "hypervolumes",
+            "on_front",
+            "reference_of",
+            "values_of",
+        ),
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "follow_logs"),
         "._logs": ("logs",),
         "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
@@ -91,16 +113,25 @@ __all__ = [
     "cache_folder",
     "clear_cache",
     "cost",
+    "costs_in",
+    "costs_of",
     "curves",
     "errors",
     "explained",
+    "feasible_of",
     "follow_logs",
+    "front",
+    "hypervolume",
+    "hypervolumes",
     "logs",
     "microseconds_of",
+    "on_front",
+    "reference_of",
     "rows_by",
     "same_failures",
     "shown",
     "trials",
     "utilization",
     "utilization_summary",
+    "values_of",
 ]

@@ -33,6 +33,13 @@ TRIALS: Mapping[str, str] = {
     "TrainingJobDefinitionName": "string",
     "TuningJobName": "string",
 }
+#: Columns of trials that only studies have.
+STUDY: Mapping[str, str] = {
+    "Parent": "string",
+    "Why": "string",
+    "Feasible": "boolean",
+    "IsOnFront": "bool",
+}
 CURVES: Mapping[str, str] = {
     "TrainingJobName": "string",
     "MetricName": "string",

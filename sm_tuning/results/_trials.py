@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sm_tuning._masking import MASK, is_secret
 from sm_tuning.aws import Aws
 from sm_tuning.description import OBJECTIVE_ALIAS, Column, Job, Range, Trial, column_type
 from sm_tuning.results._fetch import Detail, read_details, read_jobs
+from sm_tuning.results._front import costs_of, on_front
 from sm_tuning.results._reader import Reading, reading_with
-from sm_tuning.results._schema import TRIALS, frame
+from sm_tuning.results._schema import STUDY, TRIALS, frame
 
 
 def trials(
@@ -30,7 +32,8 @@ def trials(
 
     Returns:
         One typed column for each tuned hyperparameter, then the columns of ``TRIALS``, then ``metric:<name>`` for
-        every final metric that is not the trial's objective. ``FinalObjectiveValue`` and the metrics are the
+        every final metric that is not the trial's objective. Studies add ``Parent`` and ``Why``, and with several
+        objectives or constraints ``IsOnFront`` and ``Feasible``. ``FinalObjectiveValue`` and the metrics are the
         service's numbers, which have single precision: 0.8791999816894531 for a 0.8792 in the log (``curves`` has the
         latter). ``attrs["billable_source"]`` is the source of billable seconds and metrics: ``Search``,
         ``DescribeTrainingJob``, both joined by ``and``, or None while no trial has ended. If AWS withholds a part,
@@ -101,7 +104,34 @@ def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, D
     }
     tuned, tuned_types = _hyperparameter_columns(rows, list(per_job))
     metrics = _metric_columns(rows, list(per_job), details)
-    return frame({**tuned_types, **TRIALS, **dict.fromkeys(metrics, "float64")}, {**tuned, **fixed, **metrics})
+    of_study, study_types = _study_columns(ordered)
+    types = {**tuned_types, **TRIALS, **study_types, **dict.fromkeys(metrics, "float64")}
+    return frame(types, {**tuned, **fixed, **of_study, **metrics})
+
+
+def _study_columns(ordered: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """Return the columns that only studies have, with dtypes; none if no job is a study."""
+    trials = [trial for own in ordered.values() for trial in own]
+    columns: dict[str, list[Any]] = {}
+    if any(job.is_study for job in ordered):
+        columns |= {"Parent": [trial.parent for trial in trials], "Why": [trial.why for trial in trials]}
+    if any(job.constraints for job in ordered):
+        columns["Feasible"] = [trial.feasible for trial in trials]
+    if any(job.further for job in ordered):
+        columns["IsOnFront"] = [is_on for job, own in ordered.items() for is_on in _on_front(job, own)]
+    return columns, {name: STUDY[name] for name in columns}
+
+
+def _on_front(job: Job, trials: Sequence[Trial]) -> list[bool]:
+    """Return whether each trial is feasible and no other feasible trial is at least as good in all objectives."""
+    if not job.further:
+        return [False] * len(trials)
+    costs = np.full((len(trials), 1 + len(job.further)), np.nan)
+    for row, trial in enumerate(trials):
+        if len(trial.values) == costs.shape[1] and trial.feasible:
+            first = "Maximize" if job.definition(trial).maximize else "Minimize"
+            costs[row] = costs_of(trial.values, (first, *job.further.values()))
+    return [bool(is_on) for is_on in on_front(costs)]
 
 
 def _hyperparameter_columns(
@@ -161,7 +191,7 @@ def best_so_far(job: Job, trials: Sequence[Trial]) -> list[float | None]:
     values = []
     for trial in trials:
         maximize = job.definition(trial).maximize
-        if trial.objective is not None:
+        if trial.objective is not None and trial.feasible is not False:
             best[maximize] = (max if maximize else min)(best.get(maximize, trial.objective), trial.objective)
         values.append(best.get(maximize))
     return values
@@ -176,5 +206,6 @@ def best_trial(job: Job, trials: Sequence[Trial]) -> str | None:
     if job.ended and job.best is not None and job.best.name in {trial.name for trial in trials}:
         return job.best.name
     sign = 1 if job.definitions[0].maximize else -1
-    ranked = [(sign * trial.objective, trial.name) for trial in trials if trial.objective is not None]
+    valued = [(trial.objective, trial) for trial in trials if trial.objective is not None]
+    ranked = [(sign * value, trial.name) for value, trial in valued if trial.feasible is not False]
     return max(ranked, key=lambda pair: pair[0])[1] if ranked else None

@@ -28,17 +28,18 @@ from sm_tuning.spec._settings import (
     CompletionCriteria,
     EvaluationPlan,
     HyperbandConfig,
+    OptunaConfig,
     PopulationConfig,
     PromotionConfig,
     WarmStart,
 )
-from sm_tuning.spec._study import CONTINUING, Constraint, StudySettings
+from sm_tuning.spec._study import STUDY_STRATEGIES, Constraint, StudySettings
 from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning, combinations
 
 __all__ = [
     "CONTENT_TYPES",
-    "CONTINUING",
+    "STUDY_STRATEGIES",
     "AnyEstimator",
     "AnyInput",
     "CategoricalParameter",
@@ -58,6 +59,7 @@ __all__ = [
     "InstancePreference",
     "IntegerParameter",
     "MetricDefinition",
+    "OptunaConfig",
     "ParameterRange",
     "PopulationConfig",
     "PromotionConfig",

@@ -6,13 +6,13 @@ Limits of fields are those of the botocore model, unless another source is named
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import MOST_RESOURCE
-from sm_tuning.spec._base import Spec
+from sm_tuning.spec._base import FrozenDict, Spec
 
 JobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$", max_length=32)]
 WarmStartType = Literal["IdenticalDataAndAlgorithm", "TransferLearning"]
@@ -135,6 +135,21 @@ class PopulationConfig(Spec):
             fix = "give a shorter interval: members are compared only between intervals"
             raise SpecError(Problem("study-strategy", "interval", message, fix))
         return self
+
+
+class OptunaConfig(Spec):
+    """The sampler of Optuna that suggests the trials of a study.
+
+    Args:
+        sampler: a class of ``optuna.samplers``, such as ``TPESampler``, ``GPSampler``, ``CmaEsSampler`` or
+            ``NSGAIISampler``.
+        options: arguments of the class, such as ``population_size``; the study gives the seed.
+    """
+
+    _field_codes: ClassVar[Mapping[str, str]] = dict.fromkeys(("sampler", "options"), "study-strategy")
+
+    sampler: str = Field(default="TPESampler", pattern=r"^[A-Za-z]+Sampler$", max_length=64)
+    options: FrozenDict[str, Any] = Field(default=FrozenDict())
 
 
 class WarmStart(Spec):

@@ -43,6 +43,8 @@ _OWN_MEMBERS = frozenset(
 
 #: Strategies whose trials continue the checkpoints of others.
 CONTINUING = ("Promotion", "Population")
+#: Strategies that only studies have.
+STUDY_STRATEGIES = (*CONTINUING, "Optuna")
 
 #: The most values that a whole-numbered hyperparameter may have on which others depend.
 _MOST_CASES = 100
@@ -164,11 +166,6 @@ class StudySettings(Spec):
 def _continuing_problems(tuning: Tuning) -> Iterator[Problem]:
     """Yield why a strategy cannot continue the checkpoints of trials."""
     strategy, config = tuning.strategy, tuning.strategy_config
-    if tuning.study is None:
-        message = (
-            f"strategy {strategy!r} runs in a study only, since a tuning job moves no checkpoints: add the block study"
-        )
-        yield Problem("study", "strategy", message, "add study: {} (study=StudySettings())")
     if tuning.estimator is None:
         message = f"strategy {strategy!r} works with a single estimator only"
         yield Problem("study-strategy", "estimators", message, "give estimator")
@@ -196,8 +193,14 @@ def _continuing_problems(tuning: Tuning) -> Iterator[Problem]:
 
 def study_problems(tuning: Tuning) -> Iterator[Problem]:
     """Yield the settings of a tuning that a study cannot honour, or a tuning job without the block ``study``."""
+    if tuning.strategy in STUDY_STRATEGIES and tuning.study is None:
+        message = f"strategy {tuning.strategy!r} runs in a study only, and not in a tuning job: add the block study"
+        yield Problem("study", "strategy", message, "add study: {} (study=StudySettings())")
     if tuning.strategy in CONTINUING:
         yield from _continuing_problems(tuning)
+    if tuning.strategy == "Optuna" and tuning.warm_start is not None:
+        message = "strategy 'Optuna' takes no warm start"
+        yield Problem("study-strategy", "warm_start", message, "leave it out, or use strategy Bayesian or Random")
     if tuning.study is None:
         if tuning.strategy == "BayesianHyperband":
             message = "strategy 'BayesianHyperband' runs in a study only: the service has Hyperband without a model"

@@ -33,6 +33,7 @@ from sm_tuning.spec._settings import (
     CompletionCriteria,
     EvaluationPlan,
     HyperbandConfig,
+    OptunaConfig,
     PopulationConfig,
     PromotionConfig,
     WarmStart,
@@ -51,10 +52,11 @@ Channels = FrozenDict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-
 
 
 #: The settings of each strategy that has some.
-CONFIGS: Mapping[str, type[HyperbandConfig | PromotionConfig | PopulationConfig]] = {
+CONFIGS: Mapping[str, type[HyperbandConfig | PromotionConfig | PopulationConfig | OptunaConfig]] = {
     **dict.fromkeys(HYPERBANDS, HyperbandConfig),
     "Promotion": PromotionConfig,
     "Population": PopulationConfig,
+    "Optuna": OptunaConfig,
 }
 
 _DEFINITION_CODES = {
@@ -117,9 +119,10 @@ class Tuning(Spec):
         inputs: channel name -> S3 URI, local path, or an input object.
         objective_metric_name: the metric that is optimised; ``objective_type`` is the direction.
         hyperparameter_ranges: hyperparameter name -> range.
-        strategy: Bayesian, Random, Grid or Hyperband; in a study also BayesianHyperband, Promotion or
-            Population.
-        strategy_config: resources of Hyperband and BayesianHyperband, or the settings of Promotion or Population.
+        strategy: Bayesian, Random, Grid or Hyperband; in a study also BayesianHyperband, Promotion, Population or
+            Optuna.
+        strategy_config: resources of Hyperband and BayesianHyperband, or the settings of Promotion, Population or
+            Optuna.
         max_jobs: number of training jobs; for Grid the number of combinations, which may be left out, as for
             Population, which ends when its members are done.
         max_parallel_jobs: how many run at once.
@@ -163,10 +166,10 @@ class Tuning(Spec):
     objective_metric_name: str | None = Field(default=None, min_length=1, max_length=255)
     objective_type: ObjectiveType = "Maximize"
     hyperparameter_ranges: Ranges = Field(default=FrozenDict())
-    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband", "BayesianHyperband", "Promotion", "Population"] = (
-        "Bayesian"
-    )
-    strategy_config: HyperbandConfig | PromotionConfig | PopulationConfig | None = None
+    strategy: Literal[
+        "Bayesian", "Random", "Grid", "Hyperband", "BayesianHyperband", "Promotion", "Population", "Optuna"
+    ] = "Bayesian"
+    strategy_config: HyperbandConfig | PromotionConfig | PopulationConfig | OptunaConfig | None = None
     # How many jobs an account may have is a quota, which AWS may raise: preflight checks it.
     max_jobs: int | None = Field(default=None, ge=1)
     max_parallel_jobs: int = Field(default=1, ge=1)

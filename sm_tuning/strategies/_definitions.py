@@ -46,6 +46,7 @@ def searches_of(
     seed: int,
     parents: Sequence[ParentTrials] = (),
     conditions: Conditions | None = None,
+    further: Sequence[bool] = (),
 ) -> list[DefinitionSearch]:
     """Return the definitions of a tuning job; each has a strategy with a seed of its own.
 
@@ -54,6 +55,7 @@ def searches_of(
         seed: seed of the tuning job.
         parents: the parents of a warm start.
         conditions: of hyperparameters, with values as a spec has them.
+        further: for each objective after the first, whether a higher value is better.
 
     Raises:
         ValueError: the ranges or the strategy are invalid.
@@ -72,6 +74,7 @@ def searches_of(
             maximize=objective["Type"] == "Maximize",
             config=_settings(config, definition.get("StaticHyperParameters") or {}),
             parents=parents,
+            further=further,
         )
         name = None if single else definition["DefinitionName"]
         searches.append(DefinitionSearch(definition, name, objective["MetricName"], space, strategy))

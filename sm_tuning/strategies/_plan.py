@@ -63,7 +63,17 @@ class PlannedTrial:
         state = self.state
         failed = state.ended and state.value is None
         number, tuned, attrs = self.suggestion.number, self.suggestion.hyperparameters, self.suggestion.attrs
-        return Trial(number, tuned, state.value, failed, state.curve, finished=state.ended, attrs=attrs)
+        return Trial(
+            index=number,
+            hyperparameters=tuned,
+            value=state.value,
+            failed=failed,
+            curve=state.curve,
+            finished=state.ended,
+            attrs=attrs,
+            values=state.values,
+            violations=state.violations,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,7 @@ class Search:
         max_failures: int | None = None,
         parents: Sequence[ParentTrials] = (),
         conditions: Conditions | None = None,
+        further: Sequence[bool] = (),
     ) -> Self:
         """Return the search of a CreateHyperParameterTuningJob request with its ``CreationTime`` in epoch seconds.
 
@@ -106,12 +117,13 @@ class Search:
             max_failures: failed trials that end the tuning; None for the rule of tuning jobs.
             parents: the parents of a warm start.
             conditions: of hyperparameters, with values as a spec has them.
+            further: for each objective after the first, whether a higher value is better.
 
         Raises:
             ValueError: the ranges or the strategy are invalid.
         """
         config = tuning["HyperParameterTuningJobConfig"]
-        definitions = searches_of(tuning, seed=seed, parents=parents, conditions=conditions)
+        definitions = searches_of(tuning, seed=seed, parents=parents, conditions=conditions, further=further)
         return cls(
             rules=replace(rules_of(tuning, definitions), max_failures=max_failures),
             definitions=tuple(definitions),

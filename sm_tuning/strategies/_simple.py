@@ -267,22 +267,32 @@ def make(
     maximize: bool,
     config: Mapping[str, Any] = _NO_CONFIG,
     parents: Sequence[ParentTrials] = (),
+    further: Sequence[bool] = (),
 ) -> Strategy:
     """Return the strategy with this name.
 
     Args:
         strategy: ``Bayesian``, ``Random``, ``Grid`` or ``Hyperband``; in a study also ``BayesianHyperband``,
-            ``Promotion`` or ``Population``.
+            ``Promotion``, ``Population`` or ``Optuna``.
         space: the search space.
         seed: seed of the tuning job; equal seeds and equal trials give equal suggestions.
         maximize: whether a higher objective is better.
-        config: ``max_resource`` and optionally ``min_resource`` for both kinds of Hyperband; the
-            fields of ``PromotionConfig`` and ``max_jobs``, or those of ``PopulationConfig``; empty for the others.
+        config: ``max_resource`` and optionally ``min_resource`` for both kinds of Hyperband; the fields of
+            ``PromotionConfig`` and ``max_jobs``, or those of ``PopulationConfig`` or ``OptunaConfig``; empty for the
+            others.
         parents: the parents of a warm start, for Bayesian and Random.
+        further: for each objective after the first, whether a higher value is better; for Random, Grid and Optuna.
 
     Raises:
         ValueError: the strategy is unknown, or its settings or parents are invalid.
     """
+    if strategy == "Optuna":
+        from sm_tuning.spec import OptunaConfig  # noqa: PLC0415 - only studies need the spec
+        from sm_tuning.strategies._optuna import OptunaSearch  # noqa: PLC0415
+
+        return OptunaSearch(space, OptunaConfig.parse(dict(config)), seed=seed, maximize=(maximize, *further))
+    if further and strategy not in ("Random", "Grid"):
+        raise ValueError(f"the {strategy} strategy has one objective; use Random, Grid or Optuna")
     if strategy in CONTINUING:
         return _continuing(strategy, space, seed=seed, maximize=maximize, config=config)
     if strategy not in STRATEGIES:

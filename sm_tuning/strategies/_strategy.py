@@ -21,6 +21,8 @@ class Trial:
         curve: all values of the objective so far, in order.
         finished: whether the trial has ended, for any reason.
         attrs: what the strategy noted when it suggested the trial.
+        values: the final value of each objective; empty while the trial runs, or if it lacks one.
+        violations: by how much it breaks each constraint; at most 0 if it keeps to it.
     """
 
     index: int
@@ -30,6 +32,8 @@ class Trial:
     curve: tuple[float, ...] = ()
     finished: bool = False
     attrs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,8 @@ def _check(data: dict[str, Any], store: Store) -> None:
     study = StudyRecord.of(Record(data, "", datetime.now(UTC), datetime.now(UTC)), store.uri)
     try:
         first = plan(study.search(), (), study.created.timestamp()).start
+    except SpecError:
+        raise
     except ValueError as error:
         raise SpecError(f"the study cannot search: {error}") from error
     for suggestion in first[:1]:

@@ -114,6 +114,7 @@ class StudyRecord:
             max_failures=self.settings.max_failures,
             parents=parents,
             conditions=self.settings.when,
+            further=[direction == "Maximize" for direction in self.settings.objectives.values()],
         )
         longest = max(max_run(definition) * self.hourly(definition) / 3600 for definition in self.definitions)
         rules = replace(search.rules, max_cost=self.settings.max_cost, first_cost=longest)

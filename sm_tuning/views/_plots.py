@@ -23,6 +23,7 @@ from sm_tuning.views._curves import (
     train_validation_info,
 )
 from sm_tuning.views._figure import Figure, Theme, figure_of
+from sm_tuning.views._front import front_info, hypervolume_info
 from sm_tuning.views._history import edf_info, history_info
 from sm_tuning.views._importance import correlation_info, importance_info
 from sm_tuning.views._machines import (
@@ -141,12 +142,31 @@ def cost(
     return figure_of(cost_info(trials, prices, known).sketch(), theme)
 
 
+def front(
+    trials: pd.DataFrame,
+    known: About | None = None,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    theme: Theme = "light",
+) -> Figure:
+    """Draw two objectives of a study against each other, with the Pareto front."""
+    return figure_of(front_info(trials, known, x=x, y=y).sketch(), theme)
+
+
+def hypervolume(trials: pd.DataFrame, known: About | None = None, *, theme: Theme = "light") -> Figure:
+    """Draw the hypervolume of a study with several objectives, from trial to trial."""
+    return figure_of(hypervolume_info(trials, known).sketch(), theme)
+
+
 #: Plots of the frame of trials, by name.
 _OF_TRIALS: Mapping[str, Callable[..., Figure]] = {
     "contour": contour,
     "correlation": correlation,
     "edf": edf,
+    "front": front,
     "history": history,
+    "hypervolume": hypervolume,
     "importance": importance,
     "parallel": parallel_coordinates,
     "slice": slices,
@@ -186,8 +206,8 @@ def plot(  # noqa: PLR0913  (keyword-only options, the same as of the handle's m
         kind: one of ``KINDS``.
         theme: light or dark.
         hyperparameters: slice: only these hyperparameters.
-        x: contour: the hyperparameter of the horizontal axis.
-        y: contour: the hyperparameter of the vertical axis.
+        x: contour: the hyperparameter of the horizontal axis; front: the objective.
+        y: contour: the hyperparameter of the vertical axis; front: the objective.
         metric: curves, train_validation: the metric; the objective by default.
         by: curves: the horizontal axis, step or time.
 

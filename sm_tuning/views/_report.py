@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from sm_tuning.views._curves import (
     train_validation_info,
 )
 from sm_tuning.views._figure import Sketch, template
+from sm_tuning.views._front import front_info, hypervolume_info
 from sm_tuning.views._history import edf_info, history_info
 from sm_tuning.views._importance import correlation_info, importance_info
 from sm_tuning.views._machines import (
@@ -171,8 +172,14 @@ def sections(found: Gathered) -> list[Section]:
     ] or [Option("curves", curves_info(trials, curves, known).sketch())]
     last_values = train_validation_info(trials, curves, known).sketch()
     utilization = utilization_info(trials, found.utilization, known).sketch()
+    objectives = list(known.directions)
+    fronts = [
+        Option(f"{x} and {y}", front_info(trials, known, x=x, y=y).sketch()) for x, y in combinations(objectives, 2)
+    ]
+    growth = [Option("hypervolume", hypervolume_info(trials, known).sketch())]
     return [
         Section("overview", "Overview", [Panel(histories, wide=True)]),
+        *([Section("front", "Objectives", [Panel(fronts), Panel(growth)])] if len(objectives) > 1 else []),
         Section("search", "Search space", _search_panels(found)),
         Section("training", "Training", [Panel(metrics), Panel([Option("train and validation", last_values)])]),
         Section(

@@ -30,11 +30,18 @@ class About(NamedTuple):
         objective: the objective's metric name.
         maximize: its direction; None if a frame without a description does not show it.
         ranges: tuned hyperparameters by name.
+        further: the objectives of a study after the first: metric -> ``Maximize`` or ``Minimize``.
     """
 
     objective: str = "objective"
     maximize: bool | None = None
     ranges: Mapping[str, Range] = {}
+    further: Mapping[str, str] = {}
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """All objectives, the first one leading: metric -> ``Maximize`` or ``Minimize``."""
+        return {self.objective: "Maximize" if self.maximize else "Minimize", **self.further}
 
     @property
     def direction(self) -> str:
@@ -80,7 +87,8 @@ def about(*sources: Mapping[str, Any] | Job) -> About:
     for entry in (entry for definition in definitions for entry in definition.ranges):
         ranges[entry.name] = _widest(ranges[entry.name], entry) if entry.name in ranges else entry
     maximize = None if not directions else directions == {"Maximize"}
-    return About(" / ".join(names) or "objective", maximize, ranges)
+    further = {metric: direction for job in jobs for metric, direction in job.further.items()}
+    return About(" / ".join(names) or "objective", maximize, ranges, further)
 
 
 def _widest(first: Range, second: Range) -> Range:

@@ -61,6 +61,7 @@ class SmallAws(ThreadingHTTPServer):
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tags: dict[str, list[dict[str, str]]] = {}
+        self.lines: dict[str, list[tuple[float, str]]] = {}  # of the logs, by training job
         self.calls: Counter[str] = Counter()
         self.fault: Callable[[str, int, bool], None] = lambda _operation, _number, _done: None
         self.end_of: Callable[[Mapping[str, Any]], dict[str, Any]] = succeeded
@@ -101,6 +102,8 @@ class SmallAws(ThreadingHTTPServer):
             number = self.calls[operation]
             self.fault(operation, number, False)
             if target:
+                if not hasattr(self, operation):
+                    raise Refusal(400, "AccessDeniedException", f"no {operation} here")
                 result = json.dumps(getattr(self, operation)(json.loads(body))).encode()
                 answer = result, {"Content-Type": "application/x-amz-json-1.1"}
             elif "Action=GetCallerIdentity" in body.decode(errors="replace"):
@@ -198,6 +201,16 @@ class SmallAws(ThreadingHTTPServer):
 
     def Search(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         raise Refusal(400, "AccessDeniedException", "no Search here")
+
+    def FilterLogEvents(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        prefix, names = request.get("logStreamNamePrefix", ""), request.get("logStreamNames")
+        events = [
+            {"eventId": f"{stream}/{number}", "logStreamName": stream, "message": line, "timestamp": int(at * 1000)}
+            for job, lines in self.lines.items()
+            for number, (at, line) in enumerate(lines)
+            if (stream := f"{job}/algo-1-1").startswith(prefix) and (names is None or stream in names)
+        ]
+        return {"events": [{**event, "ingestionTime": event["timestamp"]} for event in events]}
 
     def _looked(self, job: dict[str, Any]) -> dict[str, Any]:
         job["looks"] += 1

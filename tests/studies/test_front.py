@@ -1,0 +1,126 @@
+"""The Pareto front of a study with several objectives: frames, hypervolume, plots, report and command."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import separate_runner
+from hypothesis import given
+from hypothesis import strategies as st
+from small_aws import SmallAws
+from test_driver import drive, launched
+from test_objectives import ended, several
+
+import sm_tuning as smt
+from sm_tuning import results, views
+from sm_tuning.cli._main import main
+
+COSTS = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.tuples(*[st.integers(0, 6)] * width), min_size=1, max_size=7)
+)
+
+
+def cells(costs: np.ndarray, reference: np.ndarray) -> float:
+    """Return the hypervolume by counting the unit cells below the reference point that a row dominates."""
+    ranges = [range(int(end)) for end in reference]
+    return float(sum((costs <= np.array(cell)).all(axis=1).any() for cell in itertools.product(*ranges)))
+
+
+@given(rows=COSTS)
+def test_the_hypervolume_is_exact_and_only_the_front_counts(rows: list[tuple[int, ...]]) -> None:
+    costs = np.array(rows, dtype=float)
+    reference = np.full(costs.shape[1], 5.0)
+    assert results.hypervolume(costs, reference) == pytest.approx(cells(costs, reference))
+    is_on = results.on_front(costs)
+    assert is_on.any()
+    assert results.hypervolume(costs[is_on], reference) == pytest.approx(cells(costs, reference))
+    grown = results.hypervolumes(costs, reference)
+    assert grown[-1] == pytest.approx(cells(costs, reference))
+    assert (np.diff(grown) >= 0).all()
+    for row, other in itertools.product(range(len(rows)), repeat=2):
+        if (costs[other] <= costs[row]).all() and (costs[other] < costs[row]).any():
+            assert not is_on[row]
+
+
+def test_a_missing_value_is_on_no_front() -> None:
+    costs = np.array([[1.0, np.nan], [2.0, 2.0], [3.0, 3.0]])
+    assert results.on_front(costs).tolist() == [False, True, False]
+    assert results.reference_of(costs[:1]) is None
+    assert results.hypervolumes(costs, np.array([4.0, 4.0])).tolist() == [0.0, 4.0, 4.0]
+
+
+@pytest.fixture(scope="module")
+def study(processes: None) -> Iterator[smt.Study]:
+    """A study that has ended: size grows with the rate, loss falls, and the greatest rates break a constraint."""
+    with SmallAws().running() as service:
+        service.end_of = ended
+        launched(service, **several(max_jobs=8))
+        drive(service, service.connect())
+        found = smt.attach("s", aws=service.connect())
+        assert isinstance(found, smt.Study)
+        yield found
+
+
+def test_the_front_has_the_feasible_trials_that_none_beats(study: smt.Study) -> None:
+    trials, front = study.trials(progress=False), study.front(progress=False)
+    assert trials["IsOnFront"].tolist() == trials["Feasible"].tolist()  # each rate is a trade-off of its own
+    assert 2 < len(front) < len(trials) == 8
+    assert front["FinalObjectiveValue"].is_monotonic_increasing
+    assert front["metric:size"].is_monotonic_decreasing
+    assert trials["IsBest"].sum() == 1
+    assert front["IsBest"].tolist() == [True] + [False] * (len(front) - 1)
+    assert trials["BestSoFar"].iloc[-1] == front["FinalObjectiveValue"].iloc[0]
+    assert (trials["Why"] == "new").all()
+    assert trials["Parent"].isna().all()
+    worst = trials.loc[trials["Feasible"], "metric:size"].max()
+    assert front.attrs["reference"]["size"] > worst
+    assert front.attrs["hypervolume"] > 0
+
+
+def test_the_plots_show_the_front_and_how_it_grew(study: smt.Study) -> None:
+    from sm_tuning.views._front import front_info, hypervolume_info
+
+    trials, known = study.trials(progress=False), views.about(study.describe())
+    info = front_info(trials, known)
+    assert info.names == ("loss", "size")
+    assert [info.rows.names[row] for row in info.front] == study.front(progress=False)["TrainingJobName"].tolist()
+    assert front_info(trials, known, x="size").names == ("size", "loss")
+    grown = hypervolume_info(trials, known)
+    assert grown.values[-1] == pytest.approx(study.front(progress=False).attrs["hypervolume"])
+    assert {trace.name for trace in study.plot("front").data} >= {"front", "breaks a constraint", "best"}
+    assert study.plot("hypervolume").data[0].y[-1] == pytest.approx(grown.values[-1])
+    with pytest.raises(smt.SpecError, match="'rate' is not an objective"):
+        study.plot("front", x="rate")
+    empty = front_info(trials.head(0), known)
+    assert empty.note
+    assert hypervolume_info(trials.head(0), known).note
+
+
+def test_a_tuning_job_has_no_front() -> None:
+    frame = pd.DataFrame({"FinalObjectiveValue": [1.0]})
+    with pytest.raises(smt.SpecError, match=r"no Pareto front: give study\.objectives"):
+        results.front(frame, {"loss": "Minimize"})
+    assert "IsOnFront" not in results.TRIALS
+
+
+def test_the_report_has_a_section_for_the_objectives(study: smt.Study) -> None:
+    from sm_tuning.views._content import gather
+    from sm_tuning.views._report import sections
+
+    found = sections(gather(study.aws, ["s"], prices={"ml.m5.large": 1.0}))
+    assert [section.title for section in found][:2] == ["Overview", "Objectives"]
+    assert [option.label for panel in found[1].panels for option in panel.options] == ["loss and size", "hypervolume"]
+
+
+def test_the_command_prints_the_front(study: smt.Study, tmp_path: Path) -> None:
+    arguments = ["study", "front", "s", "--format", "json"]
+    result = separate_runner().invoke(main, arguments, obj={"connect": lambda **_: study.aws})
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == len(study.front(progress=False))
+    assert "hypervolume" in result.stderr
