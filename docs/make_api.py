@@ -96,7 +96,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         (
             *("plot", "report", "compare", "watch", "watching", "save", "about", "history", "history_info"),
             *("parallel_coordinates", "slices", "contour", "importance", "correlation", "curves"),
-            *("train_validation", "edf", "timeline", "utilization", "cost"),
+            *("train_validation", "edf", "timeline", "utilization", "cost", "front", "hypervolume"),
             *("About", "HistoryInfo", "Figure", "Theme", "KINDS"),
         ),
     ),
