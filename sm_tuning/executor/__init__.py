@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         upload_outputs,
     )
     from sm_tuning.executor._environment import Environments, Namespaces, Order, requirements_of, shared_network
+    from sm_tuning.executor._gpus import VISIBLE_DEVICES, Gpus
     from sm_tuning.executor._hosts import (
         MOST_HOSTS,
         Cluster,
@@ -90,6 +91,7 @@ else:
             "upload_outputs",
         ),
         "._environment": ("Environments", "Namespaces", "Order", "requirements_of", "shared_network"),
+        "._gpus": ("VISIBLE_DEVICES", "Gpus"),
         "._hosts": (
             "MOST_HOSTS",
             "Cluster",
@@ -122,6 +124,7 @@ else:
 __all__ = [
     "MOST_HOSTS",
     "TOOLKIT_FAILURE",
+    "VISIBLE_DEVICES",
     "Checkpoints",
     "Cluster",
     "Command",
@@ -131,6 +134,7 @@ __all__ = [
     "Files",
     "Fleet",
     "Folder",
+    "Gpus",
     "Host",
     "InterruptedTrainingError",
     "Line",

@@ -33,6 +33,7 @@ from sm_tuning._wire import (
 )
 from sm_tuning.executor._data import ObjectStore, extract
 from sm_tuning.executor._environment import Environment
+from sm_tuning.executor._gpus import VISIBLE_DEVICES
 from sm_tuning.executor._hosts import LOOPBACK, Folder, Site, client_error, input_data_config
 from sm_tuning.executor._imports import leading_imports
 from sm_tuning.executor._process import Command, count_cpus
@@ -296,6 +297,7 @@ def job_environment(
         "AWS_DEFAULT_REGION": region,
         "SAGEMAKER_REGION": region,
         **child_env,
+        **({} if site.gpus is None else {VISIBLE_DEVICES: ",".join(site.gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": job["TrainingJobArn"],
         "SAGEMAKER_JOB_NAME": name,
@@ -322,7 +324,7 @@ def training_command(
     """
     specification = job["AlgorithmSpecification"]
     if script is not None:
-        gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+        gpus = len([name for name in env.get(VISIBLE_DEVICES, "").split(",") if name.strip()])
         code = site.folder.code
         paths = {
             "PATH": os.pathsep.join((str(Path(python).parent), env["PATH"])),

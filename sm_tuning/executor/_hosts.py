@@ -268,11 +268,19 @@ def input_data_config(job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Site:
-    """The place of a host on this machine."""
+    """The place of a host on this machine.
+
+    Attributes:
+        host: the host.
+        cluster: all hosts of its job.
+        folder: its work folder.
+        gpus: the numbers or UUIDs of its GPUs; None if the job names them itself, or this machine has none.
+    """
 
     host: Host
     cluster: Cluster
     folder: Folder
+    gpus: tuple[str, ...] | None = None
 
     def share_of(self, objects: Sequence[Any], groups: Sequence[str]) -> list[Any]:
         """Return the objects that this host gets by ShardedByS3Key, shared with the hosts of these groups.

@@ -22,7 +22,6 @@ from sm_tuning.executor._warm import TOKEN_VARIABLE, is_per_trial
 _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 30.0  # until a template that does not fork counts as dead
-_MOST_TEMPLATES = 4  # with imports, each with the memory that these take
 _MOST_GROUPS = 200
 _LEAN_ATTEMPTS = 3
 #: Variables of the interpreter that a fork has as its template has them. All others change how a script starts or ends.
@@ -188,9 +187,11 @@ class Supervisors:
 
     Args:
         warm: whether training processes may be forked, too.
+        templates: the most templates of training processes at a time.
     """
 
-    def __init__(self, *, warm: bool = False) -> None:
+    def __init__(self, *, warm: bool = False, templates: int = 4) -> None:
+        self._most_templates = templates
         self._warm = warm and sys.platform == "linux"
         self._lock = threading.Lock()
         self._lean: Template | None = None
@@ -262,7 +263,7 @@ class Supervisors:
                 return "it is the first of its tuning job"
             found = self._templates[preload] = Template(preload)
             alive = [key for key, template in self._templates.items() if isinstance(template, Template)]
-            ended = [self._templates.pop(key) for key in alive[:-_MOST_TEMPLATES]]
+            ended = [self._templates.pop(key) for key in alive[: -self._most_templates]]
             while len(self._templates) > _MOST_GROUPS:
                 self._templates.popitem(last=False)
         for template in ended:

@@ -3,14 +3,15 @@
 Developer Guide, monitoring-cloudwatch: CPUUtilization is the sum over the cores (0 to 100 times their number),
 MemoryUtilization and DiskUtilization are shares of the whole (0 to 100), all in percent, each minute, with the
 dimension ``Host=<training job>/algo-<n>``. The service has a machine for each host. Here the processor time is that of
-the job, limited to the cores of its instance type; memory and disk are shares of this machine's. GPUs are not measured.
+the job, limited to the cores of its instance type; memory and disk are shares of this machine's. GPUUtilization and
+GPUMemoryUtilization are sums over the GPUs of the host (0 to 100 times their number), means of samples of NVML.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import psutil
 
 from sm_tuning._machines import cpus_of
 from sm_tuning.executor._process import Exit, Files, count_cpus
+
+_GPU_SECONDS = 1.0
 
 Point = tuple[str, float, float]
 """Metric name, epoch seconds, percent."""
@@ -31,15 +34,32 @@ class Meter:
         folder: work folder of the host.
         started: epoch seconds at which its process is started.
         instance_type: instance type of the host.
+        gpu_load: returns the use and the used memory of the host's GPUs in percent; None if they are unknown.
     """
 
-    def __init__(self, files: Files, folder: Path, started: float, instance_type: str) -> None:
+    def __init__(
+        self,
+        files: Files,
+        folder: Path,
+        started: float,
+        instance_type: str,
+        gpu_load: Callable[[], tuple[float, float] | None] = lambda: None,
+    ) -> None:
         self._files = files
         self._folder = folder
         self._cpus = min(count_cpus(), cpus_of(instance_type) or count_cpus())
         self._at = started
         self._cpu_seconds = 0.0
         self._measured = False
+        self._gpu_load = gpu_load
+        self._gpu_loads: list[tuple[float, float]] = []
+        self._gpu_at = started
+
+    def sample(self, now: float) -> None:
+        """Take a sample of the GPUs, at most one a second: NVML says how busy a GPU has just been, not since when."""
+        if now - self._gpu_at >= _GPU_SECONDS and (load := self._gpu_load()) is not None:
+            self._gpu_at = now
+            self._gpu_loads.append(load)
 
     def measure(self, now: float) -> list[Point]:
         """Return the points of now: processor time since the last point, memory and disk.
@@ -80,10 +100,13 @@ class Meter:
         for path in self._folder.rglob("*"):
             with suppress(OSError):  # the script deletes files while this loop runs
                 size += path.lstat().st_size
+        loads, self._gpu_loads = self._gpu_loads, []
+        means = [sum(column) / len(loads) for column in zip(*loads, strict=True)]
         percent = {
             "CPUUtilization": min(100 * used / seconds, 100.0 * self._cpus),
             **{name: min(value, 100.0) for name, value in memory.items()},
             "DiskUtilization": min(100 * size / shutil.disk_usage(self._files.folder).total, 100.0),
+            **dict(zip(("GPUUtilization", "GPUMemoryUtilization"), means, strict=False)),
         }
         self._at, self._cpu_seconds, self._measured = now, max(cpu_seconds, self._cpu_seconds), True
         points = [(name, now, value) for name, value in percent.items()]

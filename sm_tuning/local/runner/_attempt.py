@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sm_tuning._statuses import SecondaryStatus
 from sm_tuning._wire import OBJECTIVE_KEY
 from sm_tuning.executor import (
     TOOLKIT_FAILURE,
+    VISIBLE_DEVICES,
     Checkpoints,
     Cluster,
     Command,
@@ -81,8 +83,19 @@ class Attempt:
             InterruptedTrainingError: the job must not continue.
             TrainingFailedError: the attempt failed before its processes ended, or they were killed.
         """
-        planned, done = moments(self._job), interruptions(self._job)
         self._record.move(SecondaryStatus.STARTING)
+        gpus = self._context.gpus
+        if not gpus.names or VISIBLE_DEVICES in (self._job.get("Environment") or {}):
+            return self._run()
+        types = [site.host.instance_type for site in self._sites]
+        with ExitStack() as held:
+            with self._control.waiting():
+                shares = held.enter_context(gpus.claim(types, self._control.check))
+            self._sites = [replace(site, gpus=share) for site, share in zip(self._sites, shares, strict=True)]
+            return self._run()
+
+    def _run(self) -> list[Exit]:
+        planned, done = moments(self._job), interruptions(self._job)
         for files, site in zip(self._files, self._sites, strict=True):
             files.folder.mkdir(parents=True, exist_ok=True)
             for step in ("install", "train"):
@@ -183,7 +196,13 @@ class Attempt:
         began = clock()
         before = self._objectives()
         meters = [
-            Meter(files, site.folder.root, self._record.clock(), site.host.instance_type)
+            Meter(
+                files,
+                site.folder.root,
+                self._record.clock(),
+                site.host.instance_type,
+                partial(self._context.gpus.load, site.gpus or ()),
+            )
             for files, site in zip(self._files, self._sites, strict=True)
         ]
         due = {"sync": began + settings.checkpoint_period, "measure": began + settings.utilization_period}
@@ -193,6 +212,8 @@ class Attempt:
             if now >= due["sync"]:
                 self._sync()
                 due["sync"] = now + settings.checkpoint_period
+            for meter in meters:
+                meter.sample(self._record.clock())
             if now >= due["measure"]:
                 self._put_points([meter.measure(self._record.clock()) for meter in meters])
                 due["measure"] = now + settings.utilization_period

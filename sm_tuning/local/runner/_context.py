@@ -12,6 +12,7 @@ from sm_tuning.executor import (
     Environments,
     Files,
     Folder,
+    Gpus,
     Host,
     Namespaces,
     ObjectStore,
@@ -50,6 +51,7 @@ class RunnerSettings:
             for network isolation, and to resolve the names of several hosts.
         keep_folders: whether the work folders stay after the end of a job. Otherwise only those of failed jobs stay,
             without input data.
+        devices: the folder of the device files, which show the GPUs of this machine.
         warm: whether trials may be forks of a process that has imported what their script imports (Linux).
         monotonic: returns seconds for durations and limits, which the setting of the clock and the sleep of the
             machine do not change.
@@ -62,6 +64,7 @@ class RunnerSettings:
     spot_wait: float = 1.0
     namespaces: bool = True
     keep_folders: bool = False
+    devices: Path = Path("/dev")
     warm: bool = True
     monotonic: Callable[[], float] = time.monotonic
 
@@ -81,6 +84,7 @@ class RunnerContext:
     environments: Environments
     namespaces: Namespaces
     supervisors: Supervisors
+    gpus: Gpus
     scan_processes: ScanProcesses
 
     @property

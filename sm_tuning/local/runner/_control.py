@@ -41,6 +41,7 @@ class Control:
         self._woken = threading.Event()
         self._stopping = False
         self._closing = False
+        self._waiting = False
         self._run_until = float("inf")
         self._wait_until = float("inf")
 
@@ -115,7 +116,7 @@ class Control:
         now = self._clock()
         if self._stopping:
             return float("inf")
-        if now >= self._run_until:
+        if now >= self._run_until and not self._waiting:
             self.stop(SecondaryStatus.MAX_RUNTIME_EXCEEDED)
         elif now >= self._wait_until:
             self.stop(SecondaryStatus.MAX_WAIT_TIME_EXCEEDED)
@@ -127,10 +128,19 @@ class Control:
         Raises:
             InterruptedTrainingError: see ``check``.
         """
-        began = self._clock()
-        self._woken.wait(max(0.0, min(seconds, self._wait_until - began)))
-        self._run_until += self._clock() - began
+        with self.waiting() as began:
+            self._woken.wait(max(0.0, min(seconds, self._wait_until - began)))
         self.check()
+
+    @contextmanager
+    def waiting(self) -> Iterator[float]:
+        """Do not count the time of a block as running time, and yield the time of its beginning."""
+        began, self._waiting = self._clock(), True
+        try:
+            yield began
+        finally:
+            self._waiting = False
+            self._run_until += self._clock() - began
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sm_tuning._statuses import SecondaryStatus
-from sm_tuning.executor import Environments, Namespaces, ScanProcesses, Supervisors
+from sm_tuning.executor import Environments, Gpus, Namespaces, ScanProcesses, Supervisors
 from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.runner._context import Cloud, RunnerContext, RunnerSettings
@@ -42,6 +42,7 @@ class Runner:
     ) -> None:
         jobs = jobs_dir.resolve()
         settings = settings or RunnerSettings()
+        gpus = Gpus(settings.devices)
         self._context = RunnerContext(
             store=store,
             aws=aws,
@@ -53,7 +54,9 @@ class Runner:
             settings=settings,
             environments=Environments(jobs.parent / "envs"),
             namespaces=Namespaces(wanted=settings.namespaces),
-            supervisors=Supervisors(warm=settings.warm),
+            # Trials on other GPUs have other templates, since imports may read CUDA_VISIBLE_DEVICES.
+            supervisors=Supervisors(warm=settings.warm, templates=max(4, len(gpus.names))),
+            gpus=gpus,
             scan_processes=ScanProcesses(),
         )
         self._runs: Workers[TrainingRun] = Workers("training job")
@@ -110,3 +113,4 @@ class Runner:
         self._runs.close()
         self._context.supervisors.close()
         self._context.scan_processes.close()
+        self._context.gpus.close()
