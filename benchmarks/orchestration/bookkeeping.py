@@ -34,12 +34,14 @@ class NullRunner:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.starts: list[float] = []
         self._jobs: queue.Queue[str | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
     def start(self, training_job: str) -> None:
         """Start a job."""
+        self.starts.append(time.process_time())
         self._jobs.put(training_job)
 
     def stop(self, training_job: str) -> None:
@@ -83,6 +85,48 @@ def trials_per_second(folder: Path, *, trials: int, parallel: int, strategy: str
     if counters["Completed"] != trials:
         raise SystemExit(f"{trials} trials were to be completed, not {counters}")
     return trials / seconds
+
+
+def seconds_of_more(folder: Path, *, trials: int, more: int) -> float:
+    """Return the processor seconds between some more starts of trials, one at a time, beside trials that have ended."""
+    store = Store(folder / "sagemaker.sqlite")
+    runner = NullRunner(store)
+    engine = Engine(store, runner, IDENTITY, time.time)
+    runner.on_event = engine.notify
+    tuning_job = _tuning_job(trials + more + 1, 1, "Random")
+    store.create_tuning_job(tuning_job, [])
+    for index in range(1, trials + 1):
+        store.create_training_job(_ended(tuning_job, index), tuning_job="bench", index=index, tags=[])
+    engine.submit("bench")
+    while not TuningStatus(store.tuning_job("bench")["HyperParameterTuningJobStatus"]).is_terminal:
+        time.sleep(0.2)
+    engine.close()
+    runner.close()
+    store.close()
+    return runner.starts[-1] - runner.starts[0]
+
+
+def _ended(tuning_job: dict, index: int) -> dict:
+    name, value = f"bench-{index:05d}", float(index % 7)
+    tuned = {name: repr(0.0001 + index / 20_000) for name in ("lr", "decay", "momentum")}
+    definition = tuning_job["TrainingJobDefinition"]
+    return {
+        **{member: given for member, given in definition.items() if member != "StaticHyperParameters"},
+        "TrainingJobName": name,
+        "TrainingJobArn": IDENTITY.arn("training-job", name),
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "HyperParameters": {**definition["StaticHyperParameters"], **tuned, "_tuning_objective_metric": "loss"},
+        "CreationTime": tuning_job["CreationTime"],
+        "TrainingStartTime": tuning_job["CreationTime"],
+        "TrainingEndTime": tuning_job["CreationTime"],
+        "LastModifiedTime": tuning_job["CreationTime"],
+        "FinalMetricDataList": [{"MetricName": "loss", "Value": value, "Timestamp": tuning_job["CreationTime"]}],
+        "_Index": index,
+        "_ObjectiveStatus": "Succeeded",
+        "_ObjectiveValue": value,
+        "_TunedHyperParameters": tuned,
+    }
 
 
 def _tuning_job(trials: int, parallel: int, strategy: str) -> dict:
