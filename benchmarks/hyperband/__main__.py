@@ -1,98 +1,156 @@
 """Epochs that stopping rules need on real learning curves: ``python -m benchmarks.hyperband --help``.
 
-A virtual clock drives workers that train one configuration after another, one epoch a tick. Every rule sees the same
-orders of configurations. Prints a Markdown table: the epochs, over all workers, until an error near the pool's best is
-found, and the cost and the result of a job of 40 trials.
+A virtual clock drives workers that train one configuration after another, one epoch a tick. Rules that do not search
+see the same random configurations in each order. Runs the cases that are missing in the results file, then prints
+Markdown tables: the epochs, over all workers, until an error near the best is found, and the cost and the result of a
+job of 40 trials; medians over orders with 90 % bootstrap intervals.
 """
 
 import argparse
 import heapq
+import itertools
+import json
 import math
 import os
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
-from benchmarks.hyperband.curves import EPOCHS, FILE, curves
-from benchmarks.hyperband.rules import RULES, Oracle, Rule, installed, source
+from benchmarks.hyperband.curves import EPOCHS, FOLDER, POOLS, Pool, pool
+from benchmarks.hyperband.rules import RULES, Rule, installed, source
+from benchmarks.search.statistics import interval
+from sm_tuning.strategies import Trial, make
 
 JOB = 40
+#: Trials after which a search for a good error ends without one.
+MOST = 240
+#: Percentage points above the best error.
+LEVELS = (1.0, 0.4)
 
 
-def simulate(rule: Rule, order: list[list[float]], workers: int) -> Iterator[tuple[int, float]]:
-    """Yield the trial's number and error of each epoch, in the order in which the epochs end.
+class Configurations:
+    """The curves of one order: random configurations, and those that a rule chooses."""
+
+    def __init__(self, curves: Pool, seed: int) -> None:
+        self._pool = curves
+        self._random = make("Random", curves.space, seed=seed, maximize=False)
+        self._trials: list[Trial] = []
+        self._curves: list[list[float]] = []
+
+    def curve(self, rule: Rule, index: int) -> list[float]:
+        """Return the curve of the trial that a rule begins."""
+        h = rule.begins(index)
+        if h is not None:
+            return self._pool.curve(h)
+        while len(self._curves) <= index:
+            h = self._random.ask(self._trials) or {}
+            self._trials.append(Trial(len(self._trials) + 1, h))
+            self._curves.append(self._pool.curve(h))
+        return self._curves[index]
+
+
+def simulate(rule: Rule, configurations: Configurations, workers: int, trials: int) -> Iterator[float]:
+    """Yield the error of each epoch, in the order in which the epochs end.
 
     Workers start a fraction of a tick apart, so that their emissions alternate.
     """
-    running = [(worker / workers, worker, 0) for worker in range(min(workers, len(order)))]
+    curves = [configurations.curve(rule, index) for index in range(min(workers, trials))]
+    running = [(worker / workers, worker, 0) for worker in range(len(curves))]
     heapq.heapify(running)
-    begun = len(running)
     while running:
         now, index, epoch = heapq.heappop(running)
-        yield index, order[index][epoch]
-        stopped = rule.stops(index, order[index][: epoch + 1])
-        done = epoch + 1 == len(order[index])
+        yield curves[index][epoch]
+        stopped = rule.stops(index, curves[index][: epoch + 1])
+        done = epoch + 1 == EPOCHS
         if not stopped and not done:
             heapq.heappush(running, (now + 1, index, epoch + 1))
             continue
         rule.ended(index, completed=done)
-        if begun < len(order):
-            heapq.heappush(running, (now + 1, begun, 0))
-            begun += 1
+        if len(curves) < trials:
+            heapq.heappush(running, (now + 1, len(curves), 0))
+            curves.append(configurations.curve(rule, len(curves)))
 
 
-def epochs_to(level: float, errors: list[float]) -> float:
-    """Return the position, from 1, of the first error that is at most the level."""
-    return next((place for place, error in enumerate(errors, 1) if error <= level), math.inf)
+def measure(name: str, curves: Pool, configurations: Configurations, seed: int, workers: int) -> dict:
+    """Return the figures of one rule in one order."""
+    job = list(simulate(RULES[name][0](curves.space, seed), configurations, workers, JOB))
+    reached: dict[float, float] = {}
+    errors = simulate(RULES[name][0](curves.space, seed), configurations, workers, MOST)
+    for epochs, error in enumerate(errors, 1):
+        reached |= {level: epochs for level in LEVELS if level not in reached and error <= curves.best + level}
+        if len(reached) == len(LEVELS):
+            break
+    epochs = [reached.get(level, math.inf) for level in LEVELS]
+    return {"epochs": epochs, "job": len(job), "regret": round(min(job) - curves.best, 6)}
 
 
-def _oracle(orders: list[list[list[float]]], level: float, workers: int) -> float:
-    good = frozenset(tuple(curve) for curve in orders[0] if min(curve) <= level)
-    runs = ([error for _, error in simulate(Oracle(good, order), order, workers)] for order in orders)
-    return statistics.median(epochs_to(level, run) for run in runs)
+def fill(arguments: argparse.Namespace) -> None:
+    """Run the missing cases."""
+    done = {(r["pool"], r["rule"], r["seed"]) for r in load(arguments.results)}
+    for name, seed in itertools.product(arguments.pools, range(arguments.first, arguments.first + arguments.orders)):
+        missing = [rule for rule in RULES if installed(rule) and (name, rule, seed) not in done]
+        if not missing:
+            continue
+        curves = pool(name, arguments.results.parent)
+        configurations = Configurations(curves, seed)
+        for rule in missing:
+            line = {"pool": name, "rule": rule, "seed": seed, "source": source(rule)}
+            line |= measure(rule, curves, configurations, seed, arguments.workers)
+            with arguments.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def load(path: Path) -> list[dict]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """Return the tables of docs/benchmarks.md."""
+    groups: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    for result in load(arguments.results):
+        groups[result["pool"], result["rule"]].append(result)
+    out: list[str] = []
+    for name in arguments.pools:
+        curves = pool(name, arguments.results.parent)
+        shares = [sum(min(c) <= curves.best + level for c in curves.curves) for level in LEVELS]
+        title = (
+            f"\n**{name}**: {len(curves.curves)} configurations x {EPOCHS} epochs, best error {curves.best:.2f} %; "
+            f"{shares[0]} of them come within {LEVELS[0]:g} points, {shares[1]} within {LEVELS[1]:g}.\n"
+        )
+        out += [
+            title,
+            "| rule | epochs to +1.0 points | to +0.4 points | job of 40: epochs | its regret, points | orders |",
+            "|---|---|---|---|---|---|",
+        ]
+        for rule in RULES:
+            results = groups[name, rule]
+            if not results:
+                out.append(f"| {rule} | not installed here | | | | |")
+                continue
+            cells = [interval([r["epochs"][k] for r in results]) for k in range(len(LEVELS))]
+            share = 100 * statistics.fmean(r["job"] for r in results) / (JOB * EPOCHS)
+            cells += [f"{share:.0f} %", interval([r["regret"] for r in results]), str(len(results))]
+            out.append(f"| {f'{rule} {source(rule)}'.strip()} | {' | '.join(cells)} |")
+    return "\n".join(out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--curves", type=Path, default=FILE)
-    parser.add_argument("--orders", type=int, default=60, help="orders of the configurations")
+    parser.add_argument("--pools", nargs="+", default=list(POOLS), choices=list(POOLS))
+    parser.add_argument("--orders", type=int, default=20, help="orders of the configurations")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first order")
+    parser.add_argument("--quick", action="store_true", help="the linear models in three orders")
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--results", type=Path, default=FOLDER / "hyperband.jsonl")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.pools, arguments.orders = ["sgd"], 3
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    pool = curves(arguments.curves)
-    best = min(map(min, pool))
-    near = 100 - 0.99 * (100 - best)
-    shuffled = [Random(seed).sample(pool, len(pool)) for seed in range(arguments.orders)]
-    print(
-        f"{len(pool)} configurations x {EPOCHS} epochs, best error {best:.2f} %, {arguments.orders} orders, "
-        f"{arguments.workers} workers. 99 % of the best accuracy: error <= {near:.2f} % "
-        f"({sum(min(c) <= near for c in pool)} configurations); within 0.4 points: "
-        f"{sum(min(c) <= best + 0.4 for c in pool)}.\n"
-    )
-    print("| rule | epochs to 99 % of the best | to within 0.4 points | job of 40: epochs | its regret, points |")
-    print("|---|---|---|---|---|", flush=True)
-    print(
-        f"| (oracle: continues only the good configurations) | {_oracle(shuffled, near, arguments.workers):g} | "
-        f"{_oracle(shuffled, best + 0.4, arguments.workers):g} | | |"
-    )
-    base: tuple[float, float] | None = None
-    for name, (make_rule, _) in RULES.items():
-        if not installed(name):
-            print(f"| {name} | not installed here | | | |")
-            continue
-        runs = [[error for _, error in simulate(make_rule(), order, arguments.workers)] for order in shuffled]
-        jobs = [[error for _, error in simulate(make_rule(), o[:JOB], arguments.workers)] for o in shuffled]
-        first = statistics.median(epochs_to(near, run) for run in runs)
-        second = statistics.median(epochs_to(best + 0.4, run) for run in runs)
-        base = base or (first, second)
-        share = 100 * statistics.fmean(map(len, jobs)) / (JOB * EPOCHS)
-        regret = statistics.fmean(min(job) - best for job in jobs)
-        print(
-            f"| {f'{name} {source(name)}'.strip()} | {first:g} ({100 * first / base[0]:.0f} %) "
-            f"| {second:g} ({100 * second / base[1]:.0f} %) | {share:.0f} % | {regret:.2f} |",
-            flush=True,
-        )
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    fill(arguments)
+    print(report(arguments))
 
 
 if __name__ == "__main__":

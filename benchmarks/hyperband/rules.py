@@ -1,18 +1,26 @@
-"""The stopping rules that are compared. Each gets every emission and decides whether the trial ends there."""
+"""The rules that are compared. Each gets every emission and decides whether the trial ends there.
+
+A rule that searches also chooses the configurations; the others train the same random ones.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from benchmarks.hyperband.curves import EPOCHS
-from sm_tuning.strategies import Trial, make, median_stop, space_of
+from benchmarks.hyperband.curves import EPOCHS, Hyperparameters
+from benchmarks.search.engines import suggest
+from sm_tuning.strategies import Space, Trial, make, median_stop
 
 
 class Rule(Protocol):
     """Decides about the trials of one simulated job."""
+
+    def begins(self, index: int) -> Hyperparameters | None:
+        """Return the configuration of a new trial; None for the next random one."""
 
     def stops(self, index: int, curve: list[float]) -> bool:
         """Return whether the trial ends after the newest value of its curve (an error: lower is better)."""
@@ -22,7 +30,11 @@ class Rule(Protocol):
 
 
 class Full:
-    """Stops no trial."""
+    """Stops no trial, and trains random configurations."""
+
+    def begins(self, index: int) -> Hyperparameters | None:  # noqa: ARG002
+        """Return None."""
+        return None
 
     def stops(self, index: int, curve: list[float]) -> bool:  # noqa: ARG002
         """Return False."""
@@ -30,17 +42,6 @@ class Full:
 
     def ended(self, index: int, completed: bool) -> None:
         """Do nothing."""
-
-
-class Oracle(Full):
-    """Stops every trial after its first epoch, except those that will come near the best: no rule can do better."""
-
-    def __init__(self, good: frozenset[tuple[float, ...]], order: list[list[float]]) -> None:
-        self._good, self._order = good, order
-
-    def stops(self, index: int, curve: list[float]) -> bool:  # noqa: ARG002
-        """Decide with the whole curve."""
-        return tuple(self._order[index]) not in self._good
 
 
 class Median(Full):
@@ -62,35 +63,55 @@ class Median(Full):
 
 
 class Hyperband(Full):
-    """The Hyperband strategy of this project, called at each emission as in the tuning engine."""
+    """A Hyperband strategy of this project, called at each start and emission as in the tuning engine."""
 
-    def __init__(self) -> None:
-        self._strategy = make("Hyperband", space_of({}), seed=0, maximize=False, config={"max_resource": EPOCHS})
+    def __init__(self, space: Space, seed: int, strategy: str = "Hyperband") -> None:
+        self._strategy = make(strategy, space, seed=seed, maximize=False, config={"max_resource": EPOCHS})
+        self._searches = strategy != "Hyperband"
         self._trials: dict[int, Trial] = {}
+
+    def begins(self, index: int) -> Hyperparameters | None:
+        """Return the strategy's suggestion, if it searches."""
+        h = self._strategy.ask(list(self._trials.values())) if self._searches else {}
+        self._trials[index] = Trial(index, h or {})
+        return h or None
 
     def stops(self, index: int, curve: list[float]) -> bool:
         """Return the strategy's decision."""
-        self._trials[index] = Trial(index, {}, curve=tuple(curve))
+        self._trials[index] = replace(self._trials[index], curve=tuple(curve))
         return self._strategy.should_stop(self._trials[index], list(self._trials.values()))
+
+    def ended(self, index: int, completed: bool) -> None:  # noqa: ARG002
+        """Record the end with the last value, as the tuning engine does."""
+        trial = self._trials[index]
+        self._trials[index] = replace(trial, value=trial.curve[-1], finished=True)
 
 
 class OptunaPruner(Full):
-    """One of Optuna's pruners, with the reduction factor 3."""
+    """One of Optuna's pruners, with the reduction factor 3; with ``space``, its TPE chooses the configurations."""
 
-    def __init__(self, pruner: str, **settings: Any) -> None:
+    def __init__(self, seed: int, pruner: str, space: Space | None = None, **settings: Any) -> None:
         import optuna  # noqa: PLC0415 - only these rules need it
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._states = optuna.trial.TrialState
-        self._study = optuna.create_study(study_name="curves", pruner=getattr(optuna.pruners, pruner)(**settings))
+        self._study = optuna.create_study(
+            study_name="curves",
+            pruner=getattr(optuna.pruners, pruner)(**settings),
+            sampler=optuna.samplers.TPESampler(seed=seed),
+        )
+        self._space = space
         self._trials: dict[int, Any] = {}
         self._last: dict[int, float] = {}
+
+    def begins(self, index: int) -> Hyperparameters | None:
+        """Ask the study for a trial, and for its configuration if TPE chooses."""
+        trial = self._trials[index] = self._study.ask()
+        return None if self._space is None else {d.name: suggest(trial, d) for d in self._space.dimensions}
 
     def stops(self, index: int, curve: list[float]) -> bool:
         """Report the value, then query the pruner."""
         self._last[index] = curve[-1]
-        if index not in self._trials:
-            self._trials[index] = self._study.ask()
         self._trials[index].report(curve[-1], len(curve))
         return bool(self._trials[index].should_prune())
 
@@ -120,21 +141,24 @@ class RayASHA(Full):
         return bool(self._bracket.on_result(Named(), len(curve), -curve[-1]) == self._stop)
 
 
-RULES: dict[str, tuple[Callable[[], Rule], str]] = {
-    "full training": (Full, ""),
-    "median rule (Auto)": (Median, ""),
-    "Hyperband (this project)": (Hyperband, ""),
+RULES: dict[str, tuple[Callable[[Space, int], Rule], str]] = {
+    "full training": (lambda space, seed: Full(), ""),  # noqa: ARG005
+    "median rule (Auto)": (lambda space, seed: Median(), ""),  # noqa: ARG005
+    "Hyperband": (Hyperband, ""),
+    "BayesianHyperband": (lambda space, seed: Hyperband(space, seed, "BayesianHyperband"), ""),
     "Optuna SuccessiveHalvingPruner": (
-        lambda: OptunaPruner("SuccessiveHalvingPruner", min_resource=1, reduction_factor=3),
+        lambda space, seed: OptunaPruner(  # noqa: ARG005
+            seed, "SuccessiveHalvingPruner", min_resource=1, reduction_factor=3
+        ),
         "optuna",
     ),
-    "Optuna HyperbandPruner": (
-        lambda: OptunaPruner("HyperbandPruner", min_resource=1, max_resource=EPOCHS, reduction_factor=3),
+    "Optuna TPE, SuccessiveHalvingPruner": (
+        lambda space, seed: OptunaPruner(seed, "SuccessiveHalvingPruner", space, min_resource=1, reduction_factor=3),
         "optuna",
     ),
-    "Ray ASHA": (RayASHA, "ray"),
+    "Ray ASHA": (lambda space, seed: RayASHA(), "ray"),  # noqa: ARG005
 }
-"""Factory of each rule, and the package that it needs."""
+"""Factory of each rule for a space and a seed, and the package that it needs."""
 
 
 def installed(rule: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -23,7 +24,7 @@ class Engine(Protocol):
         """Return a handle and a point."""
 
     def tell(self, handle: Any, cost: float) -> None:
-        """Record the cost of a handle's point."""
+        """Record the cost of a handle's point; NaN if it failed."""
 
 
 class Ours:
@@ -40,7 +41,9 @@ class Ours:
 
     def tell(self, handle: int, cost: float) -> None:
         h = self._trials[handle - 1].hyperparameters
-        self._trials[handle - 1] = Trial(handle, h, cost, curve=(cost,), finished=True)
+        failed = math.isnan(cost)
+        curve = () if failed else (cost,)
+        self._trials[handle - 1] = Trial(handle, h, None if failed else cost, failed, curve, finished=True)
 
 
 class Optuna:
@@ -55,21 +58,27 @@ class Optuna:
 
     def ask(self) -> tuple[Any, Hyperparameters]:
         trial = self._study.ask()
-        return trial, {d.name: self._suggest(trial, d) for d in self._dimensions}
+        return trial, {d.name: suggest(trial, d) for d in self._dimensions}
 
     def tell(self, handle: Any, cost: float) -> None:
-        self._study.tell(handle, cost)
+        if math.isnan(cost):
+            import optuna
 
-    @staticmethod
-    def _suggest(trial: Any, d: Any) -> str:
-        if isinstance(d, Categorical):
-            return trial.suggest_categorical(d.name, d.values)
-        log = d.scaling == "Logarithmic"
-        if isinstance(d, Integer):
-            return str(trial.suggest_int(d.name, d.low, d.high, log=log))
-        if d.scaling == "ReverseLogarithmic":
-            return repr(1 - trial.suggest_float(d.name, 1 - d.high, 1 - d.low, log=True))
-        return repr(trial.suggest_float(d.name, d.low, d.high, log=log))
+            self._study.tell(handle, state=optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(handle, cost)
+
+
+def suggest(trial: Any, d: Any) -> str:
+    """Return the value that an Optuna trial gets for a dimension."""
+    if isinstance(d, Categorical):
+        return trial.suggest_categorical(d.name, d.values)
+    log = d.scaling == "Logarithmic"
+    if isinstance(d, Integer):
+        return str(trial.suggest_int(d.name, d.low, d.high, log=log))
+    if d.scaling == "ReverseLogarithmic":
+        return repr(1 - trial.suggest_float(d.name, 1 - d.high, 1 - d.low, log=True))
+    return repr(trial.suggest_float(d.name, d.low, d.high, log=log))
 
 
 class Ax:
@@ -92,7 +101,10 @@ class Ax:
         return index, {name: value if isinstance(value, str) else repr(value) for name, value in values.items()}
 
     def tell(self, handle: int, cost: float) -> None:
-        self._client.complete_trial(handle, raw_data={"cost": cost})
+        if math.isnan(cost):
+            self._client.mark_trial_failed(handle)
+        else:
+            self._client.complete_trial(handle, raw_data={"cost": cost})
 
     @staticmethod
     def _parameter(d: Any) -> Any:
@@ -109,6 +121,7 @@ ENGINES: dict[str, tuple[Callable[[Problem, int], Engine], tuple[str, ...]]] = {
     "Bayesian": (lambda problem, seed: Ours(problem, seed, "Bayesian"), ()),
     "Random": (lambda problem, seed: Ours(problem, seed, "Random"), ()),
     "Optuna TPE": (lambda problem, seed: Optuna(problem, seed, "TPESampler"), ("optuna",)),
+    "Optuna CMA-ES": (lambda problem, seed: Optuna(problem, seed, "CmaEsSampler"), ("optuna", "cmaes")),
     "Optuna GP": (lambda problem, seed: Optuna(problem, seed, "GPSampler"), ("optuna", "torch")),
     "Ax": (Ax, ("ax",)),
 }

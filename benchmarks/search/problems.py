@@ -6,22 +6,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.search import boosting
+from benchmarks.search import boosting, held_out
+from benchmarks.search.held_out import box, continuous
 from sm_tuning.strategies import Space, space_of
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A cost to minimise over a space, and its lowest possible value."""
+    """A cost to minimise over a space, and its lowest possible value.
+
+    Attributes:
+        name: the name on the command line.
+        space: the search space.
+        cost: what an engine is told; NaN for a trial that fails.
+        optimum: the lowest cost, without noise; 0 for real models, whose lowest cost is unknown.
+        noise: standard deviation of the noise that is added to the costs.
+    """
 
     name: str
     space: Space
     cost: Callable[[Mapping[str, str]], float]
     optimum: float
+    noise: float = 0.0
 
-
-def _continuous(name: str, low: float, high: float, scaling: str = "Auto") -> dict:
-    return {"Name": name, "MinValue": repr(low), "MaxValue": repr(high), "ScalingType": scaling}
+    def observed(self, h: Mapping[str, str]) -> float:
+        """Return what a training job would report."""
+        return self.cost(h) + (self.noise * held_out.noise(h) if self.noise else 0.0)
 
 
 def branin(h: Mapping[str, str]) -> float:
@@ -105,19 +115,17 @@ def problems(names: Sequence[str]) -> dict[str, Problem]:
 
 
 def _branin() -> Problem:
-    space = _ranges([_continuous("x", -5.0, 10.0), _continuous("y", 0.0, 15.0)])
+    space = _ranges([continuous("x", -5.0, 10.0), continuous("y", 0.0, 15.0)])
     return Problem("branin", space, branin, 0.39788735772973816)
 
 
 def _hartmann6() -> Problem:
-    return Problem(
-        "hartmann6", _ranges([_continuous(f"x{i}", 0.0, 1.0) for i in range(6)]), hartmann6, -3.32236801141551
-    )
+    return Problem("hartmann6", box(6, 0.0, 1.0), hartmann6, -3.32236801141551)
 
 
 def _levy5() -> Problem:
     """Return Levy's function on a box whose centre is far from the optimum, so that a start there does not help."""
-    return Problem("levy5", _ranges([_continuous(f"x{i}", -4.0, 14.0) for i in range(5)]), levy5, 0.0)
+    return Problem("levy5", box(5, -4.0, 14.0), levy5, 0.0)
 
 
 def _boosting() -> Problem:
@@ -126,7 +134,7 @@ def _boosting() -> Problem:
 
 def _mixed() -> Problem:
     space = _ranges(
-        [_continuous("eta", 1e-4, 1.0, "Logarithmic"), _continuous("momentum", 0.0, 0.999, "ReverseLogarithmic")],
+        [continuous("eta", 1e-4, 1.0, "Logarithmic"), continuous("momentum", 0.0, 0.999, "ReverseLogarithmic")],
         [
             {"Name": "depth", "MinValue": "2", "MaxValue": "12", "ScalingType": "Linear"},
             {"Name": "rounds", "MinValue": "10", "MaxValue": "2000", "ScalingType": "Logarithmic"},
@@ -139,10 +147,28 @@ def _mixed() -> Problem:
     return Problem("mixed", space, mixed, _mixed_optimum())
 
 
+def _held_out(space: Space, cost: Callable[[Mapping[str, str]], float], optimum: float) -> Callable[[], Problem]:
+    return lambda: Problem(cost.__name__, space, cost, optimum)
+
+
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "branin": _branin,
     "hartmann6": _hartmann6,
     "levy5": _levy5,
     "boosting": _boosting,
     "mixed": _mixed,
+    "ackley6": _held_out(box(6, 0.0, 1.0), held_out.ackley6, 0.0),
+    "rosenbrock4": _held_out(box(4, -5.0, 10.0), held_out.rosenbrock4, 0.0),
+    "griewank5": _held_out(box(5, 0.0, 1.0), held_out.griewank5, 0.0),
+    "michalewicz5": _held_out(box(5, 0.0, math.pi), held_out.michalewicz5, -4.687658),
+    "noisy_hartmann6": lambda: Problem("noisy_hartmann6", box(6, 0.0, 1.0), hartmann6, -3.32236801141551, noise=0.3),
+    "failing4": _held_out(box(4, 0.0, 1.0), held_out.failing4, 0.0),
+    "active3of12": _held_out(box(12, 0.0, 1.0), held_out.active3of12, -3.8627797873327),
+    "outliers4": _held_out(box(4, 0.0, 1.0), held_out.outliers4, 0.0),
+    "xgboost_cancer": _held_out(space_of(held_out.XGBOOST), held_out.xgboost_cancer, 0.0),
+    "svm_diabetes": _held_out(space_of(held_out.SVM), held_out.svm_diabetes, 0.0),
 }
+"""Factory of each problem."""
+
+HELD_OUT = list(PROBLEMS)[5:]
+"""Problems that were added after the settings of the strategies had been chosen."""
