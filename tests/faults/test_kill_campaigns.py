@@ -35,3 +35,23 @@ def test_deaths_of_the_server_change_nothing_of_what_a_tuning_job_comes_to(
         stop_server(tmp_path / "state")
     assert result.wrong == []
     assert result.kills
+
+
+@pytest.mark.long
+def test_deaths_among_endpoints_and_transforms_leave_nothing_wrong_doubled_or_over(
+    processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from benchmarks.kills import serving
+
+    def start(folder: Path) -> Callable[[], None]:
+        start_server(folder)
+        return partial(stop_server, folder)
+
+    try:
+        result = serving.campaign(tmp_path / "state", 3, 1, start)
+    finally:
+        stop_server(tmp_path / "state")
+    assert result.wrong == []
+    assert set(result.kills) == set(serving.VICTIMS)
+    assert result.predictions
