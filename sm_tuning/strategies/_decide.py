@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import reaches
@@ -58,7 +59,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class TrialState:
-    """A training job as the decisions see it.
+    """A training job as the decisions see it; properties are cached, since each decision asks all trials.
 
     Attributes:
         name: name of the training job.
@@ -78,17 +79,17 @@ class TrialState:
     values: tuple[float, ...] = ()
     violations: tuple[float, ...] = ()
 
-    @property
+    @cached_property
     def ended(self) -> bool:
         """Whether the training job has ended."""
         return self.status.is_terminal
 
-    @property
+    @cached_property
     def succeeded(self) -> bool:
         """Whether the training job has ended with an objective."""
         return self.ended and self.value is not None
 
-    @property
+    @cached_property
     def failed(self) -> bool:
         """Whether the training job ended without an objective: it failed, or completed and never printed one."""
         return self.ended and self.value is None and self.status is not TrainingStatus.STOPPED
@@ -153,13 +154,15 @@ def decide(
 def _criterion_met(rules: Rules, trials: Sequence[TrialState], now: float) -> bool:
     if rules.deadline is not None and now >= rules.deadline:
         return True
-    values = [trial.value for trial in trials if trial.ended and trial.value is not None]
-    if rules.target is not None and any(reaches(v, rules.target, maximize=rules.maximize) for v in values):
-        return True
+    if rules.target is not None:
+        values = (trial.value for trial in trials if trial.ended and trial.value is not None)
+        if any(reaches(value, rules.target, maximize=rules.maximize) for value in values):
+            return True
     most = rules.max_not_improving
-    if most is not None and not_improving(trials, maximize=rules.maximize) >= most:
-        return True
-    return rules.complete_on_convergence and converged(rules, trials)
+    if most is None and not rules.complete_on_convergence:
+        return False
+    stale = not_improving(trials, maximize=rules.maximize)
+    return (most is not None and stale >= most) or (rules.complete_on_convergence and converged(rules, stale))
 
 
 def _gives_up(rules: Rules, trials: Sequence[TrialState]) -> bool:
@@ -211,14 +214,14 @@ def not_improving(trials: Sequence[TrialState], *, maximize: bool) -> int:
     return stale
 
 
-def converged(rules: Rules, trials: Sequence[TrialState]) -> bool:
-    """Return whether the search has converged.
+def converged(rules: Rules, stale: int) -> bool:
+    """Return whether the search has converged, given the number of trials since the last improvement.
 
     The service documents only "none improves by more than 1 %". Choice: the last ten trials, or three for each tuned
     hyperparameter if that is more, brought no such improvement.
     """
     window = max(_CONVERGENCE_TRIALS, _CONVERGENCE_TRIALS_A_DIMENSION * rules.dimensions)
-    return not_improving(trials, maximize=rules.maximize) >= window
+    return stale >= window
 
 
 class EarlyStops:

@@ -161,8 +161,8 @@ def test_jobs_that_do_not_improve_end_the_tuning_job():
 
 def test_convergence_needs_ten_trials_without_improvement_or_three_a_dimension():
     states = trials((COMPLETED, 1.0), *[(COMPLETED, 2.0)] * 10)
-    assert converged(rules(), states)
-    assert not converged(rules(dimensions=4), states)
+    assert converged(rules(), not_improving(states, maximize=False))
+    assert not converged(rules(dimensions=4), not_improving(states, maximize=False))
     assert decide(rules(max_jobs=50, complete_on_convergence=True), states, 0.0).outcome
     assert decide(rules(max_jobs=50), states, 0.0).start == 2
 

@@ -151,12 +151,14 @@ class TuningLoop:
         if self._closing:
             return True
         by_name = {search.name or "": search for search in searches}
-        order = turn_order(
-            {name: ledger.record(search.name, maximize=rules.maximize) for name, search in by_name.items()},
-            seed=hidden(doc)["_Seed"],
-            maximize=rules.maximize,
-            learns=doc["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian",
-        )
+        order: Sequence[str] = list(by_name)
+        if len(order) > 1:
+            order = turn_order(
+                {name: ledger.record(search.name, maximize=rules.maximize) for name, search in by_name.items()},
+                seed=hidden(doc)["_Seed"],
+                maximize=rules.maximize,
+                learns=doc["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian",
+            )
         context = self._context
         for search in (by_name[name] for name in order):
             tuned = search.strategy.ask(ledger.trials(search.name))
@@ -183,8 +185,9 @@ class TuningLoop:
         if hidden(doc).get("_Ended", 0) == ended:
             return
         details = dict(doc.get("TuningJobCompletionDetails") or {})
-        details["NumberOfTrainingJobsObjectiveNotImproving"] = not_improving(states, maximize=rules.maximize)
-        if converged(rules, states):
+        stale = not_improving(states, maximize=rules.maximize)
+        details["NumberOfTrainingJobsObjectiveNotImproving"] = stale
+        if converged(rules, stale):
             details.setdefault("ConvergenceDetectedTime", self._clock())
         resources = {"RuntimeInSeconds": max(0, int(now - doc["CreationTime"]))}
         self._update({"TuningJobCompletionDetails": details, "ConsumedResources": resources, "_Ended": ended})
@@ -228,25 +231,35 @@ class _Ledger:
 
     def __init__(self, store: Store, tuning_job: str) -> None:
         self._store = store
-        self._entries = [self._entry(doc) for doc in store.training_jobs_of(tuning_job)]
+        self._entries: list[_Entry] = []
+        self._running: dict[int, None] = {}  # positions; a look at each of 10,000 ended trials takes time
+        self._last_index = 0
+        for doc in store.training_jobs_of(tuning_job):
+            self.add(doc)
 
     def refresh(self) -> list[TrialState]:
         """Read the running training jobs again and return the states of all by index."""
-        for position, entry in enumerate(self._entries):
-            if not entry.trial.finished:
-                doc = self._store.training_job(entry.state.name)
-                if doc is not None:
-                    self._entries[position] = self._entry(doc, entry)
+        for position in list(self._running):
+            entry = self._entries[position]
+            doc = self._store.training_job(entry.state.name)
+            if doc is not None:
+                self._entries[position] = entry = self._entry(doc, entry)
+            if entry.trial.finished:
+                del self._running[position]
         return [entry.state for entry in self._entries]
 
     def add(self, doc: Mapping[str, Any]) -> None:
         """Add a new training job."""
-        self._entries.append(self._entry(doc))
+        entry = self._entry(doc)
+        if not entry.trial.finished:
+            self._running[len(self._entries)] = None
+        self._entries.append(entry)
+        self._last_index = max(self._last_index, entry.trial.index)
 
     @property
     def next_index(self) -> int:
         """The index of the next training job."""
-        return max((entry.trial.index for entry in self._entries), default=0) + 1
+        return self._last_index + 1
 
     def trials(self, definition: str | None) -> list[Trial]:
         """Return the trials of a definition."""
@@ -258,13 +271,14 @@ class _Ledger:
 
     def stopped_by_strategy(self, searches: Sequence[DefinitionSearch]) -> set[str]:
         """Return the running training jobs that their strategies end early."""
+        running = [self._entries[position] for position in self._running]
+        running = [entry for entry in running if entry.state.status is TrainingStatus.IN_PROGRESS]
         names = set()
         for search in searches:
-            trials = self.trials(search.name)
-            for entry in self._entries:
-                running = entry.definition == search.name and entry.state.status is TrainingStatus.IN_PROGRESS
-                if running and search.strategy.should_stop(entry.trial, trials):
-                    names.add(entry.state.name)
+            own = [entry for entry in running if entry.definition == search.name]
+            if own:
+                trials = self.trials(search.name)
+                names |= {entry.state.name for entry in own if search.strategy.should_stop(entry.trial, trials)}
         return names
 
     def _entry(self, doc: Mapping[str, Any], before: _Entry | None = None) -> _Entry:
