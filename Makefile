@@ -159,6 +159,10 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	$(BIN)/python -m benchmarks.hostile
 	$(BIN)/python -m benchmarks.races
 	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.studies calls
+	$(BIN)/python -m benchmarks.studies kills --kills 20
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies population
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies promotion
 	$(BIN)/python -m benchmarks.serving
 
 docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails

@@ -83,11 +83,11 @@ class Trainer:
                 f"a network of channels={self.args.channels} and hidden={self.args.hidden} cannot continue the "
                 "checkpoint of another size; give channels and hidden one value in the study"
             ) from e
-        self._load_optimizer(state["optimizer"])
+        self.load_optimizer(state["optimizer"])
         self.history = state["history"]
         return True
 
-    def _load_optimizer(self, state: dict[str, Any]) -> None:
+    def load_optimizer(self, state: dict[str, Any]) -> None:
         """Restore momentum and the like, but keep this run's own learning rate, momentum and weight decay."""
         (own,), (saved,) = self.optimizer.state_dict()["param_groups"], state["param_groups"]
         if own.keys() == saved.keys():  # else it is of the other optimizer, whose state means nothing here

@@ -58,6 +58,9 @@ class SmallAws(ThreadingHTTPServer):
         super().__init__(("127.0.0.2", 0), _Exchange)
         self.now = 1_790_000_000.0
         self.looks = 2
+        self.lag = 0.0  # seconds for which lists lack a new training job
+        self.empty_pages = 0  # of each list, with a token, before the first that is not empty
+        self.stopping = 0.0  # seconds for which a job is Stopping
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tags: dict[str, list[dict[str, str]]] = {}
@@ -161,7 +164,7 @@ class SmallAws(ThreadingHTTPServer):
             raise Refusal(400, "ResourceInUse", "a training job with this name already exists")
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{name}"
         self.tags[arn] = request.pop("Tags", [])
-        created = self.now + len(self.jobs) / 1000
+        created = self.now - 1 + len(self.jobs) / 1000
         facts = {"TrainingJobArn": arn, "TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
         self.jobs[name] = {**request, **facts, "CreationTime": created, "LastModifiedTime": created}
         self.jobs[name] |= {"TrainingStartTime": created, "looks": 0}
@@ -174,7 +177,11 @@ class SmallAws(ThreadingHTTPServer):
         return self._looked(self.jobs[name])
 
     def ListTrainingJobs(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        page = int(request.get("NextToken", 0))
+        if page < self.empty_pages:
+            return {"TrainingJobSummaries": [], "NextToken": str(page + 1)}
         chosen = [job for name, job in self.jobs.items() if request.get("NameContains", "") in name]
+        chosen = [job for job in chosen if job["CreationTime"] <= self.now - self.lag]
         chosen = [job for job in chosen if job["CreationTime"] > request.get("CreationTimeAfter", 0)]
         chosen.sort(key=lambda job: job["CreationTime"], reverse=request.get("SortOrder") == "Descending")
         looked = [self._looked(job) for job in chosen]
@@ -184,7 +191,8 @@ class SmallAws(ThreadingHTTPServer):
         job = self.jobs[request["TrainingJobName"]]
         if job["TrainingJobStatus"] != "InProgress":
             raise Refusal(400, "ValidationException", "The request was rejected because the job is in another status.")
-        job |= {"TrainingJobStatus": "Stopped", "TrainingEndTime": self.now}
+        job |= {"TrainingJobStatus": "Stopping", "stopped_at": self.now}
+        self._looked(job)
         return {}
 
     def UpdateTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -214,9 +222,11 @@ class SmallAws(ThreadingHTTPServer):
 
     def _looked(self, job: dict[str, Any]) -> dict[str, Any]:
         job["looks"] += 1
+        if job["TrainingJobStatus"] == "Stopping" and self.now >= job["stopped_at"] + self.stopping:
+            job |= {"TrainingJobStatus": "Stopped", "TrainingEndTime": self.now}
         if job["looks"] >= self.looks and job["TrainingJobStatus"] == "InProgress":
             job |= {"TrainingEndTime": job["CreationTime"] + 60, **self.end_of(job)}
-        return {name: value for name, value in job.items() if name != "looks"}
+        return {name: value for name, value in job.items() if name not in ("looks", "stopped_at")}
 
     @contextmanager
     def running(self) -> Iterator[SmallAws]:
