@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
@@ -25,7 +26,7 @@ from sm_tuning.deploy._serving_code import refuse_unservable
 from sm_tuning.deploy._test_set import TestData, TestSet, read_test_set
 from sm_tuning.jobs import OnProgress, describe_training
 from sm_tuning.preflight import prices_for
-from sm_tuning.request import Upload
+from sm_tuning.request import Upload, is_uploaded_as
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ def evaluate(
     """
     training = describe_training(aws, training_job_name)
     check_names(options.metrics)
-    _refuse_training_data(training, test)
+    refuse_training_data(training, test)
     metrics = list(options.metrics) or [default_metric(metric_name, training.get("HyperParameters", {}))]
     data = read_test_set(aws, test)
     requests = evaluation_requests(training, data, options, region=aws.region)
@@ -218,7 +219,7 @@ def evaluation_requests(
     return requests
 
 
-def _refuse_training_data(training: Mapping[str, Any], test: TestData) -> None:
+def refuse_training_data(training: Mapping[str, Any], test: TestData) -> None:
     """Refuse a test set that the model was trained on.
 
     Raises:
@@ -226,7 +227,14 @@ def _refuse_training_data(training: Mapping[str, Any], test: TestData) -> None:
     """
     for channel in training.get("InputDataConfig", ()):
         uri = channel["DataSource"].get("S3DataSource", {}).get("S3Uri")
-        if uri and isinstance(test, str) and (test == uri or test.startswith(uri.rstrip("/") + "/")):
+        if not uri or not isinstance(test, str | Path):
+            continue
+        name = str(test)
+        if name.startswith("s3://"):
+            is_known = name == uri or name.startswith(uri.rstrip("/") + "/")
+        else:
+            is_known = is_uploaded_as(Path(name).expanduser(), uri)
+        if is_known:
             raise SpecError(
                 f"test: {test} is in the channel {channel['ChannelName']!r} of the training: give data that the model "
                 "has not seen"

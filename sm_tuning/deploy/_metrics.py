@@ -90,13 +90,28 @@ def _checked(metric: str) -> str:
     return name
 
 
-def _classes(predicted: Any) -> Any:
+def _classes(actual: Any, predicted: Any) -> Any:
     """Return the class of each row: the most probable one, the label itself, or that of a probability."""
     if predicted.ndim == 2:
+        _check_labels(actual, predicted.shape[1])
         return predicted.argmax(axis=1)
     if np.array_equal(predicted, predicted.round()):
         return predicted
+    if predicted.min() < 0 or predicted.max() > 1:
+        raise ValueError("it needs classes or probabilities, and these are other numbers")
+    _check_labels(actual, 2)
     return (predicted > _HALF).astype(np.float64)
+
+
+def _check_labels(actual: Any, count: int) -> None:
+    """Check that labels are classes, since scikit-learn counts any others as wrong.
+
+    Raises:
+        ValueError: a label is not a class.
+    """
+    others = sorted(set(np.unique(actual)) - set(range(count)))
+    if others:
+        raise ValueError(f"it needs labels from 0 to {count - 1}, and the test set has the label {others[0]:g}")
 
 
 def _single(predicted: Any) -> Any:
@@ -112,12 +127,18 @@ def _positive(predicted: Any) -> Any:
     return _single(predicted)
 
 
+def _binary(actual: Any) -> Any:
+    _check_labels(actual, 2)
+    return actual
+
+
 def _log_loss(actual: Any, predicted: Any) -> float:
     from sklearn import metrics  # noqa: PLC0415
 
     if predicted.min() < 0 or predicted.max() > 1:
         raise ValueError("it needs probabilities")
     labels = np.arange(2 if predicted.ndim == 1 else predicted.shape[1])
+    _check_labels(actual, len(labels))
     return float(metrics.log_loss(actual, predicted, labels=labels))
 
 
@@ -138,11 +159,11 @@ def _known() -> dict[str, Callable[[Any, Any], float]]:
         "r2": lambda actual, predicted: metrics.r2_score(actual, _single(predicted)),
         "logloss": lambda actual, predicted: _log_loss(actual, _positive(predicted)),
         "mlogloss": lambda actual, predicted: _log_loss(actual, _rows(predicted)),
-        "auc": lambda actual, predicted: metrics.roc_auc_score(actual, _positive(predicted)),
-        "accuracy": lambda actual, predicted: metrics.accuracy_score(actual, _classes(predicted)),
-        "error": lambda actual, predicted: 1 - metrics.accuracy_score(actual, _classes(predicted)),
-        "merror": lambda actual, predicted: 1 - metrics.accuracy_score(actual, _classes(predicted)),
-        "f1": lambda actual, predicted: metrics.f1_score(actual, _classes(predicted), average=_average(actual)),
+        "auc": lambda actual, predicted: metrics.roc_auc_score(_binary(actual), _positive(predicted)),
+        "accuracy": lambda actual, predicted: metrics.accuracy_score(actual, _classes(actual, predicted)),
+        "error": lambda actual, predicted: 1 - metrics.accuracy_score(actual, _classes(actual, predicted)),
+        "merror": lambda actual, predicted: 1 - metrics.accuracy_score(actual, _classes(actual, predicted)),
+        "f1": lambda actual, predicted: metrics.f1_score(actual, _classes(actual, predicted), average=_average(actual)),
     }
 
 

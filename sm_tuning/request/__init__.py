@@ -5,7 +5,7 @@ from sm_tuning.request._images import image_uri, inference_image
 from sm_tuning.request._members import write_channels, write_ranges
 from sm_tuning.request._model import Violation, has_operation, service_model, validation_message, violations
 from sm_tuning.request._read import from_description
-from sm_tuning.request._stage import Staged, Upload, pack_source, source_files, stage, stage_training
+from sm_tuning.request._stage import Staged, Upload, is_uploaded_as, pack_source, source_files, stage, stage_training
 from sm_tuning.request._training import checkpoint_config, resource_config, training_request
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "has_operation",
     "image_uri",
     "inference_image",
+    "is_uploaded_as",
     "pack_source",
     "resolved",
     "resource_config",

@@ -195,6 +195,11 @@ class _Stager:
         return folder
 
 
+def is_uploaded_as(path: Path, uri: str) -> bool:
+    """Return whether a URI is where ``stage`` lets this file be uploaded, which depends on its content."""
+    return path.is_file() and uri.split("/")[-2] == _digest(path)[:_DIGITS]
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

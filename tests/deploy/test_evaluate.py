@@ -20,11 +20,12 @@ import sm_tuning as smt
 from sm_tuning import deploy
 from sm_tuning.cli import main
 from sm_tuning.deploy import EvaluationOptions
-from sm_tuning.deploy._evaluate import evaluation_requests
+from sm_tuning.deploy._evaluate import evaluation_requests, refuse_training_data
 from sm_tuning.deploy._metrics import NAMES, compute, default_metric
 from sm_tuning.deploy._payloads import csv_of, read_predictions, table_of
 from sm_tuning.deploy._test_set import parse_test_set
 from sm_tuning.jobs import describe_training
+from sm_tuning.request import stage_training
 
 xgb = Later("xgboost")
 
@@ -149,6 +150,21 @@ def test_training_data_is_refused_as_a_test_set(diabetes, near) -> None:
         diabetes.best.evaluate(uri)
 
 
+def test_a_file_that_was_uploaded_for_the_training_is_refused_whatever_its_name(tmp_path) -> None:
+    trained, held_out = tmp_path / "train.csv", tmp_path / "test.csv"
+    trained.write_text("1,2\n")
+    held_out.write_text("3,4\n")
+    inputs = {"train": smt.Input(uri=str(trained))}
+    _, staged, _ = stage_training(None, inputs, code_prefix="s3://b/code", data_prefix="s3://b/data")
+    channel = {"ChannelName": "train", "DataSource": {"S3DataSource": {"S3Uri": staged["train"].uri}}}
+    copy = tmp_path / "copy.csv"
+    copy.write_text("1,2\n")
+    for path in (trained, str(copy)):
+        with pytest.raises(smt.SpecError, match=r"is in the channel 'train' of the training"):
+            refuse_training_data({"InputDataConfig": [channel]}, path)
+    refuse_training_data({"InputDataConfig": [channel]}, held_out)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -203,6 +219,16 @@ def test_each_metric_fits_its_kind_of_predictions() -> None:
     for metric, predictions in (("rmse", rows), ("mlogloss", probabilities[:3]), ("logloss", [2.0, 0.5, 0.5])):
         with pytest.raises(smt.SpecError, match="does not fit these predictions"):
             compute([metric], [0.0, 1.0, 1.0], predictions)
+    # Labels that are no classes would all count as wrong, and numbers that are no probabilities as the second class.
+    for metric in ("auc", "error", "accuracy", "f1", "logloss", "merror"):
+        with pytest.raises(smt.SpecError, match="it needs labels from 0 to 1, and the test set has the label 96"):
+            compute([metric], [0.0, 96.0, 128.0, 1.0], probabilities)
+    for metric in ("error", "accuracy", "f1", "merror"):
+        with pytest.raises(smt.SpecError, match="it needs classes or probabilities"):
+            compute([metric], labels, [0.5, 3.5, -1.0, 2.5])
+    with pytest.raises(smt.SpecError, match="it needs labels from 0 to 2, and the test set has the label 3"):
+        compute(["merror"], [1.0, 2.0, 3.0], rows)
+    assert compute(["accuracy"], [5.0, 7.0], [5.0, 9.0]) == {"test:accuracy": 0.5}  # predicted classes
     with pytest.raises(smt.SpecError, match="did you mean 'rmse'"):
         compute(["rsme"], labels, probabilities)
 
