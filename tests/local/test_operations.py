@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import gzip
 import json
+from pathlib import Path
 
 import boto3
+import botocore
 import pytest
 from botocore import xform_name
 from botocore.auth import SigV4Auth
@@ -45,10 +49,17 @@ def own_operations():
 
 
 def signing_name(service):
-    metadata = MODELS.get_service_model(service).metadata
+    """Read from the start of a service's model: parsing all 450 models takes ten seconds."""
+    loader = MODELS.get_component("data_loader")
+    version = loader.determine_latest_version(service, "service-2")
+    model = next(Path(botocore.__file__).parent.glob(f"data/{service}/{version}/service-2.json*"))
+    with gzip.open(model, "rt") if model.suffix == ".gz" else model.open() as file:
+        start = file.read(5000)
+    metadata, _ = json.JSONDecoder().raw_decode(start, start.index("{", start.index('"metadata"')))
     return metadata.get("signingName", metadata["endpointPrefix"])
 
 
+@functools.cache
 def services():
     """Names of all services in botocore, and whether their requests are signed as those of a service of PASSED.
 
@@ -114,15 +125,17 @@ def is_refused(client, name):
     return False
 
 
-@pytest.mark.parametrize("service", [name for name, accepted in services().items() if accepted])
-def test_each_operation_of_an_accepted_service_is_answered_or_refused_with_its_name(server, service):
-    client = loose(server, service)
-    answered = {name for owner, name in (*own_operations(), *passed_operations()) if owner == service}
-    wrong = {
-        name
-        for name in client.meta.service_model.operation_names
-        if name not in SAME_REQUEST | ANONYMOUS | OTHER_HOST and is_refused(client, name) == (name in answered)
-    }
+def test_each_operation_of_an_accepted_service_is_answered_or_refused_with_its_name(server):
+    answered = {*own_operations(), *passed_operations()}
+    wrong = []
+    for service in [name for name, accepted in services().items() if accepted]:
+        client = loose(server, service)
+        wrong += [
+            (service, name)
+            for name in client.meta.service_model.operation_names
+            if name not in SAME_REQUEST | ANONYMOUS | OTHER_HOST
+            and is_refused(client, name) == ((service, name) in answered)
+        ]
     assert not wrong
 
 

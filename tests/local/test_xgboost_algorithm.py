@@ -1,5 +1,7 @@
 """The built-in XGBoost, trained for real in a process of its own below a temporary base directory."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -37,7 +39,7 @@ class Job:
         self.channels: dict = {}
         self.tag = "1.7-1"
 
-    def channel(self, name: str, files: dict[str, str | bytes]) -> "Job":
+    def channel(self, name: str, files: dict[str, str | bytes]) -> Job:
         folder = self.base / "input" / "data" / name
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():
@@ -61,7 +63,7 @@ class Job:
             "cwd": self.base,
         }
 
-    def run(self) -> "Job":
+    def run(self) -> Job:
         self.write()
         done = run_program(**self.command(), preload="training", timeout=60)
         self.code, self.log, self.errors = done.returncode, done.stdout.replace("\t", "#011"), done.stderr
