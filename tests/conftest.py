@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import sys
@@ -10,13 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
-import botocore.session
 import numpy.testing  # noqa: F401  (numpy 1.26 starts a process when it is loaded, which a fast test must not)
 import pytest
-from botocore.loaders import Loader
 from guards import BlockedError, Network, Processes
 from hypothesis import HealthCheck, settings
+from shared_models import share_models
 
 # The tests start hundreds of processes: compiled files save each of them half a second.
 sys.dont_write_bytecode = False
@@ -59,18 +56,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mappin
 @pytest.fixture(scope="session", autouse=True)
 def service_models() -> Iterator[None]:
     """Read each of botocore's service models once, not once for each of a thousand sessions."""
-
-    class SharedLoader(Loader):
-        """A loader whose search paths stay few, although each boto3 session adds its own."""
-
-        @property
-        def search_paths(self) -> list[str]:
-            self._search_paths[:] = dict.fromkeys(self._search_paths)
-            return self._search_paths
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.loaders, "Loader", SharedLoader)
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.loaders.create_loader))
+        share_models(patch)
         yield
 
 

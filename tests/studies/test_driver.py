@@ -71,15 +71,15 @@ def test_a_trial_is_described_once_and_a_pass_lists_once(service: SmallAws) -> N
     assert service.calls["ListTrainingJobs"] == len(looks) - 1  # not before the first trial
 
 
-def undisturbed() -> dict[str, str]:
+@pytest.fixture(scope="module")
+def undisturbed(processes: None) -> dict[str, str]:
     with SmallAws().running() as other:
         launched(other)
         drive(other, other.connect())
         return trials_of(other)
 
 
-def test_a_driver_that_dies_at_any_call_loses_doubles_and_changes_no_trial(processes: None) -> None:
-    wanted = undisturbed()
+def test_a_driver_that_dies_at_any_call_loses_doubles_and_changes_no_trial(undisturbed: dict[str, str]) -> None:
     deaths = 0
     with SmallAws().running() as service:
         aws, mortal = service.connect(), service.connect(Mortal)
@@ -96,7 +96,7 @@ def test_a_driver_that_dies_at_any_call_loses_doubles_and_changes_no_trial(proce
                 break
             service.now += 61  # the lease of the dead driver expires
             assert drive(service, aws).drove
-            assert trials_of(service) == wanted
+            assert trials_of(service) == undisturbed
     assert deaths > 10
 
 
@@ -104,10 +104,10 @@ def test_a_driver_that_dies_at_any_call_loses_doubles_and_changes_no_trial(proce
     "operation", ["CreateTrainingJob", "s3:PUT", "ListTrainingJobs", "DescribeTrainingJob", "s3:GET"]
 )
 @pytest.mark.parametrize("kind", ["throttled", "lost", "broken"])
-def test_transient_errors_and_lost_answers_change_nothing(service: SmallAws, operation: str, kind: str) -> None:
+def test_transient_errors_and_lost_answers_change_nothing(
+    service: SmallAws, undisturbed: dict[str, str], operation: str, kind: str
+) -> None:
     launched(service)
-    wanted = undisturbed()
-
     dice = Random(1)
 
     def fault(called: str, _number: int, done: bool) -> None:
@@ -132,7 +132,7 @@ def test_transient_errors_and_lost_answers_change_nothing(service: SmallAws, ope
     service.fault = lambda *_: None
     service.now += 61
     drive(service, service.connect())
-    assert trials_of(service) == wanted
+    assert trials_of(service) == undisturbed
     assert service.records()["s/end.json"]["status"] == "Completed"
 
 
