@@ -18,6 +18,9 @@ from sm_tuning.strategies._surrogate import FEWEST, Evidence, Transfer
 
 _MOST_INHERITED = 200
 _PROBE_EVERY = 5
+#: Shares of the variance of the costs: noise above which the skill of a model is doubted, and skill that is trusted.
+_NOISY = 0.1
+_WEAK = 0.5
 #: Trials of its own that a model learns from. Its cost grows with their cube; more of them change little, since half of
 #: these are the best, and the others are spread over the rest.
 _MOST_MODELLED = 500
@@ -98,8 +101,10 @@ class BayesianSearch(NeverStops):
         inherited = int(self._encoder.inside(self._inherited.rows).sum())
         if place + inherited < self._initial or len(rows) < 2:
             return self._filling(n, place, seen)
-        # Noise that is taken for structure would otherwise send one trial after another to the edges of the box.
-        if not alone.predicts():
+        # Noise that is taken for structure would otherwise send one trial after another to the edges of the box, or to
+        # where little is learnt. A weak model of noisy costs leads every second ask.
+        is_weak = alone.hyperparameters.noise > _NOISY and n % 2 == 1
+        if alone.skill() <= (_WEAK if is_weak else 0.0):
             return draw_new(self._space, seen, self._seed, n)
         return self._improving(n, alone, own, seen)
 

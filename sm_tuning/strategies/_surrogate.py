@@ -80,10 +80,11 @@ class Evidence:
         imagined = Posterior(self._data(rows, versions), self.hyperparameters)
         return Belief(self._for_own_task(imagined), np.minimum(best, ends.min(axis=1)))
 
-    def predicts(self) -> bool:
-        """Return whether the model predicts each cost from the others better than their mean does."""
+    def skill(self) -> float:
+        """Return the share of the variance that the model predicts, each cost from the others; at most 1."""
         errors = self.posterior.left_out() - self.costs
-        return bool(errors @ errors < np.square(self.costs - self.costs.mean()).sum())
+        variance = float(np.square(self.costs - self.costs.mean()).sum())
+        return 1.0 - float(errors @ errors) / variance if variance > 0.0 else 0.0
 
     def _data(self, rows: Array, costs: Array) -> Data:
         return Data(rows, costs, self.categorical, self.tasks)
