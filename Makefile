@@ -143,7 +143,7 @@ plotly: $(DEV)  ## fetch the part of plotly.js that the report embeds; needs npm
 	$(BIN)/python docs/make_plotly.py
 
 screenshots: $(DEV)  ## write the screenshots of docs/img anew; needs Chromium
-	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py -k screenshots
+	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py tests/cli/test_terminal.py -k screenshots
 
 bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, hostile files, races, deaths and serving
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search

@@ -102,6 +102,12 @@ def test_no_placeholder_is_left() -> None:
     assert found == []
 
 
+def test_percentages_have_one_form() -> None:
+    """``5%``, as Python formats it and the gate reads it: two forms in one sentence look like two things."""
+    texts = [*(ROOT / "sm_tuning").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    assert [str(path) for path in texts if re.search(r"[0-9}] %", path.read_text("utf-8"))] == []
+
+
 def test_no_test_replaces_our_own_code() -> None:
     own = re.compile(r"(patch(\.object)?\(|setattr\()\s*[\"']?sm_tuning|MagicMock\(|\bMock\(")
     found = [

@@ -3,7 +3,7 @@
 A virtual clock drives workers that train one configuration after another, one epoch a tick. Rules that do not search
 see the same random configurations in each order. Runs the cases that are missing in the results file, then prints
 Markdown tables: the epochs, over all workers, until an error near the best is found, and the cost and the result of a
-job of 40 trials; medians over orders with 90 % bootstrap intervals.
+job of 40 trials; medians over orders with 90% bootstrap intervals.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def report(arguments: argparse.Namespace) -> str:
         curves = pool(name, arguments.results.parent)
         shares = [sum(min(c) <= curves.best + level for c in curves.curves) for level in LEVELS]
         title = (
-            f"\n**{name}**: {len(curves.curves)} configurations x {EPOCHS} epochs, best error {curves.best:.2f} %; "
+            f"\n**{name}**: {len(curves.curves)} configurations x {EPOCHS} epochs, best error {curves.best:.2f}%; "
             f"{shares[0]} of them come within {LEVELS[0]:g} points, {shares[1]} within {LEVELS[1]:g}.\n"
         )
         out += [
@@ -131,7 +131,7 @@ def report(arguments: argparse.Namespace) -> str:
                 continue
             cells = [interval([r["epochs"][k] for r in results]) for k in range(len(LEVELS))]
             share = 100 * statistics.fmean(r["job"] for r in results) / (JOB * EPOCHS)
-            cells += [f"{share:.0f} %", interval([r["regret"] for r in results]), str(len(results))]
+            cells += [f"{share:.0f}%", interval([r["regret"] for r in results]), str(len(results))]
             out.append(f"| {f'{rule} {source(rule)}'.strip()} | {' | '.join(cells)} |")
     return "\n".join(out)
 

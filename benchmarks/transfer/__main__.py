@@ -51,8 +51,8 @@ def parents_of(problem: Problem) -> dict[str, tuple[Cost, bool] | None]:
         "identical": (problem.cost, False),
         "identical, as transfer": (problem.cost, True),
         "rescaled (x 1000 + 500)": (lambda h: 1000 * problem.cost(h) + 500, True),
-        "moved by 5 % of the range": (moved(problem, 0.05), True),
-        "moved by 20 % of the range": (moved(problem, 0.2), True),
+        "moved by 5% of the range": (moved(problem, 0.05), True),
+        "moved by 20% of the range": (moved(problem, 0.2), True),
         "unrelated": (unrelated(problem), True),
         "adversarial (negative)": (lambda h: -problem.cost(h), True),
     }

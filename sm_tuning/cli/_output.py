@@ -43,6 +43,29 @@ def say(message: str, kind: str = "") -> None:
     sys.stderr.flush()
 
 
+def is_drawn() -> bool:
+    """Whether stderr is a terminal in front of a person: there, messages have colours and break between words."""
+    return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+
+
+def draw_rows(title: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Write a title and rows to a terminal: a word and its colour, a heading that may be empty, and a text."""
+    from rich.console import Console, Group  # noqa: PLC0415  (rich loads when something is drawn)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for word, colour, heading, text in rows:
+        first, *others = printable(text, keep="\n").split("\n")
+        lines = [Text(first), *(Text(line, style="dim") for line in others)]
+        head = [Text(printable(heading), style="bold")] if heading else []
+        table.add_row(Text(word, style=f"bold {colour}".strip() if colour else "dim"), Group(*head, *lines))
+    Console(stderr=True, highlight=False).print(Text(printable(title), style="bold"), table)
+    sys.stderr.flush()
+
+
 @contextmanager
 def warnings_said() -> Iterator[None]:
     """Print warnings like other messages, in one line each, without the line of code that Python adds.

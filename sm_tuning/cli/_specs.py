@@ -12,7 +12,7 @@ import sm_tuning as smt
 from sm_tuning import preflight
 from sm_tuning._masking import masked, named_secrets
 from sm_tuning.cli._options import Connect, connection_options, is_training_job, job_name, overrides, spec_file
-from sm_tuning.cli._output import as_json, emit, emit_json, say, warnings_said
+from sm_tuning.cli._output import as_json, draw_rows, emit, emit_json, is_drawn, say, warnings_said
 
 if TYPE_CHECKING:
     from sm_tuning.preflight import CostBound, SmokeReport
@@ -143,24 +143,32 @@ def _region(given: dict[str, Any]) -> str | None:
 
 
 def _say(file: Path, findings: list[smt.Finding], bound: CostBound | None, report: SmokeReport | None) -> None:
-    """Print the errors, or else the advice, and in one line the codes that were not checked."""
+    """Print the errors, or else the advice, what the trial showed, and in one line the codes that were not checked."""
     errors = [finding for finding in findings if finding.severity == "error"]
-    for finding in errors or [finding for finding in findings if finding.severity == "advice"]:
-        say(f"{file}: {finding}", finding.severity)
-    for proof in report.proofs if report is not None else ():
-        say(f"{file}: smoke: {proof}")
-    if errors:
+    shown = errors or [finding for finding in findings if finding.severity == "advice"]
+    facts = [("smoke", str(proof)) for proof in (report.proofs if report is not None else ())]
+    if not errors:
+        facts += [("here", str(finding)) for finding in findings if finding.code == "local-imports"]
+        facts += [("cost", str(bound))] if bound is not None else []
+        unchecked = dict.fromkeys(finding.code for finding in findings if finding.severity == "not-checked")
+        facts += [("not checked", f"{', '.join(unchecked)} (details with --json)")] if unchecked else []
+        problems = [finding for finding in findings if finding.severity != "not-checked"]
+        facts += [] if problems else [("ok", "no problem found")]
+    if not is_drawn():
+        for finding in shown:
+            say(f"{file}: {finding}", finding.severity)
+        for kind, text in facts:
+            say(f"{file}: {kind}: {text}" if kind in ("smoke", "not checked") else f"{file}: {text}")
         return
-    unchecked = [finding.code for finding in findings if finding.severity == "not-checked"]
-    for finding in findings:
-        if finding.code == "local-imports":
-            say(f"{file}: {finding}")
-    if bound is not None:
-        say(f"{file}: {bound}")
-    if unchecked:
-        say(f"{file}: not checked: {', '.join(dict.fromkeys(unchecked))} (details with --json)")
-    if len(unchecked) == len(findings):
-        say(f"{file}: no problem found")
+    heads = {"error": "red", "advice": "yellow"}
+    rows = [(finding.severity, heads[finding.severity], finding.where, _advised(finding)) for finding in shown]
+    draw_rows(str(file), [*rows, *((kind, "", "", text) for kind, text in facts)])
+
+
+def _advised(finding: smt.Finding) -> str:
+    """Return what is wrong, and in a second line what to do, unless the first says it."""
+    whole, problem = str(finding._replace(where="")), str(finding._replace(where="", fix=""))
+    return problem if whole == problem else f"{problem}\nfix: {finding.fix}"
 
 
 _BASE = ("estimator.", "inputs.")

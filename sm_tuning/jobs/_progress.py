@@ -132,7 +132,9 @@ def render(progress: Progress) -> RenderableType:
         tally = Text.assemble(tally, numbers, (f"{counts.errors} failed", "red" if counts.errors else ""))
     rows: list[RenderableType] = [head, tally]
     if progress.best is not None:
-        rows.append(Text.assemble(("" if progress.is_single else "best  ", "green"), best_text(progress.best)))
+        best = Table.grid(padding=(0, 2))  # the second column wraps below itself
+        best.add_row(Text("value" if progress.is_single else "best", "green"), best_text(progress.best))
+        rows.append(best)
     for trial in progress.running[:_SHOWN]:
         state = clock_text(trial.elapsed) if trial.started else f"waiting {clock_text(trial.elapsed)}"
         rows.append(Text(f"  {trial.name}  {state}", style="dim"))

@@ -184,7 +184,7 @@ def _hints(measured: pd.DataFrame, machines: Mapping[str, Sequence[Mapping[str, 
         if values.size().get("CPUUtilization", 0) < _FEWEST:
             continue
         p95, most = values.quantile(0.95).to_dict(), values.max().to_dict()
-        # Short peaks of a processor cost time only, so its 95 % count; full memory or disks end a trial.
+        # Short peaks of a processor cost time only, so its 95% count; full memory or disks end a trial.
         load = Load(
             cpu=p95.get("CPUUtilization"),
             memory=most.get("MemoryUtilization"),
@@ -200,28 +200,28 @@ def sentences(instance_type: str, load: Load) -> Iterator[str]:
     """Give the findings about the size of an instance type."""
     cpus, gpus = cpus_of(instance_type), gpus_of(instance_type)
     if load.memory is not None and load.memory > _FULL:
-        yield f"memory was {load.memory:.0f} % full at most: take a type with more, before a trial dies of it"
+        yield f"memory was {load.memory:.0f}% full at most: take a type with more, before a trial dies of it"
     if load.disk is not None and load.disk > _FULL:
-        yield f"the disk was {load.disk:.0f} % full at most: raise volume_size"
+        yield f"the disk was {load.disk:.0f}% full at most: raise volume_size"
     if load.gpu_memory is not None and load.gpu_memory > _FULL:
-        yield f"GPU memory was {load.gpu_memory:.0f} % full at most: a larger batch will not fit"
+        yield f"GPU memory was {load.gpu_memory:.0f}% full at most: a larger batch will not fit"
     if gpus and load.gpu is not None:
         if load.gpu < _IDLE:
             yield (
-                f"GPUs were at most {load.gpu:.0f} % busy 95 % of the time: a type without GPU would do, or the code "
+                f"GPUs were at most {load.gpu:.0f}% busy 95% of the time: a type without GPU would do, or the code "
                 "uses none"
             )
         elif load.cpu is not None and load.cpu > _FULL and load.gpu < _HALVES:
             yield (
-                f"CPU was {load.cpu:.0f} % busy and GPUs {load.gpu:.0f} %: they wait for data; take more CPUs for each "
+                f"CPU was {load.cpu:.0f}% busy and GPUs {load.gpu:.0f}%: they wait for data; take more CPUs for each "
                 "GPU"
             )
         elif gpus > 1 and max(load.gpu, load.gpu_memory or 0.0) <= _HALVES:
-            yield f"GPUs were at most {load.gpu:.0f} % busy 95 % of the time: {gpus // 2} instead of {gpus} would do"
+            yield f"GPUs were at most {load.gpu:.0f}% busy 95% of the time: {gpus // 2} instead of {gpus} would do"
     elif gpus == 0 and cpus and cpus > 2 and load.cpu is not None and load.memory is not None:
         if max(load.cpu, load.memory) > _HALVES:
             return
         yield (
-            f"CPU was at most {load.cpu:.0f} % busy 95 % of the time, memory {load.memory:.0f} % full at most: "
+            f"CPU was at most {load.cpu:.0f}% busy 95% of the time, memory {load.memory:.0f}% full at most: "
             f"a type of the same family with {cpus // 2} instead of {cpus} CPUs would do"
         )

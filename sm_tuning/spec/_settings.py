@@ -24,7 +24,7 @@ class CompletionCriteria(Spec):
     Args:
         target_objective_metric_value: the job ends when a training job reaches it.
         max_number_of_training_jobs_not_improving: the job ends when this many training jobs in a row do not improve
-            the best value by 1 %.
+            the best value by 1%.
         complete_on_convergence: the job ends when the service finds that improvement is unlikely.
     """
 

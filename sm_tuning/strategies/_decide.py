@@ -18,7 +18,7 @@ from sm_tuning.strategies._simple import PrefixMeans, judge_by_median
 
 #: The service gives up if none of the first five trials succeeded, as its FailureReason says.
 _FAILURES_BEFORE_GIVING_UP = 5
-#: A trial improves if it is better than the best so far by more than 1 % of it [API Reference].
+#: A trial improves if it is better than the best so far by more than 1% of it [API Reference].
 _IMPROVEMENT = 0.01
 _CONVERGENCE_TRIALS = 10
 _CONVERGENCE_TRIALS_A_DIMENSION = 3
@@ -194,7 +194,7 @@ def _outcome(rules: Rules, trials: Sequence[TrialState]) -> Outcome:
 
 
 def not_improving(trials: Sequence[TrialState], *, maximize: bool) -> int:
-    """Return the number of trials that ended since the last one that improved the best objective by more than 1 %.
+    """Return the number of trials that ended since the last one that improved the best objective by more than 1%.
 
     Trials count in the order in which they ended; trials without an objective do not count. A NaN objective never
     counts as an improvement. The best objective follows every better value, so that many small steps do not add up to
@@ -217,7 +217,7 @@ def not_improving(trials: Sequence[TrialState], *, maximize: bool) -> int:
 def converged(rules: Rules, stale: int) -> bool:
     """Return whether the search has converged, given the number of trials since the last improvement.
 
-    The service documents only "none improves by more than 1 %". Choice: the last ten trials, or three for each tuned
+    The service documents only "none improves by more than 1%". Choice: the last ten trials, or three for each tuned
     hyperparameter if that is more, brought no such improvement.
     """
     window = max(_CONVERGENCE_TRIALS, _CONVERGENCE_TRIALS_A_DIMENSION * rules.dimensions)

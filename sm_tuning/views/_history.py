@@ -140,7 +140,7 @@ def best_so_far(values: Array, sign: float, start: float = np.nan) -> Array:
 
 
 def _floor(values: Array, is_log: bool) -> float:
-    """Return a position below all values, by 8 % of their span."""
+    """Return a position below all values, by 8% of their span."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0
@@ -185,7 +185,7 @@ class EdfInfo(NamedTuple):
                     line={"shape": "hv", "width": 2, "color": SERIES[position % len(SERIES)]},
                     name=escape(share.job),
                     showlegend=len(self.series) > 1,
-                    hovertemplate="%{y:.0f} % up to %{x}<extra></extra>",
+                    hovertemplate="%{y:.0f}% up to %{x}<extra></extra>",
                 )
             )
         figure.update_xaxes(title=escape(self.objective), type="log" if self.is_log else "linear")

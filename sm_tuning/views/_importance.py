@@ -119,7 +119,7 @@ def importance_info(
             f"{definition}: {name}" if several else name: (float(mean), float(low), float(high))
             for definition, name, mean, low, high in measured[columns].itertuples(index=False, name=None)
         }
-        how = "share of the objective's variance that each explains by itself (fANOVA), with 90 % of resamples"
+        how = "share of the objective's variance that each explains by itself (fANOVA), with 90% of resamples"
     names = sorted(bars, key=lambda name: -bars[name][0])
     table = np.array([bars[name] for name in names]).reshape(len(names), 3)
     # With several definitions, a bar is named DEFINITION: HYPERPARAMETER.

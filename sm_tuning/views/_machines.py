@@ -293,7 +293,7 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
             values = np.concatenate([percent for _, _, percent in lines])
             usages.append(Usage(str(metric), tuple(lines), float(values.mean()), float(np.quantile(values, 0.95))))
     unit, length = unit_of(longest)
-    shares = [f"{usage.metric}: mean {usage.mean:.0f} %, 95th percentile {usage.peak:.0f} %" for usage in usages]
+    shares = [f"{usage.metric}: mean {usage.mean:.0f}%, 95th percentile {usage.peak:.0f}%" for usage in usages]
     return UtilizationInfo(
         title="Utilization: percent of the whole machine by time in each trial",
         subtitle="; ".join(shares),

@@ -29,7 +29,7 @@ from sm_tuning.views._trials import About, Rows, axes_of, plural, read
 
 #: Upper bounds of the groups by rank, as shares of the trials with an objective, and the names of the groups.
 _RANKS = (0.1, 0.25, 0.5, 0.75, 1.0)
-_RANK_NAMES = ("best 10 %", "to 25 %", "to 50 %", "to 75 %", "worst 25 %")
+_RANK_NAMES = ("best 10%", "to 25%", "to 50%", "to 75%", "worst 25%")
 
 #: From this number of trials on, the lines of a category are spread, because they would all lie on one.
 _SPREAD_FROM = 8

@@ -223,8 +223,8 @@ def sparkline(values: Sequence[float], *, width: int = _WIDTH, ascii_only: bool 
     return "".join(block(value) for value in shown)
 
 
-def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
-    """Return the display for a terminal."""
+def draw_watch(info: WatchInfo, *, ascii_only: bool = False, width: int = 120) -> RenderableType:
+    """Return the display for a terminal, so many columns wide."""
     ended, share = info.ended
     head, name = Table.grid(padding=(0, 1)), Text(info.progress.name, style="bold")
     if info.progress.is_single:
@@ -242,10 +242,15 @@ def draw_watch(info: WatchInfo, *, ascii_only: bool = False) -> RenderableType:
         rows.append(best)
     if info.running:
         table = Table.grid(padding=(0, 2))
-        for trial in info.running[:_ROWS]:
+        shown = info.running[:_ROWS]
+        # Elapsed time and last value have up to 22 columns, with the space between.
+        is_narrow = max(len(trial.name) for trial in shown) + _WIDTH + 22 > width
+        for trial in shown:
             spark = sparkline(trial.values, ascii_only=ascii_only)
             elapsed = jobs.clock_text(trial.elapsed)
-            table.add_row(Text(f"  {trial.name}", style="dim"), elapsed, Text(trial.last), Text(spark, style="cyan"))
+            # The begin of the name, which is that of the job above, gives room to the curve.
+            name = f"…{trial.name.removeprefix(info.progress.name)}" if is_narrow else trial.name
+            table.add_row(Text(f"  {name}", style="dim"), elapsed, Text(trial.last), Text(spark, style="cyan"))
         rows += [Text(f"running, {info.objective}", style="dim"), table]
     rows += [Text(text, style="dim") for text in info.more]
     rows += [Text(info.progress.reason, style="red")] if info.progress.reason else []
@@ -358,7 +363,7 @@ def watching(
 
         def frame() -> RenderableType:
             info = picture.info()
-            return "" if info is None else draw_watch(info, ascii_only=ascii_only)
+            return "" if info is None else draw_watch(info, ascii_only=ascii_only, width=target.width)
 
         # Two frames a second, so that the clock runs between the answers of the service.
         with Live(get_renderable=frame, console=target, refresh_per_second=2, transient=False):

@@ -198,13 +198,13 @@ def test_the_summary_is_over_all_hosts_and_hints_at_the_size(sagemaker: FakeSage
         ("ml.m5.4xlarge", Load(46, 45, 1, None, None), None),
         ("ml.m5.4xlarge", Load(10, 46, 1, None, None), None),
         ("ml.m5.large", Load(1, 1, 1, None, None), None),
-        ("ml.m5.large", Load(50, 91, 1, None, None), "memory was 91 % full"),
+        ("ml.m5.large", Load(50, 91, 1, None, None), "memory was 91% full"),
         ("ml.m5.large", Load(50, 50, 95, None, None), "volume_size"),
         ("ml.g5.xlarge", Load(50, 50, 1, 3, 5), "without GPU"),
         ("ml.g5.xlarge", Load(95, 50, 1, 30, 5), "wait for data"),
         ("ml.g5.12xlarge", Load(50, 50, 1, 30, 40), "2 instead of 4"),
         ("ml.g5.12xlarge", Load(50, 50, 1, 90, 80), None),
-        ("ml.g5.xlarge", Load(50, 50, 1, 90, 97), "GPU memory was 97 %"),
+        ("ml.g5.xlarge", Load(50, 50, 1, 90, 97), "GPU memory was 97%"),
     ],
 )
 def test_a_hint_says_the_measurement_and_a_right_size_gives_none(

@@ -37,7 +37,7 @@ _ENDED = {
     SecondaryStatus.MAX_WAIT_TIME_EXCEEDED: TrainingStatus.STOPPED,
 }
 
-#: The billed share of a spot job's running time. The service's share follows the market (savings up to 90 %); this one
+#: The billed share of a spot job's running time. The service's share follows the market (savings up to 90%); this one
 #: is a choice, so that spot savings have a value.
 SPOT_SHARE = 0.3
 

@@ -53,26 +53,26 @@ def advice(
 
     The thresholds are ours unless a source is named. *Places* are on the scale of a range, 0 … 1.
 
-    - ``widen``: the best trial, and more of the best tenth (5 at least) than chance puts there with 1 %, lie within a
+    - ``widen``: the best trial, and more of the best tenth (5 at least) than chance puts there with 1%, lie within a
       tenth of the range from a bound, and trials there beat others. Natural bounds are left alone: 0, a 1 above
       fractions, a 1 below whole numbers. From 12 trials on.
-    - ``narrow``: the best fifth (5 at least) lie closer together than chance has it with 1 %, within half of the
-      range including a margin of 10 % on both sides, and trials there beat others. From 20 trials on.
-    - ``fix``: a hyperparameter by itself explains less than 5 % of the objective's variance, and together with others
-      less than 8 % (``Importance`` and ``ForestImportance``), with 95 % certainty; no line or parabola through the
-      objective's ranks (``shapes``) says otherwise by 2.5 standard errors; and another one explains 20 % or more. At
+    - ``narrow``: the best fifth (5 at least) lie closer together than chance has it with 1%, within half of the
+      range including a margin of 10% on both sides, and trials there beat others. From 20 trials on.
+    - ``fix``: a hyperparameter by itself explains less than 5% of the objective's variance, and together with others
+      less than 8% (``Importance`` and ``ForestImportance``), with 95% certainty; no line or parabola through the
+      objective's ranks (``shapes``) says otherwise by 2.5 standard errors; and another one explains 20% or more. At
       most five, which is what a warm start allows. From 20 trials on.
     - ``drop_value``: a categorical value was tried eight times or more and always ended in the worse half.
     - ``log_scale``: a positive range over a factor of 100 or more is searched linearly, and the best trials do not all
       lie in its top decade.
     - ``parallelism``: a Bayesian search in fewer than five rounds (jobs over jobs at once).
-    - ``early_stopping``: the median rule, replayed on this job's curves, saves 20 % of the epochs or more and keeps the
+    - ``early_stopping``: the median rule, replayed on this job's curves, saves 20% of the epochs or more and keeps the
       best trial.
-    - ``fewer_jobs``: in the second half the best improved by less than 1 % of its distance to the median, though five
-      trials or more came within 5 % of it. ``more_jobs``: the last quarter improved it twice or more, by 10 % of that
+    - ``fewer_jobs``: in the second half the best improved by less than 1% of its distance to the median, though five
+      trials or more came within 5% of it. ``more_jobs``: the last quarter improved it twice or more, by 10% of that
       distance. From 20 trials on.
-    - ``failures``: 20 % of the trials failed, two at least; with the part of a range in which all failures lie, if
-      there is one. ``no_metric``: 20 % of the completed trials have no objective.
+    - ``failures``: 20% of the trials failed, two at least; with the part of a range in which all failures lie, if
+      there is one. ``no_metric``: 20% of the completed trials have no objective.
     - ``train_longer``: half of the best third still improved at their end (see ``diagnosis``); ``overfitting``,
       ``underfitting``, ``diverged``: half of all trials.
 
@@ -296,7 +296,7 @@ def _max_jobs(losses: Floats, facts: Facts) -> Iterator[Note]:
             None,
             None,
             f"{enough} trials are enough",
-            f"after trial {last} of {count} the best improved by less than 1 % of its distance to the median, though "
+            f"after trial {last} of {count} the best improved by less than 1% of its distance to the median, though "
             f"{near} later trials came close to it",
             {"max_jobs": enough},
         )

@@ -306,16 +306,16 @@ def diagnosis(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> pd.Da
 
     - ``unknown``: fewer than 5 finite values, unless the last value is not finite.
     - ``diverged``: the last value is nan or infinite; or the training error ends above its start by more than a tenth
-      of its fall and 1 % of the start, as with a learning rate that is too large (11.4.1). With a held-out curve
-      alone: it ends above its start by more than it had fallen and 1 % of the start.
-    - ``overfitting``: the held-out error ends above its best by more than 5 % of its fall, and the training error,
+      of its fall and 1% of the start, as with a learning rate that is too large (11.4.1). With a held-out curve
+      alone: it ends above its start by more than it had fallen and 1% of the start.
+    - ``overfitting``: the held-out error ends above its best by more than 5% of its fall, and the training error,
       if known, does not rise as well (7.8).
     - ``still_improving``: a line through the last quarter (at least 4 values) falls, by three of its standard errors,
-      and by more than 5 % of the fall over that quarter: training stopped too early.
+      and by more than 5% of the fall over that quarter: training stopped too early.
     - ``overfitting`` also: the gap between held-out and training error at the end exceeds half of the held-out fall.
     - ``underfitting``: the training error ends high: less than half as far down, from the median start of this job's
       trials, as that of the job's best trial; or it never fell. It needs a training curve (11.3).
-    - ``plateaued``: it came within 1 % of the fall (or the noise) of its best in its first half and then gained
+    - ``plateaued``: it came within 1% of the fall (or the noise) of its best in its first half and then gained
       nothing; at least 8 values.
     - ``fine``: none of these.
 

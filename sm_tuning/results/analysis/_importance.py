@@ -28,7 +28,7 @@ _INSIDE = (0.1, 0.9)  # of the range: where the lowest point of a U may lie
 
 
 class Shares(NamedTuple):
-    """A measure of importance: one entry a hyperparameter; the bounds hold 90 % of the resamples."""
+    """A measure of importance: one entry a hyperparameter; the bounds hold 90% of the resamples."""
 
     mean: Floats
     low: Floats
@@ -39,7 +39,7 @@ def importance(trials: pd.DataFrame, facts: Facts, *, seed: int = 0, resamples: 
     """Return the share of the objective's variance that each hyperparameter explains.
 
     Each resample draws as many trials as there are, with replacement (at most 1,000), and fits a forest to them; the
-    importance is the mean of the resamples, and the bounds are their 5 % and 95 % quantiles. Hyperparameters count on
+    importance is the mean of the resamples, and the bounds are their 5% and 95% quantiles. Hyperparameters count on
     the scale of their range, so logarithmically where they were searched that way. The worst objectives are moved to
     three interquartile ranges above the upper quartile, so that one diverged trial does not decide alone.
 
@@ -194,7 +194,7 @@ def shapes(trials: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     (the best is the lowest) over the hyperparameter on its own scale. Ranks, because a diverged trial would bend a fit
     to values. The influence of other hyperparameters counts as noise.
 
-    - ``u_shape``: the parabola opens upwards by three standard errors, and its lowest point lies in the middle 80 % of
+    - ``u_shape``: the parabola opens upwards by three standard errors, and its lowest point lies in the middle 80% of
       the range: the optimum is inside.
     - ``toward_min``, ``toward_max``: otherwise, the objective improves towards that bound: a straight line slopes by
       three standard errors.

@@ -209,7 +209,7 @@ class _RangeAdvice:
         )
 
     def _drop_values(self, range_: CategoricalParameter) -> Note | None:
-        """Advise to drop values that always ended in the worse half of eight trials or more: by chance in 0.4 %."""
+        """Advise to drop values that always ended in the worse half of eight trials or more: by chance in 0.4%."""
         sample = self._sample
         if len(sample) < MIN_NARROW:
             return None
@@ -322,6 +322,6 @@ def _fix(sample: Sample, name: str, found: Importance) -> Note:
         algorithm.name,
         name,
         f"fix {name} at {_shown(value)}, the best trial's value",
-        f"it explains {found.mean:.1%} of the objective's variance, with 95 % certainty less than {found.high:.1%}",
+        f"it explains {found.mean:.1%} of the objective's variance, with 95% certainty less than {found.high:.1%}",
         change if algorithm.name is None else {"estimators": {algorithm.name: change}},
     )
