@@ -105,6 +105,7 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
         cached = [json.loads(text) for text in entry.frame["Text"]]
         for facts in cached:
             facts |= {name: facts[name] and datetime.fromisoformat(facts[name]) for name in _TIMES}
+            facts["values"] = tuple(facts.get("values", ()))  # JSON has lists only, and a trial is a key
         return [Trial(**facts) for facts in cached]
     pages = reader.pages(
         "sagemaker",
