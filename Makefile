@@ -54,11 +54,12 @@ test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, 
 test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
 	$(PYTEST) --dist load -m long tests/faults -k policy_of_aws
 
-# The wheel as a user gets it: alone in an environment, without an extra and outside of the checkout.
+# The wheel as a user gets it: made of the source archive, alone in an environment, without an extra and outside of the
+# checkout.
 $(WHEEL)/.installed: $(DEV) $(shell find -L sm_tuning -type f -not -path '*/__pycache__/*')
 	rm -rf $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL)/dist .
+	$(BIN)/uv build --quiet --out-dir $(WHEEL)/dist .
 	$(WHEEL)/bin/python -m pip install --quiet $(WHEEL)/dist/*.whl
 	@touch $@
 
