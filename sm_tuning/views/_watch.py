@@ -226,11 +226,11 @@ def sparkline(values: Sequence[float], *, width: int = _WIDTH, ascii_only: bool 
 def draw_watch(info: WatchInfo, *, ascii_only: bool = False, width: int = 120) -> RenderableType:
     """Return the display for a terminal, so many columns wide."""
     ended, share = info.ended
-    head, name = Table.grid(padding=(0, 1)), Text(info.progress.name, style="bold")
+    head, title = Table.grid(padding=(0, 1)), Text(info.progress.name, style="bold")
     if info.progress.is_single:
-        head.add_row(name)
+        head.add_row(title)
     else:
-        head.add_row(name, ProgressBar(total=1, completed=share, width=_BAR), ended)
+        head.add_row(title, ProgressBar(total=1, completed=share, width=_BAR), ended)
     tally = Text(printable(info.progress.status), style="bold")
     for number, text in enumerate(info.tally):
         # Colours only repeat what the words say.
