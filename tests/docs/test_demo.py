@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from docs_pages import DOCS, ROOT
+from forks import start_program, wait_for
 
 import sm_tuning as smt
 
@@ -19,21 +19,17 @@ def test_an_interrupt_ends_the_demo_with_one_line(processes: None, tmp_path: Pat
     shutil.copytree(ROOT / "estimators", checkout / "estimators")
     (checkout / "docs").mkdir()
     shutil.copy(DOCS / "demo.py", checkout / "docs")
-    demo = subprocess.Popen(
-        [sys.executable, "-u", str(checkout / "docs" / "demo.py")],
-        env={**os.environ, "SM_TUNING_STATE_DIR": str(state)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert demo.stdout is not None
-    assert demo.stderr is not None
-    assert "listens at" in demo.stdout.readline()
-    while "InProgress" not in demo.stderr.readline():
-        assert demo.poll() is None
+    command = [sys.executable, str(checkout / "docs" / "demo.py")]
+    environ = {**os.environ, "SM_TUNING_STATE_DIR": str(state)}
+    errors = tmp_path / "stderr"
+    with errors.open("wb") as stderr:
+        demo = start_program(command, preload="client", cwd=checkout, env=environ, stderr=stderr)
+    wait_for(lambda: "InProgress" in errors.read_text() or demo.poll() is not None)
     demo.send_signal(signal.SIGINT)
-    _, said = demo.communicate(timeout=120)
+    out, _ = demo.communicate(timeout=120)
+    said = errors.read_text()
     assert demo.returncode == 130, said
+    assert "listens at" in out.splitlines()[0]
     assert "Traceback" not in said
     # Progress may have been shown until then.
     assert [line for line in said.splitlines() if line and "InProgress" not in line] == [

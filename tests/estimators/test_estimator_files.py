@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from forks import run_program
 
 from sm_tuning import check, spec
 from sm_tuning.executor.algorithms import rules_of
@@ -102,7 +103,7 @@ def test_the_built_in_algorithm_is_given_no_metric_definitions():
     assert (tuning.objective_metric_name, tuning.objective_type) == ("validation:rmse", "Minimize")
 
 
-def test_the_images_are_known_to_sagemaker():
+def test_the_images_are_known_to_sagemaker(processes):
     wanted = [
         {
             "framework": tuning.estimator.type,
@@ -115,9 +116,8 @@ def test_the_images_are_known_to_sagemaker():
         for tuning in loaded().values()
     ]
 
-    done = subprocess.run(
-        [sys.executable, "-c", IMAGES, json.dumps(wanted)], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-c", IMAGES, json.dumps(wanted)]
+    done = run_program(command, preload="client", cwd=Path.cwd(), env=os.environ)
 
     assert done.returncode == 0, done.stderr
     assert [uri.partition("/")[2] for uri in json.loads(done.stdout.splitlines()[-1])] == [

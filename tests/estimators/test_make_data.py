@@ -1,11 +1,12 @@
 """The committed data files are what make_data.py writes, to the byte."""
 
 import importlib.util
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from forks import run_program
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
 
@@ -16,14 +17,10 @@ def files_under(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_script_writes_the_committed_files_again(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(ESTIMATORS / "make_data.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+def test_the_script_writes_the_committed_files_again(processes, tmp_path):
+    command = [sys.executable, str(ESTIMATORS / "make_data.py"), str(tmp_path)]
+    done = run_program(command, preload="client", cwd=tmp_path, env=os.environ)
+    assert done.returncode == 0, done.stderr
 
     made, committed = files_under(tmp_path), files_under(ESTIMATORS / "data")
     assert sorted(made) == sorted(committed)
