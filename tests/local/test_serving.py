@@ -68,8 +68,8 @@ def test_processes_that_start_at_once_are_no_more_than_may_live(bench):
     serving = serving_of(bench, most=1)
     try:
         variant = variant_of(bench, raw(booster()))
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda number: ask(serving, key_of(f"e{number}"), variant), range(3)))
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda number: ask(serving, key_of(f"e{number}"), variant), range(2)))
         wait_for(lambda: len(serving.running()) == 1)
         wait_for(lambda: len(list((bench.state / "models").iterdir())) == 1)
     finally:

@@ -72,15 +72,16 @@ class TestLearning:
         assert median_regret(branin, False, 6) < 0.1 < median_regret(None, False, 6)
 
     def test_a_child_on_other_data_learns_from_the_shape_not_from_the_scale(self):
-        told = median_regret(lambda h: 1000 * branin(h) + 7, True, 8, seeds=5)
-        assert told < 0.3 < median_regret(None, False, 8, seeds=5)
+        told = median_regret(lambda h: 1000 * branin(h) + 7, True, 8)
+        assert told < 0.3 < median_regret(None, False, 8)
 
     def test_the_scale_of_a_parent_on_other_data_changes_nothing(self):
         small, large = (regrets([parent(lambda h, f=f: f * branin(h) - f, transfer=True)], 1, 8) for f in (1.0, 1024.0))
         assert small == pytest.approx(large, rel=1e-3)
 
-    def test_a_parent_that_says_the_opposite_does_not_hurt_for_long(self):
-        assert median_regret(lambda h: -branin(h), True, 24) < 0.5
+    @pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.long)])
+    def test_a_parent_that_says_the_opposite_does_not_hurt_for_long(self, seeds):
+        assert median_regret(lambda h: -branin(h), True, 24, seeds) < 0.5
 
     def test_parents_of_both_types_and_several_are_heard_together(self):
         parents = [parent(branin, s, transfer=s % 2 == 0, count=12) for s in range(3)]

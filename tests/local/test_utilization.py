@@ -23,7 +23,7 @@ print("loss=1")
 
 @pytest.fixture
 def bench(processes, tmp_path):
-    bench = Bench(tmp_path, RunnerSettings(grace=0.5, utilization_period=0.3))
+    bench = Bench(tmp_path, RunnerSettings(grace=0.5, utilization_period=0.1))
     yield bench
     bench.close()
 
@@ -33,7 +33,7 @@ def points(bench, name, metric, host="algo-1"):
 
 
 def test_what_a_trial_uses_is_published_while_it_runs_and_at_its_end(bench):
-    doc = bench.train(BURN.format(seconds=1.2))
+    doc = bench.train(BURN.format(seconds=0.5))
     name = doc["TrainingJobName"]
     found = {metric: points(bench, name, metric) for metric in NAMES}
     began, ended = doc["TrainingStartTime"], doc["TrainingEndTime"]
@@ -44,7 +44,7 @@ def test_what_a_trial_uses_is_published_while_it_runs_and_at_its_end(bench):
 
 
 def test_processor_time_adds_up_to_what_the_script_used(bench):
-    doc = bench.train(BURN.format(seconds=1.0))
+    doc = bench.train(BURN.format(seconds=0.5))
     name = doc["TrainingJobName"]
     transitions = {one["Status"]: one for one in doc["SecondaryStatusTransitions"]}
     at = transitions["Training"]["StartTime"]
@@ -52,13 +52,13 @@ def test_processor_time_adds_up_to_what_the_script_used(bench):
     for when, percent in points(bench, name, "CPUUtilization"):
         used += percent / 100 * (when - at)
         at = when
-    assert 0.95 <= used <= 2.0
+    assert 0.45 <= used <= 1.5
 
 
 def test_the_processor_time_of_children_counts(bench):
     source = """
 import subprocess, sys
-burn = "import time\\nuntil = time.process_time() + 0.4\\nwhile time.process_time() < until: pass"
+burn = "import time\\nuntil = time.process_time() + 0.2\\nwhile time.process_time() < until: pass"
 children = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2)]
 [child.wait() for child in children]
 """
@@ -67,7 +67,7 @@ children = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2)]
         doc = slow.train(source)
         [(when, percent)] = points(slow, doc["TrainingJobName"], "CPUUtilization")
     start = next(t["StartTime"] for t in doc["SecondaryStatusTransitions"] if t["Status"] == "Training")
-    assert percent / 100 * (when - start) >= 0.8
+    assert percent / 100 * (when - start) >= 0.4
 
 
 def test_a_short_trial_has_one_point_with_its_memory(tmp_path):
