@@ -51,7 +51,6 @@ PRELOADED = {
         "jinja2",
         "rich.console",
         "sklearn.ensemble",
-        "sagemaker.core.image_uris",
         "sm_tuning.cli",
         "sm_tuning.views",
         "sm_tuning.results",

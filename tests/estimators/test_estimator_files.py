@@ -117,7 +117,7 @@ def test_the_images_are_known_to_sagemaker(processes):
     ]
 
     command = [sys.executable, "-c", IMAGES, json.dumps(wanted)]
-    done = run_program(command, preload="client", cwd=Path.cwd(), env=os.environ)
+    done = run_program(command, preload="sdk", cwd=Path.cwd(), env=os.environ)
 
     assert done.returncode == 0, done.stderr
     assert [uri.partition("/")[2] for uri in json.loads(done.stdout.splitlines()[-1])] == [
