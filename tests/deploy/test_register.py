@@ -39,6 +39,7 @@ def test_the_best_model_is_registered_with_image_and_lineage(job, near) -> None:
 
     assert (package.version, package.created, package.approval) == (1, True, "PendingManualApproval")
     assert package.training_job_name == best.training_job_name
+    assert (found["ModelPackageGroupName"], "ModelPackageName" in found) == ("lineage", False)  # as on AWS
     container = found["InferenceSpecification"]["Containers"][0]
     assert container["ModelDataUrl"] == best.model_uri == package.model_uri
     assert container["Image"].endswith("/pytorch-inference:2.6-cpu-py312")

@@ -107,8 +107,9 @@ def describe_package(context: RecordsContext, request: Request) -> Doc:
     """DescribeModelPackage."""
     doc = find_package(context, request[PACKAGE.name])
     details = {"ModelPackageStatusDetails": doc["ModelPackageStatusDetails"]}
-    # The name is required in the response, also for a version, which has none.
-    return {PACKAGE.name: doc.get(GROUP.name, ""), **PACKAGE.described(doc), **details}
+    # A version has no ModelPackageName [Developer Guide, model-registry-details], although the model requires one: the
+    # SageMaker SDK v3 would take it for the name by which it asks again.
+    return {**PACKAGE.described(doc), **details}
 
 
 def list_packages(context: RecordsContext, request: Request) -> Doc:
