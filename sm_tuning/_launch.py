@@ -45,6 +45,7 @@ def launch(
 
     Raises:
         SpecError: the spec is wrong, or something that it names does not exist.
+        NameTakenError: there is a tuning job or a study of that name.
         JobError: with ``wait``, the job failed or was stopped.
         ServiceError: AWS refused or could not be reached.
     """
@@ -52,7 +53,9 @@ def launch(
     connection = _connection(aws, session, profile, region, endpoint_url)
     job: TuningJob | Study
     if spec.study is None:
-        job = TuningJob(jobs.launch(connection, spec, name=name, if_exists=if_exists), connection)
+        job = TuningJob(
+            jobs.launch(connection, spec, name=name, if_exists=if_exists, refuse=studies.refuse_study), connection
+        )
     else:
         job = Study(connection, studies.launch(connection, spec, name=name, if_exists=if_exists))
         if not wait:

@@ -91,6 +91,7 @@ def launch(
     on_progress: OnProgress | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_token: Callable[[], str] = lambda: secrets.token_hex(2),
+    refuse: Callable[[Aws, str], None] = lambda _aws, _name: None,
 ) -> str:
     """Upload what is needed, create the tuning job, and return its name.
 
@@ -106,6 +107,7 @@ def launch(
         on_progress: called with a few words at the start of each step that takes time.
         now: returns the current time, for the generated name.
         new_token: returns the random part of the generated name.
+        refuse: called with a given name before anything is uploaded; raises NameTakenError for that of a study.
 
     Raises:
         SpecError: the tuning cannot be launched, for example because a script is missing; with ``attach``, another
@@ -130,6 +132,7 @@ def launch(
             return same
         if if_exists == "fail":
             _check_name_is_free(aws, request)
+        refuse(aws, name)
     check_parents(aws, tuning)
     # Nothing has been written so far, so that a wrong spec leaves no traces. From here on there are costs.
     send(aws, planned, report)

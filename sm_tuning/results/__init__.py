@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         reference_of,
         values_of,
     )
-    from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, follow_logs
+    from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, final_values, follow_logs
     from sm_tuning.results._logs import logs
     from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
     from sm_tuning.results._schema import (
@@ -68,7 +68,7 @@ else:
             "reference_of",
             "values_of",
         ),
-        "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "follow_logs"),
+        "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "final_values", "follow_logs"),
         "._logs": ("logs",),
         "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
         "._schema": (
@@ -119,6 +119,7 @@ __all__ = [
     "errors",
     "explained",
     "feasible_of",
+    "final_values",
     "follow_logs",
     "front",
     "hypervolume",

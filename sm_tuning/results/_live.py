@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sm_tuning._errors import ServiceError, SpecError
+from sm_tuning._errors import AccessDeniedError, ServiceError, SpecError
 from sm_tuning._prices import Prices
 from sm_tuning._wire import LARGEST_PAGE, TRAINING_JOBS
 from sm_tuning.aws import Aws, Clock, Retry, is_missing
@@ -297,6 +297,39 @@ class LiveTrials:
         costs = [group.count * prices.get(group.type, math.nan) for group in machines]
         hourly = math.fsum(costs) if machines else math.nan
         return LiveTrial(trial.name, trial.terminal, trial.created, trial.started, trial.ended, values, hourly)
+
+
+def final_values(aws: Aws, training_job: str, regexes: Mapping[str, str]) -> dict[str, float]:
+    """Return the last finite value of each metric in a training job's log, for metrics that its description lacks.
+
+    Args:
+        aws: the connection.
+        training_job: its name.
+        regexes: of the metrics, by name.
+
+    Raises:
+        ServiceError: CloudWatch Logs refused for another reason than missing permissions or a missing log.
+    """
+    scanners = {name: scan for name, regex in regexes.items() if (scan := scanner(regex)) is not None}
+    found: dict[str, tuple[int, float]] = {}
+    pages = aws.pages(
+        "logs",
+        "filter_log_events",
+        token=("nextToken", "nextToken"),
+        logGroupName=TRAINING_JOBS,
+        logStreamNamePrefix=f"{training_job}/",
+        filterPattern=server_pattern([regexes[name] for name in scanners]),
+    )
+    try:
+        for event in (event for page in pages for event in page.get("events", ())) if scanners else ():
+            for name, scan in scanners.items():
+                value = scan(event["message"])
+                if value is not None and math.isfinite(value) and event["timestamp"] >= found.get(name, (0, 0.0))[0]:
+                    found[name] = (event["timestamp"], value)
+    except ServiceError as error:
+        if not (is_missing(error) or isinstance(error, AccessDeniedError)):
+            raise
+    return {name: value for name, (_, value) in found.items()}
 
 
 class ObjectiveValues:

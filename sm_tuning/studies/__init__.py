@@ -12,14 +12,32 @@ from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.studies._backend import OnUpdate
-    from sm_tuning.studies._control import Driven, document, drive_study, find, launch, list_studies, stop_study
+    from sm_tuning.studies._control import (
+        Driven,
+        document,
+        drive_study,
+        find,
+        launch,
+        list_studies,
+        refuse_study,
+        stop_study,
+    )
     from sm_tuning.studies._record import StudyRecord
     from sm_tuning.studies._store import Lease, LeaseLostError, Store
     from sm_tuning.studies._trials import StudySource, StudyTrials, read_study
 else:
     _HOMES = {
         "._backend": ("OnUpdate",),
-        "._control": ("Driven", "document", "drive_study", "find", "launch", "list_studies", "stop_study"),
+        "._control": (
+            "Driven",
+            "document",
+            "drive_study",
+            "find",
+            "launch",
+            "list_studies",
+            "refuse_study",
+            "stop_study",
+        ),
         "._record": ("StudyRecord",),
         "._store": ("Lease", "LeaseLostError", "Store"),
         "._trials": ("StudySource", "StudyTrials", "read_study"),
@@ -41,5 +59,6 @@ __all__ = [
     "launch",
     "list_studies",
     "read_study",
+    "refuse_study",
     "stop_study",
 ]

@@ -168,6 +168,23 @@ def _refuse_tuning_job(aws: Aws, name: str) -> None:
     )
 
 
+def refuse_study(aws: Aws, name: str) -> None:
+    """Refuse a name for a tuning job that a study has; what cannot be looked for does not end the launch.
+
+    Raises:
+        NameTakenError: there is a study of that name.
+    """
+    try:
+        store = find(aws, name)
+    except ServiceError as error:
+        _log.info("it is not checked whether there is a study %s: %s", name, error)
+        return
+    if store is not None:
+        raise NameTakenError(
+            f"there is a study {name!r} already ({store.uri}), and attach could not tell the two: choose another name"
+        )
+
+
 def find(aws: Aws, name: str) -> Store | None:
     """Return the store of a study; None if there is no study of that name.
 

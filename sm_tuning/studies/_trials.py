@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +10,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sm_tuning._errors import JobNotFoundError, SpecError
-from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
+from sm_tuning._errors import JobNotFoundError, ServiceError, SpecError
+from sm_tuning._statuses import FINISHED, SecondaryStatus, TrainingStatus, TuningStatus
 from sm_tuning._wire import LARGEST_PAGE
-from sm_tuning.aws import Aws
+from sm_tuning.aws import Aws, is_transient
+from sm_tuning.results import final_values
 from sm_tuning.strategies import Outcome, Suggestion
 from sm_tuning.studies._description import TrialJob, description_of, summary_of
 from sm_tuning.studies._record import StudyRecord, suggestion_of, trial_key
 from sm_tuning.studies._store import Record, Store
 
+_log = logging.getLogger(__name__)
+
+_SEARCHED = 3  # trials that are not known yet, from which on Search is fewer calls
 _AT_ONCE = 8  # calls, of the 32 connections of a client's pool
 _MISSED = 20  # lists in a row that may lack a running trial before it is described
 
@@ -48,6 +53,7 @@ class StudyTrials:
         self._aws = aws
         self._jobs: dict[int, TrialJob] = {}
         self._missed: dict[str, int] = {}
+        self._has_searched = False
         self._stop: Record | None = None
         self._end: Record | None = None
         #: Whether the study and all its trials have ended, so that nothing can change any more.
@@ -132,6 +138,7 @@ class StudyTrials:
 
     def refresh(self) -> None:
         """Read the training jobs that have not ended: one list for all, and a description for each that has ended."""
+        self._search()
         unknown = [job for job in self._jobs.values() if job.training is None]
         running = {job.name: job for job in self._jobs.values() if job.training is not None and not job.ended}
         pools = {job.name: job for job in self.open_pools()}
@@ -150,7 +157,7 @@ class StudyTrials:
             if seen.ended and "AlgorithmSpecification" not in summary:
                 ended.append(job)
             else:
-                self._jobs[job.suggestion.number] = seen
+                self._note(job, seen.training or {})
         for name in running.keys() - listed.keys():
             self._missed[name] = self._missed.get(name, 0) + 1
         lost = [job for name, job in running.items() if self._missed.get(name, 0) >= _MISSED]
@@ -159,13 +166,57 @@ class StudyTrials:
             found = list(pool.map(self._describe, (job.name for job in chosen)))
         for job, training in zip(chosen, found, strict=True):
             if training is not None:
-                self._jobs[job.suggestion.number] = replace(job, training=training)
+                self._note(job, training)
             elif job.training is not None:
                 gone = {
                     "TrainingJobStatus": str(TrainingStatus.FAILED),
                     "FailureReason": "the training job was deleted",
                 }
                 self._jobs[job.suggestion.number] = replace(job, training={**job.training, **gone})
+
+    def _search(self) -> None:
+        """Read many trials that have ended by few calls, as a driver does that begins; Search may lag or be refused."""
+        unknown = {job.name: job for job in self._jobs.values() if job.training is None}
+        # botocore drops the warm pools of these answers if its model lacks them: such studies describe their trials.
+        if self._has_searched or len(unknown) < _SEARCHED or self.study.settings.keep_alive is not None:
+            return
+        self._has_searched = True
+        name = {"Name": "TrainingJobName", "Operator": "Contains", "Value": f"{self.study.name}-"}
+        pages = self._aws.pages(
+            "sagemaker",
+            "search",
+            Resource="TrainingJob",
+            SearchExpression={"Filters": [name]},
+            MaxResults=LARGEST_PAGE,
+        )
+        try:
+            for training in (found["TrainingJob"] for page in pages for found in page["Results"]):
+                job = unknown.get(training["TrainingJobName"])
+                # The status of an ended training job does not change any more, however old the answer is.
+                if job is not None and replace(job, training=training).ended:
+                    self._note(job, training)
+        except ServiceError as error:
+            if is_transient(error):
+                raise
+            _log.info("the trials of %s are described one by one: %s", self.study.name, error)
+
+    def _note(self, job: TrialJob, training: Mapping[str, Any]) -> None:
+        """Keep the description of a training job, with the metrics of its log that the description lacks."""
+        found = replace(job, training=training)
+        if found.status in FINISHED:
+            wanted = {
+                *self.study.objectives(job.suggestion.definition),
+                *(b.metric for b in self.study.settings.bounds),
+            }
+            definition = self.study.definition(job.suggestion.definition)
+            metrics = definition["AlgorithmSpecification"].get("MetricDefinitions") or ()
+            lacking = {m["Name"]: m["Regex"] for m in metrics if m["Name"] in wanted - found.metrics.keys()}
+            values = final_values(self._aws, job.name, lacking) if lacking else {}
+            at = training.get("TrainingEndTime") or training["CreationTime"]
+            added = [{"MetricName": name, "Value": value, "Timestamp": at} for name, value in values.items()]
+            final = [*(training.get("FinalMetricDataList") or ()), *added]
+            found = replace(job, training={**training, "FinalMetricDataList": final} if added else training)
+        self._jobs[job.suggestion.number] = found
 
     def _list(self, running: Mapping[str, TrialJob]) -> dict[str, Mapping[str, Any]]:
         """Return the summaries of running trials, as far as a list has them; those that it lacks count as running.

@@ -55,7 +55,20 @@ class Denier(ThreadingHTTPServer):
 
 
 class _Deny(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Deny S3 and STS, which speak XML."""
+        body = b"<Response><Error><Code>AccessDenied</Code><Message>no</Message></Error></Response>"
+        self.send_response(403)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_POST(self) -> None:
+        if "X-Amz-Target" not in self.headers:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
+            return
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         self.server.asked.append(operation)
         self.server.requests.append(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0)))))

@@ -67,8 +67,9 @@ def test_a_spec_that_breaks_a_rule_says_which(cli, denier, tmp_path, command, da
 @pytest.mark.parametrize("command", ["check", "launch", "render"])
 def test_every_problem_of_a_spec_has_a_line(cli, tmp_path, command):
     path = specs.write(tmp_path, specs.xgboost(max_jobs=0, strategy="Gird"))
+    names = "'Bayesian', 'Random', 'Grid', 'Hyperband', 'BayesianHyperband', 'Promotion', 'Population' or 'Optuna'"
     assert cli.fails(command, path, code=2).splitlines() == [
-        f"{path}: strategy: input should be 'Bayesian', 'Random', 'Grid' or 'Hyperband', but got 'Gird'",
+        f"{path}: strategy: input should be {names}, but got 'Gird'",
         f"{path}: max_jobs: input should be greater than or equal to 1, but got 0",
     ]
 
@@ -155,7 +156,11 @@ def test_a_denied_launch_names_the_permission_and_makes_nothing(cli, denier, tmp
         "CreateHyperParameterTuningJob of 'mine' was denied: the credentials need "
         "sagemaker:CreateHyperParameterTuningJob on arn:aws:sagemaker:x; ask for that permission or use another role"
     )
-    assert denier.asked == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
+    assert denier.asked == [
+        "DescribeHyperParameterTuningJob",
+        "ListTrainingJobs",  # among which a study of that name is looked for
+        "CreateHyperParameterTuningJob",
+    ]
 
 
 def test_warm_start_parents_of_the_command_line_reach_the_wire(cli, denier, tmp_path):

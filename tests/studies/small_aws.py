@@ -61,6 +61,7 @@ class SmallAws(ThreadingHTTPServer):
         self.lag = 0.0  # seconds for which lists lack a new training job
         self.empty_pages = 0  # of each list, with a token, before the first that is not empty
         self.stopping = 0.0  # seconds for which a job is Stopping
+        self.can_search = False
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tags: dict[str, list[dict[str, str]]] = {}
@@ -208,7 +209,11 @@ class SmallAws(ThreadingHTTPServer):
         raise Refusal(400, "ResourceNotFound", f"can't find {request['HyperParameterTuningJobName']}")
 
     def Search(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        raise Refusal(400, "AccessDeniedException", "no Search here")
+        if not self.can_search:
+            raise Refusal(400, "AccessDeniedException", "no Search here")
+        part = request["SearchExpression"]["Filters"][0]["Value"]
+        found = [{name: value for name, value in job.items() if name != "looks"} for job in self.jobs.values()]
+        return {"Results": [{"TrainingJob": job} for job in found if part in job["TrainingJobName"]]}
 
     def FilterLogEvents(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         prefix, names = request.get("logStreamNamePrefix", ""), request.get("logStreamNames")
