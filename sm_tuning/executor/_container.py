@@ -2,8 +2,9 @@
 
 Its interface to the process that starts it (the server):
 
-- stdin: the first line is the order, a JSON object (see ``Order``); a later line ``stop`` orders SIGTERM, then SIGKILL
-  after the grace. End of file means that the server has died: the process group is killed at once.
+- stdin: a line with a number of bytes, and in these the order, a JSON object (see ``Order``); a later line ``stop``
+  orders SIGTERM, then SIGKILL after the grace. End of file means that the server has died: the process group is killed
+  at once.
 - stdout: a line ``started``, which ``_template.py`` writes, then a line ``log`` whenever lines were written to the log
   file, only to wake the server. If the server reads slowly, these lines are lost and nothing else.
 - the log file: one record a line, ``<epoch ms> <text>``, appended; stdout and stderr merged in the order of arrival.
@@ -377,10 +378,15 @@ def _lock(path: str) -> bool:
 
 
 def _read_order() -> Order | None:
-    # Byte by byte, so that a later ``stop`` stays in the pipe.
-    data = bytearray()
-    while not data.endswith(b"\n"):
+    # A line with the length, byte by byte, and so many bytes, so that a later ``stop`` stays in the pipe.
+    length, data = b"", b""
+    while not length.endswith(b"\n"):
         piece = os.read(sys.stdin.fileno(), 1)
+        if not piece:
+            return None
+        length += piece
+    while missing := int(length) - len(data):
+        piece = os.read(sys.stdin.fileno(), missing)
         if not piece:
             return None
         data += piece

@@ -153,7 +153,8 @@ class Container:
             "namespaces": dict(command.namespaces),
             "warm": None if command.preload is None else {"path": list(command.own_path)},
         }
-        self._write(json.dumps(order).encode() + b"\n")
+        data = json.dumps(order).encode()
+        self._write(b"%d\n" % len(data) + data)
 
     def fileno(self) -> int:
         """Return the file descriptor that becomes readable when there is news."""

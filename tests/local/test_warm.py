@@ -256,6 +256,20 @@ def test_a_package_that_reads_a_variable_of_the_job_starts_cold(workshop, tmp_pa
     assert "job starts cold: the imports would have read another value of SM_HPS" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("finalizer", ["", "    def __del__(self): print('deleted')\n"])
+def test_a_cycle_that_an_import_makes_ends_like_in_a_new_interpreter(workshop, tmp_path, finalizer):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "rings.py").write_text(f"class Ring:\n    x = 1\n{finalizer}ring = Ring()\nring.own = ring\n")
+    path = os.pathsep.join((str(workshop.code), str(tmp_path / "site")))
+    source = "import rings\nimport gc\nprint(rings.ring.x, gc.isenabled(), gc.get_threshold())\n"
+
+    cold, warm, answer = workshop.both(source, PYTHONPATH=path)
+
+    assert answer == "ready"
+    assert warm == cold
+    assert cold.lines[1:] == (["deleted"] if finalizer else [])
+
+
 def test_a_changed_package_is_imported_again(workshop, tmp_path):
     packages = tmp_path / "packages"
     packages.mkdir()
