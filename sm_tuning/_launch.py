@@ -58,7 +58,7 @@ def launch(
         )
     else:
         job = Study(connection, studies.launch(connection, spec, name=name, if_exists=if_exists))
-        if not wait:
+        if not wait or spec.study.driver == "remote":
             job.step()
     if wait:
         job.wait()

@@ -83,9 +83,13 @@ class Study(Handle):
     def step(self) -> bool:
         """Drive one pass: read the trials, start and stop what is due; return False if another driver has the study.
 
+        With ``driver: remote``, start the training job that drives, unless it runs.
+
         Raises:
             ServiceError: AWS refused or could not be reached.
         """
+        if self._trials.study.settings.driver == "remote":
+            return studies.start_driver(self._plain, self._trials) is not None
         return studies.drive_study(self._plain, self._trials, once=True).drove
 
     def wait(
@@ -97,6 +101,8 @@ class Study(Handle):
     ) -> dict[str, Any]:
         """Drive the study until it ends, or watch it while another driver does, and return its last description.
 
+        With ``driver: remote``, only watch.
+
         Interrupting the wait leaves the running trials as they are; waiting again continues.
 
         Args:
@@ -106,7 +112,8 @@ class Study(Handle):
             poll: seconds between two looks; shorter for a local server than for AWS by default.
 
         Raises:
-            JobFailedError: the study failed; the message has the error of its first failed trial.
+            JobFailedError: the study failed; the message has the error of its first failed trial. Or nobody drives a
+                study with ``driver: remote``.
             JobStoppedError: the study was stopped before it was done.
             WaitTimeoutError: the study had not ended after ``timeout`` seconds.
         """
@@ -129,16 +136,30 @@ class Study(Handle):
         """Drive, or wait for the driver, until the study has ended."""
         while True:
             left = None if until is None else max(0.0, until - time.monotonic())
+            is_remote = self._trials.study.settings.driver == "remote"
             try:
-                driven = studies.drive_study(self._plain, self._trials, poll=poll, timeout=left, on_update=on_update)
-                if driven.drove:
+                if (
+                    not is_remote
+                    and studies.drive_study(
+                        self._plain, self._trials, poll=poll, timeout=left, on_update=on_update
+                    ).drove
+                ):
                     return
             except studies.LeaseLostError:
                 continue  # another driver has it, and this one watches
+            # Asked before the study is read: a driver that has ended meanwhile has left its outcome.
+            is_driven = (
+                not is_remote or self.driver is not None or studies.driver_job(self._plain, self._name) is not None
+            )
             description = self.describe()
             on_update(description)
             if jobs.status_of(description).is_terminal:
                 return
+            if not is_driven:
+                message = (
+                    f"nobody drives the study {self._name}: sm-tuning study step {self._name} starts its driver again"
+                )
+                raise JobFailedError(message, job_name=self._name)
             if left == 0.0:
                 message = f"the study {self._name} had not ended in time; another driver, {self.driver}, drives it"
                 raise WaitTimeoutError(message, job_name=self._name)

@@ -120,6 +120,9 @@ STUDY_URI: Final = "StudyUri"
 STUDY_RULES: Final = "StudyRules"
 STUDY_TRIAL: Final = "StudyTrial"
 
+#: The environment variable of a remote driver; its value is the ``s3://`` folder of the study.
+STUDY_VARIABLE: Final = "SM_TUNING_STUDY"
+
 #: The environment variable of a study's trial that continues another one; its value is that training job's name.
 PARENT_VARIABLE: Final = "SM_TUNING_PARENT"
 

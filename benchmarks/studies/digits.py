@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 from sm_tuning.strategies import Space, Strategy, Trial, make, space_of
 
+#: Near the ranges of ``estimators/pytorch-digits.yaml``.
 SPACE = space_of(
     {
         "ContinuousParameterRanges": [
-            {"Name": "lr", "MinValue": "0.0005", "MaxValue": "0.5", "ScalingType": "Logarithmic"},
-            {"Name": "momentum", "MinValue": "0.5", "MaxValue": "0.99", "ScalingType": "ReverseLogarithmic"},
+            {"Name": "lr", "MinValue": "0.001", "MaxValue": "0.1", "ScalingType": "Logarithmic"},
+            {"Name": "momentum", "MinValue": "0.5", "MaxValue": "0.95", "ScalingType": "ReverseLogarithmic"},
             {"Name": "weight_decay", "MinValue": "1e-6", "MaxValue": "0.01", "ScalingType": "Logarithmic"},
-            {"Name": "dropout", "MinValue": "0", "MaxValue": "0.6"},
+            {"Name": "dropout", "MinValue": "0", "MaxValue": "0.5"},
         ],
         "CategoricalParameterRanges": [{"Name": "batch_size", "Values": ["16", "32", "64"]}],
     }

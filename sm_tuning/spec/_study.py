@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -103,7 +103,8 @@ class StudySettings(Spec):
         max_failures: failed trials that end the study; by default it ends after five if none has succeeded.
         retries: how often a trial is started again after a fault of the service, from its checkpoints if it has some;
             each start counts as a trial.
-        driver: ``client``: ``wait``, ``sm-tuning study run`` and ``sm-tuning study step`` drive the study.
+        driver: ``client``: ``wait``, ``sm-tuning study run`` and ``sm-tuning study step`` drive the study; or
+            ``remote``: a small training job (ml.t3.medium) drives it, and they watch.
         when: hyperparameter -> the hyperparameters that it depends on -> the values with which it is tuned, such as
             ``{"momentum": {"optimizer": ["sgd"]}}``. With other values, its trials do not get it.
         objectives: further metrics to optimise -> ``Maximize`` or ``Minimize``; objective_metric_name leads.
@@ -118,21 +119,11 @@ class StudySettings(Spec):
     keep_alive: int | None = Field(default=None, ge=1, le=21600)  # the limits of KeepAlivePeriodInSeconds
     max_failures: int | None = Field(default=None, ge=1)
     retries: int = Field(default=2, ge=0, le=10)
-    driver: Literal["client"] = "client"
+    driver: Literal["client", "remote"] = "client"
     when: FrozenDict[str, FrozenDict[str, _Allowed]] = Field(default=FrozenDict())
     objectives: FrozenDict[str, Literal["Maximize", "Minimize"]] = Field(default=FrozenDict())
     constraints: tuple[str, ...] = ()
     training: FrozenDict[str, Any] = Field(default=FrozenDict())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_built_yet(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        if data.get("driver") == "remote":
-            message = "'remote' is not supported by this version of sm-tuning: only 'client' is"
-            raise SpecError(Problem("study", "driver", message, "use driver: client, and sm-tuning study run or step"))
-        return data
 
     @model_validator(mode="after")
     def _leaves_the_members_of_the_study(self) -> StudySettings:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         stop_study,
     )
     from sm_tuning.studies._record import StudyRecord
+    from sm_tuning.studies._remote import drive_here, driver_job, start_driver
     from sm_tuning.studies._store import Lease, LeaseLostError, Store
     from sm_tuning.studies._trials import StudySource, StudyTrials, read_study
 else:
@@ -39,6 +40,7 @@ else:
             "stop_study",
         ),
         "._record": ("StudyRecord",),
+        "._remote": ("drive_here", "driver_job", "start_driver"),
         "._store": ("Lease", "LeaseLostError", "Store"),
         "._trials": ("StudySource", "StudyTrials", "read_study"),
     }
@@ -54,11 +56,14 @@ __all__ = [
     "StudySource",
     "StudyTrials",
     "document",
+    "drive_here",
     "drive_study",
+    "driver_job",
     "find",
     "launch",
     "list_studies",
     "read_study",
     "refuse_study",
+    "start_driver",
     "stop_study",
 ]

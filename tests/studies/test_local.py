@@ -165,6 +165,27 @@ def test_three_drivers_at_once_start_each_trial_once(aws: smt.Aws, tuning: smt.T
     assert sorted(names) == [record.training_job_name(number) for number in range(1, 7)]
 
 
+def test_a_remote_driver_runs_a_study_and_another_continues_it(aws: smt.Aws, tuning: smt.Tuning) -> None:
+    spec = tuning.replace(max_jobs=4, max_parallel_jobs=1, study=smt.StudySettings(driver="remote"))
+    study = smt.launch(spec, name="remote", aws=aws)
+    assert isinstance(study, smt.Study)
+    first = studies.driver_job(aws, "remote")
+    assert first is not None
+    assert not study.step()  # it runs already
+    aws.poll("remote", lambda: study.counts.completed, bool, interval=0.1, timeout=120)
+    aws.sagemaker.stop_training_job(TrainingJobName=first)
+    aws.poll(
+        "remote", lambda: study.driver or studies.driver_job(aws, "remote"), lambda found: found is None, interval=0.1
+    )
+    if study.status == "InProgress":
+        with pytest.raises(smt.JobFailedError, match="nobody drives the study remote"):
+            study.wait(progress=False)
+        assert study.step()
+    assert study.wait(progress=False)["TrainingJobStatusCounters"]["Completed"] == 4
+    names = [child["TrainingJobName"] for child in study.children()]
+    assert len(set(names)) == 4
+
+
 def test_of_sixteen_writers_of_a_record_one_wins(aws: smt.Aws) -> None:
     store = studies.Store(aws, f"s3://{aws.s3.list_buckets()['Buckets'][0]['Name']}/race")
     for key in ("a", "b"):

@@ -14,7 +14,7 @@ from sm_tuning.request import to_request
 def test_a_file_keeps_the_block(tmp_path: Path) -> None:
     for settings in (
         {},
-        {"max_cost": 2.5, "keep_alive": 60},
+        {"max_cost": 2.5, "keep_alive": 60, "driver": "remote"},
         {"retries": 0, "store": "s3://b/p", "training": {"MlflowConfig": {"MlflowResourceArn": "a"}}},
     ):
         spec = tuning(study=settings)
@@ -30,7 +30,7 @@ def test_an_empty_block_makes_a_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"driver": "remote"}, "'remote' is not supported by this version"),
+        ({"driver": "lambda"}, "study.driver"),
         ({"max_cost": 0}, "study.max_cost"),
         ({"keep_alive": 21601}, "study.keep_alive"),
         ({"training": {"Tags": []}}, "Tags cannot be given here"),
