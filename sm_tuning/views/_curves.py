@@ -82,7 +82,7 @@ class CurvesInfo(NamedTuple):
         if self.note:
             return Sketch.empty(self.title, self.note)
         figure = Sketch(self.title, subtitle=self.subtitle)
-        labels = [escape(text) for text in self.rows.labels]
+        titles = [escape(text) for text in self.rows.titles]
         looks = ["best" if best else state for state, best in zip(self.rows.states, self.rows.is_best, strict=True)]
         # Drawn last means on top: first running and failed trials, then completed ones, then the best.
         for look in (*reversed(STATES), "best"):
@@ -102,7 +102,7 @@ class CurvesInfo(NamedTuple):
                     x=x,
                     y=y,
                     customdata=rows,
-                    text=[labels[row] for row in rows],
+                    text=[titles[row] for row in rows],
                     hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
                     mode="markers" if single else "lines",
                     name=look,

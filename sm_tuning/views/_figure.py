@@ -292,13 +292,13 @@ def joined(
 
 
 def hover_texts(rows: Rows, objective: str, extra: Sequence[str] | None = None) -> list[str]:
-    """Return the hover text of each trial, escaped: its label, state and value, and a further line if given."""
+    """Return the hover text of each trial, escaped: its names, state and value, and a further line if given."""
     texts = []
-    for index, name in enumerate(rows.labels):
+    for index, name in enumerate(rows.titles):
         value = rows.values[index]
         shown = f"<br>{escape(objective)} = {label(float(value))}" if np.isfinite(value) else ""
         more = f"<br>{extra[index]}" if extra is not None else ""
-        texts.append(f"<b>{escape(name)}</b> {rows.states[index]}{shown}{more}")
+        texts.append(f"<b>{escape(name)}</b><br>{rows.states[index]}{shown}{more}")
     return texts
 
 

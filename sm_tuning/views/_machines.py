@@ -230,7 +230,7 @@ class UtilizationInfo(NamedTuple):
         count = len(self.usages)
         grid = Grid(count, 2, (0.14, 0.24))
         figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 230 * grid.rows, cells=count, grid=grid)
-        labels = [escape(text) for text in self.rows.labels]
+        titles = [escape(text) for text in self.rows.titles]
         for cell, usage in enumerate(self.usages):
             x, y, trials = joined(
                 (
@@ -245,7 +245,7 @@ class UtilizationInfo(NamedTuple):
                 x=x,
                 y=y,
                 customdata=trials,
-                text=[labels[row] for row in trials],
+                text=[titles[row] for row in trials],
                 hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
                 mode="lines+markers" if len(usage.lines) <= 40 else "lines",
                 marker={"size": 4},

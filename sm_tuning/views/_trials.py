@@ -126,6 +126,12 @@ class Rows(NamedTuple):
     hyperparameters: tuple[str, ...]
 
     @property
+    def titles(self) -> tuple[str, ...]:
+        """Short and full name of each trial, for the pointer: a short one cannot be looked up on AWS."""
+        pairs = zip(self.labels, self.names, strict=True)
+        return tuple(name if short == name else f"{short} {name}" for short, name in pairs)
+
+    @property
     def evaluated(self) -> int:
         """The number of trials with an objective."""
         return int(np.isfinite(self.values).sum())

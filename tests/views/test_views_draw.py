@@ -107,7 +107,7 @@ def test_every_point_knows_its_trial() -> None:
             if trace.meta and trace.meta["link"] == "points":
                 assert len(trace.customdata) == len(trace.x)
                 assert all(
-                    f"#{int(table['TrainingJobName'][row].split('-')[1])}<" in text
+                    f"#{int(table['TrainingJobName'][row].split('-')[1])} {table['TrainingJobName'][row]}<" in text
                     for row, text in zip(trace.customdata, trace.text, strict=True)
                 )
 
@@ -172,7 +172,8 @@ def test_a_figure_is_saved_as_an_image(tmp_path: Path) -> None:
 
 
 def test_the_kinds_of_plots_are_those_of_the_functions() -> None:
-    assert set(views.KINDS) == set(PLOTS) - {"curves by time"}
+    several = {"front", "hypervolume"}  # of jobs with several objectives, with tests of their own
+    assert set(views.KINDS) == set(PLOTS) - {"curves by time"} | several
 
 
 def test_empty_second_frames_are_said() -> None:
@@ -190,3 +191,12 @@ def test_the_page_of_a_figure_has_plotly_and_escapes_texts() -> None:
     assert b"window.Plotly = Plotly" in gzip.decompress(base64.b64decode(packed))
     assert page.count("</script>") == 1
     assert "\\u003c/script>" in page
+
+
+@pytest.mark.parametrize("plot", ["history", "curves", "parallel", "slice", "timeline", "utilization"])
+def test_the_pointer_shows_the_full_name_of_a_trial(plot: str) -> None:
+    table, description = many(30)
+
+    drawn = PLOTS[plot](table, about(description)).to_json()
+
+    assert all(json.dumps(f" {name}")[1:-1] in drawn for name in table["TrainingJobName"].head(3))
