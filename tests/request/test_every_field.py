@@ -17,6 +17,9 @@ from sm_tuning.spec import (
     InstancePreference,
     IntegerParameter,
     MetricDefinition,
+    OptunaConfig,
+    PopulationConfig,
+    PromotionConfig,
     PyTorchEstimator,
     Spec,
     StudySettings,
@@ -51,6 +54,9 @@ OTHER = {
     "evaluation": "is done after the job",
     "study": "makes a study, which has no tuning job's request; tests/studies has the requests of its trials",
 }
+
+#: Settings of studies, which send no request of a tuning job.
+STUDIES = (StudySettings, PromotionConfig, PopulationConfig, OptunaConfig)
 
 # For each class: field -> (fields of the spec before, fields that are set in addition).
 ANY_ESTIMATOR = {
@@ -343,7 +349,7 @@ def test_every_field_of_every_spec_class_is_tested_here():
     tested |= {kind: set(added) for kind, (_, added) in RANGES.items()}
     tested |= {kind: {name for _, added in all_cases for name in added} for kind, all_cases in SMALL.items()}
     # No part of the request.
-    tested |= {kind: set(kind.model_fields) for kind in (EvaluationPlan, StudySettings)}
+    tested |= {kind: set(kind.model_fields) for kind in (EvaluationPlan, *STUDIES)}
     tested |= {Tuning: {*JOB, "estimator", "estimators"}, TrainingDefinition: set(DEFINITION)}
     untested = {
         f"{kind.__name__}.{name}"
