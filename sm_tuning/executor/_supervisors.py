@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -172,10 +173,17 @@ class Template:
         os.close(reading)
         return None
 
-    def close(self) -> None:
-        """End the process; its supervisors go on."""
+    def close(self, *, imported: bool = False) -> None:
+        """End the process; its supervisors go on.
+
+        Args:
+            imported: also end what its imports have started. It must not have any supervisors.
+        """
         with suppress(OSError):
             self._channel.close()
+        if imported:
+            with suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.kill()
         self._popen.wait()
 
@@ -273,12 +281,13 @@ class Supervisors:
 
     def _drop(self, preload: Preload, template: Template, reason: str) -> None:
         """Forget a template: for ever if its imports are the reason, otherwise until the next process."""
+        is_refused = not reason.startswith(("its template", "the template"))
         with self._lock:
             if self._templates.get(preload) is template:
                 del self._templates[preload]
-                if not reason.startswith(("its template", "the template")):
+                if is_refused:
                     self._templates[preload] = reason
-        template.close()
+        template.close(imported=is_refused)
 
     def _drop_lean(self, lean: Template) -> None:
         with self._lock:

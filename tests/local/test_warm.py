@@ -76,10 +76,9 @@ class Workshop:
         return Result(ended.exit_code, ended.signal, lines, made)
 
     def settle(self, command):
-        """Run until a template has imported what the script imports; return its answer."""
-        for _ in range(2):
-            self.run(command)
-        template = self.supervisors._templates[command.preload]
+        """Wait until a template, which the second trial would start, has imported; return its answer."""
+        self.supervisors._template(command.preload)
+        template = self.supervisors._template(command.preload)
         return template if isinstance(template, str) else wait_for(template.answer, 60)
 
     def both(self, source, argv=("train.py",), **env):
@@ -221,7 +220,13 @@ PACKAGES = {
     "prints": ("print('hello')", "print 'hello"),
     "threads": ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()", "thread"),
     "files": ("kept = open('/etc/hostname')", "leave files"),
-    "process": ("import subprocess\nkept = subprocess.Popen(['sleep', '60'])", "start a process"),
+    "process": (
+        (
+            "import subprocess\nkept = subprocess.Popen(['sleep', '60'])\n"
+            "print(kept.pid, file=open(__file__ + '.pids', 'a'))"
+        ),
+        "start a process",
+    ),
     "variables": ("import os\nkept = dict(os.environ)", "all environment variables are read by package_x"),
     "arguments": ("import sys\nkept = sys.argv[0]", "sys.argv is read by package_x"),
     "folder": ("import os\nkept = os.getcwd()", "the working folder is read by package_x"),
@@ -231,6 +236,13 @@ PACKAGES = {
     "timer": ("import signal\nsignal.setitimer(signal.ITIMER_REAL, 1000)", "timer"),
     "error": ("raise ImportError('not here')", "raises ImportError: not here"),
 }
+
+
+def lives(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -243,6 +255,10 @@ def test_imports_that_processes_cannot_share_start_cold(workshop, tmp_path, name
     cold, warm, answer = workshop.both("import package_x\nprint('trained')", PYTHONPATH=path)
     assert reason in answer
     assert warm == cold
+    if name == "process":  # neither the template nor the trials leave it behind
+        pids = [int(pid) for pid in (packages / "package_x.py.pids").read_text().split()]
+        assert len(pids) == 3
+        wait_for(lambda: not any(map(lives, pids)))
 
 
 def test_a_package_that_reads_a_variable_of_the_job_starts_cold(workshop, tmp_path, capfd):
@@ -349,6 +365,7 @@ time.sleep(300)
 
 def test_templates_end_with_the_server(workshop):
     command = workshop.warm(workshop.command("import os\nprint('x')", ["train.py"], {}))
+    workshop.run(command)  # cold
     assert workshop.settle(command) == "ready"
     pids = [workshop.supervisors._lean.pid, workshop.supervisors._templates[command.preload].pid]
     for template in (workshop.supervisors._lean, workshop.supervisors._templates[command.preload]):
