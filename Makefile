@@ -152,6 +152,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.orchestration.growth
 	$(BIN)/python -m benchmarks.local_scale
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.results

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,19 +147,29 @@ def by_local(tuning: smt.Tuning, *, warm: bool) -> Cost:
     return Cost(wall, cpu_ms, values)
 
 
-def median(run: Callable[[], Cost], rounds: int) -> Cost:
-    costs = [run() for _ in range(rounds)]
+def median(costs: Sequence[Cost]) -> Cost:
     assert len({cost.values for cost in costs}) == 1, "the rounds have other values"
     middle = {name: statistics.median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu_ms")}
     return Cost(**middle, values=costs[0].values)
 
 
-def table(title: str, rows: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, Cost]:
-    print(f"| {title} | wall s | CPU ms a trial |\n|---|---:|---:|")
-    found: dict[str, Cost] = {}
-    for name, run in rows.items():
-        found[name] = cost = median(run, rounds)
-        print(f"| {name} | {cost.wall:.2f} | {cost.cpu_ms:.1f} |", flush=True)
+def table(title: str, rows: dict[str, Callable[[], Cost]], rounds: int, seconds: float) -> dict[str, Cost]:
+    """Measure all rows in turn, so that they see the same load; no round begins after so many seconds."""
+    costs: dict[str, list[Cost]] = {name: [] for name in rows}
+    began = time.monotonic()
+    for number in range(rounds):
+        if number and (time.monotonic() - began) * (number + 1) / number > seconds:
+            break
+        for name, run in rows.items():
+            costs[name].append(run())
+    found = {name: median(measured) for name, measured in costs.items()}
+    first = next(iter(found.values()))
+    done = len(next(iter(costs.values())))
+    print(f"| {title}, rounds: {done} | wall s | CPU ms a trial | wall, relative | CPU, relative |")
+    print("|---|---:|---:|---:|---:|")
+    for name, cost in found.items():
+        ratios = f"{cost.wall / first.wall:.1f}x | {cost.cpu_ms / first.cpu_ms:.1f}x"
+        print(f"| {name} | {cost.wall:.2f} | {cost.cpu_ms:.1f} | {ratios} |", flush=True)
     return found
 
 
@@ -168,6 +178,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=200, help="of the script of one line; 0 leaves them out")
     parser.add_argument("--torch-trials", type=int, default=40, help="of the PyTorch script; 0 leaves them out")
     parser.add_argument("--rounds", type=int, default=3, help="the tables have the medians")
+    parser.add_argument("--seconds", type=float, default=330, help="no round begins that would end later")
     given: Any = parser.parse_args()
     print(f"{os.cpu_count()} processors, load before the start {os.getloadavg()[0]:.1f}\n")
     if given.trials:
@@ -177,14 +188,14 @@ def main() -> int:
             "local, warm": lambda: by_local(one_line(given.trials), warm=True),
             "local, cold": lambda: by_local(one_line(given.trials), warm=False),
         }
-        table(f"{given.trials} trials of one line", rows, given.rounds)
+        table(f"{given.trials} trials of one line", rows, given.rounds, given.seconds / 3)
     if given.torch_trials:
         print()
         rows = {
             "warm": lambda: by_local(digits(given.torch_trials), warm=True),
             "cold": lambda: by_local(digits(given.torch_trials), warm=False),
         }
-        found = table(f"{given.torch_trials} trials of PyTorch, one epoch", rows, given.rounds)
+        found = table(f"{given.torch_trials} trials of PyTorch, one epoch", rows, given.rounds, given.seconds * 2 / 3)
         same = found["warm"].values == found["cold"].values
         print(f"\nThe objectives are {'equal' if same else 'NOT EQUAL'}, trial by trial.")
         return 0 if same else 1
