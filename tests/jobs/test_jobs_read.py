@@ -18,10 +18,9 @@ from sm_tuning.spec import ContainerEstimator, ContinuousParameter, Tuning
 
 
 def test_the_enum_knows_every_status_of_the_service_model() -> None:
-    from botocore.loaders import Loader
-    from botocore.model import ServiceModel
+    from botocore.session import get_session
 
-    model = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+    model = get_session().get_service_model("sagemaker")
 
     for shape, enum in (
         ("HyperParameterTuningJobStatus", TuningStatus),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import pytest
 from browser import CHROMIUM, DRIVER, Window, chromium
 from later import Later
-from nbclient import NotebookClient
 from servers import running_server
 
-nbconvert = Later("nbconvert")
+nbclient, nbconvert, nbformat = Later("nbclient"), Later("nbconvert"), Later("nbformat")
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -36,7 +34,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window | None]:
         yield Window(driver)
 
 
-def read(path: Path, trials: int | None = None) -> nbformat.NotebookNode:
+def read(path: Path, trials: int | None = None) -> Any:
     """The notebook, whose jobs run so many trials."""
     notebook = nbformat.read(path, as_version=4)
     numbers = re.compile(r'(max_jobs=|"MaxNumberOfTrainingJobs": )\d+')
@@ -45,23 +43,23 @@ def read(path: Path, trials: int | None = None) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(notebook: nbformat.NotebookNode) -> None:
-    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(NOTEBOOKS[0].parent)}}).execute()
+def execute(notebook: Any) -> None:
+    nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(NOTEBOOKS[0].parent)}}).execute()
 
 
-def shown(notebook: nbformat.NotebookNode, source: str = "") -> list[nbformat.NotebookNode]:
+def shown(notebook: Any, source: str = "") -> list[Any]:
     """The outputs of the cells that have this text in their source."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and source in cell.source]
     return [output for cell in cells for output in cell.outputs]
 
 
-def texts(notebook: nbformat.NotebookNode) -> str:
+def texts(notebook: Any) -> str:
     return "\n".join(
         str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in shown(notebook)
     )
 
 
-def assert_quiet(notebook: nbformat.NotebookNode) -> None:
+def assert_quiet(notebook: Any) -> None:
     """No cell writes a line of a log, nor a warning; what a cell returns may be the log of a trial."""
     written = [output for output in shown(notebook) if output.output_type in ("stream", "display_data")]
     lines = [str(output.get("text", output.get("data", {}).get("text/plain"))) for output in written]

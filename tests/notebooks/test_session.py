@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
+from later import Later
 from servers import running_server
+
+nbclient, nbformat = Later("nbclient"), Later("nbformat")
 
 pytestmark = [
     pytest.mark.long,
@@ -84,7 +85,7 @@ print(json.dumps([seen, missing]))""",
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat.NotebookNode]]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """The outputs of each cell."""
     state = tmp_path_factory.mktemp("session")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS.values()])
@@ -92,19 +93,19 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[nbformat
         cell.metadata["tags"] = ["raises-exception"] if name == "mistake" else []
     with pytest.MonkeyPatch.context() as patch, running_server(state):
         patch.setenv("SM_TUNING_STATE_DIR", str(state))
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(state)}}).execute()
+        nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(state)}}).execute()
     return {name: cell.outputs for name, cell in zip(CELLS, notebook.cells, strict=True)}
 
 
-def page(outputs: list[nbformat.NotebookNode]) -> str:
+def page(outputs: list[Any]) -> str:
     return "".join(output.data.get("text/html", "") for output in outputs if "data" in output)
 
 
-def printed(outputs: list[nbformat.NotebookNode]) -> Any:
+def printed(outputs: list[Any]) -> Any:
     return json.loads("".join(output.text for output in outputs if output.output_type == "stream"))
 
 
-def test_objects_are_shown_as_tables(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_objects_are_shown_as_tables(session: dict[str, list[Any]]) -> None:
     assert "<th>objective_metric_name</th><td>validation:rmse</td>" in page(session["spec"])
     assert "<th>severity</th>" in page(session["check"])
     assert "<td>not-checked</td>" in page(session["check"])
@@ -113,18 +114,18 @@ def test_objects_are_shown_as_tables(session: dict[str, list[nbformat.NotebookNo
     assert page(session["best"]).startswith("<table><tr><th>")
 
 
-def test_errors_are_shown_with_their_reason(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_errors_are_shown_with_their_reason(session: dict[str, list[Any]]) -> None:
     assert "<details" in page(session["failed"])
     assert "words" in page(session["failed"])
 
 
-def test_a_plot_has_its_data_and_its_script(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_a_plot_has_its_data_and_its_script(session: dict[str, list[Any]]) -> None:
     assert any("application/vnd.plotly.v1+json" in output.get("data", {}) for output in session["plot"])
     assert "Plotly.newPlot" in page(session["plot"])
     assert len(page(session["plot"])) > 500_000  # plotly.js itself: the page needs no network
 
 
-def test_a_mistake_ends_in_one_message(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_a_mistake_ends_in_one_message(session: dict[str, list[Any]]) -> None:
     (error,) = [output for output in session["mistake"] if output.output_type == "error"]
 
     assert error.ename == "JobNotFoundError"
@@ -133,7 +134,7 @@ def test_a_mistake_ends_in_one_message(session: dict[str, list[nbformat.Notebook
     assert len(error.traceback) == 3
 
 
-def test_nothing_is_logged_and_the_root_logger_is_left_alone(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_nothing_is_logged_and_the_root_logger_is_left_alone(session: dict[str, list[Any]]) -> None:
     before, after, sdk_is_loaded = printed(session["logging"])
     written = [output.text for outputs in session.values() for output in outputs if output.output_type == "stream"]
 
@@ -142,14 +143,14 @@ def test_nothing_is_logged_and_the_root_logger_is_left_alone(session: dict[str, 
     assert [text for text in written if re.search(r"\b(INFO|DEBUG|\w*Warning)\b", text)] == []
 
 
-def test_every_public_method_completes_its_options(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_every_public_method_completes_its_options(session: dict[str, list[Any]]) -> None:
     seen, missing = printed(session["completion"])
 
     assert missing == {}
     assert seen > 100
 
 
-def test_completion_of_a_spec_lists_its_fields(session: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_completion_of_a_spec_lists_its_fields(session: dict[str, list[Any]]) -> None:
     names = {name.removeprefix("tuning.") for name in printed(session["names"])}
 
     assert {"estimator", "max_jobs", "replace"} <= names

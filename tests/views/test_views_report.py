@@ -239,7 +239,7 @@ def test_the_report_of_a_small_job_is_little_more_than_plotly() -> None:
     assert len(render(example()).encode()) < 1_750_000
 
 
-@pytest.mark.parametrize(("count", "hyperparameters"), [(500, 6), (1000, 4)])
+@pytest.mark.parametrize(("count", "hyperparameters"), [(500, 6), pytest.param(1000, 4, marks=pytest.mark.long)])
 def test_the_report_of_a_large_job_stays_small(count: int, hyperparameters: int) -> None:
     table, description = many(count, hyperparameters)
     metrics = ["validation:loss", "train:loss", "validation:accuracy", "train:accuracy"]
