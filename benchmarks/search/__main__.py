@@ -20,7 +20,7 @@ from benchmarks.search.engines import ENGINES, missing, versions
 from benchmarks.search.problems import HELD_OUT, Problem, problems
 from benchmarks.search.statistics import interval
 
-MARKS = (25, 50, 100)
+MARKS = (25, 50, 100, 500, 700)
 EARLIER = ["branin", "hartmann6", "levy5", "boosting"]
 #: What takes seconds for 50 trials is left to ``--engines``.
 DEFAULT_ENGINES = ["Bayesian", "Random", "Optuna TPE", "Optuna CMA-ES"]
@@ -53,7 +53,9 @@ def source(engine: str) -> str:
     if ENGINES[engine][1]:
         return versions(engine)
     folder = Path(strategies_package.__file__).parent
-    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))) if engine == "Bayesian" else b"1"
+    text = (
+        b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))) if engine.startswith("Bayesian") else b"1"
+    )
     return f"{versions(engine)}, {hashlib.sha256(text).hexdigest()[:10]}"
 
 
@@ -95,20 +97,22 @@ def report(path: Path) -> str:
     names = sorted({key[1] for key in groups}, key=lambda name: [*order, name].index(name))
     out: list[str] = []
     for pending in sorted({key[0] for key in groups}):
+        longest = max(len(run) for key, runs in groups.items() if key[0] == pending for run in runs)
+        marks = [mark for mark in MARKS if mark <= longest]
         title = "Sequential" if pending == 0 else f"{pending + 1} at a time ({pending} pending at each suggestion)"
         out += [f"\n**{title}**\n"]
-        out += [f"| problem | engine | {' | '.join(f'after {mark}' for mark in MARKS)} | worst | seeds |"]
-        out += ["|---" * (len(MARKS) + 4) + "|"]
+        out += [f"| problem | engine | {' | '.join(f'after {mark}' for mark in marks)} | worst | seeds |"]
+        out += ["|---" * (len(marks) + 4) + "|"]
         for name in names:
             for engine in ENGINES:
                 if runs := groups.get((pending, name, engine), []):
-                    out.append(f"| {name} | {engine} | {' | '.join(_cells(runs))} | {len(runs)} |")
+                    out.append(f"| {name} | {engine} | {' | '.join(_cells(runs, marks))} | {len(runs)} |")
     return "\n".join([*out, "", *(f"- {engine}: {text}" for engine, text in sorted(sources))])
 
 
-def _cells(runs: list[list[float]]) -> list[str]:
+def _cells(runs: list[list[float]], marks: list[int]) -> list[str]:
     """Return the medians at the marks, and the worst regret at the last mark that every run reached."""
-    known = [[run[mark - 1] for run in runs if len(run) >= mark] for mark in MARKS]
+    known = [[run[mark - 1] for run in runs if len(run) >= mark] for mark in marks]
     worst = max(run[min(map(len, runs)) - 1] for run in runs)
     return [*(interval(values) if values else "-" for values in known), f"{worst:.3g}"]
 

@@ -12,7 +12,9 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from benchmarks.search.problems import Problem
-from sm_tuning.strategies import Categorical, Integer, Trial, make
+from sm_tuning.strategies import Categorical, Integer, Strategy, Trial, make
+from sm_tuning.strategies._acquisition import Effort
+from sm_tuning.strategies._bayesian import BayesianSearch
 
 Hyperparameters = dict[str, str]
 
@@ -30,8 +32,8 @@ class Engine(Protocol):
 class Ours:
     """A strategy of this project, called as in the tuning engine."""
 
-    def __init__(self, problem: Problem, seed: int, strategy: str) -> None:
-        self._strategy = make(strategy, problem.space, seed=seed, maximize=False)
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
         self._trials: list[Trial] = []
 
     def ask(self) -> tuple[int, Hyperparameters]:
@@ -44,6 +46,11 @@ class Ours:
         failed = math.isnan(cost)
         curve = () if failed else (cost,)
         self._trials[handle - 1] = Trial(handle, h, None if failed else cost, failed, curve, finished=True)
+
+
+def full_model(problem: Problem, seed: int) -> Strategy:
+    """Return the Bayesian strategy with a model of all trials, however many there are."""
+    return BayesianSearch(problem.space, seed=seed, maximize=False, effort=Effort(modelled=10**6))
 
 
 class Optuna:
@@ -118,8 +125,9 @@ class Ax:
 
 
 ENGINES: dict[str, tuple[Callable[[Problem, int], Engine], tuple[str, ...]]] = {
-    "Bayesian": (lambda problem, seed: Ours(problem, seed, "Bayesian"), ()),
-    "Random": (lambda problem, seed: Ours(problem, seed, "Random"), ()),
+    "Bayesian": (lambda problem, seed: Ours(make("Bayesian", problem.space, seed=seed, maximize=False)), ()),
+    "Bayesian, full model": (lambda problem, seed: Ours(full_model(problem, seed)), ()),
+    "Random": (lambda problem, seed: Ours(make("Random", problem.space, seed=seed, maximize=False)), ()),
     "Optuna TPE": (lambda problem, seed: Optuna(problem, seed, "TPESampler"), ("optuna",)),
     "Optuna CMA-ES": (lambda problem, seed: Optuna(problem, seed, "CmaEsSampler"), ("optuna", "cmaes")),
     "Optuna GP": (lambda problem, seed: Optuna(problem, seed, "GPSampler"), ("optuna", "torch")),

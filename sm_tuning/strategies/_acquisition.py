@@ -83,7 +83,11 @@ class Belief:
 
 @dataclass(frozen=True)
 class Effort:
-    """How thoroughly the acquisition is maximised."""
+    """How thoroughly the model is fitted and the acquisition maximised.
+
+    The cost of a model grows with the cube of the trials that it learns from. More than 500 of them change little:
+    half of these are the best, and the others are spread over the rest.
+    """
 
     candidates: int = 768
     around: int = 24
@@ -92,6 +96,7 @@ class Effort:
     rounds: int = 2
     iterations: int = 20
     fantasies: int = 10
+    modelled: int = 500
 
 
 class Maximiser:

@@ -21,9 +21,6 @@ _PROBE_EVERY = 5
 #: Shares of the variance of the costs: noise above which the skill of a model is doubted, and skill that is trusted.
 _NOISY = 0.1
 _WEAK = 0.5
-#: Trials of its own that a model learns from. Its cost grows with their cube; more of them change little, since half of
-#: these are the best, and the others are spread over the rest.
-_MOST_MODELLED = 500
 #: threadpool_limits sets the whole process and restores what it found, so that only one suggestion may use it at once.
 _one_at_a_time = threading.Lock()
 
@@ -82,7 +79,7 @@ class BayesianSearch(NeverStops):
     def _suggest(self, n: int, own: Observations, seen: set[Point]) -> Point:
         # A child that only followed its parents would never learn that their data mislead: some asks ignore them.
         probes = n % _PROBE_EVERY == _PROBE_EVERY - 1 and n < _PROBE_EVERY * self._initial and bool(self._transfer)
-        chosen = spread_of(own.costs, _MOST_MODELLED)
+        chosen = spread_of(own.costs, self._effort.modelled)
         modelled = Observations(own.rows[chosen], own.costs[chosen], own.pending)
         rows = np.concatenate([modelled.rows, self._inherited.rows])
         costs = standardise(np.concatenate([own.costs, self._inherited.costs]))
