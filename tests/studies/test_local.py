@@ -165,6 +165,7 @@ def test_three_drivers_at_once_start_each_trial_once(aws: smt.Aws, tuning: smt.T
     assert sorted(names) == [record.training_job_name(number) for number in range(1, 7)]
 
 
+@pytest.mark.long
 def test_a_remote_driver_runs_a_study_and_another_continues_it(aws: smt.Aws, tuning: smt.Tuning) -> None:
     spec = tuning.replace(max_jobs=4, max_parallel_jobs=1, study=smt.StudySettings(driver="remote"))
     study = smt.launch(spec, name="remote", aws=aws)
