@@ -150,6 +150,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.spaces
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.orchestration.growth

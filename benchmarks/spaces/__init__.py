@@ -1,0 +1,1 @@
+"""What several objectives and conditional spaces bring in studies."""
