@@ -295,9 +295,10 @@ def test_warm_pools_that_botocore_drops_from_a_search_are_described(
 ) -> None:
     kept = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 50}
     sagemaker.put("job", [with_machine(1, BillableTimeInSeconds=50, WarmPoolStatus=kept)])
-    # As the model of botocore 1.43 has it; a new client reads the changed model.
-    members = aws.sagemaker.meta.service_model._shape_resolver._shape_map["TrainingJob"]["members"]
-    monkeypatch.delitem(members, "WarmPoolStatus", raising=False)
+    # As the model of botocore 1.43 has it; operations that were read before would keep the member.
+    model = aws.sagemaker.meta.service_model
+    monkeypatch.delitem(model._shape_resolver._shape_map["TrainingJob"]["members"], "WarmPoolStatus", raising=False)
+    monkeypatch.setattr(model, "_instance_cache", {})
     aws.close()
     searched = trials(aws, "job")
     table = cost(aws, "job", prices=PRICES)
