@@ -112,8 +112,8 @@ class Study(Handle):
             poll: seconds between two looks; shorter for a local server than for AWS by default.
 
         Raises:
-            JobFailedError: the study failed; the message has the error of its first failed trial. Or nobody drives a
-                study with ``driver: remote``.
+            JobFailedError: the study failed, and the message has the error of its first failed trial; or it has
+                ``driver: remote``, and its driver has ended.
             JobStoppedError: the study was stopped before it was done.
             WaitTimeoutError: the study had not ended after ``timeout`` seconds.
         """
@@ -157,7 +157,7 @@ class Study(Handle):
                 return
             if not is_driven:
                 message = (
-                    f"nobody drives the study {self._name}: sm-tuning study step {self._name} starts its driver again"
+                    f"the study {self._name} has no driver: sm-tuning study step {self._name} starts its driver again"
                 )
                 raise JobFailedError(message, job_name=self._name)
             if left == 0.0:

@@ -378,7 +378,7 @@ def _lock(path: str) -> bool:
 
 
 def _read_order() -> Order | None:
-    # A line with the length, byte by byte, and so many bytes, so that a later ``stop`` stays in the pipe.
+    # A line with the length, byte by byte, and then that number of bytes, so that a later ``stop`` stays in the pipe.
     length, data = b"", b""
     while not length.endswith(b"\n"):
         piece = os.read(sys.stdin.fileno(), 1)

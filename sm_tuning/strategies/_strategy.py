@@ -100,7 +100,7 @@ class NeverStops(ABC):
 
     @abstractmethod
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
-        """Return the next hyperparameters; None if there are none."""
+        """Return the next hyperparameters; None if no trial can start now."""
 
     def propose(self, trials: Sequence[Trial]) -> Proposal | None:
         """Return what ``ask`` does, as a new trial."""

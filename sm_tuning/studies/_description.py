@@ -94,7 +94,7 @@ class TrialJob:
         return training_of(self.training).metrics
 
     def values(self, objectives: Collection[str]) -> tuple[float, ...] | None:
-        """Return the final value of each objective; None if there are none yet, or if one was never emitted."""
+        """Return the final value of each objective; None before the first, or if one was never emitted."""
         metrics = self.metrics
         found = [metrics[name] for name in objectives if name in metrics]
         return tuple(found) if len(found) == len(objectives) else None

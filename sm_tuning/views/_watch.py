@@ -224,7 +224,7 @@ def sparkline(values: Sequence[float], *, width: int = _WIDTH, ascii_only: bool 
 
 
 def draw_watch(info: WatchInfo, *, ascii_only: bool = False, width: int = 120) -> RenderableType:
-    """Return the display for a terminal, so many columns wide."""
+    """Return the display for a terminal, ``width`` columns wide."""
     ended, share = info.ended
     head, title = Table.grid(padding=(0, 1)), Text(info.progress.name, style="bold")
     if info.progress.is_single:

@@ -179,7 +179,7 @@ def test_a_remote_driver_runs_a_study_and_another_continues_it(aws: smt.Aws, tun
         "remote", lambda: study.driver or studies.driver_job(aws, "remote"), lambda found: found is None, interval=0.1
     )
     if study.status == "InProgress":
-        with pytest.raises(smt.JobFailedError, match="nobody drives the study remote"):
+        with pytest.raises(smt.JobFailedError, match="the study remote has no driver"):
             study.wait(progress=False)
         assert study.step()
     assert study.wait(progress=False)["TrainingJobStatusCounters"]["Completed"] == 4

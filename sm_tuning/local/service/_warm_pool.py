@@ -94,7 +94,7 @@ def update_warm_pool(context: Context, doc: Doc, period: int) -> None:
     now = context.clock()
     pool = warm_pool(doc, now)
     if pool is None or pool["Status"] != "Available":
-        status = "there is none" if pool is None else f"it is {pool['Status']}"
+        status = "it has no pool" if pool is None else f"it is {pool['Status']}"
         raise invalid(
             f"The warm pool of training job {doc['TrainingJobName']} cannot be updated: {status}. {_PERIOD} can be "
             "updated while the pool is Available."
