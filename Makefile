@@ -116,9 +116,9 @@ test-studio: $(STUDIO)/.installed  ## notebooks under the pins of Studio: as the
 	$(STUDIO)/bin/python -m pytest -n 2 --dist loadfile -m 'long or not long' -k 'not few_trials' \
 	    --durations 8 --durations-min 1 tests/notebooks
 
-ci: check test test-faults test-wheel test-types test-studio  ## what CI runs on each change
+ci: check test test-faults test-wheel test-types test-studio test-clients  ## what CI runs on each change
 
-ci-long: test-long test-clients test-deps  ## the longer suites
+ci-long: test-long test-deps  ## the longer suites
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .

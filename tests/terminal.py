@@ -59,9 +59,10 @@ class Screen:
         columns, lines = self.size
         pid, terminal = pty.fork()
         if pid == 0:
+            # Set before the program can ask; the other end may be late.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.chdir(cwd)
             os.execvpe(command[0], list(command), {**environ, "TERM": "xterm-256color"})
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         is_met = False
         while not is_met:
             select.select([terminal], [], [])

@@ -479,16 +479,19 @@ def combinations(definition: TrainingDefinition, conditions: Conditions | None =
     known = set(ranges)
     when = {name: needed for name, needed in (conditions or {}).items() if {name, *needed} <= known}
     values: dict[str, Sequence[Any]] = {}
+    sizes: dict[str, int] = {}  # len() of a range is limited to what a C size holds
     for name, range_ in ranges.items():
         if isinstance(range_, ContinuousParameter):
             return None
         if isinstance(range_, IntegerParameter):
             values[name] = range(range_.min_value, range_.max_value + 1)
+            sizes[name] = range_.max_value - range_.min_value + 1
         else:
             values[name] = range_.values
+            sizes[name] = len(range_.values)
     needed = {other for others in when.values() for other in others}
     choices = {name: values[name] for name in in_order(when) if name in needed}
     return sum(
-        math.prod(len(values[name]) for name in ranges if name not in choices and is_active(name, chosen, when))
+        math.prod(sizes[name] for name in ranges if name not in choices and is_active(name, chosen, when))
         for chosen in assignments(choices, when)
     )

@@ -31,7 +31,8 @@ WRONG = {
 
 
 def environ(**more: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")} | more
+    unset = {"CI", "NO_COLOR", "COLUMNS", "LINES"}
+    return {name: value for name, value in os.environ.items() if name not in unset} | more
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
