@@ -343,6 +343,7 @@ def _run(order: dict[str, Any], descriptors: Sequence[int]) -> None:
     PATH started the program, a pipe that closes when the stand-in dies.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     os.setsid()
     standard, more = descriptors[:3], descriptors[3:]
     for descriptor in more:

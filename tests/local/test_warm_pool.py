@@ -144,7 +144,7 @@ def test_the_period_of_an_available_pool_can_be_updated(world):
     fault = refusal(world.service, "UpdateTrainingJob", world.update("a", 60))
     assert "it is Terminated. KeepAlivePeriodInSeconds can be updated while the pool is Available" in fault.message
     world.train("b", keep=None)
-    assert "there is none" in refusal(world.service, "UpdateTrainingJob", world.update("b", 60)).message
+    assert "it has no pool" in refusal(world.service, "UpdateTrainingJob", world.update("b", 60)).message
     profiler = {"TrainingJobName": "a", "ProfilerConfig": {"DisableProfiler": True}}
     assert "ProfilerConfig in UpdateTrainingJob" in refusal(world.service, "UpdateTrainingJob", profiler).message
 
