@@ -52,7 +52,7 @@ test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, 
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m 'long or hypothesis' --hypothesis-profile many
 
 test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
-	$(PYTEST) --dist load -m long tests/faults -k policy_of_aws
+	$(PYTEST) -n 0 -m long tests/faults -k policy_of_aws  # a program for each kind, all at once in one worker
 
 # The wheel as a user gets it: made of the source archive, alone in an environment, without an extra and outside of the
 # checkout.
