@@ -49,8 +49,8 @@ class Gpus:
         visible = environ.get(VISIBLE_DEVICES)
         named = [name.strip() for name in (visible or "").split(",") if name.strip()]
         #: Their numbers or UUIDs; empty on a machine without GPUs.
-        self.names = tuple(map(str, numbers) if visible is None else named if numbers else ())
-        self._free = list(self.names)
+        self.names: tuple[str, ...] = tuple(map(str, numbers) if visible is None else named if numbers else ())
+        self._free: list[str] = list(self.names)
         self._sleep = sleep
         self._lock = threading.Lock()
         self._queue: deque[object] = deque()
