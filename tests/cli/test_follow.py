@@ -322,7 +322,7 @@ def test_a_rendered_script_runs_with_the_aws_cli_alone(server, tmp_path):
     assert program("wait", name, environ=variables).returncode == 0
 
 
-def test_starting_and_stopping_the_local_server(tmp_path):
+def test_starting_and_stopping_the_local_server(processes, tmp_path):
     environ = {"SM_TUNING_STATE_DIR": str(tmp_path / "a place")}
     none = program("local", "status", environ=environ)
     assert (none.returncode, none.stdout, none.stderr) == (3, "", "sm-tuning: no local SageMaker runs\n")
@@ -345,7 +345,7 @@ def test_starting_and_stopping_the_local_server(tmp_path):
     assert program("local", "status", environ=environ).returncode == 3
 
 
-def test_local_starts_a_server_where_none_runs_and_leaves_it_running(tmp_path):
+def test_local_starts_a_server_where_none_runs_and_leaves_it_running(processes, tmp_path):
     environ = {"SM_TUNING_STATE_DIR": str(tmp_path)}
     try:
         result = program("list", "--local", "--format", "json", environ=environ)
