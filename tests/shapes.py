@@ -11,7 +11,8 @@ from sm_tuning.request import service_model
 
 ROLE = "arn:aws:iam::123456789012:role/Another"
 ACCOUNT = "arn:aws:sagemaker:us-east-1:123456789012"
-#: A value of each shape whose model has a pattern, or whose value must exist; of enums, the value that is no default.
+#: A value of each shape, or of the last two names of a path, whose model has a pattern, or whose value must exist; of
+#: enums, the value that is no default.
 SAMPLES: Mapping[str, Any] = {
     "S3Uri": "s3://bucket/data/",
     "RoleArn": ROLE,
@@ -37,6 +38,14 @@ SAMPLES: Mapping[str, Any] = {
     "HyperParameterScalingType": "Linear",
     "HyperParameterTuningJobObjectiveType": "Maximize",
     "CompleteOnConvergence": "Enabled",
+    "HyperParameterTuningJobStrategyType": "Bayesian",
+    "TuningObjective.MetricName": "other",
+    "HyperParameterTuningJobObjective.MetricName": "other",
+    "IntegerParameterRanges.MinValue": "2",
+    "IntegerParameterRanges.MaxValue": "7",
+    "ContinuousParameterRanges.MinValue": "0.2",
+    "ContinuousParameterRanges.MaxValue": "0.8",
+    "ParentHyperParameterTuningJob": {"HyperParameterTuningJobName": "parent"},
 }
 _SCALARS: Mapping[str, Any] = {
     "boolean": True,

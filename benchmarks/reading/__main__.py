@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks._endpoint import endpoint
+
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
 JOB = "tuning-000"  # of benchmarks.local_scale.fill
 LIMITS = {"report of 500 trials": 3.0, "report of 2,000 trials": 6.0, "trials": 0.8}
@@ -56,18 +58,6 @@ def run(python: str, arguments: list[str], environ: Mapping[str, str]) -> Cost:
         raise SystemExit(f"{' '.join(arguments)} failed: {errors}")
     peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return Cost(used.ru_utime + used.ru_stime, wall, peak)
-
-
-@contextmanager
-def job(trials: int) -> Iterator[str]:
-    """Give the address of an endpoint with the job of ``benchmarks.report``."""
-    command = [sys.executable, "-m", "benchmarks.report", "--serve", "--trials", str(trials)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
 
 
 @contextmanager
@@ -147,7 +137,7 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, load before the start {os.getloadavg()[0]:.1f}\n\n{HEAD}", flush=True)
     for trials in given.reports:
         costs: dict[str, list[Cost]] = {place: [] for place in pythons}
-        with job(trials) as url:
+        with endpoint("benchmarks.report", "--serve", "--trials", trials) as url:
             for _ in range(given.rounds):
                 for place, python in pythons.items():
                     arguments = ["report", "bench", "-o", "report.html", "--prices", "prices.yaml"]

@@ -22,13 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks._endpoint import endpoint
 from benchmarks.results.endpoint import Answers, Handler
 from benchmarks.results.world import INSTANCE, World
 
@@ -84,17 +83,6 @@ def serve(trials: int) -> None:
     server.daemon_threads = True
     print(server.server_address[1], flush=True)
     server.serve_forever()
-
-
-@contextmanager
-def endpoint(trials: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.report", "--serve", "--trials", str(trials)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
 
 
 def write(path: str) -> None:
@@ -156,7 +144,7 @@ def compare(trials: int, repeats: int) -> None:
         "| trials | | seconds | CPU seconds | CPU seconds for loading libraries | MB | usable after, s |\n"
         "|---:|---|---:|---:|---:|---:|---:|"
     )
-    with endpoint(trials) as url, tempfile.TemporaryDirectory() as place:
+    with endpoint("benchmarks.report", "--serve", "--trials", trials) as url, tempfile.TemporaryDirectory() as place:
         path = Path(place) / "report.html"
         firsts = [written(url, str(Path(place) / f"cache-{number}"), path) for number in range(repeats)]
         agains = [written(url, str(Path(place) / "cache-0"), path) for _ in range(repeats)]

@@ -20,10 +20,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks._endpoint import endpoint
+
+PROGRAM = "benchmarks.results.endpoint"
 LATENCY = 0.05
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
 PRICES = {"ml.m5.xlarge": 0.23}
@@ -145,17 +147,6 @@ READERS: dict[str, Callable[[str, str], dict[str, int]]] = {
 # --- measuring
 
 
-@contextmanager
-def endpoint(trials: int, lines: int, minutes: int, latency: float) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.results.endpoint", *map(str, (trials, lines, minutes, latency))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
-
-
 def measure(reader: str, url: str, cache: str) -> dict[str, Any]:
     """Run a reader in its own process; return calls (counted by the endpoint), seconds, megabytes and rows."""
     _calls(url)
@@ -209,7 +200,7 @@ HEAD = (
 def compare(sizes: list[int]) -> None:
     print(f"Trials, curves, utilization, billable seconds ({LATENCY * 1000:.0f} ms a call):\n\n{HEAD}")
     for trials in sizes:
-        with endpoint(trials, 20, 20, LATENCY) as url, tempfile.TemporaryDirectory() as cache:
+        with endpoint(PROGRAM, trials, 20, 20, LATENCY) as url, tempfile.TemporaryDirectory() as cache:
             base = measure("ours", url, cache)
             print(row("sm_tuning", trials, base, base))
             print(row("sm_tuning, second read", trials, measure("ours", url, cache), base))
@@ -228,7 +219,7 @@ def compare_logs(trials: int, lines: int) -> None:
     least = max(-(-len(events) // 10_000), -(-sum(len(event["message"]) for event in events) // MEGABYTE))
     del events
     print(f"\nAll log lines, {lines:,} a trial; the lowest possible number of pages is {least}:\n\n{HEAD}")
-    with endpoint(trials, lines, 20, LATENCY) as url:
+    with endpoint(PROGRAM, trials, lines, 20, LATENCY) as url:
         base = measure("our_logs", url, "")
         print(row("sm_tuning", trials, base, base))
         print(row("loop over the trials", trials, measure("loop_logs", url, ""), base), flush=True)
@@ -237,7 +228,7 @@ def compare_logs(trials: int, lines: int) -> None:
 def scale(trials: int, lines: int) -> None:
     print(f"\n{trials:,} trials and {trials * lines:,} log lines, no latency:\n")
     print("| reading | calls | seconds | CPU seconds | peak MB | rows |\n|---|---:|---:|---:|---:|---|")
-    with endpoint(trials, lines, 10, 0.0) as url, tempfile.TemporaryDirectory() as cache:
+    with endpoint(PROGRAM, trials, lines, 10, 0.0) as url, tempfile.TemporaryDirectory() as cache:
         for name, folder in (("first", cache), ("second, from the disk cache", cache), ("without a disk cache", "")):
             found = measure("our_scale", url, folder)
             rows = ", ".join(f"{count:,} {what}" for what, count in found["rows"].items())

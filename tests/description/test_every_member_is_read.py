@@ -31,17 +31,9 @@ SEARCHED = {
 }
 SAMPLES = {
     "MetricData": FINAL,
-    "ParentHyperParameterTuningJob": {"HyperParameterTuningJobName": "parent"},
     "DirectoryPath": "/data",
-    "HyperParameterTuningJobStrategyType": "Bayesian",
     "SecondaryStatusTransitions.Status": TRANSITIONS[0]["Status"],
     "SecondaryStatusTransitions.StartTime": TRANSITIONS[0]["StartTime"],
-    "TuningObjective.MetricName": "other",
-    "HyperParameterTuningJobObjective.MetricName": "other",
-    "IntegerParameterRanges.MinValue": "2",
-    "IntegerParameterRanges.MaxValue": "7",
-    "ContinuousParameterRanges.MinValue": "0.2",
-    "ContinuousParameterRanges.MaxValue": "0.8",
 }
 VPC = {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
 _CHOSEN = {"SelectedInstanceType": "ml.m5.large", "SelectedInstanceCount": 1}

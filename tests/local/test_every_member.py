@@ -22,15 +22,7 @@ NAMES = {"CreateTrainingJob": "TrainingJobName", "CreateHyperParameterTuningJob"
 #: Values that tuning jobs need, by shape or by the last two names of the path.
 SAMPLES = {
     "CheckpointConfig.LocalPath": "/opt/ml/checkpoints/own",
-    "HyperParameterTuningJobStrategyType": "Bayesian",
-    "TuningObjective.MetricName": "other",
-    "HyperParameterTuningJobObjective.MetricName": "other",
-    "IntegerParameterRanges.MinValue": "2",
-    "IntegerParameterRanges.MaxValue": "7",
-    "ContinuousParameterRanges.MinValue": "0.2",
-    "ContinuousParameterRanges.MaxValue": "0.8",
     "StoppingCondition.MaxWaitTimeInSeconds": 90,
-    "ParentHyperParameterTuningJob": {"HyperParameterTuningJobName": "parent"},
     "ParentHyperParameterTuningJobs.HyperParameterTuningJobName": "parent",
 }
 
