@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +28,13 @@ from sm_tuning.studies._trials import StudyTrials, read_study
 _log = logging.getLogger(__name__)
 
 _DISTRIBUTION = "sm-tuning"
+#: What strategies need besides the base install: the extra that has it, and the names of the packages.
+_MODEL = ("local", ("scipy", "threadpoolctl"))
+_FURTHER = {
+    "Bayesian": _MODEL,
+    "BayesianHyperband": _MODEL,
+    "Optuna": ("optuna", ("cmaes", "greenlet", "optuna")),
+}
 #: Seconds for which a driver runs at most; the next one continues.
 _LONGEST = 5 * 24 * 3600
 
@@ -126,6 +135,23 @@ def drive_here(*, clock: Clock = CLOCK) -> None:
             clock.sleep(aws.poll_interval)
 
 
+def requirements(declared: Iterable[str], strategy: str) -> list[str]:
+    """Return what a driver needs: the base install and, of the extra that its strategy belongs to, the strategy's part.
+
+    Args:
+        declared: the requirements of this package, with those of its extras.
+        strategy: of the study.
+    """
+    extra, names = _FURTHER.get(strategy, ("", ()))
+    found = []
+    for line in declared:
+        needed, _, marker = line.partition(";")
+        name = re.split(r"[^\w.-]", needed, maxsplit=1)[0]
+        if "extra ==" not in marker or (marker.split()[-1].strip("'\"") == extra and name in names):
+            found.append(needed.strip() if "extra ==" in marker else line)
+    return found
+
+
 def _write_source(folder: Path, strategy: str) -> None:
     """Write the script, this package and the names of what it needs."""
     package = Path(__file__).parents[1]
@@ -134,7 +160,5 @@ def _write_source(folder: Path, strategy: str) -> None:
     own = folder / f"sm_tuning-{found.version}.dist-info"
     own.mkdir()
     (own / "METADATA").write_text(found.read_text("METADATA") or "")
-    needed = [line for line in found.requires or () if "extra ==" not in line]
-    needed += ["scipy"] if strategy == "Bayesian" else ["optuna>=4"] if strategy == "Optuna" else []
-    (folder / "driver-requirements.txt").write_text("\n".join(needed) + "\n")
+    (folder / "driver-requirements.txt").write_text("\n".join(requirements(found.requires or (), strategy)) + "\n")
     (folder / "drive_study.py").write_text(_SCRIPT)
