@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from sm_tuning import archive, jobs, studies
 from sm_tuning import aws as wire
-from sm_tuning import jobs, studies
+from sm_tuning._archived_job import ArchivedJob
 from sm_tuning._errors import JobNotFoundError, SpecError
 from sm_tuning._handle import TuningJob
 from sm_tuning._study import Study
@@ -78,7 +79,8 @@ def attach(
 
     Args:
         name: the name, or a tuning job's ARN, which also gives the region and must be of the credentials' account, or
-            the ``s3://`` folder of a study.
+            the ``s3://`` folder of a study, or the folder of a job that ran elsewhere, such as on Ray: ``s3://…``,
+            ``file:///…`` or a path. Of a folder only JSON and text are read.
         aws: an existing connection, instead of the following arguments; with an ARN of another region, its credentials
             are used there.
         session: like the following, as for ``connect``.
@@ -87,13 +89,17 @@ def attach(
         endpoint_url: address of all services, instead of AWS.
 
     Raises:
-        SpecError: the ARN is invalid, or its region is not ``region``, or its account not that of the credentials.
+        SpecError: the ARN is invalid, or its region is not ``region``, or its account not that of the credentials; or
+            the folder does not describe a tuning job.
         JobNotFoundError: there is no such job.
         ServiceError: AWS refused or could not be reached.
     """
+    folder = archive.place_of(name)
+    if folder is not None:
+        connection = _connection(aws, session, profile, region, endpoint_url)
+        found = archive.open_archive(connection, name)
+        return Study(connection, studies.Store(connection, folder)) if found is None else ArchivedJob(found, connection)
     connection, arn = _place(name, False, (aws, session, profile, region, endpoint_url))
-    if name.startswith("s3://"):
-        return Study(connection, studies.Store(connection, name))
     try:
         description = jobs.describe(connection, name) if arn is None else jobs.describe_arn(connection, arn)
     except JobNotFoundError as error:

@@ -104,6 +104,20 @@ def is_training_arn(arn: str) -> bool:
     return ":training-job/" in arn
 
 
+#: The beginning of the ARNs of jobs that are read from a folder: no account and no region has them.
+_ARCHIVES: Final = "arn:sm-tuning:sagemaker:none:000000000000"
+
+
+def archive_arn(kind: str, name: str) -> str:
+    """Return the ARN of a job that is read from a folder; ``kind`` is ``training-job`` or as in other ARNs."""
+    return f"{_ARCHIVES}:{kind}/{name}"
+
+
+def is_archive_arn(arn: str) -> bool:
+    """Return whether a job is read from a folder."""
+    return arn.startswith(_ARCHIVES)
+
+
 def to_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the values of a list of tags by key."""
     return {tag["Key"]: tag["Value"] for tag in tags}

@@ -1,5 +1,6 @@
 """The wire: the only place that makes clients, calls AWS, and knows its errors."""
 
+from sm_tuning.aws._answers import BrokenAnswerError, check_subject, parse_answer
 from sm_tuning.aws._aws import Aws, connect
 from sm_tuning.aws._errors import REGION_ADVICE, is_missing, is_transient, mapped, was_retried
 from sm_tuning.aws._identity import (
@@ -25,6 +26,7 @@ __all__ = [
     "ROLE_VARIABLE",
     "STUDIO_METADATA",
     "Aws",
+    "BrokenAnswerError",
     "Bucket",
     "Clock",
     "Policy",
@@ -33,6 +35,7 @@ __all__ = [
     "UploadLike",
     "UploadOptions",
     "Uploaded",
+    "check_subject",
     "connect",
     "ensure_bucket",
     "find_account",
@@ -43,6 +46,7 @@ __all__ = [
     "is_role_arn",
     "is_transient",
     "mapped",
+    "parse_answer",
     "split_uri",
     "upload",
     "was_retried",

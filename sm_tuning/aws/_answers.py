@@ -139,6 +139,28 @@ def check_answer(
         raise BrokenAnswerError(f"the response lacks {', '.join(missing)}")
 
 
+def parse_answer(operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored members of a SageMaker response as boto3 returns a response, with times as datetimes.
+
+    Args:
+        operation: such as ``DescribeTrainingJob``.
+        members: of plain JSON; those that the model lacks are left out.
+
+    Raises:
+        BrokenAnswerError: a required member is missing, or a member has another type.
+    """
+    from botocore.parsers import create_parser  # noqa: PLC0415  (both are kept off the import path of sm_tuning)
+
+    from sm_tuning.request import service_model  # noqa: PLC0415
+
+    model = service_model().operation_model(operation)
+    response = {"body": json.dumps(members).encode(), "status_code": 200, "headers": {}}
+    check_answer(model, response, {})
+    answer: dict[str, Any] = create_parser("json").parse(response, model.output_shape)
+    del answer["ResponseMetadata"]
+    return answer
+
+
 def _entries(shape: Any, values: list[Any]) -> list[Any] | None:
     """Return checked structures of a long list as botocore would, but for times, which are in UTC.
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 import sm_tuning as smt
-from sm_tuning import jobs
+from sm_tuning import archive, jobs
 from sm_tuning._wire import is_training_arn
 
 #: Returns the connection. Commands call it after they have read their arguments, so that errors in a spec come first.
@@ -24,17 +24,24 @@ _PLACE = ("profile", "region", "endpoint_url")
 
 spec_file = click.argument("file", type=click.Path(path_type=Path))
 _ARNS = "sm_tuning.arns"  # where a command's context keeps them
+_FOLDERS = "sm_tuning.folders"  # the same for the folders of jobs that ran elsewhere
 _TRAINING = "sm_tuning.training"  # whether all jobs of a command are training jobs, and the names of those that are
 _FLAG = "--training-job"
 
 
 def named_jobs(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Return the names of jobs that are given by name or ARN; the callback of each parameter that names a job.
+    """Return the names of jobs that are given by name, ARN or folder; the callback of each parameter that names a job.
 
-    Region and account of the ARNs are checked when the command connects.
+    Region and account of the ARNs are checked when the command connects. A folder is the name of its job: the
+    connection answers for it.
     """
     if not isinstance(value, str):
         return value and tuple(named_jobs(context, parameter, item) for item in value)
+    if archive.place_of(value) is not None:
+        if context.meta.get(_TRAINING, False):
+            raise click.UsageError(f"{value} is the folder of a tuning job, which {_FLAG} does not take", context)
+        context.meta.setdefault(_FOLDERS, []).append(value)
+        return value
     options = [option for option in context.command.params if isinstance(option, click.Option) and not option.hidden]
     takes_both = any(_FLAG in option.opts for option in options)
     is_training = context.meta.get(_TRAINING, False) or (takes_both and is_training_arn(value))
@@ -156,6 +163,10 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 aws = _checked(aws, arns, studies=studies)
             for name in click.get_current_context().meta.get(f"{_TRAINING}.names", []):
                 aws = jobs.with_single_trial(aws, name)
+            with aws.time_limit(seconds):
+                for folder in click.get_current_context().meta.get(_FOLDERS, []):
+                    found = archive.open_archive(aws, folder)
+                    aws = aws if found is None else archive.with_archive(aws, found)
             return aws
 
         try:

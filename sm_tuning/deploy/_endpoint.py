@@ -16,9 +16,8 @@ from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, Spe
 from sm_tuning._statuses import EndpointStatus
 from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws, mapped
-from sm_tuning.deploy._model import model_data, refuse_violations, serving_image
+from sm_tuning.deploy._model import describe_with_model, model_data, refuse_violations, serving_image
 from sm_tuning.deploy._payloads import CSV, JSON, csv_of, read_predictions, table_of
-from sm_tuning.jobs import describe_training
 
 _MAX_NAME = 63
 _VARIANT = "AllTraffic"
@@ -161,7 +160,8 @@ def deploy(aws: Aws, training_job_name: str, deployment: Deployment = Deployment
         NameTakenError: the endpoint serves something else, and ``update`` is not set.
         ServiceError: the service refused.
     """
-    requests = deploy_requests(describe_training(aws, training_job_name), deployment, region=aws.region)
+    training = describe_with_model(aws, training_job_name, role=deployment.role)
+    requests = deploy_requests(training, deployment, region=aws.region)
     name, config = requests.endpoint["EndpointName"], requests.config["EndpointConfigName"]
     existing = _describe(aws, "describe_endpoint", EndpointName=name)
     if existing is not None and existing["EndpointConfigName"] == config:

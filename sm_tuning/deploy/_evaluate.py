@@ -20,11 +20,11 @@ from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws, UploadOptions, is_missing, mapped, split_uri, upload
 from sm_tuning.deploy._endpoint import ensure_model, model_members
 from sm_tuning.deploy._metrics import Metric, check_names, compute, default_metric
-from sm_tuning.deploy._model import refuse_violations
+from sm_tuning.deploy._model import describe_with_model, refuse_violations
 from sm_tuning.deploy._payloads import CSV, read_predictions
 from sm_tuning.deploy._serving_code import refuse_unservable
 from sm_tuning.deploy._test_set import TestData, TestSet, read_test_set
-from sm_tuning.jobs import OnProgress, describe_training
+from sm_tuning.jobs import OnProgress
 from sm_tuning.preflight import prices_for
 from sm_tuning.request import Upload, is_uploaded_as
 
@@ -119,7 +119,7 @@ def evaluate(
         WaitTimeoutError: the transform job had not ended after ``timeout`` seconds.
         ServiceError: the service refused.
     """
-    training = describe_training(aws, training_job_name)
+    training = describe_with_model(aws, training_job_name, role=options.role)
     check_names(options.metrics)
     refuse_training_data(training, test)
     metrics = list(options.metrics) or [default_metric(metric_name, training.get("HyperParameters", {}))]

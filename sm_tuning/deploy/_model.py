@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sm_tuning import jobs
+from sm_tuning import archive, jobs
 from sm_tuning._errors import JobError, SpecError
 from sm_tuning._masking import is_secret
 from sm_tuning._statuses import TuningStatus
-from sm_tuning._wire import is_reserved_hyperparameter
-from sm_tuning.aws import Aws
+from sm_tuning._wire import is_archive_arn, is_reserved_hyperparameter
+from sm_tuning.aws import Aws, ensure_bucket, find_bucket, find_role, upload
 from sm_tuning.description import job_of, training_of
 from sm_tuning.jobs import Best, describe_training
-from sm_tuning.request import inference_image, violations
+from sm_tuning.request import Upload, inference_image, violations
 
 #: Key of the package's metadata by which a registered training job is found again.
 TRAINING_JOB = "sm-tuning:training-job"
@@ -86,10 +87,49 @@ def best_model(aws: Aws, name: str, *, allow_running: bool = False, allow_stoppe
             job_name=name,
             status=status.value,
         )
-    training = describe_training(aws, best.training_job_name)
+    training = describe_with_model(aws, best.training_job_name)
     model_uri(training)  # raises JobError before anything is created
     spec_hash = aws.tags(description["HyperParameterTuningJobArn"]).get(jobs.SPEC_HASH_TAG)
     return BestModel(description, best, training, spec_hash)
+
+
+def describe_with_model(aws: Aws, name: str, *, role: str | None = None) -> dict[str, Any]:
+    """Return the response of DescribeTrainingJob; the model of a job that ran elsewhere is uploaded to S3 first.
+
+    Such a job may lack a role, and its model may be in a folder of this machine. The model goes into the default
+    bucket, once per content.
+
+    Args:
+        aws: the connection.
+        name: of the training job.
+        role: ARN of the role of a job that has none; found as for ``launch`` by default.
+
+    Raises:
+        ServiceError: the service refused.
+    """
+    training = describe_training(aws, name)
+    uri = str((training.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or "")
+    if not uri or not is_archive_arn(training["TrainingJobArn"]):
+        return training
+    role = training.get("RoleArn") or role or find_role(aws)
+    if uri.startswith("s3://"):
+        root = uri.rpartition(f"/{training['TrainingJobName']}/output/")[0]
+    else:
+        path = archive.path_of(uri)
+        files = [item for item in sorted(path.rglob("*")) if item.is_file()] if path.is_dir() else [path]
+        digest = hashlib.sha256()
+        for item in files:
+            with item.open("rb") as file:
+                digest.update(f"{item.relative_to(path.parent)}\n".encode())
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        bucket = find_bucket(aws, role)
+        ensure_bucket(aws, bucket)
+        root = f"s3://{bucket.name}/sm-tuning/models/{digest.hexdigest()[:16]}"
+        upload(aws, [Upload(item, f"{root}/{item.relative_to(path.parent).as_posix()}") for item in files])
+        uri = f"{root}/{path.name}"
+    output = {**training.get("OutputDataConfig", {}), "S3OutputPath": root}
+    artifacts = {"S3ModelArtifacts": uri}
+    return {**training, "RoleArn": role, "ModelArtifacts": artifacts, "OutputDataConfig": output}
 
 
 def model_uri(training: Mapping[str, Any]) -> str:

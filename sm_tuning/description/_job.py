@@ -11,7 +11,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, STUDY_RULES, is_study, is_training_arn
+from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, STUDY_RULES, is_archive_arn, is_study, is_training_arn
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, Machines, Trial, machines_of, trial_of
 from sm_tuning.description._values import Value, decode_number, distinct
 from sm_tuning.spec import (
@@ -224,6 +224,7 @@ class Job:
         tags: where given; a description has none.
         secrets: values that look like secrets by their names, which no frame or message may show.
         is_study: whether it is a study.
+        has_lineage: whether its trials may continue others, as those of a study or of population based training.
         further: the objectives of a study after the first: metric -> ``Maximize`` or ``Minimize``.
         constraints: bounds on final metrics of a study's trials, such as ``latency_ms<=20``.
     """
@@ -249,6 +250,7 @@ class Job:
     modified: datetime | None = None
     random_seed: int | None = None
     is_study: bool = False
+    has_lineage: bool = False
     further: Mapping[str, str] = field(default=FrozenDict({}), hash=False)
     constraints: tuple[str, ...] = ()
 
@@ -264,6 +266,11 @@ class Job:
     def is_training(self) -> bool:
         """Whether it is one plain training job, read as a tuning job with a single trial."""
         return is_training_arn(self.arn)
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is read from a folder: its trials ran on machines without a price, and it may be continued."""
+        return is_archive_arn(self.arn)
 
     @property
     def log_prefix(self) -> str:
@@ -329,6 +336,7 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
         modified=description.get("LastModifiedTime"),
         random_seed=config.get("RandomSeed"),
         is_study=is_study(description),
+        has_lineage=is_study(description) or STUDY_RULES in description,
         further=FrozenDict(study.get("Objectives") or {}),
         constraints=tuple(study.get("Constraints") or ()),
     )

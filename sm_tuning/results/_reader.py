@@ -213,8 +213,8 @@ class Reader:
     def load(
         self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None
     ) -> Entry | None:
-        """Return the cached entry of a kind about a job, or None."""
-        if self.refresh or (self._cache is None and self._memory is None):
+        """Return the cached entry of a kind about a job, or None; a folder is read as quickly as the cache."""
+        if self.refresh or job.is_archive or (self._cache is None and self._memory is None):
             return None
         key = key_of(job, kind, query or {})
         if self._memory and key in self._memory:
@@ -224,7 +224,9 @@ class Reader:
     def save(
         self, job: Job, kind: str, frame: pd.DataFrame, trials: Sequence[str], query: Mapping[str, Any] | None = None
     ) -> None:
-        """Cache an entry that will not change any more."""
+        """Cache an entry that will not change any more; a job in a folder may be continued, also after its end."""
+        if job.is_archive:
+            return
         key = key_of(job, kind, query or {})
         if self._memory is not None and kind in _SHORT:
             self._memory[key] = Entry(frame, frozenset(trials))

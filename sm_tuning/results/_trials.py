@@ -32,12 +32,12 @@ def trials(
 
     Returns:
         One typed column for each tuned hyperparameter, then the columns of ``TRIALS``, then ``metric:<name>`` for
-        every final metric that is not the trial's objective. Studies add ``Parent`` and ``Why``, and with several
-        objectives or constraints ``IsOnFront`` and ``Feasible``. ``FinalObjectiveValue`` and the metrics are the
-        service's numbers, which have single precision: 0.8791999816894531 for a 0.8792 in the log (``curves`` has the
-        latter). ``attrs["billable_source"]`` is the source of billable seconds and metrics: ``Search``,
-        ``DescribeTrainingJob``, both joined by ``and``, or None while no trial has ended. If AWS withholds a part,
-        ``attrs["incomplete"]`` describes it.
+        every final metric that is not the trial's objective. Studies, and population based training on Ray, add
+        ``Parent`` and ``Why``, and with several objectives or constraints ``IsOnFront`` and ``Feasible``.
+        ``FinalObjectiveValue`` and the metrics are the service's numbers, which have single precision:
+        0.8791999816894531 for a 0.8792 in the log (``curves`` has the latter). ``attrs["billable_source"]`` is the
+        source of billable seconds and metrics: ``Search``, ``DescribeTrainingJob``, both joined by ``and``, or None
+        while no trial has ended. If AWS withholds a part, ``attrs["incomplete"]`` describes it.
 
     Raises:
         JobNotFoundError: there is no such tuning job.
@@ -110,10 +110,10 @@ def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, D
 
 
 def _study_columns(ordered: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, list[Any]], dict[str, str]]:
-    """Return the columns that only studies have, with dtypes; none if no job is a study."""
+    """Return the columns that only jobs have whose trials may continue others, with dtypes."""
     trials = [trial for own in ordered.values() for trial in own]
     columns: dict[str, list[Any]] = {}
-    if any(job.is_study for job in ordered):
+    if any(job.has_lineage for job in ordered):
         columns |= {"Parent": [trial.parent for trial in trials], "Why": [trial.why for trial in trials]}
     if any(job.constraints for job in ordered):
         columns["Feasible"] = [trial.feasible for trial in trials]

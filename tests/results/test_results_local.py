@@ -9,13 +9,16 @@ import struct
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pandas as pd
 import pytest
+from archives import save
 from servers import running_server
 
+from sm_tuning import attach
 from sm_tuning.aws import Aws
 from sm_tuning.local import ServerInfo
 from sm_tuning.results import TRIALS, UTILIZATION, cost, curves, errors, follow_logs, logs, trials, utilization
@@ -218,3 +221,13 @@ def test_a_frame_keeps_its_values_in_csv(local: Aws, job: str) -> None:
     plain = {name: dtype for name, dtype in dtypes.items() if name not in times}
     back = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype=plain, parse_dates=times)
     pd.testing.assert_frame_equal(back.astype(dtypes), table)
+
+
+def test_the_frames_of_a_folder_are_those_of_the_job_that_wrote_it(local: Aws, job: str, tmp_path: Path) -> None:
+    read = attach(str(save(local, job, tmp_path))).aws
+    assert cost(read, job).dtypes.to_dict() == cost(local, job).dtypes.to_dict()
+    for frame_of in (trials, curves, logs, errors):
+        found, expected = frame_of(read, job), frame_of(local, job)
+        pd.testing.assert_frame_equal(found, expected)
+        assert found.attrs == expected.attrs
+    assert list(utilization(read, job)) == list(utilization(local, job))
