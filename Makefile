@@ -12,10 +12,10 @@ WHEEL := $(VENV)/wheel
 # The two ends of what users have: the lowest version of every bound, and what SageMaker Studio has.
 LOWEST := $(VENV)/lowest
 STUDIO := $(VENV)/studio
-PACKAGES := $(addprefix tests/,spec request description aws preflight jobs results gate views cli)
+PACKAGES := $(addprefix tests/,spec request description aws archive preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-faults test-long test-wheel test-types test-clients test-deps test-studio check ci ci-long fix images plotly screenshots bench docs clean
+.PHONY: help demo test test-fast test-faults test-long test-ray test-wheel test-types test-clients test-deps test-studio check ci ci-long fix images plotly screenshots bench docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,13 +43,16 @@ demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tunin
 PYTEST := PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(DEV)  ## the tests, one of each kind
-	$(PYTEST) -m 'not long'
+	$(PYTEST) -m 'not long and not ray'
 
 test-fast: $(DEV)  ## the tests that start no process and no server: they keep two cores busy without a third worker
-	$(PYTEST) -n 2 -m 'not processes and not long'
+	$(PYTEST) -n 2 -m 'not processes and not long and not ray'
 
 test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, other programs; properties with many examples
-	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m 'long or hypothesis' --hypothesis-profile many
+	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m '(long or hypothesis) and not ray' --hypothesis-profile many
+
+test-ray: $(DEV)  ## what needs Ray
+	$(BIN)/python -m pytest -m ray tests
 
 test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
 	$(PYTEST) -n 0 -m long tests/faults -k policy_of_aws  # a program for each kind, all at once in one worker
@@ -116,7 +119,7 @@ test-studio: $(STUDIO)/.installed  ## notebooks under the pins of Studio: as the
 	$(STUDIO)/bin/python -m pytest -n 2 --dist loadfile -m 'long or not long' -k 'not few_trials' \
 	    --durations 8 --durations-min 1 tests/notebooks
 
-ci: check test test-faults test-wheel test-types test-studio test-clients  ## what CI runs on each change
+ci: check test test-ray test-faults test-wheel test-types test-studio test-clients  ## what CI runs on each change
 
 ci-long: test-long test-deps  ## the longer suites
 

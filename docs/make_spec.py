@@ -76,6 +76,7 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
     ("WarmStart", "warm_start", ""),
     ("StudySettings", "study", ""),
     ("EvaluationPlan", "evaluation", ""),
+    ("RaySettings", "ray", ""),
 )
 
 ESTIMATORS = ("XGBoostEstimator", "PyTorchEstimator", "ContainerEstimator")

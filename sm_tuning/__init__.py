@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sm_tuning.deploy import from_sdk, to_model_trainer, to_sdk_tuner
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
     from sm_tuning.preflight import Finding, check
+    from sm_tuning.ray import from_ray
     from sm_tuning.spec import (
         CategoricalParameter,
         CompletionCriteria,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         PopulationConfig,
         PromotionConfig,
         PyTorchEstimator,
+        RaySettings,
         StudySettings,
         TrainingDefinition,
         Tuning,
@@ -105,6 +107,7 @@ else:
         ".deploy._to_sdk": ("to_model_trainer", "to_sdk_tuner"),
         ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
         ".preflight": ("Finding", "check"),
+        ".ray": ("from_ray",),
         ".spec": (
             "CategoricalParameter",
             "CompletionCriteria",
@@ -125,6 +128,7 @@ else:
             "PromotionConfig",
             "PromotionConfig",
             "PyTorchEstimator",
+            "RaySettings",
             "StudySettings",
             "TrainingDefinition",
             "Tuning",
@@ -172,6 +176,7 @@ __all__ = [
     "PromotionConfig",
     "PyTorchEstimator",
     "QuotaError",
+    "RaySettings",
     "SdkLossWarning",
     "ServiceError",
     "SmTuningError",
@@ -195,6 +200,7 @@ __all__ = [
     "connect",
     "deploy",
     "dump",
+    "from_ray",
     "from_sdk",
     "from_wandb_sweep",
     "launch",

@@ -1,6 +1,7 @@
 """What to tune: frozen values, valid once built, and their files."""
 
 from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._choices import Constant, Converted, choice_of, without_noise
 from sm_tuning.spec._conditions import Conditions, assignments, in_order, is_active
 from sm_tuning.spec._estimators import (
     AnyEstimator,
@@ -24,6 +25,7 @@ from sm_tuning.spec._hyperparameters import (
 )
 from sm_tuning.spec._inputs import CONTENT_TYPES, AnyInput, DatasetInput, FileSystemInput, Input
 from sm_tuning.spec._instances import InstanceConfig, InstancePreference
+from sm_tuning.spec._ray import RaySettings
 from sm_tuning.spec._settings import (
     CompletionCriteria,
     EvaluationPlan,
@@ -45,9 +47,11 @@ __all__ = [
     "CategoricalParameter",
     "CompletionCriteria",
     "Conditions",
+    "Constant",
     "Constraint",
     "ContainerEstimator",
     "ContinuousParameter",
+    "Converted",
     "DatasetInput",
     "Estimator",
     "EvaluationPlan",
@@ -64,6 +68,7 @@ __all__ = [
     "PopulationConfig",
     "PromotionConfig",
     "PyTorchEstimator",
+    "RaySettings",
     "Spec",
     "StudySettings",
     "TrainingDefinition",
@@ -72,6 +77,7 @@ __all__ = [
     "XGBoostEstimator",
     "as_tuning",
     "assignments",
+    "choice_of",
     "combinations",
     "decode_json",
     "decode_plain",
@@ -88,4 +94,5 @@ __all__ = [
     "schema",
     "to_data",
     "to_text",
+    "without_noise",
 ]

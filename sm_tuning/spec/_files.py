@@ -298,7 +298,7 @@ def _substitution(environ: Mapping[str, str], source: str) -> Callable[[str], An
 
 
 def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Apply ``change`` to every local path of a spec: sources, dependencies, and input channels.
+    """Apply ``change`` to every local path of a spec: sources, dependencies, input channels, and Ray's storage.
 
     The data is not validated yet: a value of an unexpected type is left for the validation to report.
     """
@@ -311,6 +311,8 @@ def _map_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, 
     data = dict(data)
     if isinstance(data.get("evaluation"), dict) and "test" in data["evaluation"]:
         data["evaluation"] = {**data["evaluation"], "test": changed(data["evaluation"]["test"])}
+    if isinstance(data.get("ray"), dict) and "storage_path" in data["ray"]:
+        data["ray"] = {**data["ray"], "storage_path": changed(data["ray"]["storage_path"])}
     holders = [data]
     if isinstance(data.get("estimators"), dict):
         data["estimators"] = {k: dict(v) if isinstance(v, dict) else v for k, v in data["estimators"].items()}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning.spec._base import to_python, unknown_key
+from sm_tuning.spec._choices import Constant, Converted, choice_of, without_noise
 from sm_tuning.spec._hyperparameters import MAX_VALUES, CategoricalParameter, ContinuousParameter, IntegerParameter
 
 #: The keys of each distribution.
@@ -29,15 +30,6 @@ _DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "q_beta": ("a", "b", "q"),
 }
 _OR_A_RANGE = "or give this one in hyperparameter_ranges"
-
-
-class Constant(NamedTuple):
-    """A parameter that is not tuned."""
-
-    value: Any
-
-
-Converted = Constant | ContinuousParameter | IntegerParameter | CategoricalParameter
 
 
 def convert(config: Any, *, grid: bool) -> Converted:
@@ -107,15 +99,7 @@ def _categorical(config: Mapping[str, Any]) -> Converted:
             f"probabilities {list(weights)!r} have no counterpart in SageMaker, which tries all values alike: leave "
             "probabilities out"
         )
-    if not isinstance(values, list | tuple) or not values:
-        raise SpecError(f"values must be a list that is not empty, but is {values!r}")
-    odd = [value for value in values if not isinstance(value, str | bool | int | float)]
-    if odd:
-        raise SpecError(
-            f"values holds {odd[0]!r}, but a categorical value of SageMaker is text, a number or a boolean: write it "
-            "as text, such as '64,64', and let the script read that"
-        )
-    return Constant(values[0]) if len(values) == 1 else CategoricalParameter(values)
+    return choice_of(values)
 
 
 class _Numbers:
@@ -225,7 +209,7 @@ class _Numbers:
         if q == 1:
             return round(low), round(high)
         last = min(round(high / q), round(low / q) + MAX_VALUES)
-        steps = list(_without_noise(step * q for step in range(round(low / q), last + 1)))
+        steps = list(without_noise(step * q for step in range(round(low / q), last + 1)))
         few = len(steps) <= MAX_VALUES
         advice = f"list them (values: {steps})" if few else "take larger steps and list them in values"
         raise SpecError(
@@ -240,7 +224,7 @@ class _Numbers:
         count = math.ceil((high - low) / q - 1e-9)
         if count > MAX_VALUES:
             raise SpecError(f"grid tries every value, at most {MAX_VALUES} of a parameter, but these are {count}")
-        steps = list(_without_noise(low + step * q for step in range(count)))
+        steps = list(without_noise(low + step * q for step in range(count)))
         return self._single(steps[0]) if len(steps) == 1 else _categorical({"values": steps})
 
     def _step(self) -> float:
@@ -248,10 +232,3 @@ class _Numbers:
         if q <= 0:
             raise SpecError(f"q must be above 0, but is {q!r}")
         return q
-
-
-def _without_noise(values: Iterator[float]) -> Iterator[float]:
-    """Remove the noise of binary fractions (0.1 + 0.2), and return whole numbers as such."""
-    for value in values:
-        short = float(f"{value:.12g}")
-        yield int(short) if short.is_integer() else short

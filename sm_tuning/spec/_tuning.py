@@ -29,6 +29,7 @@ from sm_tuning.spec._hyperparameters import (
     decode_scalar,
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
+from sm_tuning.spec._ray import RaySettings, ray_problems
 from sm_tuning.spec._settings import (
     CompletionCriteria,
     EvaluationPlan,
@@ -136,6 +137,7 @@ class Tuning(Spec):
         base_tuning_job_name: the start of the job's name; a time stamp and a random part follow.
         study: runs the tuning as a study: the strategy in the client, each trial a plain training job.
         evaluation: how the best model is evaluated afterwards; no part of the request.
+        ray: where and with which resources the tuning runs on Ray; no part of the request.
 
     Raises:
         SpecError: if a value, or a combination of values, breaks a rule of the service.
@@ -185,6 +187,7 @@ class Tuning(Spec):
 
     study: StudySettings | None = None
     evaluation: EvaluationPlan | None = None
+    ray: RaySettings | None = None
 
     # Hidden from type checkers, which otherwise would no longer complete and check the fields.
     if not TYPE_CHECKING:
@@ -230,7 +233,7 @@ class Tuning(Spec):
         for name, definition in self.definitions:
             place = f"estimators.{name}" if name else ""
             found += [problem.below(place) for problem in _definition_problems(definition, autotune=self.autotune)]
-        found += [*self._strategy_problems(), *self._budget_problems(), *study_problems(self)]
+        found += [*self._strategy_problems(), *self._budget_problems(), *study_problems(self), *ray_problems(self)]
         if found:
             raise SpecError(found)
         self._settle_texts()

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "sm_tuning"
 #: Which policies hold for a part of the package; the longest path that fits counts. What runs on the local
 #: SageMaker alone needs none.
 FEATURES: dict[str, tuple[str, ...]] = {
+    "archive/": ("Folders in S3",),
     "aws/_aws.py": ("Read",),
     "aws/_identity.py": ("Launch",),
     "aws/_price_list.py": ("Cost", "Preflight online"),

@@ -21,6 +21,7 @@ from sm_tuning.spec import (
     PopulationConfig,
     PromotionConfig,
     PyTorchEstimator,
+    RaySettings,
     Spec,
     StudySettings,
     TrainingDefinition,
@@ -52,11 +53,12 @@ OTHER = {
     "type": "says which class a file means; the class decides the request",
     "base_tuning_job_name": "becomes part of the job's name, which the caller gives",
     "evaluation": "is done after the job",
+    "ray": "says where the tuning runs on Ray, which gets no request",
     "study": "makes a study, which has no tuning job's request; tests/studies has the requests of its trials",
 }
 
-#: Settings of studies, which send no request of a tuning job.
-STUDIES = (StudySettings, PromotionConfig, PopulationConfig, OptunaConfig)
+#: Settings of studies and of Ray, which send no request of a tuning job.
+STUDIES = (StudySettings, PromotionConfig, PopulationConfig, OptunaConfig, RaySettings)
 
 # For each class: field -> (fields of the spec before, fields that are set in addition).
 ANY_ESTIMATOR = {
