@@ -56,6 +56,7 @@ _PARTITIONS = {
 
 def rule_problems(tuning: Tuning) -> Iterator[Finding]:
     """Yield the rules that a spec breaks."""
+    yield from _impossible_uris(tuning)
     # Results of several algorithms are compared, so that one direction must hold [multiple-algorithm-hpo].
     types = {name: definition.objective_type for name, definition in tuning.definitions}
     if len(set(types.values())) > 1:
@@ -74,26 +75,27 @@ def rule_problems(tuning: Tuning) -> Iterator[Finding]:
         if reserved:
             message = f"tag keys that start with aws: are reserved, but {', '.join(reserved)} do"
             yield Finding("tags-reserved", "error", place(name, "estimator.tags"), message, "choose other keys")
-        yield from _impossible_uris(name, definition)
         yield from _unpassable(name, definition)
         yield from _xgboost(name, definition)
         if tuning.strategy in HYPERBANDS:
             yield from _hyperband(tuning, name, definition)
 
 
-def _impossible_uris(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:
+def _impossible_uris(tuning: Tuning) -> Iterator[Finding]:
     """Yield S3 URIs whose bucket cannot exist, such as s3://None/train of a variable that was not set."""
-    estimator = definition.estimator
-    uris = {f"inputs.{key}": item.uri for key, item in (definition.inputs or {}).items() if isinstance(item, Input)}
-    for field in ("source_dir", "code_location", "output_path", "checkpoint_s3_uri"):
-        uris[f"estimator.{field}"] = getattr(estimator, field) or ""
+    uris = {"ray.storage_path": (tuning.ray and tuning.ray.storage_path) or ""}
+    for name, definition in tuning.definitions:
+        for key, item in (definition.inputs or {}).items():
+            uris[place(name, f"inputs.{key}")] = item.uri if isinstance(item, Input) else ""
+        for field in ("source_dir", "code_location", "output_path", "checkpoint_s3_uri"):
+            uris[place(name, f"estimator.{field}")] = getattr(definition.estimator, field) or ""
     for where, uri in uris.items():
         bucket = uri.removeprefix("s3://").partition("/")[0]
         # An empty bucket is refused by the API model.
         if uri.startswith("s3://") and bucket and not _BUCKET.fullmatch(bucket):
             rule = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
             message = f"{uri!r} cannot exist: {rule}, but this one is {bucket!r}"
-            yield Finding("bucket-name", "error", place(name, where), message, "write s3://bucket/prefix")
+            yield Finding("bucket-name", "error", where, message, "write s3://bucket/prefix")
 
 
 def _unpassable(name: str | None, definition: TrainingDefinition) -> Iterator[Finding]:

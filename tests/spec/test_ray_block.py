@@ -95,3 +95,6 @@ def test_check_reports_the_rules_of_the_block(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(text.replace("gpu: 0.5", "gpu: 2.5"))
     (finding,) = smt.check(tmp_path / "spec.yaml")
     assert (finding.code, finding.where) == ("ray", "ray.resources.gpu")
+    (tmp_path / "spec.yaml").write_text(text.replace("s3://runs/ray", "s3://None/ray"))
+    errors = [(found.code, found.where) for found in smt.check(tmp_path / "spec.yaml") if found.severity == "error"]
+    assert errors == [("bucket-name", "ray.storage_path")]
