@@ -274,7 +274,7 @@ class Archive:
 
     def _metrics(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Answer a call about metrics of CloudWatch, of which a folder has none."""
-        queries = params.get("MetricDataQueries") or ({},)
+        queries: Sequence[Mapping[str, Any]] = params.get("MetricDataQueries") or ({},)
         metric = (queries[0].get("MetricStat") or {}).get("Metric") or {}
         is_own = any(self._is_trial(str(dimension.get("Value"))) for dimension in metric.get("Dimensions") or ())
         return {"MetricDataResults": []} if is_own else None

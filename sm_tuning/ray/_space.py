@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sm_tuning._errors import MissingExtraError, Problem, SpecError
@@ -60,7 +60,7 @@ def from_ray(
         SpecError: a setting has no counterpart (the message says what to write instead), or the tuning breaks a rule.
         MissingExtraError: Ray is not installed.
     """
-    if not isinstance(param_space, Mapping) or not param_space:
+    if not isinstance(param_space, Mapping) or not param_space:  # type: ignore[redundant-expr]  (callers err)
         raise SpecError(f"param_space must be a mapping of names to domains, but is {param_space!r:.100}")
     if not isinstance(estimator, Estimator | Mapping):
         raise SpecError(
@@ -71,11 +71,12 @@ def from_ray(
     space, grids, problems = _converted(param_space, given)
     fields: dict[str, Any] = {}
     strategy = "Grid" if grids else "Random"
-    for part in (
+    parts: tuple[Callable[[], dict[str, Any]], ...] = (
         lambda: _run(run_config),
         lambda: _objective(tune_config, overrides),
         lambda: _search(tune_config, {"strategy": strategy, **overrides}),
-    ):
+    )
+    for part in parts:
         try:
             fields |= part()
         except SpecError as error:
@@ -358,8 +359,8 @@ def _scheduler(scheduler: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         fix = "give ASHAScheduler(reduction_factor=3), or pass the scheduler to smt.to_ray(scheduler=…)"
         raise SpecError(Problem("", where, message, fix))
     lowest = scheduler._brackets[0]._rungs[-1][0]  # noqa: SLF001  (grace_period is not kept)
-    config = {"min_resource": int(lowest), "max_resource": int(scheduler._max_t)}  # noqa: SLF001
-    return {"strategy": "Hyperband", "strategy_config": config}
+    resources = {"min_resource": int(lowest), "max_resource": int(scheduler._max_t)}  # noqa: SLF001
+    return {"strategy": "Hyperband", "strategy_config": resources}
 
 
 def _run(config: Any) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def ray_problems(tuning: Tuning) -> Iterator[Problem]:
         yield Problem("ray", "autotune", message, "give the ranges, or leave ray out")
     for name, definition in tuning.definitions:
         count = definition.estimator.instance_count
-        if count is not None and count > 1:
+        if count > 1:
             where = f"estimators.{name}.estimator.instance_count" if name else "estimator.instance_count"
             message = f"a trial on Ray has one host, but instance_count is {count}"
             yield Problem("ray", where, message, "give instance_count 1")

@@ -84,7 +84,7 @@ def test_quantized_domains_have_the_values_that_ray_draws() -> None:
         ),
         (tune.qlograndint(1, 100, 2), r"param_space\.x: steps of q=2 on a logarithmic scale"),
         (tune.quniform(0, 10, 0.1), r"param_space\.x: steps of q=0.1 make more than 30 values"),
-        (tune.sample_from(lambda config: 1), r"param_space\.x: sample_from .* study.when"),
+        (tune.sample_from(lambda config: 1), r"param_space\.x: sample_from .*study.when"),
         (max, r"param_space\.x: the function .* give a domain"),
         ({"lr": tune.uniform(0, 1)}, r"param_space\.x: nested parameters .* name each of 'lr' at the top"),
         (tune.choice([[64, 64], [32]]), r"param_space\.x: values holds \[64, 64\], .* write it as text"),
@@ -122,7 +122,7 @@ def test_a_run_config_gives_name_and_storage() -> None:
 
 def test_a_grid_is_the_strategy_grid() -> None:
     config = tune.TuneConfig(metric="loss", mode="min")
-    spec = read({"a": tune.grid_search([1, 2]), "b": tune.choice([3, 4]).grid()}, tune_config=config)
+    spec = read({"a": tune.grid_search([1, 2]), "b": search.sample.Categorical([3, 4]).grid()}, tune_config=config)
     assert (spec.strategy, spec.max_jobs) == ("Grid", None)
     with pytest.raises(smt.SpecError, match="a are tried in full, and b at random"):
         read({"a": tune.grid_search([1, 2]), "b": tune.uniform(0, 1)}, tune_config=config)
