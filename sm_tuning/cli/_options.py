@@ -163,10 +163,6 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 aws = _checked(aws, arns, studies=studies)
             for name in click.get_current_context().meta.get(f"{_TRAINING}.names", []):
                 aws = jobs.with_single_trial(aws, name)
-            with aws.time_limit(seconds):
-                for folder in click.get_current_context().meta.get(_FOLDERS, []):
-                    found = archive.open_archive(aws, folder)
-                    aws = aws if found is None else archive.with_archive(aws, found)
             return aws
 
         try:
@@ -213,8 +209,10 @@ def _known_locally(error: smt.SmTuningError, arguments: Mapping[str, Any]) -> st
 def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn], *, studies: bool) -> smt.Aws:
     """Return the connection, if it reaches the jobs that the ARNs name; with ``studies`` it knows studies by name.
 
+    It answers for the jobs in folders that the command names.
+
     Raises:
-        SpecError: it reaches another account, region or partition.
+        SpecError: it reaches another account, region or partition, or a folder does not describe a job.
         ServiceError: there is no such job, or AWS refused.
     """
     for arn in arns:
@@ -225,6 +223,9 @@ def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn], *, studies: bool) -> smt
         from sm_tuning._study import with_studies  # noqa: PLC0415  (loads with a connection, not with help)
 
         aws = with_studies(aws)
+    for folder in click.get_current_context().meta.get(_FOLDERS, []):
+        found = archive.open_archive(aws, folder)
+        aws = aws if found is None else archive.with_archive(aws, found)
     return aws
 
 

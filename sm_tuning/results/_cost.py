@@ -87,8 +87,7 @@ def cost(
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names)
         details, _ = read_details(reader, per_job, pools=True)
-        is_free = prices is None and all(job.is_archive for job in per_job)
-        listed = PriceList({}, "none: these machines have no price") if is_free else reader.prices(prices)
+        listed = reader.prices(prices, per_job)
         now = reader.clock.now()
         per_job_bills: dict[Job, list[Bill]] = {}
         for job, trials in per_job.items():
@@ -102,8 +101,7 @@ def cost(
                 groups: Sequence[Machines | None] = detail.machines or definition.machines or [None]
                 for group in groups:
                     price = math.nan if group is None else listed.by_type.get(group.type, math.nan)
-                    # A cluster of one's own has no price, unless the caller gives one for the spec's instance type.
-                    price = 0.0 if prices is None and job.is_archive else price
+                    price = 0.0 if prices is None and job.is_archive else price  # a cluster of one's own
                     bills.append(Bill(trial, group, detail, price, elapsed))
         bills = [bill for job_bills in per_job_bills.values() for bill in job_bills]
         _report_unknown(reader, bills, listed)

@@ -245,11 +245,9 @@ class LiveTrials:
             SpecError: the given prices cannot be read.
         """
         job = job_of(description)
-        if self._prices is None and job.is_archive and self._given is None:
-            self._prices = {}
         if self._prices is None:
             with reading_with(self._aws, Reading(progress=False, clock=self._clock)) as reader:
-                self._prices = reader.prices(self._given).by_type
+                self._prices = reader.prices(self._given, [job]).by_type
         now = self._clock.monotonic()
         for part, read in (("the trials are", self._list), ("the metrics are", self._read_values)):
             if now < self._next.get(part, -math.inf):

@@ -6,7 +6,7 @@ import inspect
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -185,12 +185,19 @@ class Reader:
         """
         return self.aws.pages(service, method, token=token, call=partial(self.call, costs=costs), **params)
 
-    def prices(self, given: Prices) -> PriceList:
+    def prices(self, given: Prices, jobs: Iterable[Job]) -> PriceList:
         """Return the dollars an hour of each instance type, read with this reader's retries.
+
+        Args:
+            given: prices, or a file of them.
+            jobs: that are billed; machines of jobs that are read from folders have no price but a given one.
 
         Raises:
             SpecError: the given prices cannot be read.
         """
+
+        if given is None and all(job.is_archive for job in jobs):
+            return PriceList({}, "none: these machines have no price")
 
         # The Price List is in another region than the job, so its connection needs a reader of its own.
         def on(aws: Aws) -> Reader:
