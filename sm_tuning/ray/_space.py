@@ -60,7 +60,7 @@ def from_ray(
         SpecError: a setting has no counterpart (the message says what to write instead), or the tuning breaks a rule.
         MissingExtraError: Ray is not installed.
     """
-    if not (isinstance(param_space, Mapping) and param_space):
+    if not hasattr(param_space, "items") or not param_space:
         raise SpecError(f"param_space must be a mapping of names to domains, but is {param_space!r:.100}")
     if not isinstance(estimator, Estimator | Mapping):
         raise SpecError(

@@ -6,7 +6,7 @@ import inspect
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -185,7 +185,7 @@ class Reader:
         """
         return self.aws.pages(service, method, token=token, call=partial(self.call, costs=costs), **params)
 
-    def prices(self, given: Prices, jobs: Iterable[Job]) -> PriceList:
+    def prices(self, given: Prices, jobs: Collection[Job]) -> PriceList:
         """Return the dollars an hour of each instance type, read with this reader's retries.
 
         Args:
@@ -195,8 +195,7 @@ class Reader:
         Raises:
             SpecError: the given prices cannot be read.
         """
-
-        if given is None and all(job.is_archive for job in jobs):
+        if given is None and jobs and all(job.is_archive for job in jobs):
             return PriceList({}, "none: these machines have no price")
 
         # The Price List is in another region than the job, so its connection needs a reader of its own.
