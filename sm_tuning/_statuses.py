@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -135,6 +136,20 @@ class SecondaryStatus(_Status):
         """Whether the job completed."""
         return self is SecondaryStatus.COMPLETED
 
+
+#: The StatusMessage of each secondary status that has the same one in all training jobs.
+STATUS_MESSAGES: Mapping[SecondaryStatus, str] = {
+    SecondaryStatus.STARTING: "Preparing the instances for training",
+    SecondaryStatus.DOWNLOADING: "Downloading input data",
+    SecondaryStatus.TRAINING: "Training image download completed. Training in progress.",
+    SecondaryStatus.INTERRUPTED: "Managed Spot capacity was reclaimed; waiting for capacity to train again",
+    SecondaryStatus.UPLOADING: "Uploading generated training model",
+    SecondaryStatus.STOPPING: "Stopping the training job",
+    SecondaryStatus.STOPPED: "Training job stopped",
+    SecondaryStatus.MAX_RUNTIME_EXCEEDED: "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    SecondaryStatus.MAX_WAIT_TIME_EXCEEDED: "Training job exceeded MaxWaitTimeInSeconds provided",
+    SecondaryStatus.COMPLETED: "Training job completed",
+}
 
 #: The secondary statuses between the start of an attempt at a training job and its training, as text: the enumeration
 #: lacks those that the local SageMaker does not have.

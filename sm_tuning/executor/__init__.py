@@ -50,9 +50,12 @@ if TYPE_CHECKING:
         Emission,
         Line,
         LogFollower,
+        LogReader,
         MetricScanner,
+        News,
         ScanProcesses,
         events,
+        final_metrics,
         last_error,
     )
     from sm_tuning.executor._process import (
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
         kill_leftovers,
         wait_until_free,
     )
+    from sm_tuning.executor._run import Ended, Run, RunSettings, check_exits, files_of, folder_of
     from sm_tuning.executor._supervisors import Supervisors
     from sm_tuning.executor._utilization import Meter, Point, recorded
 else:
@@ -105,7 +109,18 @@ else:
             "free_port",
             "hosts_of",
         ),
-        "._metrics": ("Emission", "Line", "LogFollower", "MetricScanner", "ScanProcesses", "events", "last_error"),
+        "._metrics": (
+            "Emission",
+            "Line",
+            "LogFollower",
+            "LogReader",
+            "MetricScanner",
+            "News",
+            "ScanProcesses",
+            "events",
+            "final_metrics",
+            "last_error",
+        ),
         "._process": (
             "Command",
             "Exit",
@@ -116,6 +131,7 @@ else:
             "kill_leftovers",
             "wait_until_free",
         ),
+        "._run": ("Ended", "Run", "RunSettings", "check_exits", "files_of", "folder_of"),
         "._supervisors": ("Supervisors",),
         "._utilization": ("Meter", "Point", "recorded"),
     }
@@ -129,6 +145,7 @@ __all__ = [
     "Cluster",
     "Command",
     "Emission",
+    "Ended",
     "Environments",
     "Exit",
     "Files",
@@ -139,12 +156,16 @@ __all__ = [
     "InterruptedTrainingError",
     "Line",
     "LogFollower",
+    "LogReader",
     "Meter",
     "MetricScanner",
     "Namespaces",
+    "News",
     "ObjectStore",
     "Order",
     "Point",
+    "Run",
+    "RunSettings",
     "ScanProcesses",
     "Script",
     "Site",
@@ -153,6 +174,7 @@ __all__ = [
     "Tick",
     "TrainingFailedError",
     "algorithm_error",
+    "check_exits",
     "client_error",
     "count_cpus",
     "download_channels",
@@ -161,6 +183,9 @@ __all__ = [
     "failure_text",
     "fetch_code",
     "files_in",
+    "files_of",
+    "final_metrics",
+    "folder_of",
     "free_port",
     "hosts_of",
     "install_command",

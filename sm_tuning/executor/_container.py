@@ -3,10 +3,12 @@
 Its interface to the process that starts it (the server):
 
 - stdin: a line with a number of bytes, and in these the order, a JSON object (see ``Order``); a later line ``stop``
-  orders SIGTERM, then SIGKILL after the grace. End of file means that the server has died: the process group is killed
-  at once.
+  orders SIGTERM, then SIGKILL after the grace. ``freeze`` suspends the process group until ``thaw``, ``stop``, or the
+  end of ten seconds without another ``freeze``. End of file means that the server has died: the process group is
+  killed at once.
 - stdout: a line ``started``, which ``_template.py`` writes, then a line ``log`` whenever lines were written to the log
-  file, only to wake the server. If the server reads slowly, these lines are lost and nothing else.
+  file, only to wake the server, and ``frozen`` when the group is suspended and all that it has printed is in the log.
+  If the server reads slowly, these lines are lost and nothing else.
 - the log file: one record a line, ``<epoch ms> <text>``, appended; stdout and stderr merged in the order of arrival.
 - the process file: the process that was started, written before it can print anything.
 - the exit file: the end of the process, replaced atomically. It is missing if the process was killed without an order
@@ -41,6 +43,8 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
 DRAIN_SECONDS = 2.0  # for output that a process outside the group still holds
 LOCK_SECONDS = 15.0
+FREEZE_SECONDS = 10.0  # of a server that hangs, without another order to freeze
+STOPPED_SECONDS = 1.0  # until a suspended process counts as one that the kernel does not suspend now
 
 
 class Order(TypedDict):
@@ -182,6 +186,7 @@ class Supervisor:
         self._abandoned = False
         self._alone = False
         self._kill_at: float | None = None
+        self._thaw_at: float | None = None
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> int:
@@ -271,13 +276,16 @@ class Supervisor:
                 if self._kill_at is not None and time.monotonic() >= self._kill_at:
                     self._kill_at = None
                     _signal_group(process.pid, signal.SIGKILL)
+                if self._thaw_at is not None and time.monotonic() >= self._thaw_at:
+                    self._thaw(process)
                 if self._log.due_in() == 0.0:
                     self._log.flush()
 
     def _timeout(self) -> float | None:
-        kill_in = None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
-        waits = [wait for wait in (kill_in, self._log.due_in()) if wait is not None]
-        return min(waits) if waits else None
+        moments = [moment for moment in (self._kill_at, self._thaw_at) if moment is not None]
+        waits = [max(0.0, moment - time.monotonic()) for moment in moments]
+        due = self._log.due_in()
+        return min([*waits, *([] if due is None else [due])], default=None)
 
     def _copy(self, output: int) -> bool:
         """Read once; return False at the end of the output."""
@@ -295,11 +303,35 @@ class Supervisor:
             self._abandoned = True
             _signal_group(process.pid, signal.SIGKILL)
             return False
-        if b"stop" in data and not self._stopped:
-            self._stopped = True
-            self._kill_at = time.monotonic() + self._order["grace"]
-            _signal_group(process.pid, signal.SIGTERM)
+        for word in data.split():
+            if word == b"stop" and not self._stopped:
+                self._stopped = True
+                self._kill_at = time.monotonic() + self._order["grace"]
+                _signal_group(process.pid, signal.SIGTERM)
+                self._thaw(process)  # a suspended process handles no signal but SIGKILL
+            elif word == b"freeze" and not self._stopped:
+                self._freeze(process)
+            elif word == b"thaw":
+                self._thaw(process)
         return True
+
+    def _freeze(self, process: Process) -> None:
+        """Suspend the process group, and write to the log what it has printed so far."""
+        if self._thaw_at is None:
+            _signal_group(process.pid, signal.SIGSTOP)
+            _wait_until_suspended(process.pid)
+            output = process.stdout.fileno()
+            while select.select([output], [], [], 0)[0] and self._copy(output):
+                pass
+            self._log.flush()
+        self._thaw_at = time.monotonic() + FREEZE_SECONDS
+        with suppress(OSError):
+            os.write(sys.stdout.fileno(), b"frozen\n")
+
+    def _thaw(self, process: Process) -> None:
+        if self._thaw_at is not None:
+            self._thaw_at = None
+            _signal_group(process.pid, signal.SIGCONT)
 
     def _drain(self, process: Process) -> None:
         """Read what the killed group left in the pipe."""
@@ -333,6 +365,18 @@ class Supervisor:
 def _signal_group(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS raises PermissionError for a group of zombies
         os.killpg(group, number)
+
+
+def _wait_until_suspended(pid: int) -> None:
+    """Wait until SIGSTOP has reached a child, or it has ended."""
+    until = time.monotonic() + STOPPED_SECONDS
+    while time.monotonic() < until:
+        try:
+            if os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+        except (ChildProcessError, AttributeError):  # reaped already; macOS has no waitid before Python 3.13
+            return
+        time.sleep(0.001)
 
 
 def _prctl(option: int, value: int) -> bool:

@@ -214,28 +214,30 @@ class Checkpoints:
 
     def __init__(self, job: Mapping[str, Any], folder: Folder, s3: ObjectStore) -> None:
         config = job.get("CheckpointConfig") or {}
-        self._uri: str | None = _s3_uri(config["S3Uri"]).rstrip("/") + "/" if config else None
-        self._path = folder.inside(config.get("LocalPath") or "/opt/ml/checkpoints")
+        uri = config.get("S3Uri")
+        self._uri: str | None = _s3_uri(uri).rstrip("/") + "/" if uri else None
+        #: The folder.
+        self.path = folder.inside(config.get("LocalPath") or "/opt/ml/checkpoints")
         self._s3 = s3
         self._known: dict[Path, tuple[int, int]] = {}
 
     def restore(self, check: Check) -> None:
-        """Make the folder and download the checkpoints of earlier runs; does nothing without a CheckpointConfig."""
+        """Make the folder and download the checkpoints of earlier runs; does nothing without an S3Uri."""
         if self._uri is None:
             return
-        self._path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         for uri in self._s3.list_objects(self._uri):
             check()
             if not uri.endswith("/"):
-                path = _download(uri, uri.removeprefix(self._uri), self._path, self._s3)
+                path = _download(uri, uri.removeprefix(self._uri), self.path, self._s3)
                 self._known[path] = _stamp(path)
 
     def sync(self) -> None:
         """Upload files that are new or changed since the last time, and delete objects whose files are gone."""
-        if self._uri is None or not self._path.is_dir():
+        if self._uri is None or not self.path.is_dir():
             return
         # Uploads come before deletions: a script that renames its newest checkpoint must not leave S3 without one.
-        for path in files_in(self._path):
+        for path in files_in(self.path):
             try:
                 stamp = _stamp(path)
                 if self._known.get(path) != stamp:
@@ -249,7 +251,7 @@ class Checkpoints:
             del self._known[path]
 
     def _object(self, path: Path) -> str:
-        return f"{self._uri}{path.relative_to(self._path).as_posix()}"
+        return f"{self._uri}{path.relative_to(self.path).as_posix()}"
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -6,6 +6,7 @@ cluster". Accordingly, the hosts of an isolated job share one network that has o
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -113,7 +114,7 @@ class Environments:
     """The virtual environments under one folder: one for each content of requirements.txt, shared by all trials.
 
     An environment sees the packages of this interpreter, as a framework image has its own, and pip installs only those
-    that are missing or differ.
+    that are missing or differ. Several processes may share the folder: a lock file beside it is held meanwhile.
 
     Args:
         folder: created with the first environment.
@@ -145,12 +146,27 @@ class Environments:
             self._sleep(0.1)
         environment = Environment(self._folder / key)
         try:
-            yield environment
+            with self._locked(key, check):
+                yield environment
         finally:
             if environment.complete:
                 environment.finish()  # its time is that of its last use
             with self._lock:
                 self._busy.discard(key)
+
+    @contextmanager
+    def _locked(self, key: str, check: Check) -> Iterator[None]:
+        locks = self._folder.with_name(f"{self._folder.name}-locks")
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / key).open("a") as lock:  # closing it ends the lock, as does the death of this process
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    check()
+                    self._sleep(0.1)
+            yield
 
     def delete_unused(self, before: float) -> tuple[int, int]:
         """Delete the environments that were last used before a time.

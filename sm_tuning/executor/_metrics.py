@@ -12,15 +12,16 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sm_tuning._wire import to_float32
 
 #: Bytes of one CloudWatch Logs message: an event of 256 KB less 26 bytes of its own [PutLogEvents].
 LONGEST_MESSAGE = 256 * 1024 - 26
 
+_LATE_MS = 1000  # a supervisor writes a line well within this time after its arrival
 _BATCH_LINES = 2000
 _BATCH_CHARACTERS = 1 << 20
 
@@ -40,12 +41,23 @@ class Emission:
         step: 0-based index among the values of the metric in the training job.
         timestamp: epoch seconds at which the line arrived.
         value: as parsed from the log, in double precision.
+        line: number of its line among those that were scanned; values of one line belong together.
     """
 
     metric: str
     step: int
     timestamp: float
     value: float
+    line: int = field(default=0, compare=False)
+
+
+def final_metrics(emissions: Iterable[Emission]) -> list[dict[str, Any]]:
+    """Return FinalMetricDataList: the last value of each metric, as a 32-bit float, at whole seconds."""
+    last = {emission.metric: emission for emission in emissions}
+    return [
+        {"MetricName": name, "Value": to_float32(emission.value), "Timestamp": float(int(emission.timestamp))}
+        for name, emission in sorted(last.items())
+    ]
 
 
 class LogFollower:
@@ -144,6 +156,7 @@ class MetricScanner:
         self._definitions = list(definitions)
         self._limit = limit
         self._steps = dict.fromkeys((definition["Name"] for definition in definitions), 0)
+        self._scanned = 0
         self._process: ScanProcess | None = None
         self._given_up: set[int] = set()
         #: Messages for the user; the reader empties the list.
@@ -169,6 +182,7 @@ class MetricScanner:
             for index in range(len(self._definitions)):
                 if index not in self._given_up:
                     emissions += self._search(index, batch)
+            self._scanned += len(batch)
         return emissions
 
     def _search(self, index: int, batch: Sequence[Line]) -> list[Emission]:
@@ -186,7 +200,8 @@ class MetricScanner:
         for number, text in found:
             value = read_value(text)
             if value is not None:
-                emissions.append(Emission(name, self._steps[name], batch[number][0] / 1000, value))
+                line = self._scanned + number
+                emissions.append(Emission(name, self._steps[name], batch[number][0] / 1000, value, line))
                 self._steps[name] += 1
         return emissions
 
@@ -209,6 +224,75 @@ class MetricScanner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class News:
+    """A part of a training job's logs.
+
+    Attributes:
+        lines: rank of the host, and the line; those of one host are in order.
+        emissions: values of metrics, also of lines of an earlier part, ordered by metric and line.
+        problems: messages for the user about regexes, each with the epoch seconds of the last line scanned.
+    """
+
+    lines: Sequence[tuple[int, Line]] = ()
+    emissions: Sequence[Emission] = ()
+    problems: Sequence[tuple[float, str]] = ()
+
+
+class LogReader:
+    """Reads the logs of a training job's hosts, and finds the metric values.
+
+    Values from several hosts are numbered in the order in which their lines arrived. Lines are searched only when no
+    earlier line can follow, so that another reader, which reads the files from the beginning, numbers them alike.
+
+    Args:
+        logs: the log file of each host, by rank.
+        scanner: finds the metric values.
+    """
+
+    def __init__(self, logs: Sequence[Path], scanner: MetricScanner) -> None:
+        self._followers = [LogFollower(path) for path in logs]
+        self._scanner = scanner
+        self._waiting: list[tuple[int, int, str]] = []
+        #: Number of values of each metric so far.
+        self.emitted: dict[str, int] = {}
+
+    def first_ms(self, rank: int) -> int | None:
+        """Return the epoch milliseconds of a host's first line; None before there is one."""
+        return self._followers[rank].first_ms
+
+    def read(self, now: float | None = None) -> Iterator[News]:
+        """Yield what is new, in parts of a few megabytes.
+
+        Args:
+            now: epoch seconds; None if no host writes any more.
+        """
+        while lines := self._read():
+            # The lines of one host are in order already, and are scanned at once, which keeps memory bounded.
+            yield self._news(lines, None if len(self._followers) == 1 else -1)
+        if self._waiting:
+            yield self._news([], None if now is None else int(now * 1000) - _LATE_MS)
+
+    def _read(self) -> list[tuple[int, Line]]:
+        found = [(rank, line) for rank, follower in enumerate(self._followers) for line in follower.read()]
+        self._waiting += [(stamp, rank, text) for rank, (stamp, text) in found]
+        return found
+
+    def _news(self, lines: Sequence[tuple[int, Line]], horizon: int | None) -> News:
+        """Return new lines, with the values of the lines until a time in epoch milliseconds."""
+        if len(self._followers) > 1:
+            self._waiting.sort(key=lambda line: line[:2])
+        ready = [line for line in self._waiting if horizon is None or line[0] <= horizon]
+        if not ready:
+            return News(lines)
+        self._waiting = self._waiting[len(ready) :]
+        emissions = self._scanner.scan([(stamp, text) for stamp, _, text in ready])
+        for emission in emissions:
+            self.emitted[emission.metric] = self.emitted.get(emission.metric, 0) + 1
+        problems, self._scanner.problems[:] = list(self._scanner.problems), []
+        return News(lines, emissions, [(ready[-1][0] / 1000, problem) for problem in problems])
 
 
 class ScanProcesses:

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -138,6 +138,7 @@ class Container:
         supervisors: Supervisors,
     ) -> None:
         self._lock = threading.Lock()
+        self._news = b""
         self._link = supervisors.take(command.preload, files.folder.name)
         # The order goes through stdin, whose end tells the supervisor that this process has died.
         order = {
@@ -161,8 +162,10 @@ class Container:
         return self._link.fileno()
 
     def take_news(self) -> bool:
-        """Discard the news; return False if the supervisor has ended."""
-        return bool(os.read(self.fileno(), 1 << 16))
+        """Read the news, which only ``is_frozen`` shows; return False if the supervisor has ended."""
+        found = os.read(self.fileno(), 1 << 16)
+        self._news = (self._news + found)[-64:]
+        return bool(found)
 
     def wait(self, timeout: float) -> bool:
         """Wait for news, ``timeout`` seconds at most; return False if the supervisor has ended."""
@@ -171,6 +174,21 @@ class Container:
     def stop(self) -> None:
         """Order SIGTERM, then SIGKILL after the grace."""
         self._write(b"stop\n")
+
+    def freeze(self) -> None:
+        """Order to suspend the processes, or to keep them suspended for another ten seconds."""
+        self._news = b""
+        self._write(b"freeze\n")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the news show that the last order to suspend is carried out."""
+        return b"frozen" in self._news
+
+    def thaw(self) -> None:
+        """Let suspended processes go on."""
+        self._news = b""
+        self._write(b"thaw\n")
 
     def abandon(self) -> None:
         """Kill the process group at once, as if this process had died."""
@@ -271,28 +289,62 @@ class Fleet:
         self._supervisors = supervisors
         self._lock = threading.Lock()
         self._containers: list[Container] = []
+        self._running: list[tuple[Container, Files]] = []
+        self._files: list[Files] = []
         self._stopping = False
         self._abandoned = False
 
     def run(self, work: Sequence[tuple[Command, Files]], tick: Tick) -> list[Exit | None]:
-        """Run the commands and return the end of each; None for one whose supervisor was killed.
+        """Run the commands and return the end of each, as ``start``, ``wait`` and ``end`` do."""
+        try:
+            self.start(work)
+            while self.alive:
+                self.wait(tick())
+            return self.end()
+        finally:
+            self.close()
 
-        If a host fails, the others are stopped: the job ends with any of its hosts.
+    def start(self, work: Sequence[tuple[Command, Files]]) -> None:
+        """Start the commands. ``close`` must follow, also after an error.
+
+        Raises:
+            OSError: no process can be started.
         """
-        with ExitStack() as stack:
-            running = []
-            for command, files in work:
-                container = stack.enter_context(self._begin(command, files))
-                running.append((container, files))
-            self._follow(running, tick)
-            with self._lock:
-                self._containers = []
-        exits = [files.read_exit(self._step) for _, files in work]
-        for ended, (_, files) in zip(exits, work, strict=True):
+        self._files = [files for _, files in work]
+        for command, files in work:
+            self._running.append((self._begin(command, files), files))
+
+    @property
+    def alive(self) -> bool:
+        """Whether a host still runs."""
+        return bool(self._running)
+
+    def wait(self, timeout: float) -> None:
+        """Wait for news, ``timeout`` seconds at most. If a host has failed, stop the others: the job ends with any."""
+        ended = wait_any([container for container, _ in self._running], timeout)
+        for container, files in [pair for pair in self._running if pair[0] in ended]:
+            self._running.remove((container, files))
+            how = files.read_exit(self._step)
+            if how is None or how.code != 0:
+                self.stop()
+
+    def end(self) -> list[Exit | None]:
+        """Return the end of each host's process; None for one whose supervisor was killed, or that still ran."""
+        self.close()
+        exits = [files.read_exit(self._step) for files in self._files]
+        for ended, files in zip(exits, self._files, strict=True):
             # The search reads the environments of all processes of the machine, so it is left out if it is unnecessary.
             if ended is None or not ended.alone:
                 kill_leftovers(files)
         return exits
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        with self._lock:
+            containers, self._containers = self._containers, []
+        self._running = []
+        for container in containers:
+            container.close()
 
     def stop(self) -> None:
         """Stop all hosts, also those that start later: SIGTERM, then SIGKILL after the grace."""
@@ -307,6 +359,26 @@ class Fleet:
             self._abandoned = True
             for container in self._containers:
                 container.abandon()
+
+    def freeze(self, timeout: float) -> bool:
+        """Suspend all hosts; return whether one is suspended, and its log complete, within ``timeout`` seconds.
+
+        Processes of a suspended host go on after ``thaw``, or ten seconds without another ``freeze``.
+        """
+        for container, _ in self._running:
+            container.freeze()
+        until = time.monotonic() + timeout
+        while not all(container.is_frozen for container, _ in self._running):
+            if (left := until - time.monotonic()) <= 0:
+                self.thaw()
+                return False
+            self.wait(left)
+        return self.alive
+
+    def thaw(self) -> None:
+        """Let suspended hosts go on."""
+        for container, _ in self._running:
+            container.thaw()
 
     def _begin(self, command: Command, files: Files) -> Container:
         container = Container(
@@ -324,12 +396,3 @@ class Fleet:
             elif self._stopping:
                 container.stop()
         return container
-
-    def _follow(self, running: list[tuple[Container, Files]], tick: Tick) -> None:
-        while running:
-            ended = wait_any([container for container, _ in running], tick())
-            for container, files in [pair for pair in running if pair[0] in ended]:
-                running.remove((container, files))
-                how = files.read_exit(self._step)
-                if how is None or how.code != 0:
-                    self.stop()

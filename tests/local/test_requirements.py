@@ -112,11 +112,12 @@ def test_only_a_file_that_asks_for_something_is_installed(tmp_path, text, anythi
 
 def test_a_local_package_that_changes_is_another_content(tmp_path):
     environments = Environments(tmp_path / "e")
-    (tmp_path / "requirements.txt").write_text("./pkg\n")
-    (tmp_path / "pkg").mkdir()
+    code = tmp_path / "code"
+    (code / "pkg").mkdir(parents=True)
+    (code / "requirements.txt").write_text("./pkg\n")
     found = set()
     for version in ("1", "2", "1"):
-        (tmp_path / "pkg" / "setup.py").write_text(version)
-        with environments.claim(tmp_path, lambda: None) as environment:
+        (code / "pkg" / "setup.py").write_text(version)
+        with environments.claim(code, lambda: None) as environment:
             found.add(environment.python)
     assert len(found) == 2

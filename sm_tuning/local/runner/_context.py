@@ -19,6 +19,8 @@ from sm_tuning.executor import (
     Point,
     ScanProcesses,
     Supervisors,
+    files_of,
+    folder_of,
 )
 from sm_tuning.local._config import Identity
 from sm_tuning.local.store import Store
@@ -94,12 +96,11 @@ class RunnerContext:
 
     def files_of(self, job: str, host: Host) -> Files:
         """Return the records of a host's supervisor."""
-        folder = self.jobs_dir / job
-        return Files(folder if host.rank == 0 else folder / "hosts" / host.name)
+        return files_of(self.jobs_dir / job, host)
 
     def folder_of(self, job: str, host: Host) -> Folder:
         """Return the work folder of a host."""
-        return Folder(self.jobs_dir / job / host.name)
+        return folder_of(self.jobs_dir / job, host)
 
     def put_points(self, job: str, host: Host, points: Sequence[Point]) -> None:
         """Publish the utilization of a host."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sm_tuning._statuses import SecondaryStatus
-from sm_tuning.executor import Fleet, InterruptedTrainingError, client_error
+from sm_tuning.executor import InterruptedTrainingError, Run, client_error
 from sm_tuning.local.runner._record import JobRecord
 
 VARIABLE = "SM_TUNING_LOCAL_SPOT_INTERRUPT_AFTER"
@@ -37,7 +37,7 @@ class Control:
         self._record = record
         self._clock = clock
         self._lock = threading.Lock()
-        self._fleet: Fleet | None = None
+        self._run: Run | None = None
         self._woken = threading.Event()
         self._stopping = False
         self._closing = False
@@ -66,39 +66,39 @@ class Control:
         self._record.request_stop(reason)
         with self._lock:
             self._stopping = True
-            if self._fleet is not None:
-                self._fleet.stop()
+            if self._run is not None:
+                self._run.stop()
         self._woken.set()
 
     def close(self) -> None:
         """Kill the processes; the document stays InProgress."""
         with self._lock:
             self._closing = True
-            if self._fleet is not None:
-                self._fleet.abandon()
+            if self._run is not None:
+                self._run.abandon()
         self._woken.set()
 
     @contextmanager
-    def over(self, fleet: Fleet) -> Iterator[None]:
+    def over(self, run: Run) -> Iterator[None]:
         """Pass stops on to these processes, including a stop that came before."""
         with self._lock:
-            self._fleet = fleet
+            self._run = run
             if self._closing:
-                fleet.abandon()
+                run.abandon()
             elif self._stopping:
-                fleet.stop()
+                run.stop()
         try:
             yield
         finally:
             with self._lock:
-                self._fleet = None
+                self._run = None
 
     def interrupt(self) -> bool:
         """Reclaim the spot capacity: the processes are stopped; return False if the job no longer runs."""
         interrupted = self._record.interrupt()
         with self._lock:
-            if interrupted and self._fleet is not None:
-                self._fleet.stop()
+            if interrupted and self._run is not None:
+                self._run.stop()
         return interrupted
 
     def check(self) -> None:

@@ -11,23 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sm_tuning._statuses import ObjectiveStatus, SecondaryStatus, TrainingStatus
-from sm_tuning._wire import OBJECTIVE_KEY, to_float32
-from sm_tuning.executor import Emission, SteadyClock
+from sm_tuning._statuses import STATUS_MESSAGES, ObjectiveStatus, SecondaryStatus, TrainingStatus
+from sm_tuning._wire import OBJECTIVE_KEY
+from sm_tuning.executor import Emission, SteadyClock, final_metrics
 from sm_tuning.local.store import HiddenMembers, Store, hidden
-
-MESSAGES: Mapping[SecondaryStatus, str] = {
-    SecondaryStatus.STARTING: "Preparing the instances for training",
-    SecondaryStatus.DOWNLOADING: "Downloading input data",
-    SecondaryStatus.TRAINING: "Training image download completed. Training in progress.",
-    SecondaryStatus.INTERRUPTED: "Managed Spot capacity was reclaimed; waiting for capacity to train again",
-    SecondaryStatus.UPLOADING: "Uploading generated training model",
-    SecondaryStatus.STOPPING: "Stopping the training job",
-    SecondaryStatus.STOPPED: "Training job stopped",
-    SecondaryStatus.MAX_RUNTIME_EXCEEDED: "Training job runtime exceeded MaxRuntimeInSeconds provided",
-    SecondaryStatus.MAX_WAIT_TIME_EXCEEDED: "Training job exceeded MaxWaitTimeInSeconds provided",
-    SecondaryStatus.COMPLETED: "Training job completed",
-}
 
 _ENDED = {
     SecondaryStatus.COMPLETED: TrainingStatus.COMPLETED,
@@ -182,7 +169,7 @@ class JobRecord:
         transitions = [dict(transition) for transition in doc.get("SecondaryStatusTransitions") or ()]
         if transitions and "EndTime" not in transitions[-1]:
             transitions[-1]["EndTime"] = now
-        message = MESSAGES.get(status) or members.get("FailureReason") or ""
+        message = STATUS_MESSAGES.get(status) or members.get("FailureReason") or ""
         entry = {"Status": str(status), "StartTime": now, "StatusMessage": message}
         if status.is_terminal:
             entry["EndTime"] = now
@@ -212,15 +199,6 @@ def spot_seconds(doc: Mapping[str, Any], now: float, skipped: float = 0.0) -> in
         if transition["Status"] in _BILLED and transition["StartTime"] >= doc["TrainingStartTime"]
     )
     return int(max(0.0, ran - skipped) * SPOT_SHARE)
-
-
-def final_metrics(emissions: Iterable[Emission]) -> list[dict[str, Any]]:
-    """Return FinalMetricDataList: the last value of each metric, as a 32-bit float, at whole seconds."""
-    last = {emission.metric: emission for emission in emissions}
-    return [
-        {"MetricName": name, "Value": to_float32(emission.value), "Timestamp": float(int(emission.timestamp))}
-        for name, emission in sorted(last.items())
-    ]
 
 
 def objective_of(doc: Mapping[str, Any], emissions: Iterable[Emission], *, failed: bool) -> HiddenMembers:

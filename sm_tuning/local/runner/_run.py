@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus
 from sm_tuning.executor import (
     Checkpoints,
-    Cluster,
     Exit,
     Host,
     InterruptedTrainingError,
     Meter,
     MetricScanner,
     TrainingFailedError,
-    free_port,
+    check_exits,
     hosts_of,
     kill_leftovers,
     recorded,
-    script_of,
     upload_outputs,
     wait_until_free,
 )
 from sm_tuning.local._workers import is_full
-from sm_tuning.local.runner._attempt import Attempt, host_failure
+from sm_tuning.local.runner._attempt import Attempt
 from sm_tuning.local.runner._context import RunnerContext
 from sm_tuning.local.runner._control import Control
 from sm_tuning.local.runner._publish import Publisher
@@ -139,11 +136,7 @@ class TrainingRun:
     def _attempts(self, retries: int, publisher: Publisher) -> None:
         """Train, again after each interruption, and after failures of this server if RetryStrategy allows it."""
         while True:
-            cluster = Cluster(self._hosts)
-            if len(self._hosts) > 1:
-                resolve = self._context.namespaces.problem({"hosts": "/etc/hosts"}) is None
-                cluster = Cluster(self._hosts, free_port(), names_resolve=resolve)
-            attempt = Attempt(self._context, self._record, self._control, publisher, cluster)
+            attempt = Attempt(self._context, self._record, self._control, publisher)
             try:
                 ended = attempt.run()
             except TrainingFailedError as e:
@@ -161,7 +154,7 @@ class TrainingRun:
         """Upload the outputs and end the job, or fail it."""
         stopped = self._record.stop_reason is not None
         if not stopped:
-            self._check_exits(ended)
+            check_exits(self._record.doc, self._folder, ended)
         self._record.move(SecondaryStatus.UPLOADING)
         folders = [self._context.folder_of(self._name, host) for host in self._hosts]
         artifacts = {}
@@ -178,18 +171,6 @@ class TrainingRun:
                 raise
             _log.warning("training job %s was stopped, and %s", self._name, e)
         self._record.end(artifacts)
-
-    def _check_exits(self, ended: Sequence[Exit]) -> None:
-        """Raise for the host that failed first; the others were stopped because of it, or failed as a consequence."""
-        failed = [(end.stopped, end.ended, rank) for rank, end in enumerate(ended) if end.code != 0]
-        if not failed:
-            return
-        rank = min(failed)[2]
-        job, host = self._record.doc, self._hosts[rank]
-        script = script_of(job)
-        argv = ["train"] if script is None else [sys.executable, script.program, *script.arguments]
-        folder, files = self._context.folder_of(self._name, host), self._context.files_of(self._name, host)
-        raise host_failure(folder, files, "ExecuteUserScriptError" if script else "", ended[rank], argv)
 
 
 def tidy(context: RunnerContext, doc: Mapping[str, Any]) -> None:
