@@ -33,12 +33,13 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from sm_tuning._handle import TuningJob
-    from sm_tuning._launch import attach, attach_training, launch, list_jobs, list_studies
+    from sm_tuning._launch import attach, attach_training, launch, list_jobs, list_studies, sync
     from sm_tuning._study import Study
     from sm_tuning._training_job import TrainingJob
     from sm_tuning._version import __version__
     from sm_tuning.aws import Aws, connect
     from sm_tuning.deploy import from_sdk, to_model_trainer, to_sdk_tuner
+    from sm_tuning.fleet import Synced
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
     from sm_tuning.preflight import Finding, check
     from sm_tuning.ray import from_ray
@@ -98,13 +99,14 @@ else:
             "WaitTimeoutError",
         ),
         "._handle": ("TuningJob",),
-        "._launch": ("attach", "attach_training", "launch", "list_jobs", "list_studies"),
+        "._launch": ("attach", "attach_training", "launch", "list_jobs", "list_studies", "sync"),
         "._study": ("Study",),
         "._training_job": ("TrainingJob",),
         "._version": ("__version__",),
         ".aws": ("Aws", "connect"),
         ".deploy._from_sdk": ("from_sdk",),
         ".deploy._to_sdk": ("to_model_trainer", "to_sdk_tuner"),
+        ".fleet": ("Synced",),
         ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
         ".preflight": ("Finding", "check"),
         ".ray": ("from_ray",),
@@ -183,6 +185,7 @@ __all__ = [
     "SpecError",
     "Study",
     "StudySettings",
+    "Synced",
     "ThrottledError",
     "TrainingDefinition",
     "TrainingJob",
@@ -209,6 +212,7 @@ __all__ = [
     "load",
     "local",
     "schema",
+    "sync",
     "to_model_trainer",
     "to_sdk_tuner",
     "views",

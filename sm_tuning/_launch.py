@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from sm_tuning import archive, jobs, studies
+from sm_tuning import archive, fleet, jobs, results, studies
 from sm_tuning import aws as wire
 from sm_tuning._archived_job import ArchivedJob
 from sm_tuning._errors import JobNotFoundError, SpecError
 from sm_tuning._handle import TuningJob
+from sm_tuning._prices import Prices
 from sm_tuning._study import Study
 from sm_tuning._training_job import TrainingJob
 from sm_tuning._wire import STUDY_URI
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import TuningStatus
 from sm_tuning.spec import Tuning, as_tuning
+
+if TYPE_CHECKING:
+    from sm_tuning._handle import ShowProgress
+    from sm_tuning.fleet import Synced
 
 
 def launch(
@@ -208,6 +214,50 @@ def list_studies(
     """
     connection = _connection(aws, session, profile, region, endpoint_url)
     return [trials.describe() for trials in studies.list_studies(connection, store)]
+
+
+def sync(
+    dest: str | os.PathLike[str],
+    *,
+    since: str | datetime | None = None,
+    curves: bool = False,
+    prices: Prices = None,
+    refresh: bool = False,
+    progress: ShowProgress = True,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> Synced:
+    """Bring a dataset of all tuning jobs of this account and region up to date, as Parquet files by month.
+
+    Only jobs that have changed since the last sync are read, and those that were running then. Rows of jobs that no
+    longer exist in SageMaker stay. A sync that is interrupted leaves whole files, and the next one goes on; several
+    syncs may run at once, also those of other accounts and regions. Studies are not among the jobs.
+
+    Args:
+        dest: a folder, or ``s3://bucket/prefix``.
+        since: read the jobs that changed after this time, a datetime or a text such as ``2026-11-20``; after the last
+            sync by default, and all the first time.
+        curves: also write the values of all metrics, from the logs; jobs without curves are read again.
+        prices: as for ``TuningJob.cost``.
+        refresh: read jobs again that have not changed, for example after a change of their tags, or with other prices.
+        progress: show progress on stderr, or call a function with each step.
+        aws: an existing connection, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        SpecError: ``dest`` or ``since`` is invalid, or a file of ``dest`` cannot be read or written.
+        MissingExtraError: pyarrow is not installed.
+        ServiceError: AWS refused or could not be reached.
+    """
+    connection = _connection(aws, session, profile, region, endpoint_url)
+    reading = results.Reading(progress=progress)
+    return fleet.sync(connection, dest, since=since, curves=curves, prices=prices, refresh=refresh, reading=reading)
 
 
 def _place(

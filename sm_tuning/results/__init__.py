@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         values_of,
     )
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, final_values, follow_logs
-    from sm_tuning.results._logs import logs
-    from sm_tuning.results._reader import IncompleteWarning, Reading, ResultsWarning, Step
+    from sm_tuning.results._logs import logs, moment_of
+    from sm_tuning.results._reader import IncompleteWarning, Reader, Reading, ResultsWarning, Step, reading_with, warn
     from sm_tuning.results._schema import (
         COST,
         CURVES,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         microseconds_of,
         rows_by,
     )
+    from sm_tuning.results._snapshot import Snapshot, changed_jobs, described_jobs, snapshot
     from sm_tuning.results._trials import shown, trials
     from sm_tuning.results._utilization import utilization, utilization_summary
 else:
@@ -69,8 +70,8 @@ else:
             "values_of",
         ),
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "final_values", "follow_logs"),
-        "._logs": ("logs",),
-        "._reader": ("IncompleteWarning", "Reading", "ResultsWarning", "Step"),
+        "._logs": ("logs", "moment_of"),
+        "._reader": ("IncompleteWarning", "Reader", "Reading", "ResultsWarning", "Step", "reading_with", "warn"),
         "._schema": (
             "COST",
             "CURVES",
@@ -83,6 +84,7 @@ else:
             "microseconds_of",
             "rows_by",
         ),
+        "._snapshot": ("Snapshot", "changed_jobs", "described_jobs", "snapshot"),
         "._trials": ("shown", "trials"),
         "._utilization": ("utilization", "utilization_summary"),
     }
@@ -106,16 +108,20 @@ __all__ = [
     "LiveTrials",
     "LogLine",
     "ObjectiveValues",
+    "Reader",
     "Reading",
     "ResultsWarning",
     "Seen",
+    "Snapshot",
     "Step",
     "cache_folder",
+    "changed_jobs",
     "clear_cache",
     "cost",
     "costs_in",
     "costs_of",
     "curves",
+    "described_jobs",
     "errors",
     "explained",
     "feasible_of",
@@ -126,13 +132,17 @@ __all__ = [
     "hypervolumes",
     "logs",
     "microseconds_of",
+    "moment_of",
     "on_front",
+    "reading_with",
     "reference_of",
     "rows_by",
     "same_failures",
     "shown",
+    "snapshot",
     "trials",
     "utilization",
     "utilization_summary",
     "values_of",
+    "warn",
 ]

@@ -9,7 +9,8 @@ Storage and transfer are not part of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import pandas as pd
@@ -89,20 +90,11 @@ def cost(
         details, _ = read_details(reader, per_job, pools=True)
         listed = reader.prices(prices, per_job)
         now = reader.clock.now()
-        per_job_bills: dict[Job, list[Bill]] = {}
-        for job, trials in per_job.items():
-            bills = per_job_bills[job] = []
-            for trial in trials:
-                detail = details.get(trial.name, Detail())
-                definition = job.definition(trial)
-                elapsed = 0.0 if trial.started is None else max((now - trial.started).total_seconds(), 0.0)
-                # The service ends a trial then; one whose end was never reported is not billed until today.
-                elapsed = min(elapsed, math.inf if definition.max_run is None else definition.max_run)
-                groups: Sequence[Machines | None] = detail.machines or definition.machines or [None]
-                for group in groups:
-                    price = math.nan if group is None else listed.by_type.get(group.type, math.nan)
-                    price = 0.0 if prices is None and job.is_archive else price  # a cluster of one's own
-                    bills.append(Bill(trial, group, detail, price, elapsed))
+        per_job_bills = {
+            # Machines of a folder are a cluster of one's own.
+            job: bills_of(job, trials, details, listed, now, is_free=prices is None and job.is_archive)
+            for job, trials in per_job.items()
+        }
         bills = [bill for job_bills in per_job_bills.values() for bill in job_bills]
         _report_unknown(reader, bills, listed)
         projections = [_projected(job, bills, len(per_job[job])) for job, bills in per_job_bills.items()]
@@ -133,6 +125,30 @@ def cost(
             "spot_savings": _spot_savings(bills),
         }
         return reader.finish(table)
+
+
+def bills_of(
+    job: Job,
+    trials: Iterable[Trial],
+    details: Mapping[str, Detail],
+    prices: PriceList,
+    now: datetime,
+    *,
+    is_free: bool = False,
+) -> list[Bill]:
+    """Return the bills of some trials of a job, one for each group of a trial's instances; ``is_free`` for no price."""
+    bills = []
+    for trial in trials:
+        detail, definition = details.get(trial.name, Detail()), job.definition(trial)
+        elapsed = 0.0 if trial.started is None else max((now - trial.started).total_seconds(), 0.0)
+        # The service ends a trial then; one whose end was never reported is not billed until today.
+        elapsed = min(elapsed, math.inf if definition.max_run is None else definition.max_run)
+        groups: Sequence[Machines | None] = detail.machines or definition.machines or [None]
+        for group in groups:
+            price = math.nan if group is None else prices.by_type.get(group.type, math.nan)
+            price = 0.0 if is_free else price
+            bills.append(Bill(trial, group, detail, price, elapsed))
+    return bills
 
 
 def _projected(job: Job, bills: Sequence[Bill], trials: int) -> float | None:

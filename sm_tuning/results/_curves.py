@@ -57,16 +57,7 @@ def curves(
         per_job = read_jobs(reader, names)
         chosen = select(per_job, trials)
         defined = _chosen_metrics(per_job, metrics)
-        parts: list[pd.DataFrame] = []
-        for job, wanted_trials in chosen.items():
-
-            def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
-                return _read(reader, job, per_job[job], {trial: defined[job.definition(trial)] for trial in missing})
-
-            # The expressions belong to the cache's key: another metric= gives other rows of the same trials.
-            asked = [[tuple(metric) for metric in defined[definition]] for definition in job.definitions]
-            parts.append(by_trial_cached(reader, job, ("curves", {"metrics": asked}), CURVES, wanted_trials, read))
-        table = join(CURVES, parts, [trial.name for trials in chosen.values() for trial in trials])
+        table = read_curves(reader, per_job, chosen, defined)
         table.attrs["unreadable_metrics"] = {
             metric.name: problem
             for metrics in defined.values()
@@ -74,6 +65,32 @@ def curves(
             if (problem := unreadable(metric.regex))
         }
         return reader.finish(table)
+
+
+def read_curves(
+    reader: Reader,
+    per_job: Mapping[Job, Sequence[Trial]],
+    chosen: Mapping[Job, Sequence[Trial]],
+    defined: Mapping[Definition, Sequence[Metric]],
+) -> pd.DataFrame:
+    """Return the values of some trials; what cannot be read becomes a gap of the reader.
+
+    Args:
+        reader: the connection.
+        per_job: every trial of each job.
+        chosen: the trials of each job whose values to return.
+        defined: the metrics of each definition.
+    """
+    parts: list[pd.DataFrame] = []
+    for job, wanted_trials in chosen.items():
+
+        def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
+            return _read(reader, job, per_job[job], {trial: defined[job.definition(trial)] for trial in missing})
+
+        # The expressions belong to the cache's key: another metric= gives other rows of the same trials.
+        asked = [[tuple(metric) for metric in defined[definition]] for definition in job.definitions]
+        parts.append(by_trial_cached(reader, job, ("curves", {"metrics": asked}), CURVES, wanted_trials, read))
+    return join(CURVES, parts, [trial.name for trials in chosen.values() for trial in trials])
 
 
 def _chosen_metrics(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import threading
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -185,6 +186,12 @@ class Reader:
         """
         return self.aws.pages(service, method, token=token, call=partial(self.call, costs=costs), **params)
 
+    def apart(self) -> Reader:
+        """Return a reader with the same quotas, but gaps of its own and no display: for one of several jobs at once."""
+        other = copy.copy(self)
+        other.gaps, other._show = [], lambda _: None  # noqa: SLF001  (of a copy)
+        return other
+
     def prices(self, given: Prices, jobs: Collection[Job]) -> PriceList:
         """Return the dollars an hour of each instance type, read with this reader's retries.
 
@@ -214,7 +221,11 @@ class Reader:
 
         A server on this machine has written everything when a trial ends; CloudWatch takes some minutes.
         """
-        return trial.terminal and (self.aws.is_local or self.clock.now() - (trial.ended or trial.created) > _SETTLING)
+        return trial.terminal and self.is_past(trial.ended or trial.created)
+
+    def is_past(self, end: datetime) -> bool:
+        """Return whether nothing more can arrive of something that ended then."""
+        return self.aws.is_local or self.clock.now() - end > _SETTLING
 
     def load(
         self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None

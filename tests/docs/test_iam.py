@@ -31,6 +31,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "_handle.py": ("Read",),
     "_training_job.py": ("Read",),
     "studies/": ("Study", "Read"),
+    "fleet/": ("Fleet", "Read"),
     "gate/": ("Read", "Pipeline"),
     "results/": ("Read", "Logs and metrics"),
     "views/": ("Read",),

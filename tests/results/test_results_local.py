@@ -18,6 +18,7 @@ import pytest
 from archives import save
 from servers import running_server
 
+import sm_tuning as smt
 from sm_tuning import attach
 from sm_tuning.aws import Aws
 from sm_tuning.local import ServerInfo
@@ -233,3 +234,22 @@ def test_the_frames_of_a_folder_are_those_of_the_job_that_wrote_it(local: Aws, j
         pd.testing.assert_frame_equal(found, expected)
         assert found.attrs == expected.attrs
     assert list(utilization(read, job)) == list(utilization(local, job))
+
+
+def test_a_dataset_of_real_jobs_has_their_trials_and_curves(local: Aws, job: str, server: ServerInfo) -> None:
+    """In the local S3, whose conditional writes the sync relies on."""
+    dest = f"s3://{server.bucket}/fleet"
+    jobs_before = len(local.call("sagemaker", "list_hyper_parameter_tuning_jobs")["HyperParameterTuningJobSummaries"])
+    done = smt.sync(dest, aws=local, curves=True, prices={"ml.m5.large": 0.1}, progress=False)
+    assert (done.jobs, done.known, done.running, done.incomplete) == (jobs_before, jobs_before, (), ())
+    answer = local.call("s3", "get_object", Bucket=server.bucket, Key=f"fleet/{month_file('curves')}")
+    values = pd.read_parquet(io.BytesIO(answer["Body"].read()))
+    own = values[(values["TuningJobName"] == job) & (values["MetricName"] == "loss")].dropna(subset="Value")
+    by_trial = own.sort_values("Step").groupby("TrainingJobName")["Value"].agg(list)
+    assert by_trial.tolist() == [LOSSES, LOSSES]  # good and astray
+    again = smt.sync(dest, aws=local, progress=False, curves=True)
+    assert (again.jobs, again.known) == (0, jobs_before)
+
+
+def month_file(table: str) -> str:
+    return f"{table}/month={time.strftime('%Y-%m', time.gmtime())}/{table}.parquet"
