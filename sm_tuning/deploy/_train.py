@@ -21,6 +21,7 @@ from sm_tuning._wire import (
     OBJECTIVE_KEY,
     PROGRAM_KEY,
     SUBMIT_DIRECTORY_KEY,
+    is_archive_arn,
     is_reserved_hyperparameter,
     tag_list,
 )
@@ -110,6 +111,11 @@ def retrain(
         ServiceError: the service refused.
     """
     trial = describe_training(aws, training_job_name)
+    if is_archive_arn(trial["TrainingJobArn"]):
+        raise SpecError(
+            f"{training_job_name} ran elsewhere and is read from a folder, so that SageMaker cannot repeat it: launch "
+            "the job's spec (job.spec()) with the trial's hyperparameters instead of ranges"
+        )
     # The service ends the names of trials in a counter and a random part.
     base = training_job_name.rsplit("-", 2)[0] if training_job_name.count("-") > 1 else training_job_name
     name = retraining.name or unique_name(base, now=now(), token=new_token())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from archives import save
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +81,36 @@ def test_metrics_equal_a_direct_computation_and_a_second_call_reads_them(diabete
     other = diabetes.best.evaluate(test_file, metrics=["rmse"], instance_type="ml.m5.xlarge")
     assert other.transform_job_name == report.transform_job_name
     assert len(jobs_of(near)) <= len(before) + 1  # a DataFrame may write its numbers in another form
+
+
+def test_a_model_in_a_folder_is_evaluated_once_it_is_in_s3(diabetes, near, test_file, tmp_path) -> None:
+    folder = save(near, diabetes.name, tmp_path)
+    document = folder / "sm/jobs" / diabetes.best.training_job_name / "training-job.json"
+    members = json.loads(document.read_text())
+    del members["RoleArn"], members["OutputDataConfig"]  # a job that ran elsewhere needs neither
+    document.write_text(json.dumps(members))
+    bucket, _, key = str(diabetes.best.model_uri).removeprefix("s3://").partition("/")
+    model = document.with_name("output") / "model.tar.gz"
+    model.parent.mkdir()
+    model.write_bytes(near.call("s3", "get_object", Bucket=bucket, Key=key)["Body"].read())
+    job = smt.attach(str(folder), aws=near)
+    assert job.best.model_uri == f"file://{model}"
+    expected = diabetes.best.evaluate(str(test_file), metrics=["rmse"])
+    assert job.best.evaluate(str(test_file), metrics=["rmse"]).metrics == expected.metrics
+    before = jobs_of(near)
+    assert job.best.evaluate(str(test_file), metrics=["mae"]).rows == 50
+    assert jobs_of(near) == before  # the model is stored by its content
+    package = job.register("from-a-folder")
+    described = near.call("sagemaker", "describe_model_package", ModelPackageName=package.arn)
+    uri = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    assert uri.startswith("s3://")
+    assert uri.endswith("/model.tar.gz")
+    with pytest.raises(smt.SpecError, match=r"ran elsewhere .*launch the job's spec"):
+        job.best.retrain()
+    result = CliRunner().invoke(
+        main, ["evaluate", str(folder), "--test", str(test_file), "--json"], obj={"connect": lambda **_: near}
+    )
+    assert json.loads(result.stdout)["metrics"] == {"test:rmse": expected.metrics["test:rmse"]}
 
 
 def test_gate_register_and_the_command_use_the_test_set(diabetes, near, test_file, tmp_path) -> None:

@@ -47,7 +47,7 @@ def cases(language: str) -> list[Any]:
     return [
         pytest.param(page, text, trials, id=page.name if trials else f"{page.name}-all trials", marks=marks)
         for page, text in programs(language).items()
-        for trials, marks in ((3, ()), (None, pytest.mark.long))
+        for trials, marks in ((3, ()), (None, pytest.mark.ray if page.name == "ray.md" else pytest.mark.long))
         if trials is None or page.name in SHORT_PAGES
     ]
 
