@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 import sm_tuning as smt
-from sm_tuning.results.analysis import ADVICE, advice, facts_of, importance, next_tuning, replay
+from sm_tuning.results._schema import frame
+from sm_tuning.results.analysis import ADVICE, IMPORTANCE, advice, facts_of, importance, next_tuning, replay
 from sm_tuning.results.analysis._advice import _parallelism
 from sm_tuning.spec import ParameterRange
 
@@ -26,8 +27,17 @@ def change_of(table: pd.DataFrame, code: str) -> dict[str, Any]:
     return dict(json.loads(table.set_index("Code").loc[code, "Change"]))
 
 
-def judged(trials: pd.DataFrame, curves: pd.DataFrame = data.NO_CURVES, **settings: Any) -> pd.DataFrame:
-    table = advice(trials, curves, data.facts(**settings))
+#: Of no hyperparameter: most of the time goes into it, and one rule needs it.
+UNKNOWN = frame(IMPORTANCE, dict.fromkeys(IMPORTANCE, ()))
+
+
+def judged(
+    trials: pd.DataFrame,
+    curves: pd.DataFrame = data.NO_CURVES,
+    importance: pd.DataFrame | None = UNKNOWN,
+    **settings: Any,
+) -> pd.DataFrame:
+    table = advice(trials, curves, data.facts(**settings), importance=importance)
     assert data.dtypes(table) == dict(ADVICE)
     assert table[["Code", "Severity", "Message", "Evidence"]].notna().all(axis=None)
     return table
@@ -40,14 +50,15 @@ def towards_low(places: Mapping[str, Any]) -> Any:
 
 def test_clean_jobs_get_no_advice() -> None:
     for seed in range(4):
-        table = judged(data.searched(40, data.all_matter, seed=seed))
+        table = judged(data.searched(40, data.all_matter, seed=seed), importance=None)
         assert not codes(table) - {"more_jobs:"}, (seed, codes(table))
 
 
 def test_pure_noise_gets_no_advice_about_ranges() -> None:
     for seed in range(4):
         noise = np.random.default_rng(seed).normal(size=40)
-        assert not codes(judged(data.searched(40, lambda _, noise=noise: noise, seed=seed))) - {"more_jobs:"}
+        trials = data.searched(40, lambda _, noise=noise: noise, seed=seed)
+        assert not codes(judged(trials, importance=None)) - {"more_jobs:"}
 
 
 def test_good_trials_at_a_bound_widen_the_range_beyond_it() -> None:
@@ -118,7 +129,7 @@ def test_hyperparameters_that_do_not_matter_are_fixed_at_the_best_trials_value()
         return 3 * data.bowl(it["lr"]) + data.bowl(it["depth"]) + 0.05 * rng.normal(size=len(it["u"]))
 
     trials = data.searched(120, objective)
-    table = judged(trials)
+    table = judged(trials, importance=None)
     fixed = table[table["Code"] == "fix"].set_index("Hyperparameter")
     assert set(fixed.index) <= {"kind", "u", "w"}
     assert len(fixed) >= 2
@@ -131,7 +142,7 @@ def test_hyperparameters_that_do_not_matter_are_fixed_at_the_best_trials_value()
 
 def test_importance_that_is_known_already_changes_no_advice() -> None:
     trials = data.searched(120, lambda it: 3 * data.bowl(it["lr"]) + data.bowl(it["depth"]) + 0 * it["u"])
-    table = judged(trials)
+    table = judged(trials, importance=None)
     assert "fix" in set(table["Code"])
     known = importance(trials, data.facts())
     pd.testing.assert_frame_equal(advice(trials, data.NO_CURVES, data.facts(), importance=known), table)

@@ -76,7 +76,7 @@ def test_functional_anova_agrees_with_optunas() -> None:
 def test_shares_with_categories_equal_those_of_every_point_of_the_space() -> None:
     from sklearn.ensemble import RandomForestRegressor
 
-    from sm_tuning.results.analysis._forest import _encoded, _tree_shares
+    from sm_tuning.results.analysis._forest import _encoded, _shares
 
     rng = np.random.default_rng(1)
     places = np.column_stack([rng.random(80), rng.integers(0, 3, 80), rng.random(80)])
@@ -89,7 +89,7 @@ def test_shares_with_categories_equal_those_of_every_point_of_the_space() -> Non
     flat = np.column_stack([axis.ravel() for axis in grid])
     surface = forest.predict(_encoded(flat, kinds)[0]).reshape(grid[0].shape)
     wanted = [surface.mean(axis=rest).var() / surface.var() for rest in ((1, 2), (0, 2), (0, 1))]
-    shares = _tree_shares(forest.estimators_[0].tree_, kinds, owners)
+    (shares,) = _shares([forest.estimators_[0].tree_], kinds, owners)
     assert shares == pytest.approx(wanted, abs=0.005)
     assert shares.sum() <= 1
 

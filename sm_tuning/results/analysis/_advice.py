@@ -17,7 +17,7 @@ from sm_tuning._wire import HYPERBANDS
 from sm_tuning.results._schema import ADVICE, table
 from sm_tuning.results.analysis._diagnosis import diagnosis
 from sm_tuning.results.analysis._importance import shares_of, too_few
-from sm_tuning.results.analysis._ranges import Importance, Note, between, range_change, range_notes, span
+from sm_tuning.results.analysis._ranges import Importance, Note, between, may_be_idle, range_change, range_notes, span
 from sm_tuning.results.analysis._replay import replay
 from sm_tuning.results.analysis._sample import Sample, counted, numbers, places_of, rows_of, sample_of
 from sm_tuning.results.analysis._space import Algorithm, Facts, Floats
@@ -105,7 +105,7 @@ def advice(
 
 def _importance(sample: Sample, seed: int) -> dict[str, Importance]:
     """Return an upper estimate of how much each hyperparameter matters; empty if it cannot be computed."""
-    if too_few(sample) is not None:
+    if too_few(sample) is not None or not may_be_idle(sample):  # it takes most of the time
         return {}
     try:
         names, anova, impurity = shares_of(sample, seed, _RESAMPLES)

@@ -8,6 +8,7 @@ share. The marginal of a categorical hyperparameter is over its values, each equ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,18 +39,27 @@ def importances(places: Floats, loss: Floats, kinds: Kinds, *, trees: int, seed:
         MissingExtraError: scikit-learn is not installed.
     """
     try:
-        from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415  (an extra, and slow to load)
+        from sklearn import config_context  # noqa: PLC0415  (an extra, and slow to load)
+        from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("the importance of hyperparameters", "report") from error
     nothing = np.full(len(kinds), np.nan)
     if not len(kinds) or not len(loss) or np.ptp(loss) == 0:
         return nothing, nothing
     encoded, owners = _encoded(places, kinds)
-    forest = RandomForestRegressor(n_estimators=trees, random_state=seed)
-    forest.fit(encoded, (loss - loss.mean()) / np.ptp(loss))
-    shares = [share for tree in forest.estimators_ if (share := _tree_shares(tree.tree_, kinds, owners)) is not None]
-    impurity = np.bincount(owners, weights=forest.feature_importances_, minlength=len(kinds))
-    return (np.mean(shares, axis=0) if shares else nothing), np.asarray(impurity, dtype=np.float64)
+    features, target = np.ascontiguousarray(encoded, dtype=np.float32), (loss - loss.mean()) / np.ptp(loss)
+    seeds, fitted = np.random.RandomState(seed), []
+    # The trees of a RandomForestRegressor with this seed, which takes three times as long: most of it for its checks.
+    with config_context(skip_parameter_validation=True, assume_finite=True):
+        for _ in range(trees):
+            tree = DecisionTreeRegressor(random_state=seeds.randint(np.iinfo(np.int32).max))
+            drawn = np.random.RandomState(tree.random_state).randint(0, len(loss), len(loss), dtype=np.int32)
+            counts = np.bincount(drawn, minlength=len(loss)).astype(np.float64)
+            fitted.append(tree.fit(features, target, sample_weight=counts, check_input=False).tree_)
+    shares = _shares(fitted, kinds, owners)
+    decreases = np.mean([tree.compute_feature_importances() for tree in fitted if tree.node_count > 1], axis=0)
+    impurity = np.bincount(owners, weights=decreases / decreases.sum(), minlength=len(kinds))
+    return (shares.mean(axis=0) if len(shares) else nothing), impurity
 
 
 def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
@@ -62,44 +72,65 @@ def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
     return np.column_stack(columns), np.array(owners, dtype=np.intp)
 
 
-def _tree_shares(tree: Any, kinds: Kinds, owners: NDArray[np.intp]) -> Floats | None:
-    """Return each hyperparameter's share of one tree's variance over the search space; None for a constant tree."""
-    low, high, values = _leaves(tree, len(owners))
+def _shares(trees: Sequence[Any], kinds: Kinds, owners: NDArray[np.intp]) -> Floats:
+    """Return each hyperparameter's share of each tree's variance over the search space, without constant trees.
+
+    The leaves of all trees are one array, since numpy takes longer for each of many small arrays.
+    """
+    low, high, values, tree = _leaves(trees, len(owners))
     parts = [_part(low[:, owners == owner], high[:, owners == owner], kind) for owner, kind in enumerate(kinds)]
     fractions = np.column_stack([fraction for fraction, _ in parts])
     weights = fractions.prod(axis=1)
     # A leaf may ask for two values of one categorical hyperparameter at once; no point of the space is in it.
     feasible = weights > 0
-    values = values - np.average(values[feasible], weights=weights[feasible])
-    total = float(weights @ values**2)
-    if total <= 1e-12:  # the loss spans 1
-        return None
-    shares = []
+
+    def sums(amounts: Floats) -> Floats:
+        return np.bincount(tree, weights=amounts, minlength=len(trees))
+
+    values = values - (sums(values * weights) / sums(weights))[tree]
+    totals = sums(weights * values**2)
+    shares = np.empty((len(trees), len(kinds)))
     for owner, kind in enumerate(kinds):
         column = owners == owner
         density = np.where(feasible, values * weights / np.where(feasible, fractions[:, owner], 1.0), 0.0)
         if kind:
-            marginal = parts[owner][1].T @ density
-            shares.append(float(np.mean(marginal**2)))
+            marginal = [sums(holds * density) for holds in parts[owner][1].T]
+            shares[:, owner] = np.mean(np.square(marginal), axis=0)
         else:
-            shares.append(_marginal_variance(low[:, column][:, 0], high[:, column][:, 0], density))
-    return np.array(shares) / total
+            # The sum of the leaves' boxes, a step function with mean 0: its variance is the integral of its square.
+            edges = np.concatenate([low[:, column][:, 0], high[:, column][:, 0]])
+            order = np.lexsort((edges, np.concatenate([tree, tree])))
+            heights = np.cumsum(np.concatenate([density, -density])[order])  # 0 after the last edge of each tree
+            widths = np.diff(edges[order], append=0.0)
+            shares[:, owner] = np.bincount(
+                np.concatenate([tree, tree])[order], weights=widths * heights**2, minlength=len(trees)
+            )
+    varied = totals > 1e-12  # the loss spans 1
+    return np.asarray(shares[varied] / totals[varied, None])
 
 
-def _leaves(tree: Any, columns: int) -> tuple[Floats, Floats, Floats]:
-    """Return lower and upper corners of the leaves' boxes within 0 … 1, and the leaves' values."""
-    low, high = np.zeros((tree.node_count, columns)), np.ones((tree.node_count, columns))
-    inner = np.array([0])
-    while len(inner := inner[tree.children_left[inner] >= 0]):
-        left, right = tree.children_left[inner], tree.children_right[inner]
-        column, threshold = tree.feature[inner], tree.threshold[inner]
-        for child in (left, right):
+def _leaves(trees: Sequence[Any], columns: int) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
+    """Return lower and upper corners of the leaves' boxes within 0 … 1, the leaves' values, and their trees."""
+    counts = [tree.node_count for tree in trees]
+    roots = np.cumsum([0, *counts[:-1]])
+    owner = np.repeat(np.arange(len(trees)), counts)
+    left, right, feature, threshold = (
+        np.concatenate([getattr(tree, name) for tree in trees])
+        for name in ("children_left", "children_right", "feature", "threshold")
+    )
+    leaves = left < 0
+    left, right = left + roots[owner], right + roots[owner]
+    low, high = np.zeros((len(owner), columns)), np.ones((len(owner), columns))
+    inner = roots
+    while len(inner := inner[~leaves[inner]]):
+        column = feature[inner]
+        for child in (left[inner], right[inner]):
             low[child], high[child] = low[inner], high[inner]
-        high[left, column] = np.minimum(high[left, column], threshold)
-        low[right, column] = np.maximum(low[right, column], threshold)
-        inner = np.concatenate([left, right])
-    leaves = tree.children_left < 0
-    return low[leaves], high[leaves], tree.value[leaves, 0, 0]
+        high[left[inner], column] = np.minimum(high[left[inner], column], threshold[inner])
+        low[right[inner], column] = np.maximum(low[right[inner], column], threshold[inner])
+        inner = np.concatenate([left[inner], right[inner]])
+    values = np.concatenate([tree.value[:, 0, 0] for tree in trees])
+    return low[leaves], high[leaves], values[leaves], owner[leaves]
 
 
 def _part(low: Floats, high: Floats, kind: int) -> tuple[Floats, Floats]:
@@ -110,11 +141,3 @@ def _part(low: Floats, high: Floats, kind: int) -> tuple[Floats, Floats]:
     others = must.sum(axis=1, keepdims=True) - must
     holds = (may & (others == 0)).astype(np.float64)
     return holds.mean(axis=1), holds
-
-
-def _marginal_variance(low: Floats, high: Floats, density: Floats) -> float:
-    """Return the variance over 0 … 1 of a step function with mean 0: the sum of boxes with these heights."""
-    edges = np.concatenate([low, high])
-    order = np.argsort(edges, kind="stable")
-    heights = np.cumsum(np.concatenate([density, -density])[order])[:-1]
-    return float(np.diff(edges[order]) @ heights**2)

@@ -292,14 +292,22 @@ def between(range_: Numeric, low: float, high: float) -> Numeric | None:
     return narrower if kept < 0.75 else None
 
 
+def may_be_idle(sample: Sample) -> list[str]:
+    """Return the hyperparameters on which the objective does not visibly depend; none if there are few trials."""
+    if len(sample) < MIN_FIX:
+        return []
+    return [name for name in sample.names if dependence(sample, name) < FIX_SURE]
+
+
 def _idle(sample: Sample, importance: Mapping[str, Importance]) -> dict[str, Importance]:
     """Return hyperparameters that surely matter little, the least important first; at least one stays tuned."""
-    if len(sample) < MIN_FIX or max((found.low for found in importance.values()), default=0.0) < SOMETHING:
+    if max((found.low for found in importance.values()), default=0.0) < SOMETHING:
         return {}
+    candidates = may_be_idle(sample)
     idle = {
         name: found
         for name, found in importance.items()
-        if found.high < FIX_HIGH and found.together_high < FIX_HIGH_TOGETHER and dependence(sample, name) < FIX_SURE
+        if found.high < FIX_HIGH and found.together_high < FIX_HIGH_TOGETHER and name in candidates
     }
     most = min(MAX_FIXED, len(sample.algorithm.ranges) - 1)
     return dict(sorted(idle.items(), key=lambda item: item[1].mean)[:most])
