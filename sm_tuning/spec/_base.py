@@ -171,34 +171,36 @@ class Spec(BaseModel):
     # Tells pydantic that nested dicts need not pass through __init__: their errors then keep their place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_are_known(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
-            fix = "correct the name, or take the key out: a tuning job has no such setting"
-            unknown = [str(key) for key in data if key not in known]
-            messages = [
-                f"unknown key {key!r}: {cls._elsewhere[key]}" if key in cls._elsewhere else unknown_key(key, known)
-                for key in unknown[:_MOST_MESSAGES]
-            ]
-            if len(unknown) > _MOST_MESSAGES:
-                messages.append(f"{len(unknown) - _MOST_MESSAGES} more unknown keys")
-            if messages:
-                raise SpecError([Problem("unknown-key", "", message, fix) for message in messages])
-        return data
-
     # Each class turns the errors in its own fields into problems. Further up, a field looks like a key that the user
     # chose (a hyperparameter called "tags"): pydantic reports both as plain names.
     @model_validator(mode="wrap")
     @classmethod
     def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        unknown: list[Problem] = []
         if isinstance(data, Mapping):
-            data = {key: value if key in cls._text_fields else to_python(value) for key, value in data.items()}
+            known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
+            # Values are judged without the unknown keys, which would hide what else is wrong.
+            unknown = cls._unknown_keys([str(key) for key in data if key not in known], known)
+            given = {key: value for key, value in data.items() if key in known}
+            data = {key: value if key in cls._text_fields else to_python(value) for key, value in given.items()}
         try:
-            return handler(data)
+            made = handler(data)
         except ValidationError as error:
-            raise SpecError(cls._problems(error)) from None
+            raise SpecError([*unknown, *cls._problems(error, is_misspelled=bool(unknown))]) from None
+        if unknown:
+            raise SpecError(unknown)
+        return made
+
+    @classmethod
+    def _unknown_keys(cls, keys: list[str], known: set[str]) -> list[Problem]:
+        messages = [
+            f"unknown key {key!r}: {cls._elsewhere[key]}" if key in cls._elsewhere else unknown_key(key, known)
+            for key in keys[:_MOST_MESSAGES]
+        ]
+        if len(keys) > _MOST_MESSAGES:
+            messages.append(f"{len(keys) - _MOST_MESSAGES} more unknown keys")
+        fix = "correct the name, or take the key out: a tuning job has no such setting"
+        return [Problem("unknown-key", "", message, fix) for message in messages]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in type(self).model_fields:
@@ -218,10 +220,15 @@ class Spec(BaseModel):
         return words[-1].lower()
 
     @classmethod
-    def _problems(cls, error: ValidationError) -> list[Problem]:
-        """Return pydantic's errors as problems, each with its place in this class."""
+    def _problems(cls, error: ValidationError, *, is_misspelled: bool = False) -> list[Problem]:
+        """Return pydantic's errors as problems, each with its place in this class.
+
+        With ``is_misspelled``, a key is unknown: what lacks a field, or compares fields, may only be a consequence.
+        """
         found: list[Problem] = []
         for detail in error.errors(include_url=False):
+            if is_misspelled and (not detail["loc"] or detail["type"] == "missing"):
+                continue
             parts = [str(part) for part in detail["loc"] if part != _KEY]
             where = ".".join(part for part in parts if not part.startswith(TAG))
             context = detail.get("ctx", {})

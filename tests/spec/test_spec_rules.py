@@ -327,6 +327,25 @@ def test_a_problem_says_its_place_in_the_spec():
     assert all(problem.startswith("job.yaml: ") for problem in caught.value.problems)
 
 
+def test_an_unknown_key_hides_no_problem_but_those_that_it_may_cause():
+    data = {
+        "estimatr": {"type": "pytorch"},
+        "max_jobs": 0,
+        "hyperparameter_ranges": {"lr": {"type": "continuous", "min_value": 2, "max_value": 1, "scale": "Linear"}},
+        "inputs": {"train": {"uri": "s3://b", "distributoin": "x", "content_type": 3}},
+    }
+    with pytest.raises(SpecError) as caught:
+        Tuning.parse(data)
+    found = [(problem.where, problem.code) for problem in caught.value.details]
+    assert sorted(found) == [
+        ("", "unknown-key"),
+        ("hyperparameter_ranges.lr", "unknown-key"),
+        ("inputs.train", "unknown-key"),
+        ("inputs.train.content_type", "channels"),
+        ("max_jobs", "jobs-limit"),
+    ]
+
+
 def test_problems_are_one_kind_of_error_and_exit_with_2():
     with pytest.raises(SmTuningError) as caught:
         tuning(max_jobs=0, max_parallel_jobs=0)
