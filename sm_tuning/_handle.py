@@ -11,6 +11,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -151,21 +152,26 @@ class Handle(ABC):
             JobStoppedError: the job was stopped before it was done.
             WaitTimeoutError: the job had not ended after ``timeout`` seconds.
         """
-        if poll is None:
-            poll = self._aws.poll_interval
-        if progress is True:
-            with jobs.shown_progress(self._aws) as show:
-                return self.wait(show, timeout=timeout, poll=poll)
-
-        def on_update(description: Mapping[str, Any]) -> None:
-            self._last = dict(description)
-            if callable(progress):
-                progress(description)
-
-        try:
+        poll = self._aws.poll_interval if poll is None else poll
+        with self._waiting(progress) as on_update:
             return self._own(jobs.wait(self._aws, self._name, timeout=timeout, poll=poll, on_update=on_update))
-        except JobFailedError as error:
-            raise results.explained(self._aws, error) from None
+
+    @contextmanager
+    def _waiting(
+        self, progress: bool | Callable[[Mapping[str, Any]], object]
+    ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Yield what takes each description while the job is waited for; explain a failure by the log of a trial."""
+        with jobs.shown_progress(self._aws) if progress is True else nullcontext(progress) as show:
+
+            def on_update(description: Mapping[str, Any]) -> None:
+                self._last = dict(description)
+                if callable(show):
+                    show(description)
+
+            try:
+                yield on_update
+            except JobFailedError as error:
+                raise results.explained(self._aws, error) from None
 
     def watch(self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None) -> Self:
         """Show the job until it ends, and return the job.
@@ -666,20 +672,8 @@ class Handle(ABC):
         )
 
 
-class TuningJob(Handle):
-    """A tuning job of this account and region, created by this or any other tool.
-
-    ``launch`` and ``attach`` return it; creating one makes no API call. Properties query the service on each access,
-    so they are never out of date; ``repr`` shows the status of the last answer.
-    """
-
-    def describe(self) -> dict[str, Any]:
-        """Return the response of DescribeHyperParameterTuningJob.
-
-        Raises:
-            JobNotFoundError: the job does not exist, or not any more.
-        """
-        return self._described()
+class SearchHandle(Handle):
+    """What tuning jobs and studies share: both search with several training jobs."""
 
     @property
     def status(self) -> TuningStatus:
@@ -698,6 +692,22 @@ class TuningJob(Handle):
             status: return only training jobs of this status.
         """
         return jobs.children(self._aws, self._name, status=status)
+
+
+class TuningJob(SearchHandle):
+    """A tuning job of this account and region, created by this or any other tool.
+
+    ``launch`` and ``attach`` return it; creating one makes no API call. Properties query the service on each access,
+    so they are never out of date; ``repr`` shows the status of the last answer.
+    """
+
+    def describe(self) -> dict[str, Any]:
+        """Return the response of DescribeHyperParameterTuningJob.
+
+        Raises:
+            JobNotFoundError: the job does not exist, or not any more.
+        """
+        return self._described()
 
     def spec(self) -> Tuning:
         """Return the job as a spec, whatever tool created it; launching the spec creates the same job again.

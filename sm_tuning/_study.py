@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sm_tuning import jobs, results, studies, views
 from sm_tuning._errors import JobFailedError, JobNotFoundError, WaitTimeoutError
-from sm_tuning._handle import Handle
+from sm_tuning._handle import SearchHandle
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws
-from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
+from sm_tuning.jobs import TrainingStatus
 from sm_tuning.request import from_description
 from sm_tuning.spec import Tuning
 
@@ -26,7 +26,7 @@ def with_studies(aws: Aws) -> Aws:
     return aws.answering(studies.StudySource(aws, lambda name: studies.find(aws, name)))
 
 
-class Study(Handle):
+class Study(SearchHandle):
     """A study of this account and region. ``launch`` and ``attach`` return it.
 
     Its trials are plain training jobs. They go on without a driver; new ones start only while somebody drives: ``wait``
@@ -51,24 +51,14 @@ class Study(Handle):
         """
         return self._described()
 
-    @property
-    def status(self) -> TuningStatus:
-        """The current status."""
-        return jobs.status_of(self.describe())
-
-    @property
-    def counts(self) -> Counts:
-        """The current number of running, ended and failed training jobs."""
-        return jobs.counts_of(self.describe())
-
     def children(self, *, status: TrainingStatus | None = None) -> list[dict[str, Any]]:
         """Return the training jobs, in the form of the summaries of a tuning job's, by number.
 
         Args:
             status: return only training jobs of this status.
         """
-        self.describe()
-        return jobs.children(self._aws, self._name, status=status)
+        self.describe()  # which reads the trials that the list has
+        return super().children(status=status)
 
     @property
     def uri(self) -> str:
@@ -117,20 +107,9 @@ class Study(Handle):
             JobStoppedError: the study was stopped before it was done.
             WaitTimeoutError: the study had not ended after ``timeout`` seconds.
         """
-        if progress is True:
-            with jobs.shown_progress(self._aws) as show:
-                return self.wait(show, timeout=timeout, poll=poll)
-
-        def on_update(description: Mapping[str, Any]) -> None:
-            self._last = dict(description)
-            if callable(progress):
-                progress(description)
-
-        self._drive(on_update, None if timeout is None else time.monotonic() + timeout, poll)
-        try:
+        with self._waiting(progress) as on_update:
+            self._drive(on_update, None if timeout is None else time.monotonic() + timeout, poll)
             return jobs.outcome(self.describe())
-        except JobFailedError as error:
-            raise results.explained(self._aws, error) from None
 
     def _drive(self, on_update: studies.OnUpdate, until: float | None, poll: float | None) -> None:
         """Drive, or wait for the driver, until the study has ended."""
