@@ -40,13 +40,13 @@ demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tunin
 
 # Four files at a time, in the order of tests/conftest.py: the tests of a file share servers. Tests wait for processes
 # about half of their time, so that four workers keep two cores busy.
-PYTEST := PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest --workers 4
 
 test: $(DEV)  ## the tests, one of each kind
 	$(PYTEST) -m 'not long and not ray'
 
 test-fast: $(DEV)  ## the tests that start no process and no server: they keep two cores busy without a third worker
-	$(PYTEST) -n 2 -m 'not processes and not long and not ray'
+	$(PYTEST) --workers 2 -m 'not processes and not long and not ray'
 
 test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, other programs; properties with many examples
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m '(long or hypothesis) and not ray' --hypothesis-profile many
@@ -55,7 +55,7 @@ test-ray: $(DEV)  ## what needs Ray
 	$(BIN)/python -m pytest -m ray tests
 
 test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
-	$(PYTEST) -n 0 -m long tests/faults -k policy_of_aws  # a program for each kind, all at once in one worker
+	$(PYTEST) --workers 1 -m long tests/faults -k policy_of_aws  # a program for each kind, all at once in one worker
 
 # The wheel as a user gets it: made of the source archive, alone in an environment, without an extra and outside of the
 # checkout.
@@ -110,13 +110,13 @@ $(STUDIO)/.installed: tests/studio.txt $(DEV)
 
 test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions that are allowed, and those of Studio
 	for python in $(LOWEST)/bin/python $(STUDIO)/bin/python; do \
-	    $$python -m pytest -n 2 -m 'not processes' $(PACKAGES) && $$python -m pytest tests/contract || exit 1; \
+	    $$python -m pytest --workers 2 -m 'not processes' $(PACKAGES) && $$python -m pytest tests/contract || exit 1; \
 	done
 	SM_TUNING_TEST_SDK312_PYTHON="$(CURDIR)/$(STUDIO)/bin/python" $(BIN)/python -m pytest tests/sdk -k studio
 
 # As a data scientist works in Studio: notebooks run whole, their pages open without a network, completion, tables, logs.
 test-studio: $(STUDIO)/.installed  ## notebooks under the pins of Studio: as they run, as pages, completion
-	$(STUDIO)/bin/python -m pytest -n 2 --dist loadfile -m 'long or not long' -k 'not few_trials' \
+	$(STUDIO)/bin/python -m pytest --workers 2 -m 'long or not long' -k 'not few_trials' \
 	    --durations 8 --durations-min 1 tests/notebooks
 
 ci: check test test-ray test-faults test-wheel test-types test-studio test-clients  ## what CI runs on each change

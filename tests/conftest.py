@@ -14,6 +14,7 @@ import pytest
 from guards import BlockedError, Network, Processes
 from hypothesis import HealthCheck, settings
 from shared_models import share_models
+from workers import pytest_addoption, pytest_runtestloop  # noqa: F401  (hooks)
 
 # The tests start hundreds of processes: compiled files save each of them half a second.
 sys.dont_write_bytecode = False

@@ -63,6 +63,9 @@ PRELOADED = {
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
+#: The workers of one run find by it the nurseries that they share.
+RUN_VARIABLE = "TEST_RUN"
+
 REAL = os.environ.get("SM_TUNING_TEST_FORKS") == "0"
 
 
@@ -175,7 +178,7 @@ class Nursery:
 @functools.cache
 def nursery(name: str) -> Nursery:
     """Return the nursery that has loaded ``PRELOADED[name]``; it lives at least as long as this process."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    run = os.environ.get(RUN_VARIABLE) or str(os.getpid())
     folder = Path(tempfile.gettempdir(), f"forks-{run}")
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as lock:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from forks import wait_for
+from forks import RUN_VARIABLE, wait_for
 
 TESTS = """
 import os, signal, sys
@@ -25,7 +25,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_when_the_tests_are_killed_their_forks_die() -> None:
     here = Path(__file__).parent
     # As a run of its own: the workers of one run share the processes that they fork from.
-    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_TESTRUNUID"}
+    environ = {name: value for name, value in os.environ.items() if name != RUN_VARIABLE}
     command = [sys.executable, "-c", TESTS]
     killed = subprocess.run(command, cwd=here, env=environ, capture_output=True, text=True, check=False)
     pid = int(killed.stdout)
