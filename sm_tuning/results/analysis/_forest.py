@@ -59,7 +59,7 @@ def importances(places: Floats, loss: Floats, kinds: Kinds, *, trees: int, seed:
     shares = _shares(fitted, kinds, owners)
     decreases = np.mean([tree.compute_feature_importances() for tree in fitted if tree.node_count > 1], axis=0)
     impurity = np.bincount(owners, weights=decreases / decreases.sum(), minlength=len(kinds))
-    return (shares.mean(axis=0) if len(shares) else nothing), impurity
+    return (shares.mean(axis=0) if len(shares) else nothing), np.asarray(impurity, dtype=np.float64)
 
 
 def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
@@ -85,7 +85,7 @@ def _shares(trees: Sequence[Any], kinds: Kinds, owners: NDArray[np.intp]) -> Flo
     feasible = weights > 0
 
     def sums(amounts: Floats) -> Floats:
-        return np.bincount(tree, weights=amounts, minlength=len(trees))
+        return np.asarray(np.bincount(tree, weights=amounts, minlength=len(trees)), dtype=np.float64)
 
     values = values - (sums(values * weights) / sums(weights))[tree]
     totals = sums(weights * values**2)
