@@ -39,7 +39,12 @@ that AWS withheld.
 
 #: Module, heading, text before the entries, and names in the order of the page.
 SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
-    (smt, "Launch and attach", "", ("launch", "attach", "attach_training", "list_jobs", "list_studies")),
+    (
+        smt,
+        "Launch and attach",
+        "",
+        ("launch", "attach", "attach_training", "list_jobs", "list_studies", "to_ray", "restore_ray"),
+    ),
     (smt, "All tuning jobs", "See [All tuning jobs of an account](fleet.md).", ("sync", "Synced")),
     (
         smt,

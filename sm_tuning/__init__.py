@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sm_tuning.fleet import Synced
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
     from sm_tuning.preflight import Finding, check
-    from sm_tuning.ray import from_ray
+    from sm_tuning.ray import from_ray, restore_ray, to_ray
     from sm_tuning.spec import (
         CategoricalParameter,
         CompletionCriteria,
@@ -109,7 +109,7 @@ else:
         ".fleet": ("Synced",),
         ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
         ".preflight": ("Finding", "check"),
-        ".ray": ("from_ray",),
+        ".ray": ("from_ray", "restore_ray", "to_ray"),
         ".spec": (
             "CategoricalParameter",
             "CompletionCriteria",
@@ -211,9 +211,11 @@ __all__ = [
     "list_studies",
     "load",
     "local",
+    "restore_ray",
     "schema",
     "sync",
     "to_model_trainer",
+    "to_ray",
     "to_sdk_tuner",
     "views",
 ]

@@ -54,8 +54,8 @@ class Cache:
 
     def load(self, key: str, dtypes: Mapping[str, str]) -> Entry | None:
         """Return the entry of a key; None if it does not exist or cannot be read."""
-        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  (without it there is no cache)
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
+        import pyarrow as pa  # noqa: PLC0415  (without it there is no cache)
+        import pyarrow.parquet as pq  # noqa: PLC0415
 
         path = self._folder / f"{key}.parquet"
         try:

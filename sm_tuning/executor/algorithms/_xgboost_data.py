@@ -148,7 +148,7 @@ def _read_csv(path: Path) -> Array:
 
 def _read_parquet(path: Path) -> Array:
     try:
-        from pyarrow import parquet  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional package
+        from pyarrow import parquet  # noqa: PLC0415 - an optional package
     except ImportError as e:
         raise UserError("Parquet data needs the package pyarrow: pip install pyarrow") from e
     try:

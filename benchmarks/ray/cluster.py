@@ -1,0 +1,172 @@
+"""A Ray cluster on the loopback interface, and drivers on it, each a process of its own that can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+#: Bytes of the object store of a node: trials put nothing into it.
+_STORE = 80_000_000
+_START_SECONDS = 150.0
+_RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Poll until the condition gives something true, and return that."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """One or several nodes. ``stop`` kills exactly what ``start`` has started.
+
+    Args:
+        folder: for logs and temporary files; short, since Ray puts sockets below it.
+        cpus: processors of each node, as Ray counts them.
+        gpus: GPUs that the first node claims to have.
+    """
+
+    def __init__(self, folder: Path, *, cpus: int = 2, gpus: int = 0) -> None:
+        self.folder = folder
+        self._cpus, self._gpus = cpus, gpus
+        self.address = f"127.0.0.1:{_free_port()}"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_DEDUP_LOGS": "0",
+            "TMPDIR": str(self.temporary),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH")))),
+        }
+
+    def start(self) -> None:
+        """Start a node, the first one as the head, and return when it has joined."""
+        common = [f"--num-cpus={self._cpus}", f"--object-store-memory={_STORE}", "--node-ip-address=127.0.0.1"]
+        common += ["--disable-usage-stats", "--block", f"--dashboard-agent-listen-port={_free_port()}"]
+        port = self.address.rpartition(":")[2]
+        place = [f"--address={self.address}"]
+        if not self.nodes:
+            place = ["--head", f"--port={port}", "--include-dashboard=false", f"--num-gpus={self._gpus}"]
+            place += [f"--ray-client-server-port={_free_port()}", f"--temp-dir={self.folder}"]
+        log = self.folder / f"node-{len(self.nodes)}.log"
+        with log.open("wb") as output:
+            node = subprocess.Popen(
+                [_RAY, "start", *place, *common],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.nodes.append(node)
+
+        def joined() -> bool:
+            assert node.poll() is None, log.read_text()[-3000:]
+            return "--block" in log.read_text()
+
+        wait_for(joined, _START_SECONDS, f"a node of Ray starts: {log}")
+
+    def kill_node(self, number: int) -> None:
+        """Kill all processes of a node with SIGKILL, as if its machine had died."""
+        node = self.nodes[number]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(node.pid)
+            for process in [*parent.children(recursive=True), parent]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        node.wait()
+
+    def workers(self) -> list[int]:
+        """Return the processes that have trials."""
+        runs = self.temporary / f"sm-tuning-ray-{os.getuid()}" / "runs"
+        pids = {int(folder.name.partition("-")[0]) for folder in runs.iterdir()} if runs.is_dir() else set()
+        return sorted(pid for pid in pids if psutil.pid_exists(pid))
+
+    def scripts(self) -> list[int]:
+        """Return the training processes, which are in work folders below the temporary folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.cwd().startswith(str(self.temporary)) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+        return found
+
+    def stop(self) -> None:
+        """Kill all nodes."""
+        for number in reversed(range(len(self.nodes))):
+            self.kill_node(number)
+
+    @contextlib.contextmanager
+    def driver(self, *steps: dict[str, Any]) -> Iterator[Driver]:
+        """A driver that goes through steps; it is killed at the end of the block if it still runs."""
+        driver = Driver(self, steps)
+        try:
+            yield driver
+        finally:
+            driver.kill()
+
+
+class Driver:
+    """A process of ``benchmarks.ray.driver``; each step prints a line of JSON."""
+
+    def __init__(self, cluster: Cluster, steps: tuple[dict[str, Any], ...]) -> None:
+        self._log = cluster.folder / f"driver-{secrets.token_hex(4)}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.ray.driver", cluster.address],
+                env=cluster.environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self._process.stdin is not None
+        self._process.stdin.write("".join(json.dumps(step) + "\n" for step in steps).encode())
+        self._process.stdin.close()
+
+    def answer(self) -> dict[str, Any]:
+        """Return what the next step has given."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self._log.read_text(errors="replace")[-5000:]
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    @property
+    def log(self) -> str:
+        """What it has printed beside its answers."""
+        return self._log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()

@@ -1,0 +1,176 @@
+"""A trial's training job on a node, without Ray: results, documents, checkpoints, and what is never trained twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray")
+from ray_runs import tuning_of
+
+from sm_tuning.archive import read_log, training_job_file
+from sm_tuning.executor import TrainingFailedError
+from sm_tuning.ray._job import INDEX, SEGMENT, RayJob
+from sm_tuning.ray._storage import Storage, filesystem_of
+from sm_tuning.ray._training import CHECKPOINT_FILE, Node, TrainingJobRun
+from sm_tuning.ray._tuner import to_ray
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def node(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    found = Node(tmp_path_factory.mktemp("node"))
+    yield found
+    found.close()
+
+
+class Bench:
+    """The folder of a run, and the training jobs that a test starts in it."""
+
+    def __init__(self, folder: Path, node: Node, **changes: Any) -> None:
+        to_ray(tuning_of(folder / "code", **changes), storage_path=folder / "storage", name="run")
+        self.storage = Storage(*filesystem_of(str(folder / "storage" / "run")))
+        self.job = RayJob.of(self.storage.files.read("sm/job.json"), self.storage.uri)
+        self._node = node
+        self.runs: list[TrainingJobRun] = []
+
+    def trial(self, rate: float = 0.5, index: int = 1, segment: int = 0) -> TrainingJobRun:
+        config = {"rate": rate, "kind": "a", INDEX: index, SEGMENT: segment}
+        self.runs.append(TrainingJobRun(self.job, self.storage, self._node, config, trial_folder=f"trial-{index}"))
+        return self.runs[-1]
+
+    def document(self, run: TrainingJobRun) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.storage.files.read(training_job_file(run.name)) or b"")
+        return found
+
+    def texts(self, run: TrainingJobRun) -> list[str]:
+        return [text for _, text in read_log(self.storage.files, run.name)]
+
+
+def results(run: TrainingJobRun) -> list[tuple[int, float]]:
+    found = []
+    while (result := run.next()) is not None:
+        found.append((result["training_iteration"], result["loss"]))
+    return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path, node: Node, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    found = Bench(tmp_path, node, **getattr(request, "param", {}))
+    yield found
+    for run in found.runs:
+        run.close()
+
+
+def test_a_training_job_reports_each_value_of_the_objective_and_is_not_trained_again(bench: Bench) -> None:
+    first = bench.trial()
+    assert results(first) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    document, texts = bench.document(first), bench.texts(first)
+    assert (document["TrainingJobStatus"], document["SecondaryStatus"]) == ("Completed", "Completed")
+    assert document["ModelArtifacts"]["S3ModelArtifacts"].startswith("file:///")
+    assert Path(document["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("file://")).is_file()
+    assert {m["MetricName"]: m["Value"] for m in document["FinalMetricDataList"]}["loss"] == pytest.approx(1 / 3)
+    again = bench.trial()
+    assert results(again) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    assert (bench.document(again), bench.texts(again)) == (document, texts)
+
+
+def test_a_failure_is_recorded_and_raised_again_without_a_second_run(bench: Bench) -> None:
+    for _ in range(2):
+        run = bench.trial(rate=3.0)
+        assert [run.next() is not None for _ in range(2)] == [True, True]
+        with pytest.raises(TrainingFailedError, match="the rate is above 2"):
+            run.next()
+        assert sum(text.startswith("epoch=1") for text in bench.texts(run)) == 1
+    assert bench.document(run)["TrainingJobStatus"] == "Failed"
+
+
+ENDLESS = pytest.mark.parametrize("bench", [{"hyperparameters": {"epochs": 10_000, "pause": 0.02}}], indirect=True)
+
+
+def take(run: TrainingJobRun, count: int) -> list[dict[str, Any]]:
+    found = [run.next() for _ in range(count)]
+    assert None not in found
+    return [result for result in found if result is not None]
+
+
+@ENDLESS
+def test_a_stopped_training_job_goes_on_from_its_checkpoint_in_another_worker(bench: Bench, tmp_path: Path) -> None:
+    first = bench.trial()
+    take(first, 3)
+    first.save(tmp_path / "checkpoint")
+    first.close()
+    assert bench.document(first)["TrainingJobStatus"] == "Stopped"
+    values = json.loads((tmp_path / "checkpoint" / CHECKPOINT_FILE).read_text())["values"]
+    saved = int((tmp_path / "checkpoint" / "epoch").read_text())
+    assert saved - values in (0, 1)  # the script saves before it prints
+    second = bench.trial()
+    second.restore(tmp_path / "checkpoint")
+    found = take(second, 3)
+    second.close()
+    assert [result["loss"] for result in found] == [1 / epoch for epoch in range(saved + 1, saved + 4)]
+    assert [result["training_iteration"] for result in found] == list(range(values + 1, values + 4))
+    epochs = [int(text[6:].partition(";")[0]) for text in bench.texts(second) if text.startswith("epoch=")]
+    assert epochs == sorted(set(epochs))  # without what the first one printed after its checkpoint
+    assert len(set(range(1, epochs[-1] + 1)) - set(epochs)) <= 1
+    assert f"resuming after epoch {saved}, parent none" in bench.texts(second)
+
+
+@ENDLESS
+def test_a_member_that_copies_another_one_continues_its_checkpoint_as_a_training_job_of_its_own(
+    bench: Bench, tmp_path: Path
+) -> None:
+    source = bench.trial(rate=0.1, index=1)
+    take(source, 2)
+    source.save(tmp_path / "checkpoint")
+    source.close()
+    values = json.loads((tmp_path / "checkpoint" / CHECKPOINT_FILE).read_text())["values"]
+    copy = bench.trial(rate=0.2, index=2, segment=1)
+    copy.restore(tmp_path / "checkpoint")
+    assert take(copy, 1)[0]["training_iteration"] == values + 1
+    copy.close()
+    assert bench.document(copy)["StudyTrial"] == {"Parent": source.name, "Why": "exploited"}
+    assert any(text.endswith(f"parent {source.name}") for text in bench.texts(copy))
+    assert copy.name != bench.trial(index=2).name
+
+
+@ENDLESS
+def test_a_trial_that_ray_has_forgotten_takes_the_newest_whole_checkpoint_of_its_folder(bench: Bench) -> None:
+    first = bench.trial()
+    trial = Path(bench.storage.path) / "trial-1"
+    for number in range(2):
+        take(first, 1)
+        first.save(trial / f"checkpoint_{number:06d}")
+    first.close()
+    shutil.copytree(trial / "checkpoint_000001", trial / "checkpoint_000002")
+    (trial / "checkpoint_000002" / "epoch").unlink()  # as a kill may leave it
+    second = bench.trial()
+    take(second, 1)
+    second.close()
+    saved = int((trial / "checkpoint_000001" / "epoch").read_text())
+    assert f"resuming after epoch {saved}, parent none" in bench.texts(second)
+
+
+@pytest.mark.parametrize(
+    "bench", [{"hyperparameters": {"epochs": 10_000, "pause": 0.02}, "estimator": {"max_run": 1}}], indirect=True
+)
+def test_the_time_limit_stops_a_training_job_which_then_has_ended_for_good(bench: Bench) -> None:
+    first = bench.trial()
+    found = results(first)
+    document = bench.document(first)
+    assert (document["TrainingJobStatus"], document["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    assert results(bench.trial()) == found
+
+
+def test_a_script_without_gpus_sees_none_and_one_with_a_share_sees_its_own(bench: Bench) -> None:
+    run = bench.trial()
+    run._gpus = ("1",)
+    assert run.next() is not None
+    run.close()
+    assert "gpus '1'" in bench.texts(run)
