@@ -12,10 +12,12 @@ WHEEL := $(VENV)/wheel
 # The two ends of what users have: the lowest version of every bound, and what SageMaker Studio has.
 LOWEST := $(VENV)/lowest
 STUDIO := $(VENV)/studio
+# The archives of a release. A workflow that has built them gives their folder as DIST, and they are not built again.
+ARCHIVES := $(or $(DIST),dist)
 PACKAGES := $(addprefix tests/,spec request description aws archive preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-faults test-long test-ray test-wheel test-types test-clients test-deps test-studio check ci ci-long fix images plotly screenshots bench docs clean
+.PHONY: help demo test test-fast test-faults test-long test-ray test-wheel test-types test-clients test-deps test-lowest test-pins test-studio test-iac check ci ci-long fix images plotly screenshots bench docs release-check release-notes docs-version docs-publish github-release publish clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,19 +59,26 @@ test-ray: $(DEV)  ## what needs Ray
 test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
 	$(PYTEST) --workers 1 -m long tests/faults -k policy_of_aws  # a program for each kind, all at once in one worker
 
+ifndef DIST
+dist: $(DEV) $(shell find -L sm_tuning -type f -not -path '*/__pycache__/*')  ## wheel and source archive in dist/, with their metadata checked
+	rm -rf $@
+	$(BIN)/uv build --quiet --out-dir $@ .
+	$(BIN)/twine check --strict $@/*.whl $@/*.tar.gz
+	@touch $@
+endif
+
 # The wheel as a user gets it: made of the source archive, alone in an environment, without an extra and outside of the
 # checkout.
-$(WHEEL)/.installed: $(DEV) $(shell find -L sm_tuning -type f -not -path '*/__pycache__/*')
+$(WHEEL)/.installed: $(ARCHIVES)
 	rm -rf $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)
-	$(BIN)/uv build --quiet --out-dir $(WHEEL)/dist .
-	$(WHEEL)/bin/python -m pip install --quiet $(WHEEL)/dist/*.whl
+	$(WHEEL)/bin/python -m pip install --quiet $(ARCHIVES)/*.whl
 	@touch $@
 
 test-wheel: $(WHEEL)/.installed  ## the wheel alone in an empty environment: help, check, render
-	$(BIN)/python tests/wheel.py "$(CURDIR)/$(WHEEL)/bin"
+	$(PYTHON) tests/wheel.py "$(CURDIR)/$(WHEEL)/bin" $(ARCHIVES)/*.whl
 
-test-types: $(WHEEL)/.installed  ## the public types are complete
+test-types: $(WHEEL)/.installed $(DEV)  ## the public types are complete
 	$(BIN)/python tests/type_completeness.py $(WHEEL)/bin/python
 
 # Other people's programs, each in an environment of its own, whose Python its tests find by a variable.
@@ -108,10 +117,15 @@ $(STUDIO)/.installed: tests/studio.txt $(DEV)
 	    '.[local,parquet,report,sdk,optuna,test]'
 	@touch $@
 
-test-deps: $(LOWEST)/.installed $(STUDIO)/.installed  ## the lowest versions that are allowed, and those of Studio
-	for python in $(LOWEST)/bin/python $(STUDIO)/bin/python; do \
-	    $$python -m pytest --workers 2 -m 'not processes' $(PACKAGES) && $$python -m pytest tests/contract || exit 1; \
-	done
+test-deps: test-lowest test-pins  ## the lowest versions that are allowed, and those of Studio
+
+test-lowest: $(LOWEST)/.installed  ## each package on the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest --workers 2 -m 'not processes' $(PACKAGES)
+	$(LOWEST)/bin/python -m pytest tests/contract
+
+test-pins: $(STUDIO)/.installed  ## each package, and the SDK's objects, on the versions of SageMaker Studio
+	$(STUDIO)/bin/python -m pytest --workers 2 -m 'not processes' $(PACKAGES)
+	$(STUDIO)/bin/python -m pytest tests/contract
 	SM_TUNING_TEST_SDK312_PYTHON="$(CURDIR)/$(STUDIO)/bin/python" $(BIN)/python -m pytest tests/sdk -k studio
 
 # As a data scientist works in Studio: notebooks run whole, their pages open without a network, completion, tables, logs.
@@ -119,7 +133,21 @@ test-studio: $(STUDIO)/.installed  ## notebooks under the pins of Studio: as the
 	$(STUDIO)/bin/python -m pytest --workers 2 -m 'long or not long' -k 'not few_trials' \
 	    --durations 8 --durations-min 1 tests/notebooks
 
-ci: check test test-ray test-faults test-wheel test-types test-studio test-clients  ## what CI runs on each change
+# checkov pins many packages, so that it has an environment of its own. PROVIDER has the schema of the AWS provider 6.66.
+IAC := $(VENV)/iac
+PROVIDER := @cdktn/provider-aws@25.7.0
+
+$(IAC)/.installed: tests/iac.txt $(DEV)
+	rm -rf $(IAC)
+	$(PYTHON) -m venv $(IAC)
+	$(BIN)/uv pip install --quiet --python $(IAC)/bin/python --requirements tests/iac.txt
+	cd $(IAC) && npm pack --silent $(PROVIDER) && tar -xzf cdktn-provider-aws-*.tgz --exclude '*.js' --exclude '.jsii*' && rm cdktn-*.tgz
+	@touch $@
+
+test-iac: $(IAC)/.installed  ## templates of CloudFormation, the CDK and Terraform under cfn-lint, checkov and the provider's schema
+	$(BIN)/python tests/iac.py "$(CURDIR)/$(IAC)"
+
+ci: check test test-ray test-faults test-wheel test-types test-studio test-clients test-iac  ## what CI runs on each change
 
 ci-long: test-long test-deps  ## the longer suites
 
@@ -178,5 +206,33 @@ docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere
 	$(BIN)/properdocs build --strict --quiet --config-file mkdocs.yml
 	@echo "open site/index.html"
 
+# What the workflows of a release run, all but the last step: `make publish` needs the approval of its environment.
+release-check: ci test-deps docs-version release-notes  ## all that the workflow of a release runs before it publishes, with this Python
+
+# mike adds the site of a version to the branch gh-pages, beside those of earlier versions.
+MINOR := $(shell sed -n 's/^version = "\([0-9]*\.[0-9]*\).*/\1/p' pyproject.toml)
+MIKE := PATH="$(CURDIR)/$(BIN):$$PATH" GIT_COMMITTER_NAME=sm_tuning GIT_COMMITTER_EMAIL=noreply@example.com mike
+
+docs-version: $(DEV)  ## the documentation of this version beside those of others, in a clone below .venv
+	rm -rf $(VENV)/pages
+	git clone --quiet . $(VENV)/pages
+	cd $(VENV)/pages && $(MIKE) deploy --quiet --update-aliases $(MINOR) latest && $(MIKE) list
+
+docs-publish: $(DEV)  ## push the documentation of this version to the branch gh-pages
+	git fetch --quiet origin gh-pages:gh-pages || echo "the branch gh-pages is new"
+	$(MIKE) deploy --push --update-aliases $(MINOR) latest
+
+release-notes:  ## the section of CHANGELOG.md about VERSION, which must be the project's and have a date
+	@$(PYTHON) docs/release_notes.py $(VERSION)
+
+publish:  ## upload the archives in DIST to PyPI, by trusted publishing
+	$(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv publish --trusted-publishing always $(ARCHIVES)/*.whl $(ARCHIVES)/*.tar.gz
+
+github-release:  ## draft the release VERSION on GitHub, with the notes and the archives in DIST
+	$(PYTHON) docs/release_notes.py $(VERSION) > $(ARCHIVES)/notes.md
+	gh release create $(VERSION) --draft --verify-tag --title $(VERSION) --notes-file $(ARCHIVES)/notes.md \
+	    $(ARCHIVES)/*.whl $(ARCHIVES)/*.tar.gz
+
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo-output site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist demo-output site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

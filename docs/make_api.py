@@ -120,6 +120,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
             *("retrain", "retrain_request", "Retraining"),
             *("deploy", "deploy_requests", "Deployment", "Endpoint"),
             *("stepfunctions_state", "stepfunctions_machine", "MachineOptions"),
+            *("cloudformation_template", "terraform_configuration", "StackOptions"),
             *("to_sdk_tuner", "to_model_trainer", "tuning_step", "from_sdk"),
         ),
     ),

@@ -6,6 +6,7 @@ Statuses are in ``_statuses``. Nothing here calls AWS.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -41,6 +42,9 @@ MIRRORED_STRATEGY_KEY: Final = "sagemaker_multi_worker_mirrored_strategy_enabled
 #: Variables of a serving container by which the toolkits find the user's functions; SDK v2 sends the same.
 SERVING_PROGRAM: Final = "SAGEMAKER_PROGRAM"
 SERVING_CODE: Final = "SAGEMAKER_SUBMIT_DIRECTORY"
+
+#: Between two words of a member's name; digits belong to the word before them, as in S3Uri.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _RESERVED_PREFIXES: Final = ("sagemaker_", "_tuning_objective")
 
@@ -126,6 +130,11 @@ def to_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Return tags in the form of the API."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def snake_case(member: str) -> str:
+    """Return the name of an API member in the form of the SDK and of Terraform: ``volume_size_in_gb``."""
+    return _HUMP.sub("_", member).lower()
 
 
 #: The members that the description of a study has beside those of a tuning job: its folder in S3, its further

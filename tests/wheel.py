@@ -1,4 +1,4 @@
-"""Use the wheel as a user does: ``python wheel.py BIN``, where BIN has the programs of an environment of its own.
+"""Use the wheel as a user does: ``python wheel.py BIN WHEEL``, where BIN has the programs of an environment of its own.
 
 The environment has no extra, the folder is empty, and no AWS settings are there.
 """
@@ -53,7 +53,7 @@ def installs(folder: Path) -> set[str]:
     return found
 
 
-def main(programs: str) -> int:
+def main(programs: str, wheel: str) -> int:
     """Run the commands, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("estimators", "entrypoints"):
@@ -80,16 +80,16 @@ def main(programs: str) -> int:
             request = json.loads(run("sm-tuning", "render", spec, "--as", "request"))
             assert request["HyperParameterTuningJobConfig"]
         run("python", "-c", PROGRAM, *specs)
-        wheel = next(Path(programs).parent.glob("dist/*.whl")).resolve().as_uri()
+        url = Path(wheel).resolve().as_uri()
         for template in TEMPLATES:
             project = f"a {template}"
             run("sm-tuning", "init", project, "--template", template)
             run("sm-tuning", "check", f"{project}/tuning.yaml", "--strict")
         for command in sorted(installs(Path(folder))):
-            words = [word.replace("$SM_TUNING", wheel) for word in shlex.split(command)[2:]]
+            words = [word.replace("$SM_TUNING", url) for word in shlex.split(command)[2:]]
             run("python", "-m", "pip", "install", "--dry-run", "--no-deps", *words)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -17,6 +18,10 @@ from sm_tuning._masking import named_secrets
 from sm_tuning.cli._options import Connect, connection_options, overrides, spec_file
 from sm_tuning.cli._output import emit, emit_json, say
 
+#: The forms that have a state machine, and those that have what surrounds it.
+_STACKS = ("cloudformation", "terraform")
+_MACHINES = ("state-machine", *_STACKS)
+
 
 @click.command()
 @spec_file
@@ -24,16 +29,16 @@ from sm_tuning.cli._output import emit, emit_json, say
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["request", "cli", "stepfunctions", "state-machine"]),
+    type=click.Choice(["request", "cli", "stepfunctions", *_MACHINES]),
     default="request",
     show_default=True,
-    help="JSON for CreateHyperParameterTuningJob, a shell script for the AWS CLI, or JSON for AWS Step Functions: a "
-    "Task state, or a whole state machine.",
+    help="JSON for CreateHyperParameterTuningJob, a shell script for the AWS CLI, JSON for AWS Step Functions (a Task "
+    "state, or a whole state machine), a template of CloudFormation, or a configuration of Terraform.",
 )
 @click.option(
     "--name",
-    help="The job's name; generated and unique by default. For Step Functions, the start of the names: each execution "
-    "adds twelve digits.",
+    help="The job's name; generated and unique by default. For Step Functions, CloudFormation and Terraform, the start "
+    "of the names, to which twelve digits are added.",
 )
 @click.option("--upload", is_flag=True, help="Upload scripts and data now, so that the request works as it is.")
 @click.option(
@@ -45,6 +50,10 @@ from sm_tuning.cli._output import emit, emit_json, say
 )
 @click.option("--threshold", type=float, help="Threshold of the best objective, in a state machine.")
 @click.option("--group", metavar="GROUP", help="Model package group for the best model, in a state machine.")
+@click.option("--schedule", metavar="EXPRESSION", help="Start executions: 'rate(7 days)', 'cron(0 6 ? * MON *)'.")
+@click.option(
+    "--notify", metavar="EMAIL|ARN", help="Who gets a message at the end of a job: an address, or a topic of SNS."
+)
 @click.option(
     "--approval",
     type=click.Choice(["Approved", "PendingManualApproval", "Rejected"]),
@@ -68,6 +77,8 @@ def render(  # noqa: PLR0913  (one keyword per option)
     group: str | None,
     approval: Literal["Approved", "PendingManualApproval", "Rejected"] | None,
     integration: Literal["auto", "sync", "sdk"] | None,
+    schedule: str | None,
+    notify: str | None,
     connect: Connect,
 ) -> None:
     """Print the request of a spec file.
@@ -84,6 +95,10 @@ def render(  # noqa: PLR0913  (one keyword per option)
     The state of --as stepfunctions creates the job and waits for its end. The machine of --as state-machine also
     judges the best objective (--threshold) and registers the best model (--group).
 
+    --as cloudformation adds to the machine its roles, a bucket and a log, and by request a schedule and a message at
+    the end of a job. --as terraform has the same where one of --threshold, --group, --schedule and --integration asks
+    for a machine, else the tuning job. Both make a training role, unless the spec has the ARN of one.
+
     Example: sm-tuning render estimators/xgboost-diabetes.yaml --as cli --local > tune.sh
     """
     from sm_tuning.spec import to_data  # noqa: PLC0415  (pydantic loads when a spec is read, not with help)
@@ -93,12 +108,15 @@ def render(  # noqa: PLR0913  (one keyword per option)
     # They are not masked: the request would not work without them.
     if secrets:
         say(f"the output holds {', '.join(secrets)} in clear text: keep it private", "warning")
-    options = {"threshold": threshold, "group": group, "approval": approval, "integration": integration}
-    given = [option for option, value in options.items() if value is not None]
-    if given and form != "state-machine":
-        raise click.UsageError(f"--{given[0]} is for --as state-machine")
-    if folder is not None and form in ("stepfunctions", "state-machine"):
-        raise click.UsageError("-o is for --as cli")
+    wanted = {"threshold": threshold, "group": group, "approval": approval, "integration": integration}
+    stack: dict[str, Any] = {"schedule": schedule, "notify": notify}
+    _check_options(form, wanted, stack, folder)
+    options: dict[str, Any] = {
+        "threshold": threshold,
+        "model_package_group": group,
+        "approval": approval or "PendingManualApproval",
+        "integration": integration or "auto",
+    }
     if tuning.study is not None and form == "request":
         from sm_tuning import studies  # noqa: PLC0415  (pydantic loads when a request is built, not with help)
         from sm_tuning.request import base_name, unique_name  # noqa: PLC0415
@@ -110,16 +128,13 @@ def render(  # noqa: PLR0913  (one keyword per option)
     elif form == "stepfunctions":
         emit_json(deploy.stepfunctions_state(tuning, name=name, aws=connect(), upload=upload, on_progress=say))
     elif form == "state-machine":
-        if approval is not None and group is None:
-            raise click.UsageError("--approval is for the model package that --group registers")
-        machine = deploy.MachineOptions(
-            threshold=threshold,
-            model_package_group=group,
-            approval=approval or "PendingManualApproval",
-            integration=integration or "auto",
-        )
+        machine = deploy.MachineOptions(**options)
         aws = connect()
         emit_json(deploy.stepfunctions_machine(tuning, machine, name=name, aws=aws, upload=upload, on_progress=say))
+    elif form in _STACKS:
+        write = {"cloudformation": deploy.cloudformation_template, "terraform": deploy.terraform_configuration}[form]
+        rest = deploy.StackOptions(**options, **stack)
+        emit_json(write(tuning, rest, name=name, aws=connect(), upload=upload, on_progress=say))
     else:
         from sm_tuning.cli import _script  # noqa: PLC0415  (pydantic loads when a request is built, not with help)
 
@@ -129,3 +144,25 @@ def render(  # noqa: PLR0913  (one keyword per option)
         else:
             cache = cache_folder(os.environ)
             emit(_script.shell_script(rendered, folder or (cache / ARCHIVES if cache else None)))
+
+
+def _check_options(form: str, wanted: Mapping[str, Any], stack: Mapping[str, Any], folder: Path | None) -> None:
+    """Refuse options that are not for the form.
+
+    Args:
+        form: of --as.
+        wanted: the options of a state machine, by name.
+        stack: the options of CloudFormation and Terraform, by name.
+        folder: of -o.
+
+    Raises:
+        click.UsageError: an option would have no effect.
+    """
+    for options, forms in ((wanted, _MACHINES), (stack, _STACKS)):
+        given = [option for option, value in options.items() if value is not None]
+        if given and form not in forms:
+            raise click.UsageError(f"--{given[0]} is for --as {', '.join(forms)}")
+    if folder is not None and form not in ("request", "cli"):
+        raise click.UsageError("-o is for --as cli")
+    if wanted["approval"] is not None and wanted["group"] is None:
+        raise click.UsageError("--approval is for the model package that --group registers")

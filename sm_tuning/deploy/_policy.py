@@ -64,7 +64,7 @@ def definitions_of(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(request.get("TrainingJobDefinitions") or [request["TrainingJobDefinition"]])
 
 
-def _allow(sid: str, actions: Iterable[str], resources: Iterable[str], condition: Any = None) -> Statement:
+def allow(sid: str, actions: Iterable[str], resources: Iterable[str], condition: Any = None) -> Statement:
     """Return one statement, without repeated resources."""
     # Sorted, so that the same request always gives the same policy.
     statement: Statement = {
@@ -74,6 +74,27 @@ def _allow(sid: str, actions: Iterable[str], resources: Iterable[str], condition
         "Resource": list(dict.fromkeys(resources)),
     }
     return {**statement, "Condition": condition} if condition else statement
+
+
+def document(statements: Iterable[Statement]) -> dict[str, Any]:
+    """Return a policy document."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def trust(service: str, account: str | None = None) -> dict[str, Any]:
+    """Return the document that lets a service assume a role, for the resources of one account if it is given."""
+    statement: Statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    condition = {"Condition": {"StringEquals": {"aws:SourceAccount": account}}} if account else {}
+    return document([{**statement, **condition}])
+
+
+def log_delivery() -> Statement:
+    """Return the permission of a state machine to log [Developer Guide of Step Functions, cw-logs]."""
+    return allow("DeliverLogs", [action for action in WITHOUT_RESOURCE if action.startswith("logs:")], ["*"])
 
 
 class Policy:
@@ -106,20 +127,20 @@ class Policy:
         roles = dict.fromkeys(definition["RoleArn"] for definition in self._definitions)
         passed = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
         statements = [
-            _allow("Tune", [f"sagemaker:{action}" for action in actions], [jobs]),
-            _allow("PassTrainingRole", ["iam:PassRole"], roles, passed),
+            allow("Tune", [f"sagemaker:{action}" for action in actions], [jobs]),
+            allow("PassTrainingRole", ["iam:PassRole"], roles, passed),
         ]
         if sync:
             rule = self._place.arn("events", f"rule/{_EVENTS_RULE}")
             actions = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
-            statements.append(_allow("WaitForTheEnd", actions, [rule]))
+            statements.append(allow("WaitForTheEnd", actions, [rule]))
         if group is not None:
             trials = self._place.arn("sagemaker", f"training-job/{base.lower()}-*")
-            statements.append(_allow("ReadTheBestTrial", ["sagemaker:DescribeTrainingJob"], [trials]))
+            statements.append(allow("ReadTheBestTrial", ["sagemaker:DescribeTrainingJob"], [trials]))
             arn = group if group.startswith("arn:") else self._place.arn("sagemaker", f"model-package-group/{group}")
             # The action needs both: the group, and the package that it creates in it.
             packages = arn.replace(":model-package-group/", ":model-package/", 1) + "/*"
-            statements.append(_allow("Register", ["sagemaker:CreateModelPackage"], [arn, packages]))
+            statements.append(allow("Register", ["sagemaker:CreateModelPackage"], [arn, packages]))
         return statements
 
     def training(self) -> list[Statement]:
@@ -175,23 +196,21 @@ class Policy:
             return objects(f"{uri.rstrip('/')}/" for uri in uris)
 
         if read or checkpoints:
-            yield _allow("ReadInputs", ["s3:GetObject"], [*objects(read), *below(checkpoints)])
+            yield allow("ReadInputs", ["s3:GetObject"], [*objects(read), *below(checkpoints)])
         prefixes: dict[str, dict[str, None]] = {}
         for bucket, prefix in map(split, [*read, *checkpoints]):
             prefixes.setdefault(bucket, {})[f"{prefix}*"] = None
         for index, (bucket, patterns) in enumerate(prefixes.items()):
             listed = {"StringLike": {"s3:prefix": list(patterns)}}
-            yield _allow(
-                f"ListInputs{index}", ["s3:ListBucket"], [f"arn:{self._place.partition}:s3:::{bucket}"], listed
-            )
-        yield _allow("WriteModels", ["s3:AbortMultipartUpload", "s3:PutObject"], below([*outputs, *checkpoints]))
+            yield allow(f"ListInputs{index}", ["s3:ListBucket"], [f"arn:{self._place.partition}:s3:::{bucket}"], listed)
+        yield allow("WriteModels", ["s3:AbortMultipartUpload", "s3:PutObject"], below([*outputs, *checkpoints]))
 
     def _logs(self) -> Iterator[Statement]:
         actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
         group = self._place.arn("logs", f"log-group:{TRAINING_JOBS}")
-        yield _allow("WriteLogs", actions, [group, f"{group}:*"])
+        yield allow("WriteLogs", actions, [group, f"{group}:*"])
         namespace = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
-        yield _allow("WriteMetrics", ["cloudwatch:PutMetricData"], ["*"], namespace)
+        yield allow("WriteMetrics", ["cloudwatch:PutMetricData"], ["*"], namespace)
 
     def _images(self) -> Iterator[Statement]:
         """Yield the permissions to pull the images; an image outside Amazon ECR needs none of AWS."""
@@ -200,8 +219,8 @@ class Policy:
         if not images:
             return
         arns = [f"arn:{self._place.partition}:ecr:{i['region']}:{i['account']}:repository/{i['name']}" for i in images]
-        yield _allow("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"])
-        yield _allow(
+        yield allow("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"])
+        yield allow(
             "PullImage", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], arns
         )
 
@@ -221,10 +240,10 @@ class Policy:
                 if alias:
                     # IAM does not accept an alias as a resource.
                     named = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias[0]}}
-                    yield _allow(f"{sid}{index}", actions, [self._place.arn("kms", "key/*")], named)
+                    yield allow(f"{sid}{index}", actions, [self._place.arn("kms", "key/*")], named)
                 else:
                     arn = self._place.arn("kms", f"key/{key}") if _KEY_ID.fullmatch(key) else key
-                    yield _allow(f"{sid}{index}", actions, [arn])
+                    yield allow(f"{sid}{index}", actions, [arn])
 
     def _network(self) -> Iterator[Statement]:
         """Yield the permissions on network interfaces in the job's own subnets [Developer Guide, sagemaker-roles]."""
@@ -238,8 +257,8 @@ class Policy:
             for network in networks
             for id_ in network["SecurityGroupIds"]
         ]
-        yield _allow("MakeNetworkInterfaces", ["ec2:CreateNetworkInterface"], [interfaces, *subnets, *groups])
+        yield allow("MakeNetworkInterfaces", ["ec2:CreateNetworkInterface"], [interfaces, *subnets, *groups])
         managed = ["ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface"]
-        yield _allow("ManageNetworkInterfaces", managed, [interfaces])
+        yield allow("ManageNetworkInterfaces", managed, [interfaces])
         described = sorted(action for action in WITHOUT_RESOURCE if action.startswith("ec2:"))
-        yield _allow("LookAtTheNetwork", described, ["*"])
+        yield allow("LookAtTheNetwork", described, ["*"])

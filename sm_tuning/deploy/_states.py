@@ -321,8 +321,8 @@ class States:
             **timeout,
             "Assign": {"TuningJobName": expression(job_name(self._base))},
             # A full quota has room again when other jobs end: the retries cover some hours.
-            "Retry": [_retry(_LIMIT, 300, 12, 1.5, 3600), _retry(_GENERAL, 5, 6, 2, 120)],
-            "Catch": [_catch_all(on_failure)],
+            "Retry": [retry(_LIMIT, 300, 12, 1.5, 3600), retry(_GENERAL, 5, 6, 2, 120)],
+            "Catch": [catch(["States.ALL"], on_failure)],
             **({"End": True} if following is None else {"Next": following}),
         }
 
@@ -342,8 +342,8 @@ class States:
         # errors without a job must be caught before it.
         look = {"Assign": {"TuningJobName": expression(job_name(self._base))}, "Next": _DESCRIBE}
         ended = [{"ErrorEquals": ["States.TaskFailed"], **look}] if self._sync else []
-        refused = {"ErrorEquals": _REFUSED, "Next": _FAILED}
-        tune["Catch"] = [{"ErrorEquals": _NAME_TAKEN, **look}, refused, *ended, _catch_all(_FAILED)]
+        refused = catch(_REFUSED, _FAILED)
+        tune["Catch"] = [{"ErrorEquals": _NAME_TAKEN, **look}, refused, *ended, catch(["States.ALL"], _FAILED)]
         after_gate = _BEST if package else _DONE
         states: dict[str, Any] = {_TUNE: tune, **self._waiting(_GATE if gate else after_gate, poll)}
         if gate is not None:
@@ -397,14 +397,14 @@ class States:
             "QueryLanguage": "JSONata",
             "Resource": f"arn:{self._partition}:states:::aws-sdk:sagemaker:{action}",
             "Arguments": dict(fields),
-            "Retry": [_retry(_GENERAL, 5, 6, 2, 120)],
-            "Catch": [_catch_all(_FAILED)],
+            "Retry": [retry(_GENERAL, 5, 6, 2, 120)],
+            "Catch": [catch(["States.ALL"], _FAILED)],
             "Output": output,
             "Next": following,
         }
 
 
-def _retry(errors: list[str], first: int, attempts: int, rate: float, longest: int) -> dict[str, Any]:
+def retry(errors: list[str], first: int, attempts: int, rate: float, longest: int) -> dict[str, Any]:
     """Return a rule that retries at growing, random intervals, so that executions do not retry at the same time."""
     return {
         "ErrorEquals": errors,
@@ -416,9 +416,9 @@ def _retry(errors: list[str], first: int, attempts: int, rate: float, longest: i
     }
 
 
-def _catch_all(target: str) -> dict[str, Any]:
-    """Return a rule that sends every error, as ``Error`` and ``Cause``, to a state."""
-    return {"ErrorEquals": ["States.ALL"], "Next": target}
+def catch(errors: list[str], target: str) -> dict[str, Any]:
+    """Return a rule that sends errors, as ``Error`` and ``Cause``, to a state."""
+    return {"ErrorEquals": errors, "Next": target}
 
 
 def _choice(rules: list[tuple[str, str]], default: str) -> dict[str, Any]:

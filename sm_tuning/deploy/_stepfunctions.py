@@ -116,7 +116,7 @@ def stepfunctions_state(
     chosen(request, "sync")
     states = States(request, base, partition=partition_of(request), sync=True)
     state = states.tune(following=next_state, on_failure=on_failure)
-    _deliver(aws, planned, upload=upload, on_progress=on_progress)
+    deliver(aws, planned, upload=upload, on_progress=on_progress)
     return state
 
 
@@ -146,7 +146,7 @@ def stepfunctions_machine(
     aws = aws or connect()
     planned, request, base = _prepared(tuning, name, aws)
     definition = machine_of(request, base, options, partition=partition_of(request), region=aws.region)
-    _deliver(aws, planned, upload=upload, on_progress=on_progress)
+    deliver(aws, planned, upload=upload, on_progress=on_progress)
     return definition
 
 
@@ -193,7 +193,7 @@ def _prepared(tuning: Spec, name: str | None, aws: Aws) -> tuple[jobs.Plan, dict
     return planned, planned.request(STAND_IN, aws.region), base
 
 
-def _deliver(aws: Aws, planned: jobs.Plan, *, upload: bool, on_progress: OnProgress | None) -> None:
+def deliver(aws: Aws, planned: jobs.Plan, *, upload: bool, on_progress: OnProgress | None) -> None:
     """Upload the files that executions need, or report that they must be uploaded."""
 
     def say(message: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from sm_tuning import jobs
 from sm_tuning._errors import MissingExtraError, SdkLossWarning, SpecError
-from sm_tuning._wire import AUTO_PARAMETERS, JOB_NAME_KEY, RANGE_KINDS
+from sm_tuning._wire import AUTO_PARAMETERS, JOB_NAME_KEY, RANGE_KINDS, snake_case
 from sm_tuning.aws import Aws, UploadOptions, connect, ensure_bucket, find_bucket, find_role, is_role_arn, upload
 from sm_tuning.request import base_name, stage_training, write_definition
 from sm_tuning.spec import AnyEstimator, AnyInput, TrainingDefinition, Tuning, as_tuning
@@ -34,7 +34,6 @@ _CARRIES_CHECKPOINTS = (1, 27)
 _STEP_SHAPES = ["DescribeHyperParameterTuningJobResponse", "ListTrainingJobsForHyperParameterTuningJobResponse"]
 
 _PLAIN_MACHINE = {"InstanceType", "InstanceCount", "VolumeSizeInGB"}
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def to_sdk_tuner(
@@ -208,7 +207,7 @@ def step_arguments(request: dict[str, Any]) -> dict[str, Any]:
 def snaked(value: Any) -> Any:
     """Return a structure of the API with the SDK's names for its members."""
     if isinstance(value, Mapping):
-        return {_HUMP.sub("_", name).lower(): snaked(item) for name, item in value.items()}
+        return {snake_case(name): snaked(item) for name, item in value.items()}
     return [snaked(item) for item in value] if isinstance(value, list | tuple) else value
 
 

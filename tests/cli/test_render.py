@@ -188,6 +188,18 @@ def test_a_state_machine_polls_when_it_is_told_to(offline, cli, tmp_path):
     assert machine["States"]["Tune"]["Resource"] == "arn:aws:states:::aws-sdk:sagemaker:createHyperParameterTuningJob"
 
 
+def test_cloudformation_and_terraform_have_what_surrounds_the_machine(offline, cli, tmp_path):
+    path = specs.write(tmp_path, specs.xgboost())
+    args = ("--threshold", "0.5", "--schedule", "rate(1 day)", "--notify", "me@example.com", "--name", "mine")
+    template, said = stepfunctions(cli, path, *args, form="cloudformation")
+    assert {"Machine", "TrainingRole", "Models", "Schedule", "Topic"} <= set(template["Resources"])
+    assert "--upload" in said
+    configuration, _ = stepfunctions(cli, path, *args, form="terraform")
+    assert {"aws_sfn_state_machine", "aws_sns_topic"} <= set(configuration["resource"])
+    alone, _ = stepfunctions(cli, path, form="terraform")
+    assert "aws_sagemaker_hyper_parameter_tuning_job" in alone["resource"]
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -199,6 +211,12 @@ def test_a_state_machine_polls_when_it_is_told_to(offline, cli, tmp_path):
         (("--as", "stepfunctions", "--set", "autotune=true"), "--as state-machine"),
         (("--as", "state-machine", "--set", "autotune=true", "--integration", "sync"), "does not accept Autotune"),
         (("--as", "stepfunctions", "-o", "somewhere"), "-o is for --as cli"),
+        (("--as", "terraform", "-o", "somewhere"), "-o is for --as cli"),
+        (("--as", "cli", "--group", "models"), "--group is for --as state-machine, cloudformation, terraform"),
+        (("--as", "state-machine", "--schedule", "rate(1 day)"), "--schedule is for --as cloudformation, terraform"),
+        (("--notify", "me@example.com"), "--notify is for --as cloudformation, terraform"),
+        (("--as", "cloudformation", "--schedule", "daily"), "schedule: must be like 'rate(7 days)'"),
+        (("--as", "terraform", "--notify", "nobody"), "notify: must be an email address"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_for_stepfunctions(offline, cli, tmp_path, args, words):
