@@ -430,13 +430,14 @@ class Handle(ABC):
 
         Args:
             kind: contour, correlation, cost, curves, edf, history, importance, parallel, slice, timeline,
-                train_validation or utilization.
+                train_validation or utilization; of studies also front and hypervolume (several objectives), lineage
+                and schedule (Population and Promotion).
             theme: ``light`` or ``dark``.
             metric: of curves and train_validation; the objective by default.
-            by: horizontal axis of curves, ``step`` or ``time``.
-            hyperparameters: of slice; all by default.
-            x: hyperparameter on the horizontal axis of contour.
-            y: hyperparameter on the vertical axis of contour.
+            by: horizontal axis of curves and lineage, ``step`` or ``time``.
+            hyperparameters: of slice and schedule; all by default.
+            x: hyperparameter on the horizontal axis of contour, or objective on that of front.
+            y: hyperparameter on the vertical axis of contour, or objective on that of front.
 
         Raises:
             SpecError: there is no such plot, or the plot does not have one of the options.

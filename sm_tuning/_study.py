@@ -11,6 +11,7 @@ from sm_tuning._errors import JobFailedError, JobNotFoundError, WaitTimeoutError
 from sm_tuning._handle import SearchHandle
 from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of
 from sm_tuning.jobs import TrainingStatus
 from sm_tuning.request import from_description
 from sm_tuning.spec import Tuning
@@ -178,6 +179,24 @@ class Study(SearchHandle):
         study = self._trials.study
         objectives = study.objectives(study.definitions[0].get("DefinitionName"))
         return results.front(self.trials(refresh=refresh, progress=progress), objectives)
+
+    def lineage(self, *, refresh: bool = False, progress: ShowProgress = True) -> pd.DataFrame:
+        """Return which trial continued which: a row for each trial in order of number, with what it changed.
+
+        ``Why`` is ``new``, ``continued``, ``promoted``, ``exploited`` or ``retried``. A trial trained from
+        ``ResourceFrom`` to ``ResourceTo``; an exploit happens at its ``ResourceFrom``. ``Member`` is the member of the
+        population, or the configuration of Promotion. Then follow the hyperparameters, each with that of the parent as
+        ``before:<name>``.
+
+        Args:
+            refresh: read finished trials again instead of taking them from the cache.
+            progress: show progress on stderr, or call a function with each step.
+
+        Raises:
+            SpecError: the strategy continues no trials.
+        """
+        resource = job_of(self._trials.study.request).resource
+        return results.lineage(self.trials(refresh=refresh, progress=progress), resource)
 
     def stop(self) -> None:
         """Stop the study and its running trials, whether somebody drives it or not; nothing happens if it has ended.

@@ -54,10 +54,13 @@ def is_reserved_hyperparameter(name: str) -> bool:
     return name.startswith(_RESERVED_PREFIXES)
 
 
-# Hyperband -----------------------------------------------------------------------------------------------------------
+# Strategies ----------------------------------------------------------------------------------------------------------
 
 #: The strategies that stop trials at rungs. The second one has a model, and runs in studies only.
 HYPERBANDS: Final = ("Hyperband", "BayesianHyperband")
+
+#: The strategies whose trials continue the checkpoints of others, in studies only.
+CONTINUING: Final = ("Promotion", "Population")
 
 #: Static hyperparameters from which the service infers MaxResource, and the most that it may be [API Reference,
 #: HyperbandStrategyConfig].

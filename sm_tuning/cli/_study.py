@@ -21,6 +21,7 @@ _HERE = "sm_tuning.cli._study"
         "run": Entry(f"{_HERE}:run", "Drive a study until it ends."),
         "step": Entry(f"{_HERE}:step", "Drive a study for one pass."),
         "front": Entry(f"{_HERE}:front", "Show the Pareto front of a study."),
+        "lineage": Entry(f"{_HERE}:lineage", "Show which trial of a study continued which."),
         "list": Entry(f"{_HERE}:list_", "List the studies."),
     },
 )
@@ -86,6 +87,21 @@ def front(job: str, output: Output, connect: Connect) -> None:
         point = ", ".join(f"{metric} = {value:g}" for metric, value in found.attrs["reference"].items())
         say(f"hypervolume {found.attrs['hypervolume']:g} up to {point}")
     output.frame(results.shown(found))
+
+
+@click.command()
+@job_name
+@output_options
+@connection_options
+def lineage(job: str, output: Output, connect: Connect) -> None:
+    """Show which trial of a study continued which.
+
+    A row for each trial of Population or Promotion: the trial that it continued, from which epoch to which it trained,
+    and its hyperparameters with those of its parent (before:NAME).
+
+    Example: sm-tuning study lineage digits -o lineage.csv
+    """
+    output.frame(results.shown(_study(job, connect()).lineage()))
 
 
 @click.command("list")

@@ -11,7 +11,16 @@ from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
 from sm_tuning._masking import Redactor, redacted, secrets_of_job
 from sm_tuning._statuses import ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, STUDY_RULES, is_archive_arn, is_study, is_training_arn
+from sm_tuning._wire import (
+    CONTINUING,
+    OBJECTIVE_KEY,
+    PROGRAM_KEY,
+    STUDY_RULES,
+    STUDY_STRATEGY_CONFIG,
+    is_archive_arn,
+    is_study,
+    is_training_arn,
+)
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, Machines, Trial, machines_of, trial_of
 from sm_tuning.description._values import Value, decode_number, distinct
 from sm_tuning.spec import (
@@ -20,6 +29,7 @@ from sm_tuning.spec import (
     FrozenDict,
     IntegerParameter,
     ParameterRange,
+    PopulationConfig,
     decode_scalar,
 )
 
@@ -227,6 +237,7 @@ class Job:
         has_lineage: whether its trials may continue others, as those of a study or of population based training.
         further: the objectives of a study after the first: metric -> ``Maximize`` or ``Minimize``.
         constraints: bounds on final metrics of a study's trials, such as ``latency_ms<=20``.
+        resource: the hyperparameter that says up to where a trial trains, in a study whose trials continue others.
     """
 
     name: str
@@ -253,6 +264,7 @@ class Job:
     has_lineage: bool = False
     further: Mapping[str, str] = field(default=FrozenDict({}), hash=False)
     constraints: tuple[str, ...] = ()
+    resource: str = ""
 
     @property
     def ended(self) -> bool:
@@ -339,7 +351,15 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
         has_lineage=is_study(description) or STUDY_RULES in description,
         further=FrozenDict(study.get("Objectives") or {}),
         constraints=tuple(study.get("Constraints") or ()),
+        resource=_resource_of(config),
     )
+
+
+def _resource_of(config: Mapping[str, Any]) -> str:
+    if config.get("Strategy") not in CONTINUING:
+        return ""
+    given = (config.get("StrategyConfig") or {}).get(STUDY_STRATEGY_CONFIG) or {}
+    return str(given.get("resource", PopulationConfig.model_fields["resource"].default))
 
 
 def _limits_of(config: Mapping[str, Any]) -> Limits:

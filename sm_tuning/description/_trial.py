@@ -50,6 +50,7 @@ class Trial:
         feasible: whether it keeps to all constraints of its study; None in a tuning job, or without final metrics.
         parent: name of the training job that it continues or repeats; None without one.
         why: why a study started it; None in a tuning job.
+        member: of a population, or the configuration of Promotion, that it trains; None in other studies.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Trial:
     feasible: bool | None = None
     parent: str | None = None
     why: str | None = None
+    member: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -112,6 +114,7 @@ def trial_of(summary: Mapping[str, Any]) -> Trial:
         feasible=study.get("Feasible"),
         parent=study.get("Parent"),
         why=study.get("Why"),
+        member=study.get("Member"),
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         reference_of,
         values_of,
     )
+    from sm_tuning.results._lineage import lineage
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, final_values, follow_logs
     from sm_tuning.results._logs import logs, moment_of
     from sm_tuning.results._reader import IncompleteWarning, Reader, Reading, ResultsWarning, Step, reading_with, warn
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         COST,
         CURVES,
         ERRORS,
+        LINEAGE,
         LOGS,
         NO_TIME,
         TRIALS,
@@ -69,6 +71,7 @@ else:
             "reference_of",
             "values_of",
         ),
+        "._lineage": ("lineage",),
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "final_values", "follow_logs"),
         "._logs": ("logs", "moment_of"),
         "._reader": ("IncompleteWarning", "Reader", "Reading", "ResultsWarning", "Step", "reading_with", "warn"),
@@ -76,6 +79,7 @@ else:
             "COST",
             "CURVES",
             "ERRORS",
+            "LINEAGE",
             "LOGS",
             "NO_TIME",
             "TRIALS",
@@ -95,6 +99,7 @@ __all__ = [
     "COST",
     "CURVES",
     "ERRORS",
+    "LINEAGE",
     "LOGS",
     "NO_TIME",
     "PRICES_VARIABLE",
@@ -130,6 +135,7 @@ __all__ = [
     "front",
     "hypervolume",
     "hypervolumes",
+    "lineage",
     "logs",
     "microseconds_of",
     "moment_of",

@@ -37,8 +37,20 @@ TRIALS: Mapping[str, str] = {
 STUDY: Mapping[str, str] = {
     "Parent": "string",
     "Why": "string",
+    "Member": "Int64",
     "Feasible": "boolean",
     "IsOnFront": "bool",
+}
+#: Columns of the lineage of a study before its hyperparameters.
+LINEAGE: Mapping[str, str] = {
+    "TrainingJobName": "string",
+    "Member": "Int64",
+    "Why": "string",
+    "Parent": "string",
+    "ResourceFrom": "Int64",
+    "ResourceTo": "Int64",
+    "ParentObjectiveValue": "float64",
+    "FinalObjectiveValue": "float64",
 }
 CURVES: Mapping[str, str] = {
     "TrainingJobName": "string",

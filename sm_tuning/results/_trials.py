@@ -15,7 +15,7 @@ from sm_tuning.description import OBJECTIVE_ALIAS, Column, Job, Range, Trial, co
 from sm_tuning.results._fetch import Detail, read_details, read_jobs
 from sm_tuning.results._front import costs_of, on_front
 from sm_tuning.results._reader import Reading, reading_with
-from sm_tuning.results._schema import STUDY, TRIALS, frame
+from sm_tuning.results._schema import LINEAGE, STUDY, TRIALS, frame
 
 
 def trials(
@@ -33,11 +33,12 @@ def trials(
     Returns:
         One typed column for each tuned hyperparameter, then the columns of ``TRIALS``, then ``metric:<name>`` for
         every final metric that is not the trial's objective. Studies, and population based training on Ray, add
-        ``Parent`` and ``Why``, and with several objectives or constraints ``IsOnFront`` and ``Feasible``.
-        ``FinalObjectiveValue`` and the metrics are the service's numbers, which have single precision:
-        0.8791999816894531 for a 0.8792 in the log (``curves`` has the latter). ``attrs["billable_source"]`` is the
-        source of billable seconds and metrics: ``Search``, ``DescribeTrainingJob``, both joined by ``and``, or None
-        while no trial has ended. If AWS withholds a part, ``attrs["incomplete"]`` describes it.
+        ``Parent`` and ``Why``, studies whose trials continue others ``Member``, and those with several objectives or
+        constraints ``IsOnFront`` and ``Feasible``. ``FinalObjectiveValue`` and the metrics are the service's numbers,
+        which have single precision: 0.8791999816894531 for a 0.8792 in the log (``curves`` has the latter).
+        ``attrs["billable_source"]`` is the source of billable seconds and metrics: ``Search``,
+        ``DescribeTrainingJob``, both joined by ``and``, or None while no trial has ended. If AWS withholds a part,
+        ``attrs["incomplete"]`` describes it.
 
     Raises:
         JobNotFoundError: there is no such tuning job.
@@ -51,15 +52,16 @@ def trials(
 
 
 def shown(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of trials for display: hyperparameters with secret-like names are ``****``.
+    """Return a frame of trials or a lineage for display: hyperparameters with secret-like names are ``****``.
 
     The frame of ``trials`` has the real values, since other jobs may be trained with them.
     """
     names = [str(name) for name in trials.columns]
     changed = {}
-    for name in names[: names.index("TrainingJobName")]:
+    # Of trials, hyperparameters are the columns before the fixed ones; of a lineage, those after them.
+    for name in names[: names.index("TrainingJobName")] or names[len(LINEAGE) :]:
         column = trials[name]
-        hidden = [not pd.isna(value) and is_secret(name, value) for value in column]
+        hidden = [not pd.isna(value) and is_secret(name.removeprefix("before:"), value) for value in column]
         if any(hidden):
             changed[name] = column.astype("string").mask(pd.Series(hidden, index=column.index), MASK)
     return trials.assign(**changed) if changed else trials
@@ -115,6 +117,8 @@ def _study_columns(ordered: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, li
     columns: dict[str, list[Any]] = {}
     if any(job.has_lineage for job in ordered):
         columns |= {"Parent": [trial.parent for trial in trials], "Why": [trial.why for trial in trials]}
+    if any(job.resource for job in ordered):
+        columns["Member"] = [trial.member for trial in trials]
     if any(job.constraints for job in ordered):
         columns["Feasible"] = [trial.feasible for trial in trials]
     if any(job.further for job in ordered):

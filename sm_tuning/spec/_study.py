@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 from pydantic import BeforeValidator, Field, model_validator
 
 from sm_tuning._errors import Problem, SpecError, did_you_mean
+from sm_tuning._wire import CONTINUING
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._conditions import in_order
 from sm_tuning.spec._hyperparameters import ContinuousParameter, IntegerParameter
@@ -41,8 +42,6 @@ _OWN_MEMBERS = frozenset(
     }
 )
 
-#: Strategies whose trials continue the checkpoints of others.
-CONTINUING = ("Promotion", "Population")
 #: Strategies that only studies have.
 STUDY_STRATEGIES = (*CONTINUING, "Optuna")
 

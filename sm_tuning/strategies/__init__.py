@@ -19,9 +19,11 @@ from sm_tuning.strategies._population import Population
 from sm_tuning.strategies._promotion import Promotion
 from sm_tuning.strategies._simple import STRATEGIES, hyperband_config, make, median_stop
 from sm_tuning.strategies._space import Categorical, Continuous, Integer, Point, Space, space_of
-from sm_tuning.strategies._strategy import ParentTrials, Proposal, Strategy, Trial
+from sm_tuning.strategies._strategy import CONFIGURATION, MEMBER, ParentTrials, Proposal, Strategy, Trial
 
 __all__ = [
+    "CONFIGURATION",
+    "MEMBER",
     "STRATEGIES",
     "Backend",
     "Categorical",

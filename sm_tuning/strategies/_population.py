@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 
 from sm_tuning.strategies._simple import Seen, draw_new
 from sm_tuning.strategies._space import Categorical, Dimension, Integer, Space
-from sm_tuning.strategies._strategy import NeverStops, Proposal, Trial, entropy
+from sm_tuning.strategies._strategy import MEMBER, NeverStops, Proposal, Trial, entropy
 
 if TYPE_CHECKING:
     from sm_tuning.spec import PopulationConfig
-
-#: The member that a trial belongs to, in its attributes.
-MEMBER = "member"
 
 
 class Population(NeverStops):

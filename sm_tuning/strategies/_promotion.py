@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 
 from sm_tuning.strategies._simple import Seen, draw_new
 from sm_tuning.strategies._space import Space
-from sm_tuning.strategies._strategy import NeverStops, Proposal, Trial
+from sm_tuning.strategies._strategy import CONFIGURATION, NeverStops, Proposal, Trial
 
 if TYPE_CHECKING:
     from sm_tuning.spec import PromotionConfig
-
-#: The number of a configuration, in the attributes of its trials.
-_CONFIGURATION = "configuration"
 
 
 class Promotion(NeverStops):
@@ -70,12 +67,12 @@ class Promotion(NeverStops):
             return None
         point = draw_new(self._space, self._seen.of(trials), self._seed, started)
         tuned = {**self._space.answer(point), self._resource: str(self._rungs[0])}
-        return Proposal(tuned, attrs={_CONFIGURATION: started + 1})
+        return Proposal(tuned, attrs={CONFIGURATION: started + 1})
 
     def _at(self, trials: Sequence[Trial], rung: int) -> dict[int, Trial]:
         """Return the trials of a rung by their configuration."""
         found = [trial for trial in trials if trial.hyperparameters.get(self._resource) == str(rung)]
-        return {trial.attrs.get(_CONFIGURATION, trial.index): trial for trial in found}
+        return {trial.attrs.get(CONFIGURATION, trial.index): trial for trial in found}
 
     def _promotable(self, rung: Mapping[int, Trial], above: Mapping[int, Trial]) -> Trial | None:
         """Return the best trial of a rung that is among its best and has not been promoted."""
@@ -83,7 +80,7 @@ class Promotion(NeverStops):
         known = [(self._sign * t.value, t.index, t) for t in ended if t.value is not None and not math.isnan(t.value)]
         # Failed trials count as the worst of the rung: they make room for the others.
         best = sorted(known)[: len(ended) // self._factor]
-        return next((t for _, _, t in best if t.attrs.get(_CONFIGURATION, t.index) not in above), None)
+        return next((t for _, _, t in best if t.attrs.get(CONFIGURATION, t.index) not in above), None)
 
     def _promotions(self, configurations: int, rungs: Sequence[Mapping[int, Trial]], *, above: int = 0) -> int:
         """Return how many promotions to rungs above one this many configurations have yet to come."""

@@ -10,13 +10,11 @@ from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
-from sm_tuning._wire import HYPERBANDS, MOST_RESOURCE, max_resource
+from sm_tuning._wire import CONTINUING, HYPERBANDS, MOST_RESOURCE, max_resource
 from sm_tuning.strategies._space import Categorical, Point, Space
 from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Strategy, Trial, entropy
 
 STRATEGIES = ("Bayesian", "Random", "Grid", *HYPERBANDS)
-#: Strategies of studies, whose trials continue the checkpoints of others.
-CONTINUING = ("Promotion", "Population")
 
 _REDRAWS = 64
 _REDUCTION_FACTOR = 3

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+#: Attributes of trials that continue others: the member of a population, and the configuration of Promotion.
+MEMBER, CONFIGURATION = "member", "configuration"
+
 
 @dataclass(frozen=True)
 class Trial:

@@ -12,7 +12,7 @@ from typing import Any
 from sm_tuning._statuses import COUNTERS, FINISHED, ObjectiveStatus, TrainingStatus, TuningStatus
 from sm_tuning._wire import STUDY_RULES, STUDY_TRIAL, STUDY_URI
 from sm_tuning.description import training_of
-from sm_tuning.strategies import Suggestion
+from sm_tuning.strategies import CONFIGURATION, MEMBER, Suggestion
 from sm_tuning.studies._record import StudyRecord
 from sm_tuning.studies._store import Record
 
@@ -167,6 +167,7 @@ def summary_of(study: StudyRecord, trial: TrialJob) -> dict[str, Any]:
         STUDY_TRIAL: {
             "Why": trial.suggestion.why,
             "Parent": None if parent is None else study.training_job_name(parent),
+            "Member": trial.suggestion.attrs.get(MEMBER, trial.suggestion.attrs.get(CONFIGURATION)),
             "Values": values,
             "Feasible": all(excess <= 0 for excess in study.violations(metrics)) if metrics else None,
         },

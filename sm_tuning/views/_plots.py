@@ -26,6 +26,7 @@ from sm_tuning.views._figure import Figure, Theme, figure_of
 from sm_tuning.views._front import front_info, hypervolume_info
 from sm_tuning.views._history import edf_info, history_info
 from sm_tuning.views._importance import correlation_info, importance_info
+from sm_tuning.views._lineage import lineage_info, schedule_info
 from sm_tuning.views._machines import (
     cost_info,
     timeline_info,
@@ -159,6 +160,22 @@ def hypervolume(trials: pd.DataFrame, known: About | None = None, *, theme: Them
     return figure_of(hypervolume_info(trials, known).sketch(), theme)
 
 
+def lineage(trials: pd.DataFrame, known: About | None = None, *, by: By = "step", theme: Theme = "light") -> Figure:
+    """Draw which trial of a study continued which, by epoch or by the time at which it ran."""
+    return figure_of(lineage_info(trials, known, by=by).sketch(), theme)
+
+
+def schedule(
+    trials: pd.DataFrame,
+    known: About | None = None,
+    *,
+    hyperparameters: Sequence[str] | None = None,
+    theme: Theme = "light",
+) -> Figure:
+    """Draw the hyperparameters of the members of a population over the epochs, all or the given ones."""
+    return figure_of(schedule_info(trials, known, hyperparameters=hyperparameters).sketch(), theme)
+
+
 #: Plots of the frame of trials, by name.
 _OF_TRIALS: Mapping[str, Callable[..., Figure]] = {
     "contour": contour,
@@ -168,7 +185,9 @@ _OF_TRIALS: Mapping[str, Callable[..., Figure]] = {
     "history": history,
     "hypervolume": hypervolume,
     "importance": importance,
+    "lineage": lineage,
     "parallel": parallel_coordinates,
+    "schedule": schedule,
     "slice": slices,
     "timeline": timeline,
 }
@@ -205,11 +224,11 @@ def plot(  # noqa: PLR0913  (keyword-only options, the same as of the handle's m
         names: the tuning jobs.
         kind: one of ``KINDS``.
         theme: light or dark.
-        hyperparameters: slice: only these hyperparameters.
+        hyperparameters: slice, schedule: only these hyperparameters.
         x: contour: the hyperparameter of the horizontal axis; front: the objective.
         y: contour: the hyperparameter of the vertical axis; front: the objective.
         metric: curves, train_validation: the metric; the objective by default.
-        by: curves: the horizontal axis, step or time.
+        by: curves, lineage: the horizontal axis, step or time.
 
     Raises:
         SpecError: the kind is unknown, or an option is invalid or belongs to another kind of plot.

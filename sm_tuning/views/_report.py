@@ -28,6 +28,7 @@ from sm_tuning.views._figure import Sketch, template
 from sm_tuning.views._front import front_info, hypervolume_info
 from sm_tuning.views._history import edf_info, history_info
 from sm_tuning.views._importance import correlation_info, importance_info
+from sm_tuning.views._lineage import lineage_info, schedule_info
 from sm_tuning.views._machines import (
     cost_info,
     timeline_info,
@@ -180,6 +181,7 @@ def sections(found: Gathered) -> list[Section]:
     return [
         Section("overview", "Overview", [Panel(histories, wide=True)]),
         *([Section("front", "Objectives", [Panel(fronts), Panel(growth)])] if len(objectives) > 1 else []),
+        *([Section("lineage", "Lineage", _lineage_panels(found))] if "Member" in trials else []),
         Section("search", "Search space", _search_panels(found)),
         Section("training", "Training", [Panel(metrics), Panel([Option("train and validation", last_values)])]),
         Section(
@@ -192,6 +194,14 @@ def sections(found: Gathered) -> list[Section]:
             ],
         ),
     ]
+
+
+def _lineage_panels(found: Gathered) -> list[Panel]:
+    """Return which trial continued which, and how hyperparameters changed on the way, if they did."""
+    lineages = [Option(f"by {by}", lineage_info(found.trials, found.known, by=by).sketch()) for by in ("step", "time")]
+    schedule = schedule_info(found.trials, found.known)
+    changed = [Panel([Option("schedule", schedule.sketch())], wide=True)] if not schedule.note else []
+    return [Panel(lineages, wide=True), *changed]
 
 
 def _search_panels(found: Gathered) -> list[Panel]:

@@ -31,12 +31,14 @@ class About(NamedTuple):
         maximize: its direction; None if a frame without a description does not show it.
         ranges: tuned hyperparameters by name.
         further: the objectives of a study after the first: metric -> ``Maximize`` or ``Minimize``.
+        resource: the hyperparameter that says up to where a trial trains, in a study whose trials continue others.
     """
 
     objective: str = "objective"
     maximize: bool | None = None
     ranges: Mapping[str, Range] = {}
     further: Mapping[str, str] = {}
+    resource: str = ""
 
     @property
     def directions(self) -> dict[str, str]:
@@ -88,7 +90,9 @@ def about(*sources: Mapping[str, Any] | Job) -> About:
         ranges[entry.name] = _widest(ranges[entry.name], entry) if entry.name in ranges else entry
     maximize = None if not directions else directions == {"Maximize"}
     further = {metric: direction for job in jobs for metric, direction in job.further.items()}
-    return About(" / ".join(names) or "objective", maximize, ranges, further)
+    resources = {job.resource for job in jobs} - {""}
+    resource = resources.pop() if len(resources) == 1 else ""
+    return About(" / ".join(names) or "objective", maximize, ranges, further, resource)
 
 
 def _widest(first: Range, second: Range) -> Range:

@@ -60,7 +60,7 @@ def test_the_commands_are_those_that_exist_and_no_more():
             "gate",
         ),
         *("import", "register", "show", "schema"),
-        *("study", "study run", "study step", "study front", "study list"),
+        *("study", "study run", "study step", "study front", "study lineage", "study list"),
         *("local", "local start", "local env", "local run", "local status", "local prune", "local stop"),
     )
     assert [path.partition(" ")[2] for path in PATHS] == list(names)

@@ -172,8 +172,8 @@ def test_a_figure_is_saved_as_an_image(tmp_path: Path) -> None:
 
 
 def test_the_kinds_of_plots_are_those_of_the_functions() -> None:
-    several = {"front", "hypervolume"}  # of jobs with several objectives, with tests of their own
-    assert set(views.KINDS) == set(PLOTS) - {"curves by time"} | several
+    of_studies = {"front", "hypervolume", "lineage", "schedule"}  # with tests of their own
+    assert set(views.KINDS) == set(PLOTS) - {"curves by time"} | of_studies
 
 
 def test_empty_second_frames_are_said() -> None:
