@@ -12,7 +12,8 @@ from pathlib import Path
 
 import sm_tuning as smt
 from benchmarks.studies.digits import Digits, population_against_random, promotion_against_full
-from benchmarks.studies.kills import KINDS, campaign, study_of
+from benchmarks.studies.faults import disturbed
+from benchmarks.studies.kills import KINDS, campaign, stops, study_of
 from sm_tuning import studies
 
 ROOT = Path(__file__).parents[2]
@@ -21,14 +22,19 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     """Run one of the benchmarks; exit with 1 if a campaign found something wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__)
-    parser.add_argument("what", choices=("kills", "calls", "population", "promotion"))
-    parser.add_argument("--kills", type=int, default=25, help="drivers that are killed, for each strategy")
+    parser.add_argument("what", choices=("kills", "stops", "faults", "calls", "population", "promotion"))
+    parser.add_argument("--kills", type=int, default=20, help="drivers that are killed, for each strategy")
+    parser.add_argument("--stops", type=int, default=20, help="studies that are stopped")
     parser.add_argument("--drivers", type=int, default=1, help="drivers at once")
     parser.add_argument("--strategy", choices=list(KINDS), action="append", help="all by default")
     parser.add_argument("--seeds", type=int, default=20)
     given = parser.parse_args()
     if given.what == "kills":
         return kills(given.strategy or list(KINDS), given.kills, given.drivers)
+    if given.what == "stops":
+        return stopped(given.stops)
+    if given.what == "faults":
+        return faults(given.strategy or list(KINDS), range(given.seeds))
     if given.what == "calls":
         return calls(100)
     digits = Digits(ROOT / "entrypoints" / "pytorch_digits")
@@ -55,6 +61,32 @@ def kills(kinds: list[str], deaths: int, drivers: int) -> int:
             )
             print(*result.wrong, sep="\n", end="\n" if result.wrong else "")
             wrong += len(result.wrong)
+    return 1 if wrong else 0
+
+
+def stopped(count: int) -> int:
+    """Stop studies on a local SageMaker of its own; return 1 if a job runs or starts after a stop."""
+    with tempfile.TemporaryDirectory() as folder, smt.local.connect(Path(folder)) as server:
+        spec = study_of("Random", role=server.info.role_arn, bucket=server.info.bucket, trials=200, seconds=0.5)
+        wrong = stops(smt.connect(), {}, spec, "stopped", count=count)
+    print(f"{count} studies were stopped, {len(wrong)} wrong", *wrong, sep="\n")
+    return 1 if wrong else 0
+
+
+def faults(kinds: list[str], seeds: range) -> int:
+    """Drive studies on an AWS that misbehaves, with drivers that die; return 1 if anything is wrong."""
+    wrong = 0
+    for kind in kinds:
+        results = [disturbed(kind, seed, is_stopped=seed % 5 == 4) for seed in seeds]
+        found = [f"seed {seed}: {text}" for seed, result in zip(seeds, results, strict=True) for text in result.wrong]
+        print(
+            f"{kind}: {len(results)} studies, {sum(r.kills for r in results)} drivers that ended early, "
+            f"{sum(r.trials for r in results)} trials, {sum(r.continued for r in results)} continue their parents' "
+            f"epochs, {len(found)} wrong",
+            flush=True,
+        )
+        print(*found, sep="\n", end="\n" if found else "")
+        wrong += len(found)
     return 1 if wrong else 0
 
 

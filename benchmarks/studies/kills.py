@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 import sm_tuning as smt
 from sm_tuning import studies
 
-#: Drives a study as ``sm-tuning study run`` does, with a lease that expires soon.
-DRIVER = """
+#: Drives or stops a study as ``sm-tuning study run`` and ``sm-tuning stop`` do, with a lease that expires soon.
+PROGRAM = """
 import sys
 import sm_tuning as smt
 import sm_tuning.studies._store as store
 store.RENEWAL, store.EXPIRY = 0.5, 2.5
-smt.attach(sys.argv[1]).wait(progress=False, poll=0.1)
+study = smt.attach(sys.argv[1])
+study.stop() if sys.argv[2] == "stop" else study.wait(progress=False, poll=0.1)
 """
 
-#: What differs between the studies of a campaign. Trials continue others in the last two.
-KINDS: Mapping[str, Mapping[str, Any]] = {
-    "Random": {},
-    "Bayesian": {},
-    "Promotion": {"strategy_config": {"max_resource": 9}},
-    "Population": {"strategy_config": {"size": 4, "max_resource": 8}},
-}
+#: The strategies of the campaigns. Trials continue others in the last two.
+KINDS = ("Random", "Bayesian", "Optuna", "Promotion", "Population")
+_MEMBERS = 4  # of the population
+
+#: Seconds until a driver that was started has the lease, on a machine with other work.
+_PATIENCE = 60.0
 
 Start = Callable[[Sequence[str], Mapping[str, str]], Any]
 """Starts a program with an environment, and returns its process."""
@@ -58,7 +58,12 @@ def start(words: Sequence[str], env: Mapping[str, str]) -> Any:
 
 
 def study_of(kind: str, *, role: str, bucket: str, trials: int, seconds: float) -> smt.Tuning:
-    """Return the study of a campaign."""
+    """Return the study of a campaign, of this many trials; a trial trains so many seconds an epoch."""
+    configs: Mapping[str, Any] = {
+        "Optuna": {"options": {"n_startup_trials": 4}},
+        "Promotion": {"max_resource": 9},
+        "Population": {"size": _MEMBERS, "max_resource": max(2, trials // _MEMBERS)},
+    }
     estimator = smt.PyTorchEstimator(
         entry_point=str(Path(__file__).with_name("trial.py")),
         framework_version="2.8",
@@ -80,7 +85,7 @@ def study_of(kind: str, *, role: str, bucket: str, trials: int, seconds: float) 
         max_parallel_jobs=3,
         random_seed=5,
         study=smt.StudySettings(),
-        **KINDS[kind],
+        strategy_config=configs.get(kind),
     )
 
 
@@ -105,20 +110,23 @@ def campaign(
         name: of the study.
         deaths: drivers to kill, unless the study ends before.
         seed: of the moments.
-        drivers: how many drive at once; one of them has the lease.
-        longest: seconds that a driver lives at most.
+        drivers: how many drive at once; one of them has the lease, and all are killed.
+        longest: seconds that a driver lives at most once it drives.
         start: starts a driver.
     """
     launched = smt.launch(spec, name=name, aws=aws)
     assert isinstance(launched, smt.Study)
-    moments, kills = random.Random(seed), 0
+    moments, kills, driver = random.Random(seed), 0, None
 
     def drive() -> list[Any]:
-        return [start([sys.executable, "-c", DRIVER, name], {**os.environ, **env}) for _ in range(drivers)]
+        return [start(program(name), {**os.environ, **env}) for _ in range(drivers)]
 
     running = drive()
     while kills < deaths and any(process.poll() is None for process in running):
-        time.sleep(moments.uniform(0.3, longest))
+        # Most deaths are those of drivers that have begun; a few happen at any moment since the start.
+        if moments.random() < 0.9:
+            driver = driving(launched, driver, running)
+        time.sleep(moments.uniform(0.0, longest))
         for process in running:
             kills += process.poll() is None
             process.kill()
@@ -129,6 +137,77 @@ def campaign(
         if process.returncode:
             return Result(kills, 0, 0, [f"a driver failed: {output[-2000:]}"])
     return judged(aws, launched, kills)
+
+
+def program(study: str, verb: str = "wait") -> list[str]:
+    """Return the command that drives a study, or stops it."""
+    return [sys.executable, "-c", PROGRAM, study, verb]
+
+
+def driving(study: smt.Study, before: str | None, running: Sequence[Any]) -> str | None:
+    """Wait until another driver than the one before drives, or no process is left; return the driver."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until and any(process.poll() is None for process in running):
+        found = study.driver
+        if found not in (None, before):
+            return found
+        time.sleep(0.05)
+    return before
+
+
+def stops(
+    aws: smt.Aws,
+    env: Mapping[str, str],
+    spec: smt.Tuning,
+    name: str,
+    *,
+    count: int,
+    seed: int = 2026,
+    start: Start = start,
+) -> list[str]:
+    """Stop studies at random moments, half of them just after the death of their driver; return what is wrong.
+
+    Args:
+        aws: a connection to a local SageMaker.
+        env: the environment in which a program reaches it.
+        spec: the studies.
+        name: the beginning of their names.
+        count: how many.
+        seed: of the moments.
+        start: starts a program.
+    """
+    moments, wrong = random.Random(seed), []
+    for number in range(count):
+        study = smt.launch(spec, name=f"{name}-{number}", aws=aws)
+        assert isinstance(study, smt.Study)
+        driver = start(program(study.name), {**os.environ, **env})
+        driving(study, None, [driver])
+        time.sleep(moments.uniform(0.0, 2.0))
+        if number % 2:
+            driver.kill()
+        stopping = start(program(study.name, "stop"), {**os.environ, **env})
+        output, _ = stopping.communicate(timeout=120)
+        if stopping.returncode:
+            wrong.append(f"the stop of {study.name} failed: {output[-2000:]}")
+        begun = _listed(aws, study.name)
+        # The status is Stopped once no trial runs any more; a driver that lives ends then.
+        aws.poll(study.name, lambda study=study: str(study.status), lambda status: status == "Stopped", timeout=120)
+        driver.communicate(timeout=120)
+        study.step()
+        ended = _listed(aws, study.name)
+        if ended.keys() != begun.keys():
+            wrong.append(f"{study.name} started {sorted(ended.keys() - begun.keys())} after it was stopped")
+        running = [job for job, status in ended.items() if status in ("InProgress", "Stopping")]
+        if running:
+            wrong.append(f"{', '.join(running)} run after the end of {study.name}")
+    return wrong
+
+
+def _listed(aws: smt.Aws, study: str) -> dict[str, str]:
+    """Return the status of each training job of a study."""
+    pages = aws.pages("sagemaker", "list_training_jobs", NameContains=f"{study}-", MaxResults=100)
+    found = (summary for page in pages for summary in page["TrainingJobSummaries"])
+    return {summary["TrainingJobName"]: summary["TrainingJobStatus"] for summary in found}
 
 
 def judged(aws: smt.Aws, study: smt.Study, kills: int) -> Result:
@@ -142,11 +221,7 @@ def judged(aws: smt.Aws, study: smt.Study, kills: int) -> Result:
     jobs = {job.suggestion.number: job for job in trials.jobs}
     if sorted(jobs) != list(range(1, len(jobs) + 1)):
         wrong.append(f"the numbers of the trials are {sorted(jobs)}")
-    listed = [
-        summary["TrainingJobName"]
-        for page in aws.pages("sagemaker", "list_training_jobs", NameContains=f"{study.name}-", MaxResults=100)
-        for summary in page["TrainingJobSummaries"]
-    ]
+    listed = _listed(aws, study.name)
     if sorted(listed) != sorted(job.name for job in jobs.values()):
         wrong.append(f"{len(listed)} training jobs belong to {len(jobs)} records")
     histories, continued = {number: _history(aws, job.training or {}) for number, job in jobs.items()}, 0

@@ -45,6 +45,26 @@ class Refusal(Exception):  # noqa: N818
         self.status, self.code, self.message = status, code, message
 
 
+class Dead(BaseException):
+    """The process was killed: no further call reaches AWS, not even that which gives the lease back."""
+
+
+class Mortal(Aws):
+    """A connection of a process that dies at its nth call, before or after the call has its effect."""
+
+    left = 10**9
+    is_after = False
+
+    def _call(self, service: str, method: str, given: Any) -> dict[str, Any]:
+        self.left -= 1
+        if self.left < 0 or (self.left == 0 and not self.is_after):
+            raise Dead
+        answer = super()._call(service, method, given)
+        if self.left == 0:
+            raise Dead
+        return answer
+
+
 class SmallAws(ThreadingHTTPServer):
     """The service. ``looks`` is how often a training job is listed or described until it ends.
 
@@ -254,6 +274,20 @@ def succeeded(job: Mapping[str, Any]) -> dict[str, Any]:
     value = (float(job["HyperParameters"]["rate"]) - 0.3) ** 2
     metrics = [{"MetricName": "loss", "Value": value, "Timestamp": job["CreationTime"] + 50}]
     return {"TrainingJobStatus": "Completed", "FinalMetricDataList": metrics}
+
+
+def saving(service: SmallAws, epochs: dict[str, int]) -> Callable[[Any], dict[str, Any]]:
+    """Return the end of a training job that continues its checkpoint, if there is one, up to ``epochs``."""
+
+    def end(job: Any) -> dict[str, Any]:
+        folder = job["CheckpointConfig"]["S3Uri"].removeprefix("s3://")
+        begun = int(service.objects.get(f"{folder}/state", (b"0", 0.0))[0])
+        wanted = int(job["HyperParameters"]["epochs"])
+        epochs[job["TrainingJobName"]] = wanted - begun
+        service.objects[f"{folder}/state"] = (str(wanted).encode(), service.now)
+        return succeeded(job)
+
+    return end
 
 
 def failed(reason: str) -> dict[str, Any]:

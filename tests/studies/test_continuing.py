@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_aws import Refusal, SmallAws, drive, launched, succeeded, tuning
+from small_aws import SmallAws, drive, launched, saving, tuning
 
 import sm_tuning as smt
 from sm_tuning.strategies import Proposal, Space, Strategy, Trial, make, space_of
@@ -234,20 +234,6 @@ CONTINUED: dict[str, Any] = {
 }
 
 
-def saving(service: SmallAws, epochs: dict[str, int]) -> Callable[[Any], dict[str, Any]]:
-    """Return the end of a training job that continues its checkpoint, if there is one, up to ``epochs``."""
-
-    def end(job: Any) -> dict[str, Any]:
-        folder = job["CheckpointConfig"]["S3Uri"].removeprefix("s3://")
-        begun = int(service.objects.get(f"{folder}/state", (b"0", 0.0))[0])
-        wanted = int(job["HyperParameters"]["epochs"])
-        epochs[job["TrainingJobName"]] = wanted - begun
-        service.objects[f"{folder}/state"] = (str(wanted).encode(), service.now)
-        return succeeded(job)
-
-    return end
-
-
 @pytest.mark.parametrize(
     ("changes", "lengths", "whys"),
     [
@@ -279,42 +265,6 @@ def test_a_study_continues_the_checkpoints_of_parents(
     assert study.spec() == tuning(**{**CONTINUED, **changes}).replace(
         estimator=study.spec().estimator, objective_type="Minimize"
     )
-
-
-@pytest.mark.parametrize("strategy", ["Population", pytest.param("Promotion", marks=pytest.mark.long)])
-def test_a_service_that_lags_throttles_and_loses_answers_changes_nothing(service: SmallAws, strategy: str) -> None:
-    epochs: dict[str, int] = {}
-    service.end_of = saving(service, epochs)
-    service.lag, service.empty_pages = 30.0, 2
-    changes = {"strategy": strategy, "strategy_config": {"max_resource": 9}, "max_jobs": 13}
-    launched(service, **{**CONTINUED, **(changes if strategy == "Promotion" else {})})
-    dice = Random(4)
-
-    def fault(called: str, _number: int, done: bool) -> None:
-        if dice.random() > 0.12 or called == "GetCallerIdentity":
-            return
-        if done:
-            raise ConnectionError  # the answer is lost
-        raise Refusal(400, "ThrottlingException") if ":" not in called else Refusal(503, "SlowDown")
-
-    service.fault = fault
-    for _ in range(30):
-        try:
-            if drive(service, service.connect(), poll=5.0).outcome is not None:
-                break
-        except smt.ServiceError:
-            pass
-        service.now += 61
-    service.fault = lambda *_: None
-    records = {int(key[7:11]): data for key, data in service.records().items() if key.startswith("trials/")}
-    assert service.records()["s/end.json"]["status"] == "Completed"
-    assert len(records) in (range(6, 10) if strategy == "Population" else [13])  # a member that copies skips ahead
-    assert sorted(int(name.split("-")[1]) for name in service.jobs) == list(range(1, len(records) + 1))
-    for name, job in service.jobs.items():
-        record = records[int(name.split("-")[1])]
-        assert record["hyperparameters"].items() <= job["HyperParameters"].items()
-        parent = records[record["parent"]]["hyperparameters"]["epochs"] if record["parent"] else "0"
-        assert epochs[name] == int(record["hyperparameters"]["epochs"]) - int(parent)
 
 
 def test_a_stop_waits_for_trials_that_stop_slowly(service: SmallAws) -> None:

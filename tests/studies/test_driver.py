@@ -7,31 +7,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from small_aws import Refusal, SmallAws, drive, failed, launched, succeeded, tuning
+from small_aws import Dead, Mortal, Refusal, SmallAws, drive, failed, launched, succeeded, tuning
 
 import sm_tuning as smt
 from sm_tuning import studies
-from sm_tuning.aws import Aws
-
-
-class Dead(BaseException):
-    """The process was killed: no further call reaches AWS, not even that which gives the lease back."""
-
-
-class Mortal(Aws):
-    """A connection of a process that dies at its nth call, before or after the call has its effect."""
-
-    left = 10**9
-    is_after = False
-
-    def _call(self, service: str, method: str, given: Any) -> dict[str, Any]:
-        self.left -= 1
-        if self.left < 0 or (self.left == 0 and not self.is_after):
-            raise Dead
-        answer = super()._call(service, method, given)
-        if self.left == 0:
-            raise Dead
-        return answer
 
 
 def trials_of(service: SmallAws) -> dict[str, str]:

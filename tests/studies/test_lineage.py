@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import separate_runner
-from small_aws import SmallAws, drive, failed, launched
-from test_continuing import saving
+from small_aws import SmallAws, drive, failed, launched, saving
 
 import sm_tuning as smt
 from sm_tuning import results, views

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_aws import SmallAws, tuning
+from small_aws import Dead, Mortal, SmallAws, tuning
 from test_conditions import RANGES, SPACE, WHEN, expected
-from test_driver import Dead, Mortal, drive, launched, trials_of
+from test_driver import drive, launched, trials_of
 from test_objectives import ended, several
 
 import sm_tuning as smt
