@@ -542,6 +542,7 @@ class Handle(ABC):
         group: str,
         approval: str = "PendingManualApproval",
         *,
+        trial: str | int | None = None,
         description: str | None = None,
         metrics: str | Path | bool = False,
         image_uri: str | None = None,
@@ -567,6 +568,7 @@ class Handle(ABC):
         Args:
             group: the model package group; created if it does not exist.
             approval: ``PendingManualApproval``, ``Approved`` or ``Rejected``.
+            trial: name or number of the training job whose model is registered; the best one by default.
             description: of the model package.
             metrics: a JSON file of metrics for the registry, in S3 or on this machine; True writes the final metrics
                 of the best trial to a file beside its model.
@@ -617,12 +619,17 @@ class Handle(ABC):
             allow_running=allow_running,
             allow_stopped=allow_stopped,
         )
-        return shipping.register(self._aws, self._name, group, registration)
+        return shipping.register(self._choosing(trial), self._name, group, registration)
+
+    def _choosing(self, trial: str | int | None) -> Aws:
+        """Return the connection, with that trial as the best one if there is a choice."""
+        return self._aws if trial is None else jobs.with_best(self._aws, self._name, trial)
 
     def deploy(
         self,
         endpoint_name: str | None = None,
         *,
+        trial: str | int | None = None,
         wait: bool = False,
         instance_type: str | None = None,
         instance_count: int = 1,
@@ -638,7 +645,8 @@ class Handle(ABC):
         """Deploy the best model of the finished job to an endpoint; a second call finds the same endpoint.
 
         Args:
-            endpoint_name: the best training job's name by default.
+            endpoint_name: the training job's name by default.
+            trial: name or number of the training job whose model is deployed; the best one by default.
             wait: wait until the endpoint is in service.
             instance_type: of the endpoint; not for a serverless one.
             instance_count: number of instances.
@@ -657,7 +665,7 @@ class Handle(ABC):
             NameTakenError: the endpoint serves something else, and ``update`` is not set.
             ServiceError: the service refused.
         """
-        return BestTrial(shipping.best_model(self._aws, self._name).best, self._aws).deploy(
+        return BestTrial(shipping.best_model(self._choosing(trial), self._name).best, self._aws).deploy(
             endpoint_name,
             wait=wait,
             instance_type=instance_type,

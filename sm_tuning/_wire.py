@@ -145,6 +145,8 @@ def snake_case(member: str) -> str:
 STUDY_URI: Final = "StudyUri"
 STUDY_RULES: Final = "StudyRules"
 STUDY_TRIAL: Final = "StudyTrial"
+#: Why a study that has completed ended before all its trials.
+STUDY_REASON: Final = "CompletionReason"
 
 #: The environment variable of a remote driver; its value is the ``s3://`` folder of the study.
 STUDY_VARIABLE: Final = "SM_TUNING_STUDY"

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import sm_tuning as smt
-from sm_tuning import deploy
+from sm_tuning import deploy, jobs
 from sm_tuning.cli._options import Connect, connection_options, tuning_job_name
 from sm_tuning.cli._output import as_json, emit_fields, emit_json, say
 
@@ -101,12 +101,23 @@ def held_out_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def trial_option(more: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option that chooses another trial than the best one, as ``trial``: a name or a number."""
+
+    def number(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | int | None:
+        return int(value) if value is not None and value.isascii() and value.isdigit() else value
+
+    text = "The training job in place of the best one, by its number or its name." + more
+    return click.option("--trial", metavar="N", callback=number, help=text)
+
+
 @click.command()
 @tuning_job_name
 @held_out_options
+@trial_option()
 @as_json
 @connection_options
-def evaluate(job: str, *, held_out: HeldOutOptions, as_json: bool, connect: Connect) -> None:
+def evaluate(job: str, *, held_out: HeldOutOptions, trial: str | int | None, as_json: bool, connect: Connect) -> None:
     """Compute metrics of the best model on a test set.
 
     The predictions come from a batch transform job, which is created once for a model and a test set: a second call
@@ -116,7 +127,8 @@ def evaluate(job: str, *, held_out: HeldOutOptions, as_json: bool, connect: Conn
     """
     if held_out.test is None:
         raise click.UsageError("there is no test set: give --test or --spec")
-    report = held_out.evaluate(connect(), job)
+    aws = connect()
+    report = held_out.evaluate(aws if trial is None else jobs.with_best(aws, job, trial), job)
     assert report is not None
     values = {
         "metrics": dict(report.metrics),

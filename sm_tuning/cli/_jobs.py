@@ -14,6 +14,7 @@ import sm_tuning as smt
 from sm_tuning import jobs, preflight, results, views
 from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
+from sm_tuning._wire import STUDY_REASON
 from sm_tuning.cli._options import (
     Connect,
     connection_options,
@@ -23,7 +24,7 @@ from sm_tuning.cli._options import (
     same_place,
     spec_file,
 )
-from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say
+from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say, warnings_said
 
 #: Columns of ``list``: the API's names, before the counters.
 COLUMNS = (
@@ -85,7 +86,9 @@ def launch(
     tuning = smt.load(file, overrides=[*overrides, *warm_start])
     if click.get_current_context().params.get("local"):
         preflight.refuse_missing_imports(tuning)
-    job = smt.launch(tuning, name=name, if_exists=if_exists, aws=connect(studies=False))
+    aws = connect(studies=False)
+    with warnings_said():
+        job = smt.launch(tuning, name=name, if_exists=if_exists, aws=aws)
     if wait:
         finish(job, as_json=as_json)
     else:
@@ -203,7 +206,7 @@ def summary(aws: smt.Aws, description: Mapping[str, Any], *, with_model: bool = 
         description: the response of DescribeHyperParameterTuningJob.
         with_model: also read the URI of the best trial's model, which is one more call.
     """
-    best, reason = jobs.best_of(description), description.get("FailureReason")
+    best, reason = jobs.best_of(description), description.get("FailureReason") or description.get(STUDY_REASON)
     found: dict[str, Any] = {
         "name": description["HyperParameterTuningJobName"],
         "arn": description["HyperParameterTuningJobArn"],

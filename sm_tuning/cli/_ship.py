@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import sm_tuning as smt
-from sm_tuning import deploy
+from sm_tuning import deploy, jobs
 from sm_tuning import gate as judging
 from sm_tuning._files import write_output
-from sm_tuning.cli._evaluate import HeldOutOptions, held_out_options
+from sm_tuning.cli._evaluate import HeldOutOptions, held_out_options, trial_option
 from sm_tuning.cli._options import Connect, connection_options, named_jobs, tuning_job_name
 from sm_tuning.cli._output import as_json, emit, emit_fields, emit_json, say
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: The file whose Markdown GitHub Actions shows on a step's page ("Adding a job summary" in its documentation of
 #: workflow commands).
 _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+
+#: The value of --trial by which any trial may pass the gate.
+_ANY = "any"
 
 
 @click.command()
@@ -35,6 +38,7 @@ _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
     "billable_seconds, trials, completed_trials, failed_trials or stopped_trials; may be repeated.",
 )
 @held_out_options
+@trial_option(" With `any`: the first one, the best first, that keeps to all constraints and meets all requirements.")
 @click.option(
     "--baseline", metavar="JOB", callback=named_jobs, help="A job whose best objective this job must not fall behind."
 )
@@ -57,6 +61,7 @@ def gate(  # noqa: PLR0913  (one keyword per option)
     *,
     requirements: tuple[str, ...],
     held_out: HeldOutOptions,
+    trial: str | int | None,
     baseline: str | None,
     tolerance: str,
     allow_stopped: bool,
@@ -84,14 +89,20 @@ def gate(  # noqa: PLR0913  (one keyword per option)
     required = [judging.Requirement.parse(text) for text in requirements]
     slack = judging.Tolerance.parse(tolerance)
     aws = connect()
+    is_any = trial == _ANY
+    if is_any and held_out.test is not None:
+        raise click.UsageError("--trial any cannot be used with a test set: name the trial that is evaluated")
+    if trial is not None and not is_any:
+        aws = jobs.with_best(aws, job, trial)
     names = [requirement.name for requirement in required]
     found = judging.facts(aws, job, wanted=names, prices=prices)
     report = held_out.evaluate(aws, job, names)
     if report is not None:
         found = found._replace(metrics={**found.metrics, **report.metrics})
     before = judging.facts(aws, baseline) if baseline is not None else None
-    verdict = judging.judge(found, required, baseline=before, tolerance=slack, allow_stopped=allow_stopped)
-    text = judging.markdown(verdict)
+    others = judging.candidates(aws, found) if is_any else ()
+    verdict = judging.judge_any(found, others, required, baseline=before, tolerance=slack, allow_stopped=allow_stopped)
+    found, text = verdict.facts, judging.markdown(verdict)
     if path is not None:
         write_output(path, text)
     page = os.environ.get(_SUMMARY_VARIABLE)
@@ -154,6 +165,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str,
 )
 @click.option("--tolerance", metavar="X", default="0", help="By how much it may fall behind, as for gate.")
 @held_out_options
+@trial_option()
 @click.option("--prices", type=click.Path(path_type=Path), help="Dollars per hour by instance type, for cost.")
 @click.option("--metrics", metavar="FILE", help="A JSON file of metrics for the registry, local or s3://.")
 @click.option("--final-metrics", is_flag=True, help="Write such a file with the best trial's final metrics.")
@@ -193,6 +205,7 @@ def register(  # noqa: PLR0913  (one keyword per option)
     approval: str,
     require: tuple[str, ...],
     held_out: HeldOutOptions,
+    trial: str | int | None,
     baseline: str | None,
     tolerance: str,
     prices: Path | None,
@@ -251,7 +264,9 @@ def register(  # noqa: PLR0913  (one keyword per option)
         allow_running=allow_running,
         allow_stopped=allow_stopped,
     )
-    package = deploy.register(connect(), job, group, registration)
+    aws = connect()
+    aws = aws if trial is None else jobs.with_best(aws, job, trial)
+    package = deploy.register(aws, job, group, registration)
     if not package.created:
         say(f"{package.training_job_name} is registered already, as version {package.version} of {package.group}")
         if package.approval != approval:

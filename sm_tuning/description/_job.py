@@ -15,6 +15,7 @@ from sm_tuning._wire import (
     CONTINUING,
     OBJECTIVE_KEY,
     PROGRAM_KEY,
+    STUDY_REASON,
     STUDY_RULES,
     STUDY_STRATEGY_CONFIG,
     is_archive_arn,
@@ -237,6 +238,7 @@ class Job:
         has_lineage: whether its trials may continue others, as those of a study or of population based training.
         further: the objectives of a study after the first: metric -> ``Maximize`` or ``Minimize``.
         constraints: bounds on final metrics of a study's trials, such as ``latency_ms<=20``.
+        completion: why a study that has completed ended before all its trials; empty without a reason.
         resource: the hyperparameter that says up to where a trial trains, in a study whose trials continue others.
     """
 
@@ -264,6 +266,7 @@ class Job:
     has_lineage: bool = False
     further: Mapping[str, str] = field(default=FrozenDict({}), hash=False)
     constraints: tuple[str, ...] = ()
+    completion: str = ""
     resource: str = ""
 
     @property
@@ -351,6 +354,7 @@ def job_of(description: Mapping[str, Any], *, tags: Mapping[str, str] | None = N
         has_lineage=is_study(description) or STUDY_RULES in description,
         further=FrozenDict(study.get("Objectives") or {}),
         constraints=tuple(study.get("Constraints") or ()),
+        completion=str(description.get(STUDY_REASON) or ""),
         resource=_resource_of(config),
     )
 

@@ -10,13 +10,34 @@ from typing import TYPE_CHECKING
 from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from sm_tuning.gate._facts import Facts, facts
-    from sm_tuning.gate._judge import UNKNOWN, Check, Requirement, Tolerance, Verdict, judge, markdown
+    from sm_tuning.gate._facts import Facts, candidates, facts
+    from sm_tuning.gate._judge import (
+        UNKNOWN,
+        Check,
+        Requirement,
+        Tolerance,
+        Verdict,
+        judge,
+        judge_any,
+        markdown,
+    )
 else:
     _HOMES = {
-        "._facts": ("Facts", "facts"),
-        "._judge": ("UNKNOWN", "Check", "Requirement", "Tolerance", "Verdict", "judge", "markdown"),
+        "._facts": ("Facts", "candidates", "facts"),
+        "._judge": ("UNKNOWN", "Check", "Requirement", "Tolerance", "Verdict", "judge", "judge_any", "markdown"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-__all__ = ["UNKNOWN", "Check", "Facts", "Requirement", "Tolerance", "Verdict", "facts", "judge", "markdown"]
+__all__ = [
+    "UNKNOWN",
+    "Check",
+    "Facts",
+    "Requirement",
+    "Tolerance",
+    "Verdict",
+    "candidates",
+    "facts",
+    "judge",
+    "judge_any",
+    "markdown",
+]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from sm_tuning import jobs, results
 from sm_tuning._errors import AccessDeniedError, ServiceError, SpecError
@@ -36,7 +39,7 @@ class Facts(NamedTuple):
         reason: why it failed, or an empty string.
         metric: the objective of its best trial; None if no trial has one.
         maximize: whether a greater objective is better.
-        trial: the best trial; None if no trial has an objective.
+        trial: the best trial, or the one that was chosen; None if no trial has an objective.
         hyperparameters: tuned hyperparameters of the best trial, with secrets masked.
         metrics: final value of each metric of the best trial.
         own: values of the job, by the names in ``OWN``; NaN if unknown.
@@ -114,6 +117,36 @@ def facts(aws: Aws, name: str, *, wanted: Iterable[str] = (), prices: Prices = N
         note=note,
         trials_note=trials_note,
     )
+
+
+def candidates(aws: Aws, found: Facts) -> Iterator[Facts]:
+    """Yield a finished job once for each trial with an objective that keeps to all constraints, the best trials first.
+
+    Args:
+        aws: the connection.
+        found: the facts of the job; its own values stay, except for the objective.
+
+    Raises:
+        ServiceError: AWS refused or could not be reached.
+    """
+    job = job_of(jobs.describe(aws, found.name))
+    trials = results.trials(aws, [job.name])
+    rows = trials[trials["FinalObjectiveValue"].notna() & np.array(results.feasible_of(trials), dtype=bool)]
+    rows = results.shown(rows.sort_values("FinalObjectiveValue", ascending=not found.maximize, kind="stable"))
+    tuned = [str(name) for name in rows.columns[: list(rows.columns).index("TrainingJobName")]]
+    for row in rows.to_dict("records"):
+        label = row["TrainingJobDefinitionName"]
+        metric = job.definition(label if isinstance(label, str) else None).objective
+        value = float(row["FinalObjectiveValue"])
+        known = {str(name): entry for name, entry in row.items() if not pd.isna(entry)}
+        metrics = {name.removeprefix("metric:"): known[name] for name in known if name.startswith("metric:")}
+        yield found._replace(
+            metric=metric,
+            trial=str(row["TrainingJobName"]),
+            hyperparameters={name: known[name] for name in tuned if name in known},
+            metrics={**metrics, metric: value},
+            own={**found.own, "objective": value},
+        )
 
 
 def _finished(aws: Aws, job: Job, config: Mapping[str, Any]) -> tuple[int, str]:

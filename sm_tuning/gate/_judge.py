@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 from sm_tuning._errors import SpecError, did_you_mean
@@ -161,6 +162,37 @@ def judge(
     return Verdict(found, tuple(checks))
 
 
+def judge_any(
+    found: Facts,
+    candidates: Iterable[Facts],
+    requirements: Sequence[Requirement],
+    *,
+    baseline: Facts | None = None,
+    tolerance: Tolerance = Tolerance(),  # noqa: B008  (a frozen value)
+    allow_stopped: bool = False,
+) -> Verdict:
+    """Return the verdict of the first candidate that meets everything, or that of the best trial if none does.
+
+    Args:
+        found: the job, with its best trial.
+        candidates: the job with other trials, in the order in which they are tried.
+        requirements: as for ``judge``, like the following.
+        baseline: a job that it must not be worse than.
+        tolerance: how much worse it may be.
+        allow_stopped: accept a job that was stopped before it was complete.
+
+    Raises:
+        SpecError: the best trial has no value of a requirement's name, or the two jobs cannot be compared.
+    """
+    judged = partial(
+        judge, requirements=requirements, baseline=baseline, tolerance=tolerance, allow_stopped=allow_stopped
+    )
+    first = judged(found)  # says which names there are
+    names = {requirement.name for requirement in requirements}
+    verdicts = (judged(other) for other in candidates if names <= {*other.metrics, *other.own})
+    return next((verdict for verdict in verdicts if verdict.passed), first)
+
+
 def _check(found: Facts, requirement: Requirement) -> Check:
     """Check one requirement.
 
@@ -228,7 +260,7 @@ def markdown(verdict: Verdict) -> str:
     if found.trial is not None:
         lines += [
             "",
-            f"Best trial: `{found.trial}`, {_cell(str(found.metric))} = {found.objective:.6g}",
+            f"Trial: `{found.trial}`, {_cell(str(found.metric))} = {found.objective:.6g}",
             "",
             "| hyperparameter | value |",
             "| --- | --- |",

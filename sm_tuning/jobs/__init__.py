@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         describe_training,
         list_jobs,
         status_of,
+        with_best,
         with_single_trial,
     )
 else:
@@ -81,6 +82,7 @@ else:
             "describe_training",
             "list_jobs",
             "status_of",
+            "with_best",
             "with_single_trial",
         ),
     }
@@ -124,5 +126,6 @@ __all__ = [
     "stop",
     "wait",
     "warm_start",
+    "with_best",
     "with_single_trial",
 ]

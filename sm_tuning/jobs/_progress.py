@@ -52,7 +52,7 @@ class Progress(NamedTuple):
         best: the best training job so far; None while none has an objective value.
         running: the running training jobs, the oldest first.
         elapsed: time since the job's creation, until its end.
-        reason: why it failed; empty otherwise.
+        reason: why it failed, or ended before all its trials; empty without a reason.
         is_single: whether it is one training job in the form of a tuning job, so that its trials are not counted.
     """
 
@@ -90,7 +90,7 @@ def progress_of(description: Mapping[str, Any], children: Sequence[Mapping[str, 
         best=best_of(description),
         running=tuple(sorted(running, key=lambda item: item.elapsed, reverse=True)),
         elapsed=max((job.ended_at or now) - job.created, timedelta(0)),
-        reason=printable(job.failure, keep="\n"),
+        reason=printable(job.failure or job.completion, keep="\n"),
         is_single=":training-job/" in description["HyperParameterTuningJobArn"],
     )
 
@@ -141,7 +141,7 @@ def render(progress: Progress) -> RenderableType:
     if len(progress.running) > _SHOWN:
         rows.append(Text(f"  and {len(progress.running) - _SHOWN} more", style="dim"))
     if progress.reason:
-        rows.append(Text(progress.reason, style="red"))
+        rows.append(Text(progress.reason, style="" if progress.status.is_success else "red"))
     return Group(*rows)
 
 

@@ -12,7 +12,7 @@ from sm_tuning._errors import AccessDeniedError, JobNotFoundError, ServiceError,
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
-from sm_tuning.description import Counts, as_tuning_job, job_of, trial_summary
+from sm_tuning.description import Counts, as_tuning_job, job_of, select, trial_of, trial_summary
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,33 @@ def with_single_trial(aws: Aws, name: str, *, objective: str | None = None) -> A
         if method == "describe_hyper_parameter_tuning_job":
             return as_tuning_job(describe_training(aws, name), objective=objective)
         return None
+
+    return aws.answering(answer)
+
+
+def with_best(aws: Aws, name: str, trial: str | int) -> Aws:
+    """Return a connection that describes a job with a given trial as its best one; only that description changes.
+
+    Args:
+        aws: the connection.
+        name: of the tuning job or study.
+        trial: the name of a training job, or its number within the job.
+
+    Raises:
+        SpecError: there is no such trial, or it has no objective.
+        ServiceError: AWS refused or could not be reached.
+    """
+    job = job_of(describe(aws, name))
+    summaries = {summary["TrainingJobName"]: summary for summary in children(aws, job.name)}
+    ((found, *_),) = select({job: [trial_of(summary) for summary in summaries.values()]}, trial).values()
+    if found.objective is None:
+        raise SpecError(f"trial {trial} of {job.name} is {found.status} and has no objective: choose another one")
+
+    def answer(method: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        own = str(given.get("HyperParameterTuningJobName", "")).lower() == job.name.lower()
+        if method != "describe_hyper_parameter_tuning_job" or not own:
+            return None
+        return {**describe(aws, job.name), "BestTrainingJob": summaries[found.name]}
 
     return aws.answering(answer)
 

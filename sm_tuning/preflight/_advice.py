@@ -14,7 +14,7 @@ from typing import Any
 from sm_tuning._masking import is_secret
 from sm_tuning._wire import EPOCH_KEYS, HYPERBANDS
 from sm_tuning.preflight._finding import Finding, place
-from sm_tuning.preflight._rules import hyperparameter_names, number_of_jobs
+from sm_tuning.preflight._rules import fleets_of, hyperparameter_names, number_of_jobs
 from sm_tuning.spec import (
     ContinuousParameter,
     Estimator,
@@ -45,6 +45,10 @@ LENGTH_NAMES = (
 #: Training jobs that last less hardly gain from early stopping [early-stop: notebook of the service, 4 minutes].
 _SHORT_RUN = 900
 _DEFAULT_RUN = 86_400
+
+#: Seconds that trials go on after a study has reached its max_cost: until the driver looks, and the two minutes that a
+#: script has for its end [API Reference, StopTrainingJob].
+_LOOK_AND_STOP = 130
 _MANY_JOBS, _MANY_EPOCHS = 20, 10
 _FEW_ROUNDS = 3
 
@@ -71,6 +75,35 @@ def advice(tuning: Tuning) -> Iterator[Finding]:
         for key, range_ in ranges.items():
             yield from _scale_advice(place(name, f"hyperparameter_ranges.{key}"), range_)
         yield from _estimator_advice(name, definition.estimator)
+
+
+def study_advice(tuning: Tuning, prices: Mapping[str, float]) -> Iterator[Finding]:
+    """Yield by how much a study may exceed its ``max_cost``.
+
+    Args:
+        tuning: what to tune.
+        prices: dollars an hour by instance type.
+    """
+    settings = tuning.study
+    if settings is None or settings.max_cost is None:
+        return
+    parallel = min(tuning.max_parallel_jobs, number_of_jobs(tuning) or tuning.max_parallel_jobs)
+    fleets = [(fleet, e.max_run) for e in (d.estimator for _, d in tuning.definitions) for fleet in fleets_of(e)]
+    unknown = sorted({kind for fleet, _ in fleets for kind in fleet if kind not in prices})
+    if unknown:
+        message = f"by how much the study may exceed max_cost: there is no price for {', '.join(unknown)}"
+        fix = "give prices (--prices FILE, prices=, or SM_TUNING_PRICES)"
+        yield Finding("study-overshoot", "not-checked", "study.max_cost", message, fix)
+        return
+    hourly = [(math.fsum(prices[kind] * count for kind, count in fleet.items()), run) for fleet, run in fleets]
+    driven = parallel * max(price * min(_LOOK_AND_STOP, run) for price, run in hourly) / 3600
+    alone = parallel * max(price * run for price, run in hourly) / 3600
+    message = (
+        f"the study may cost ${driven:,.2f} more than max_cost of ${settings.max_cost:,.2f}, and ${alone:,.2f} more if "
+        f"nothing drives it then: {parallel} trials run at once, and each ends by itself at max_run"
+    )
+    fix = "lower max_parallel_jobs, max_run or max_cost if that is too much"
+    yield Finding("study-overshoot", "advice", "study.max_cost", message, fix)
 
 
 def lengths(hyperparameters: Mapping[str, Any]) -> dict[str, float]:

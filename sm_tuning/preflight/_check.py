@@ -12,7 +12,7 @@ from sm_tuning._masking import secrets_in
 from sm_tuning._prices import Prices, read_prices
 from sm_tuning.aws import Aws, find_prices
 from sm_tuning.description import job_of
-from sm_tuning.preflight._advice import advice
+from sm_tuning.preflight._advice import advice, study_advice
 from sm_tuning.preflight._finding import Finding, findings_of, in_order, place, unreadable
 from sm_tuning.preflight._remote import not_checked, remote_problems
 from sm_tuning.preflight._rules import (
@@ -72,10 +72,12 @@ def check(
             tuning = load(file)
         except SpecError as error:
             return unreadable(error, file)
-    known = prices_for(aws if max_cost is not None else None, prices)
+    is_priced = max_cost is not None or (tuning.study is not None and tuning.study.max_cost is not None)
+    known = prices_for(aws if is_priced else None, prices)
     region = region or (aws.region if aws is not None else None)
     local = settled(tuning, base_dir)
     found = [*_offline(local, region or _REGION, name), *cost_problems(cost_bound(local, known), max_cost)]
+    found += study_advice(tuning, known)
     found += partition_problems(tuning, region) if region else []
     found += remote_problems(tuning, aws, name) if aws is not None else not_checked(tuning, name)
     return in_order(found, secrets_in(to_data(tuning)))

@@ -6,7 +6,7 @@ often lack ``iam:Get*``, ``iam:Simulate*`` and ``servicequotas:List*``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from sm_tuning._errors import (
@@ -35,8 +35,26 @@ _QUESTIONS = (
     ("active-quota", "", "how many tuning jobs run already"),
     ("warm-start-available", "warm_start", "whether a finished job could be learned from"),
 )
+#: The same of studies: the setting without which there is no question, then code, field and question.
+_OF_STUDIES = (
+    (
+        "keep_alive",
+        "warm-pool-quota",
+        "study.keep_alive",
+        "whether the quota of warm pools, 0 by default, is enough",
+    ),
+    ("driver", "driver-role", "study.driver", "whether the role of the trials may drive the study"),
+)
 _ASK = "check again with credentials (--online, or aws=)"
 _SERVICE = "sagemaker.amazonaws.com"
+
+#: What the driver of a study does with training jobs.
+_DRIVING = (
+    "sagemaker:CreateTrainingJob",
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:StopTrainingJob",
+    "sagemaker:AddTags",
+)
 
 #: Errors that concern every call, and so end the check.
 _FATAL = (CredentialsError, EndpointError, ThrottledError)
@@ -54,6 +72,9 @@ def not_checked(tuning: Tuning, name: str | None) -> Iterator[Finding]:
         field = where if tuning.estimator is not None or "." not in where else "estimators"
         if code not in skipped:
             yield Finding(code, "not-checked", field, question, _ASK)
+    for setting, code, where, question in _OF_STUDIES:
+        if getattr(tuning.study, setting, None) not in (None, "client"):
+            yield Finding(code, "not-checked", where, question, _ASK)
     if tuning.warm_start is not None:
         question = "whether the parents have ended and fit"
         yield Finding("warm-start-parents", "not-checked", "warm_start.parents", question, _ASK)
@@ -70,7 +91,12 @@ def remote_problems(tuning: Tuning, aws: Aws, name: str | None) -> Iterator[Find
     for key, definition in tuning.definitions:
         yield from _definition_problems(aws, key, definition)
     yield from _ask("instance-quota", "estimator.instance_type", lambda: instance_problems(aws, tuning))
-    yield from _ask("active-quota", "", lambda: account_problems(aws))
+    if tuning.study is None:
+        yield from _ask("active-quota", "", lambda: account_problems(aws))
+    elif tuning.study.keep_alive is not None:
+        yield from _ask("warm-pool-quota", "study.keep_alive", lambda: pool_problems(aws, tuning))
+    if tuning.study is not None and tuning.study.driver == "remote":
+        yield from _ask("driver-role", "study.driver", lambda: driver_problems(aws, tuning))
     if name is not None:
         yield from _ask("name-taken", "name", lambda: _taken(aws, name))
     if tuning.warm_start is not None:
@@ -229,10 +255,7 @@ def instance_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
             {f"{kind} for {usage}": count * tuning.max_parallel_jobs for kind, count in fleet.items()}
             for fleet in fleets_of(definition.estimator)
         ]
-    names = {quota for fleets in needed.values() for fleet in fleets for quota in fleet}
-    limits: dict[str, float] = {}
-    for page in aws.pages("service-quotas", "list_service_quotas", ServiceCode="sagemaker", MaxResults=LARGEST_PAGE):
-        limits |= {quota["QuotaName"]: float(quota["Value"]) for quota in page["Quotas"] if quota["QuotaName"] in names}
+    limits = _quotas(aws, {quota for fleets in needed.values() for fleet in fleets for quota in fleet})
     for key, fleets in needed.items():
         quotas = {quota: count for fleet in fleets for quota, count in fleet.items()}
         short = {quota: count for quota, count in quotas.items() if quota in limits and limits[quota] < count}
@@ -242,6 +265,61 @@ def instance_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
             message = f"{quota!r} is {limits[quota]:g} in this account, but {count} are needed at once"
             fix = "ask for more in the Service Quotas console, or use fewer or other instances"
             yield Finding("instance-quota", "error", place(key, "estimator.instance_type"), message, fix)
+
+
+def _quotas(aws: Aws, names: Collection[str]) -> dict[str, float]:
+    """Return the quotas of these names, as far as the account has them."""
+    limits: dict[str, float] = {}
+    for page in aws.pages("service-quotas", "list_service_quotas", ServiceCode="sagemaker", MaxResults=LARGEST_PAGE):
+        limits |= {quota["QuotaName"]: float(quota["Value"]) for quota in page["Quotas"] if quota["QuotaName"] in names}
+    return limits
+
+
+def pool_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
+    """Compare the instances that a study keeps with the quotas, such as "ml.m5.large for training warm pool usage".
+
+    Raises:
+        ServiceError: if Service Quotas refuses the call.
+    """
+    fleets = [fleet for _, definition in tuning.definitions for fleet in fleets_of(definition.estimator)]
+    needed: dict[str, int] = {}
+    for fleet in fleets:
+        for kind, count in fleet.items():
+            quota = f"{kind} for training warm pool usage"
+            needed[quota] = max(needed.get(quota, 0), count * tuning.max_parallel_jobs)
+    limits = _quotas(aws, needed)
+    for quota, count in needed.items():
+        if quota in limits and limits[quota] < count:
+            message = f"{quota!r} is {limits[quota]:g} in this account, so that of {count} instances no more stay warm"
+            fix = "ask for more in the Service Quotas console, or leave keep_alive out"
+            yield Finding("warm-pool-quota", "advice", "study.keep_alive", message, fix)
+
+
+def driver_problems(aws: Aws, tuning: Tuning) -> Iterator[Finding]:
+    """Let IAM simulate whether the role of the trials may drive a study.
+
+    Raises:
+        ServiceError: if IAM refuses the call.
+    """
+    role = find_role(aws, tuning.definitions[0][1].estimator.role)
+    _, partition, _, _, account, *_ = role.split(":")
+    jobs = f"arn:{partition}:sagemaker:{aws.region}:{account}:training-job/study-001-00000000"
+    denied = []
+    for actions, resource in ((_DRIVING, jobs), (("sagemaker:ListTrainingJobs",), "*"), (("iam:PassRole",), role)):
+        answer = aws.call(
+            "iam",
+            "simulate_principal_policy",
+            PolicySourceArn=role,
+            ActionNames=list(actions),
+            ResourceArns=[resource],
+        )
+        denied += [
+            r["EvalActionName"] for r in answer.get("EvaluationResults", ()) if r.get("EvalDecision") != "allowed"
+        ]
+    if denied:
+        message = f"the role {role}, which drives the study, may not call {', '.join(sorted(denied))}"
+        fix = "allow what docs/iam.md lists for studies, or drive it from your machine (driver: client)"
+        yield Finding("driver-role", "error", "study.driver", message, fix)
 
 
 def _taken(aws: Aws, name: str) -> Iterator[Finding]:

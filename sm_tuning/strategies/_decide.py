@@ -139,7 +139,7 @@ def decide(
     """
     count = len(trials) if trials_so_far is None else trials_so_far
     running = [trial for trial in trials if not trial.ended]
-    criterion_met = _criterion_met(rules, trials, now)
+    criterion_met = criterion(rules, trials, now) is not None
     if not (stop_requested or criterion_met or exhausted or count >= rules.max_jobs or _gives_up(rules, trials)):
         return Decision(start=max(0, min(rules.max_parallel - len(running), rules.max_jobs - count)))
     if not running:
@@ -151,18 +151,27 @@ def decide(
     return Decision()
 
 
-def _criterion_met(rules: Rules, trials: Sequence[TrialState], now: float) -> bool:
+def criterion(rules: Rules, trials: Sequence[TrialState], now: float) -> str | None:
+    """Return in words which completion criterion, or time limit, ends a tuning; None if none is met.
+
+    Args:
+        rules: limits and criteria of the tuning.
+        trials: all training jobs so far.
+        now: epoch seconds.
+    """
     if rules.deadline is not None and now >= rules.deadline:
-        return True
+        return "max_runtime_in_seconds is over"
     if rules.target is not None:
         values = (trial.value for trial in trials if trial.ended and trial.value is not None)
         if any(reaches(value, rules.target, maximize=rules.maximize) for value in values):
-            return True
+            return f"a trial has reached the target {rules.target:g} of {rules.metric}"
     most = rules.max_not_improving
     if most is None and not rules.complete_on_convergence:
-        return False
+        return None
     stale = not_improving(trials, maximize=rules.maximize)
-    return (most is not None and stale >= most) or (rules.complete_on_convergence and converged(rules, stale))
+    if (most is not None and stale >= most) or (rules.complete_on_convergence and converged(rules, stale)):
+        return f"{stale} trials in a row have not improved on the best objective by more than {_IMPROVEMENT:.0%}"
+    return None
 
 
 def _gives_up(rules: Rules, trials: Sequence[TrialState]) -> bool:

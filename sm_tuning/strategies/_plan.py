@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sm_tuning._statuses import TrainingStatus
+from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.spec import Conditions
-from sm_tuning.strategies._decide import Outcome, Rules, TrialState, decide, early_stops
+from sm_tuning.strategies._decide import Outcome, Rules, TrialState, criterion, decide, early_stops
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
 from sm_tuning.strategies._strategy import ParentTrials, Trial
 
@@ -177,8 +177,11 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
     running = any(not trial.state.ended for trial in trials)
     if decision.outcome is not None:
         # Faults that are not repeated any more are failures like others.
-        final = decide(rules, [trial.state for trial in counted], now, stop_requested=stop_requested, exhausted=True)
-        return Plan(outcome=final.outcome)
+        last = [trial.state for trial in counted]
+        outcome = decide(rules, last, now, stop_requested=stop_requested, exhausted=True).outcome or decision.outcome
+        if outcome.status is TuningStatus.COMPLETED:
+            outcome = replace(outcome, reason=criterion(rules, last, now) or _over_budget(rules, trials))
+        return Plan(outcome=outcome)
     states = [trial.state for trial in trials]
     stop = set(decision.stop)
     if affordable < 0:  # the limit is reached, not only the trials that fit into it are started
@@ -193,19 +196,33 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
 
 
 def _affordable(rules: Rules, trials: Sequence[PlannedTrial]) -> int:
-    """Return how many trials may start within ``max_cost``; -1 if it is reached already.
-
-    A trial will cost as much as the mean of those that have ended, or what it has cost if that is more.
-    """
+    """Return how many trials may start within ``max_cost``; -1 if it is reached already."""
     if rules.max_cost is None:
         return rules.max_jobs
     if math.fsum(trial.cost for trial in trials) >= rules.max_cost:
         return -1
+    expected = _expected(rules, trials)
     ended = [trial.cost for trial in trials if trial.state.ended and trial.is_started]
-    expected = math.fsum(ended) / len(ended) if ended else rules.first_cost
     running = [max(trial.cost, expected) for trial in trials if not trial.state.ended]
     left = rules.max_cost - math.fsum([*ended, *running])
     return rules.max_jobs if expected <= 0 else max(0, math.floor(left / expected + 1e-9))
+
+
+def _expected(rules: Rules, trials: Sequence[PlannedTrial]) -> float:
+    """Return what a trial will cost: the mean of those that have ended; what it has cost counts if that is more."""
+    ended = [trial.cost for trial in trials if trial.state.ended and trial.is_started]
+    return math.fsum(ended) / len(ended) if ended else rules.first_cost
+
+
+def _over_budget(rules: Rules, trials: Sequence[PlannedTrial]) -> str | None:
+    """Return in words that ``max_cost`` ended a study before all its trials; None if it did not."""
+    if rules.max_cost is None or len(trials) >= rules.max_jobs or _affordable(rules, trials) > 0:
+        return None
+    spent, expected = math.fsum(trial.cost for trial in trials), _expected(rules, trials)
+    return (
+        f"max_cost of ${rules.max_cost:,.2f} allows no further trial: those so far cost ${spent:,.2f}, and the next "
+        f"one would cost about ${expected:,.2f}"
+    )
 
 
 def _attempts(trials: Sequence[PlannedTrial], trial: PlannedTrial) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -160,7 +161,7 @@ def _refuse_tuning_job(aws: Aws, name: str) -> None:
     except JobNotFoundError:
         return
     except AccessDeniedError as error:
-        _log.info("it is not checked whether there is a tuning job %s: %s", name, error)
+        _warn_unseen("tuning job", name, error)
         return
     raise NameTakenError(
         f"there is a tuning job {name!r} in this account and region already "
@@ -169,15 +170,15 @@ def _refuse_tuning_job(aws: Aws, name: str) -> None:
 
 
 def refuse_study(aws: Aws, name: str) -> None:
-    """Refuse a name for a tuning job that a study has; what cannot be looked for does not end the launch.
+    """Refuse a name for a tuning job that a study has; a look that fails does not end the launch, but warns.
 
     Raises:
         NameTakenError: there is a study of that name.
     """
     try:
-        store = find(aws, name)
+        store = find(aws, name, denied=lambda error: _warn_unseen("study", name, error))
     except ServiceError as error:
-        _log.info("it is not checked whether there is a study %s: %s", name, error)
+        _warn_unseen("study", name, error)
         return
     if store is not None:
         raise NameTakenError(
@@ -185,7 +186,17 @@ def refuse_study(aws: Aws, name: str) -> None:
         )
 
 
-def find(aws: Aws, name: str) -> Store | None:
+def _warn_unseen(kind: str, name: str, error: ServiceError) -> None:
+    message = f"it is not known whether there is a {kind} {name!r}, which attach could not tell from this one: {error}"
+    warnings.warn(message, UserWarning, stacklevel=2)
+
+
+def find(
+    aws: Aws,
+    name: str,
+    *,
+    denied: Callable[[AccessDeniedError], object] = lambda error: _log.info("some studies are not seen: %s", error),
+) -> Store | None:
     """Return the store of a study; None if there is no study of that name.
 
     A study is looked for in the default bucket, and then by the tags of its trials.
@@ -193,6 +204,7 @@ def find(aws: Aws, name: str) -> Store | None:
     Args:
         aws: the connection.
         name: of the study, or the ``s3://`` URI of its folder.
+        denied: called with the error if the credentials may not look into the default bucket.
 
     Raises:
         ServiceError: AWS refused or could not be reached.
@@ -207,7 +219,7 @@ def find(aws: Aws, name: str) -> Store | None:
         if store.read("study.json") is not None:
             return store
     except AccessDeniedError as error:
-        _log.info("studies in the default bucket are not seen: %s", error)
+        denied(error)
     pages = aws.pages("sagemaker", "list_training_jobs", NameContains=f"{name}-", MaxResults=100)
     own = re.compile(rf"{re.escape(name)}-\d{{3,}}-[0-9a-f]{{8}}")
     try:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sm_tuning._statuses import COUNTERS, FINISHED, ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import STUDY_RULES, STUDY_TRIAL, STUDY_URI
+from sm_tuning._wire import STUDY_REASON, STUDY_RULES, STUDY_TRIAL, STUDY_URI
 from sm_tuning.description import training_of
 from sm_tuning.strategies import CONFIGURATION, MEMBER, Suggestion
 from sm_tuning.studies._record import StudyRecord
@@ -137,7 +137,7 @@ def description_of(
         "TrainingJobStatusCounters": _counters(started),
         "ObjectiveStatusCounters": _objective_counters(summaries),
         "BestTrainingJob": _best(study, summaries),
-        "FailureReason": end.data.get("reason") if end is not None else None,
+        STUDY_REASON if status == TuningStatus.COMPLETED else "FailureReason": end and end.data.get("reason"),
     }
     described.pop("Tags", None)
     return {name: value for name, value in described.items() if value is not None}

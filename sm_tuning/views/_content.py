@@ -165,7 +165,7 @@ class Gathered(NamedTuple):
             best_label=next((text for text, is_best in zip(rows.labels, rows.is_best, strict=True) if is_best), ""),
             hyperparameters=[(column, cell(entry)) for column, entry in shown if not pd.isna(entry)],
             facts=[(key, text) for key, text in facts if text],
-            reason=job.failure,
+            reason=job.failure or job.completion,
         )
 
     def trial_table(self) -> dict[str, Any]:

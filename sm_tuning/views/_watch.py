@@ -253,7 +253,8 @@ def draw_watch(info: WatchInfo, *, ascii_only: bool = False, width: int = 120) -
             table.add_row(Text(f"  {name}", style="dim"), elapsed, Text(trial.last), Text(spark, style="cyan"))
         rows += [Text(f"running, {info.objective}", style="dim"), table]
     rows += [Text(text, style="dim") for text in info.more]
-    rows += [Text(info.progress.reason, style="red")] if info.progress.reason else []
+    style = "" if info.progress.status.is_success else "red"
+    rows += [Text(info.progress.reason, style=style)] if info.progress.reason else []
     return Group(*rows)
 
 

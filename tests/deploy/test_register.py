@@ -166,6 +166,17 @@ def test_a_requirement_that_does_not_hold_registers_nothing_and_makes_no_group(j
     assert job.register("held", require=["score>=0.1", "loss<=1"]).version == 1
 
 
+def test_the_model_of_another_trial_than_the_best_is_registered(job, near) -> None:
+    other = next(name for name in job.trials(progress=False)["TrainingJobName"] if name != job.best.training_job_name)
+    package = job.register("chosen", trial=other)
+    assert (package.training_job_name, package.created) == (other, True)
+    assert f"{other}/output" in package.model_uri
+    assert job.register("chosen", trial=int(other.split("-")[2])).arn == package.arn
+    assert job.register("chosen").arn != package.arn
+    with pytest.raises(smt.SpecError, match="no trial 9 in ship-script"):
+        job.register("chosen", trial=9)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import _preflight_specs as specs
 import boto3
 import pytest
-from _preflight_specs import CONTINUOUS, builtin, script
+from _preflight_specs import CONTINUOUS, builtin, changed, script
 from botocore.stub import Stubber
 from test_rules import (
     SEVERAL,
@@ -26,7 +26,7 @@ from test_rules import (
 
 import sm_tuning as smt
 from sm_tuning.preflight._parents import parent_problems
-from sm_tuning.preflight._remote import account_problems, may_write
+from sm_tuning.preflight._remote import account_problems, driver_problems, may_write, pool_problems
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 CONTAINER = {
@@ -411,3 +411,68 @@ def test_the_local_sagemaker_refuses_what_is_not_there_or_taken(aws, tmp_path, p
     )
     refusal = refused(case, smt.load(path), aws)
     assert f'No S3 objects found under S3 URL "{uri}" given in input data source' in refusal
+
+
+# -- studies
+
+
+def study(changes: dict[str, Any] | None = None, **settings: Any) -> smt.Tuning:
+    role = {"estimator/role": "arn:aws:iam::123456789012:role/Tuner", "max_parallel_jobs": 4, "max_jobs": 9}
+    return smt.Tuning.parse(changed(script(), {**role, **(changes or {}), "study": settings}))
+
+
+def test_by_how_much_a_study_may_exceed_its_max_cost(tmp_path) -> None:
+    spec = study({"estimator/max_run": 1800}, max_cost=20.0)
+    prices = {str(spec.definitions[0][1].estimator.instance_type): 3.6}
+    (found,) = (one for one in smt.check(spec, prices=prices) if one.code == "study-overshoot")
+    assert (found.severity, found.where) == ("advice", "study.max_cost")
+    # Four trials at 3.60 dollars an hour: 130 seconds until they have stopped, or half an hour.
+    assert "may cost $0.52 more than max_cost of $20.00, and $7.20 more if nothing drives it" in found.message
+    (found,) = (one for one in smt.check(spec) if one.code == "study-overshoot")
+    assert (found.severity, "there is no price for" in found.message) == ("not-checked", True)
+    assert not [one for one in smt.check(study(), prices=prices) if one.code == "study-overshoot"]
+
+
+def test_what_only_aws_knows_of_a_study_is_listed() -> None:
+    def listed(**settings: Any) -> set[str]:
+        found = {one.code for one in smt.check(study(**settings)) if one.severity == "not-checked"}
+        return found & {"warm-pool-quota", "driver-role"}
+
+    assert listed(keep_alive=600) == {"warm-pool-quota"}
+    assert listed(driver="remote") == {"driver-role"}
+    assert listed(driver="client") == set()
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.0, ["warm-pool-quota"]), (3.0, ["warm-pool-quota"]), (4.0, [])])
+def test_the_quota_of_warm_pools(limit, expected) -> None:
+    spec = study(keep_alive=600)
+    kind = spec.definitions[0][1].estimator.instance_type
+    quotas = [
+        {"QuotaName": f"{kind} for training warm pool usage", "Value": limit},
+        {"QuotaName": f"{kind} for training job usage", "Value": 0.0},
+    ]
+    found = list(pool_problems(stubbed("service-quotas", ("list_service_quotas", {"Quotas": quotas})), spec))
+    assert [one.code for one in found] == expected
+    assert {one.severity for one in found} <= {"advice"}
+
+
+@pytest.mark.parametrize("denied", [(), ("iam:PassRole",), ("sagemaker:AddTags", "sagemaker:ListTrainingJobs")])
+def test_the_role_of_a_remote_driver(denied) -> None:
+    actions = (
+        ("sagemaker:CreateTrainingJob", "sagemaker:AddTags"),
+        ("sagemaker:ListTrainingJobs",),
+        ("iam:PassRole",),
+    )
+    answers = [
+        {
+            "EvaluationResults": [
+                {"EvalActionName": action, "EvalDecision": "implicitDeny" if action in denied else "allowed"}
+                for action in group
+            ]
+        }
+        for group in actions
+    ]
+    aws = stubbed("iam", *(("simulate_principal_policy", answer) for answer in answers))
+    found = list(driver_problems(aws, study(driver="remote")))
+    assert [one.code for one in found] == ["driver-role"] * bool(denied)
+    assert all(f"may not call {', '.join(sorted(denied))}" in one.message for one in found)

@@ -321,3 +321,18 @@ def test_the_target_objective_ends_a_study(service: SmallAws) -> None:
     )
     drive(service, service.connect())
     assert len(service.jobs) < 20
+
+
+def test_a_look_for_the_same_name_that_is_refused_warns(service: SmallAws) -> None:
+    def fault(called: str, _number: int, done: bool) -> None:
+        if called in ("s3:GET", "DescribeHyperParameterTuningJob") and not done:
+            raise Refusal(403, "AccessDenied") if called == "s3:GET" else Refusal(400, "AccessDeniedException")
+
+    service.fault = fault
+    with pytest.warns(UserWarning, match="not known whether there is a study 'n', which attach could not tell"):
+        studies.refuse_study(service.connect(), "n")
+    service.fault = lambda called, *given: fault(called, *given) if called != "s3:GET" else None
+    with pytest.warns(UserWarning, match="not known whether there is a tuning job 's'"):
+        launched(service)
+    with pytest.raises(smt.NameTakenError, match="there is a study 's' already"):
+        studies.refuse_study(service.connect(), "s")

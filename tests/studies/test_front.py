@@ -119,3 +119,40 @@ def test_the_command_prints_the_front(study: smt.Study, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert len(json.loads(result.stdout)) == len(study.front(progress=False))
     assert "hypervolume" in result.stderr
+
+
+def run(study: smt.Study, *arguments: str) -> tuple[int, str, str]:
+    result = separate_runner().invoke(main, list(arguments), obj={"connect": lambda **_: study.aws})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_gate_takes_any_feasible_trial_or_a_given_one(study: smt.Study) -> None:
+    front, trials = study.front(progress=False), study.trials(progress=False)
+    limit = front["metric:size"].iloc[:2].mean()  # the best trial is the largest one of the front
+    require = ["--require", f"size<={limit}", "--require", "loss<=1", "--require", "trials==8"]
+    second = front["TrainingJobName"][1]
+    assert run(study, "gate", "s", *require)[0] == 1
+    code, out, _ = run(study, "gate", "s", *require, "--trial", "any", "--json")
+    assert (code, json.loads(out)["best"]) == (0, second)
+    assert json.loads(out)["values"]["objective"] == front["FinalObjectiveValue"][1]
+    assert run(study, "gate", "s", *require, "--trial", second.split("-")[1])[0] == 0
+    assert run(study, "gate", "s", *require, "--trial", front["TrainingJobName"][0])[0] == 1
+    code, out, _ = run(study, "gate", "s", "--trial", "any", "--require", "size<=-1", "--json")
+    assert (code, json.loads(out)["best"]) == (1, front["TrainingJobName"][0])
+    # Trials that break the constraint have the smallest losses.
+    broken = trials.loc[~trials["Feasible"], "FinalObjectiveValue"].max()
+    assert broken < front["FinalObjectiveValue"].min()
+    assert run(study, "gate", "s", "--trial", "any", "--require", f"loss<={broken}")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trial", "99"), "no trial 99 in s"),
+        (("--trial", "any", "--test", "x.csv"), "name the trial that is evaluated"),
+        (("--trial", "any", "--require", "sise<=1"), "did you mean 'size'"),
+    ],
+)
+def test_a_trial_that_does_not_exist_cannot_pass(study: smt.Study, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = run(study, "gate", "s", "--require", "loss<=1", *arguments)
+    assert (code, message in " ".join(err.split())) == (2, True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import separate_runner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_aws import SmallAws, drive, launched, succeeded, tuning
@@ -15,6 +17,7 @@ from small_aws import SmallAws, drive, launched, succeeded, tuning
 import sm_tuning as smt
 from sm_tuning import studies
 from sm_tuning._statuses import TrainingStatus
+from sm_tuning.cli._main import main
 from sm_tuning.request import to_request
 from sm_tuning.strategies import PlannedTrial, Search, Suggestion, TrialState, plan
 
@@ -35,13 +38,23 @@ def billed(seconds: float, **more: Any) -> Any:
     return end
 
 
-def test_no_trial_starts_that_would_exceed_the_limit(service: SmallAws, prices: dict[str, str]) -> None:
+def test_no_trial_starts_that_would_exceed_the_limit(service: SmallAws, prices: dict[str, str], tmp_path: Path) -> None:
     service.end_of = billed(60.0)  # ten cents
     study = launched(service, aws=service.connect(environ=prices), study={"max_cost": 1.25}, max_jobs=50)
     assert service.records()["s/study.json"]["prices"] == {"ml.m5.large": 6.0}
     assert drive(service, service.connect()).outcome is not None
     assert len(service.jobs) == 12
-    assert study.describe()["HyperParameterTuningJobStatus"] == "Completed"
+    described = study.describe()
+    assert described["HyperParameterTuningJobStatus"] == "Completed"
+    reason = (
+        "max_cost of $1.25 allows no further trial: those so far cost $1.20, and the next one would cost about $0.10"
+    )
+    assert described["CompletionReason"] == reason
+    assert "FailureReason" not in described
+    assert study.wait(progress=False)["CompletionReason"] == reason
+    result = separate_runner().invoke(main, ["status", "s"], obj={"connect": lambda **_: study.aws})
+    assert reason in " ".join(result.stdout.split())
+    assert reason in html.unescape(study.report(tmp_path / "r.html", prices={"ml.m5.large": 6.0}).read_text())
 
 
 def test_the_first_trials_count_as_their_max_run(service: SmallAws, prices: dict[str, str]) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from small_aws import tuning
 
 from sm_tuning._errors import SpecError
-from sm_tuning._statuses import TrainingStatus
+from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.request import to_request
-from sm_tuning.spec import HyperbandConfig, WarmStart
+from sm_tuning.spec import CompletionCriteria, HyperbandConfig, WarmStart
 from sm_tuning.strategies import Outcome, PlannedTrial, Search, Suggestion, TrialState, plan
 
 ENDS = st.sampled_from(["value", "failed", "fault", "stopped", "running", "crash"])
@@ -144,3 +144,26 @@ def test_a_study_may_have_hyperband_with_a_model_and_a_tuning_job_may_not() -> N
         spec.replace(study=None)
     with pytest.raises(SpecError, match="warm_start works with strategy"):
         spec.replace(warm_start=WarmStart(parents=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"max_runtime_in_seconds": 3}, "max_runtime_in_seconds is over"),
+        (
+            {"completion_criteria": {"target_objective_metric_value": 2.0}},
+            "a trial has reached the target 2 of loss",
+        ),
+        (
+            {"completion_criteria": {"max_number_of_training_jobs_not_improving": 4}},
+            "4 trials in a row have not improved on the best objective by more than 1%",
+        ),
+    ],
+)
+def test_a_study_says_why_it_ended_before_all_its_trials(changes: dict[str, Any], reason: str | None) -> None:
+    criteria = changes.get("completion_criteria")
+    given = {**changes, **({} if criteria is None else {"completion_criteria": CompletionCriteria(**criteria)})}
+    trials, outcome = play(search(max_jobs=30 if changes else 5, max_parallel_jobs=1, **given), ["value"])
+    assert outcome == Outcome(TuningStatus.COMPLETED, reason)
+    assert len(trials) < 30
