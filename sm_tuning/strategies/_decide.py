@@ -258,8 +258,3 @@ class EarlyStops:
             if judge_by_median(trial.curve, averages[epoch], self._maximize):
                 names.append(trial.name)
         return tuple(names)
-
-
-def early_stops(trials: Sequence[TrialState], *, maximize: bool) -> tuple[str, ...]:
-    """Return what ``EarlyStops`` ends, without anything kept from an earlier call."""
-    return EarlyStops(maximize=maximize).of(trials)

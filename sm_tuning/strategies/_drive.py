@@ -1,4 +1,4 @@
-"""The one loop of a study: look, plan, act, wait."""
+"""The one loop of studies and of tuning jobs on this machine: look, plan, act, wait."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.spec import Conditions
-from sm_tuning.strategies._decide import Outcome, Rules, TrialState, criterion, decide, early_stops
+from sm_tuning.strategies._decide import EarlyStops, Outcome, Rules, TrialState, criterion, decide
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
 from sm_tuning.strategies._strategy import ParentTrials, Trial
 
@@ -57,7 +58,7 @@ class PlannedTrial:
     was_fault: bool = False
     cost: float = 0.0
 
-    @property
+    @cached_property
     def trial(self) -> Trial:
         """The trial as strategies see it."""
         state = self.state
@@ -85,7 +86,7 @@ class Search:
         definitions: one, or several.
         seed: of the tuning.
         learns: whether the strategy uses results.
-        early_stopping: whether trials that fall behind are stopped (``TrainingJobEarlyStoppingType`` Auto).
+        early: stops trials that fall behind (``TrainingJobEarlyStoppingType`` Auto); None if it is off.
         retries: how often a trial is started again after a fault of the service.
     """
 
@@ -93,7 +94,7 @@ class Search:
     definitions: tuple[DefinitionSearch, ...]
     seed: int
     learns: bool
-    early_stopping: bool = False
+    early: EarlyStops | None = None
     retries: int = 0
 
     @classmethod
@@ -124,19 +125,21 @@ class Search:
         """
         config = tuning["HyperParameterTuningJobConfig"]
         definitions = searches_of(tuning, seed=seed, parents=parents, conditions=conditions, further=further)
+        rules = replace(rules_of(tuning, definitions), max_failures=max_failures)
+        is_early = config.get("TrainingJobEarlyStoppingType") == "Auto"
         return cls(
-            rules=replace(rules_of(tuning, definitions), max_failures=max_failures),
+            rules=rules,
             definitions=tuple(definitions),
             seed=seed,
             learns=config["Strategy"] == "Bayesian",
-            early_stopping=config.get("TrainingJobEarlyStoppingType") == "Auto",
+            early=EarlyStops(maximize=rules.maximize) if is_early else None,
             retries=retries,
         )
 
     @property
     def needs_curves(self) -> bool:
         """Whether decisions depend on the values of running trials."""
-        return self.early_stopping or any(hasattr(search.strategy, "rungs") for search in self.definitions)
+        return self.early is not None or any(hasattr(search.strategy, "rungs") for search in self.definitions)
 
 
 @dataclass(frozen=True)
@@ -164,12 +167,15 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
         stop_requested: whether a user has asked to stop.
     """
     rules = search.rules
-    repeated = {trial.suggestion.parent for trial in trials if trial.suggestion.why == "retried"}
-    # A trial that was started again counts as one of the trials, but not as a failure or as an observation.
-    counted = [trial for trial in trials if trial.suggestion.number not in repeated]
-    faults = [trial for trial in counted if trial.was_fault and _attempts(trials, trial) <= search.retries]
-    faults = faults if len(trials) < rules.max_jobs else []
-    judged = [trial.state for trial in counted if trial not in faults]
+    states = [trial.state for trial in trials]
+    counted, faults, judged = trials, list[PlannedTrial](), states
+    if search.retries:  # a tuning job on this machine has 10,000 trials, and none of them is repeated
+        repeated = {trial.suggestion.parent for trial in trials if trial.suggestion.why == "retried"}
+        # A trial that was started again counts as one of the trials, but not as a failure or as an observation.
+        counted = [trial for trial in trials if trial.suggestion.number not in repeated]
+        if len(trials) < rules.max_jobs:
+            faults = [trial for trial in counted if trial.was_fault and _attempts(trials, trial) <= search.retries]
+        judged = [trial.state for trial in counted if trial not in faults]
     affordable = _affordable(rules, trials)
     decision = decide(
         rules, judged, now, stop_requested=stop_requested, exhausted=affordable < 1, trials_so_far=len(trials)
@@ -182,11 +188,10 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
         if outcome.status is TuningStatus.COMPLETED:
             outcome = replace(outcome, reason=criterion(rules, last, now) or _over_budget(rules, trials))
         return Plan(outcome=outcome)
-    states = [trial.state for trial in trials]
     stop = set(decision.stop)
     if affordable < 0:  # the limit is reached, not only the trials that fit into it are started
         stop |= {state.name for state in states if state.status is TrainingStatus.IN_PROGRESS}
-    stop |= set(early_stops(states, maximize=rules.maximize)) if search.early_stopping else set()
+    stop |= set(search.early.of(states)) if search.early is not None else set()
     stop |= set(_stopped_by_strategies(search, counted))
     again = [t.suggestion for t in trials if not t.is_started and not t.state.ended and t.state.name not in stop]
     new = list(_suggestions(search, trials, counted, faults, min(decision.start, affordable)))
@@ -235,13 +240,12 @@ def _attempts(trials: Sequence[PlannedTrial], trial: PlannedTrial) -> int:
 
 
 def _stopped_by_strategies(search: Search, trials: Sequence[PlannedTrial]) -> Iterator[str]:
+    running = [trial for trial in trials if trial.state.status is TrainingStatus.IN_PROGRESS]
     for definition in search.definitions:
-        own = [trial for trial in trials if trial.suggestion.definition == definition.name]
-        seen = [trial.trial for trial in own]
-        for trial in own:
-            is_running = trial.state.status is TrainingStatus.IN_PROGRESS
-            if is_running and definition.strategy.should_stop(trial.trial, seen):
-                yield trial.state.name
+        own = [trial for trial in running if trial.suggestion.definition == definition.name]
+        if own:
+            seen = [trial.trial for trial in trials if trial.suggestion.definition == definition.name]
+            yield from (trial.state.name for trial in own if definition.strategy.should_stop(trial.trial, seen))
 
 
 def _suggestions(
@@ -252,6 +256,8 @@ def _suggestions(
     count: int,
 ) -> Iterator[Suggestion]:
     """Yield up to ``count`` new trials: repetitions first, then suggestions of the strategies in turn."""
+    if count <= 0:
+        return
     number = max((trial.suggestion.number for trial in trials), default=0)
     for fault in faults[:count]:
         number, count = number + 1, count - 1
@@ -264,8 +270,11 @@ def _suggestions(
         known[trial.suggestion.definition or ""].append(seen)
     for _ in range(count):
         maximize = search.rules.maximize
-        records = {n: DefinitionRecord.of([t.value for t in own], maximize=maximize) for n, own in known.items()}
-        for name in turn_order(records, seed=search.seed, maximize=maximize, learns=search.learns):
+        order = list(known)
+        if len(order) > 1:
+            records = {n: DefinitionRecord.of([t.value for t in own], maximize=maximize) for n, own in known.items()}
+            order = turn_order(records, seed=search.seed, maximize=maximize, learns=search.learns)
+        for name in order:
             found = by_name[name].strategy.propose(known[name])
             if found is not None:
                 break

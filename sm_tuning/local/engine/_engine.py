@@ -43,7 +43,7 @@ class Engine:
         The job's status is Stopping as soon as this returns.
         """
         loop = self._loops.get(tuning_job)
-        (loop or TuningLoop(self._context, tuning_job)).stop()
+        (loop or TuningLoop(self._context, tuning_job)).request_stop()
         if loop is None and tuning_job in self._context.store.active_tuning_jobs():
             self.submit(tuning_job)
 

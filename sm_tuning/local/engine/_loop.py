@@ -1,4 +1,4 @@
-"""The loop of one tuning job: look, decide, act, sleep until something happens."""
+"""The backend of one tuning job for the loop ``drive``: its training jobs are documents that a runner trains."""
 
 from __future__ import annotations
 
@@ -18,19 +18,14 @@ from sm_tuning.local._workers import is_full
 from sm_tuning.local.engine._documents import parents_of, training_job_doc
 from sm_tuning.local.store import Store, hidden
 from sm_tuning.strategies import (
-    DefinitionRecord,
-    DefinitionSearch,
-    EarlyStops,
     Outcome,
-    Rules,
-    Trial,
+    PlannedTrial,
+    Search,
+    Suggestion,
     TrialState,
     converged,
-    decide,
+    drive,
     not_improving,
-    rules_of,
-    searches_of,
-    turn_order,
 )
 
 _log = logging.getLogger(__name__)
@@ -60,8 +55,15 @@ class EngineContext:
     monotonic: Callable[[], float] = time.monotonic
 
 
+class _Left(Exception):  # noqa: N818 - no error: the way out of the loop
+    """The loop was closed, or its tuning job has ended."""
+
+
 class TuningLoop:
-    """Brings one tuning job to its end. ``run`` is for a thread of its own, the other methods for any thread."""
+    """Brings one tuning job to its end, as the backend of ``drive``.
+
+    ``run`` is for a thread of its own; ``wake``, ``close`` and ``request_stop`` are for any thread.
+    """
 
     def __init__(self, context: EngineContext, name: str) -> None:
         self._context = context
@@ -70,6 +72,9 @@ class TuningLoop:
         self._closing = False
         self._lock = threading.Lock()  # guards the status of the tuning job
         self._clock = SteadyClock(context.clock, context.monotonic)
+        self._request: Mapping[str, Any]  # the document as it was when the loop began
+        self._search: Search
+        self._ledger: _Ledger
 
     def wake(self) -> None:
         """Look at the training jobs again."""
@@ -80,7 +85,7 @@ class TuningLoop:
         self._closing = True
         self._woken.set()
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Enter Stopping, if the job is InProgress."""
         with self._lock:
             if self._doc()["HyperParameterTuningJobStatus"] == TuningStatus.IN_PROGRESS:
@@ -94,7 +99,10 @@ class TuningLoop:
             OSError, sqlite3.OperationalError: the disk is full, so that not even the failure can be recorded.
         """
         try:
-            self._run()
+            self._begin()
+            drive(self._search, self)
+        except _Left:
+            return
         except Exception as e:  # any error must end the job, or its client would wait forever
             if is_full(e):
                 raise
@@ -104,83 +112,81 @@ class TuningLoop:
                     self._context.runner.stop(job["TrainingJobName"])
             reason = f"InternalServerError: the tuning loop failed with {type(e).__name__}: {e}"
             with self._lock:
-                self._end(Outcome(TuningStatus.FAILED, reason), {})
+                self._record_end(Outcome(TuningStatus.FAILED, reason), {})
 
-    def _run(self) -> None:
+    def _begin(self) -> None:
         doc = self._doc()
         if "_Seed" not in doc:  # recorded once, so that a restart continues the same sequence
             given = doc["HyperParameterTuningJobConfig"].get("RandomSeed")
             doc = self._update({"_Seed": secrets.randbelow(2**31) if given is None else given})
-        searches = searches_of(doc, seed=hidden(doc)["_Seed"], parents=parents_of(self._context.store, doc))
-        rules = rules_of(doc, searches)
-        auto = doc["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto"
-        ledger = _Ledger(self._context.store, self._name)
-        early = EarlyStops(maximize=rules.maximize)
-        exhausted = False
-        while not self._closing:
-            self._woken.clear()  # before the reading below, so that no change is missed
-            status = TuningStatus(self._doc()["HyperParameterTuningJobStatus"])
-            if status.is_terminal:
-                return
-            states = ledger.refresh()
-            now = self._running_time()
-            stopping = status is TuningStatus.STOPPING
-            decision = decide(rules, states, now, stop_requested=stopping, exhausted=exhausted)
-            self._report(rules, states, now)
-            if decision.outcome is not None:
-                with self._lock:
-                    requested = self._doc()["HyperParameterTuningJobStatus"] == TuningStatus.STOPPING
-                    outcome = Outcome(TuningStatus.STOPPED) if requested else decision.outcome
-                    seconds = max(0, int(self._running_time() - doc["CreationTime"]))
-                    self._end(outcome, {"ConsumedResources": {"RuntimeInSeconds": seconds}})
-                return
-            stops = set(decision.stop) | (set(early.of(states)) if auto else set())
-            for name in stops | ledger.stopped_by_strategy(searches):
-                self._context.runner.stop(name)
-            started = sum(self._start_one(doc, rules, searches, ledger) for _ in range(decision.start))
-            exhausted = exhausted or started < decision.start
-            if started == decision.start:
-                left = _LONGEST_SLEEP_SECONDS if rules.deadline is None else max(0.0, rules.deadline - now)
-                # After the deadline the loop waits only for the trials, which wake it.
-                self._woken.wait(min(left or _LONGEST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS))
+        self._request = doc
+        self._search = Search.of(doc, seed=hidden(doc)["_Seed"], parents=parents_of(self._context.store, doc))
+        self._ledger = _Ledger(self._context.store, self._name)
 
-    def _start_one(
-        self, doc: Mapping[str, Any], rules: Rules, searches: Sequence[DefinitionSearch], ledger: _Ledger
-    ) -> bool:
-        """Ask for hyperparameters and start a training job; return False if all spaces are used up."""
-        if self._closing:
-            return True
-        by_name = {search.name or "": search for search in searches}
-        order: Sequence[str] = list(by_name)
-        if len(order) > 1:
-            order = turn_order(
-                {name: ledger.record(search.name, maximize=rules.maximize) for name, search in by_name.items()},
-                seed=hidden(doc)["_Seed"],
-                maximize=rules.maximize,
-                learns=doc["HyperParameterTuningJobConfig"]["Strategy"] == "Bayesian",
-            )
-        context = self._context
-        for search in (by_name[name] for name in order):
-            tuned = search.strategy.ask(ledger.trials(search.name))
-            if tuned is None:
-                continue
-            index = ledger.next_index
-            job = training_job_doc(doc, search, tuned, index, context.identity, self._clock())
-            tags = context.store.tags(doc["HyperParameterTuningJobArn"])
-            context.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
-            ledger.add(job)
-            context.runner.start(job["TrainingJobName"])
-            return True
-        return False
+    def stop_requested(self) -> bool:
+        """Return whether the job is Stopping.
 
-    def _running_time(self) -> float:
+        Raises:
+            _Left: the loop was closed, or the job has ended.
+        """
+        self._woken.clear()  # before all that a pass reads, so that no change is missed
+        status = TuningStatus(self._doc()["HyperParameterTuningJobStatus"])
+        if self._closing or status.is_terminal:
+            raise _Left
+        return status is TuningStatus.STOPPING
+
+    def trials(self) -> Sequence[PlannedTrial]:
+        """Read the running training jobs again and return all, by index."""
+        found = self._ledger.refresh()
+        self._report([trial.state for trial in found])
+        return found
+
+    def now(self) -> float:
         """Return the time without the seconds by which the clock was set forward, for limits and durations."""
         now = self._clock()
         return now - self._clock.skipped
 
-    def _report(self, rules: Rules, states: Sequence[TrialState], now: float) -> None:
+    def start(self, suggestion: Suggestion) -> None:
+        """Create a training job and start it.
+
+        Raises:
+            _Left: the loop was closed.
+        """
+        if self._closing:
+            raise _Left
+        context, index = self._context, suggestion.number
+        search = next(search for search in self._search.definitions if search.name == suggestion.definition)
+        job = training_job_doc(
+            self._request, search, suggestion.hyperparameters, index, context.identity, self._clock()
+        )
+        tags = context.store.tags(self._request["HyperParameterTuningJobArn"])
+        context.store.create_training_job(job, tuning_job=self._name, index=index, tags=tags)
+        self._ledger.add(job)
+        context.runner.start(job["TrainingJobName"])
+
+    def stop(self, name: str) -> None:
+        """Stop a training job."""
+        self._context.runner.stop(name)
+
+    def end(self, outcome: Outcome) -> Outcome:
+        """Record the outcome: Stopped, if that was requested in the meantime."""
+        with self._lock:
+            if self._doc()["HyperParameterTuningJobStatus"] == TuningStatus.STOPPING:
+                outcome = Outcome(TuningStatus.STOPPED)
+            seconds = max(0, int(self.now() - self._request["CreationTime"]))
+            self._record_end(outcome, {"ConsumedResources": {"RuntimeInSeconds": seconds}})
+        return outcome
+
+    def wait(self) -> None:
+        """Wait until a training job has changed, or the time of the job is over."""
+        deadline = self._search.rules.deadline
+        left = _LONGEST_SLEEP_SECONDS if deadline is None else max(0.0, deadline - self.now())
+        # After the deadline the loop waits only for the trials, which wake it.
+        self._woken.wait(min(left or _LONGEST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS))
+
+    def _report(self, states: Sequence[TrialState]) -> None:
         """Update TuningJobCompletionDetails and ConsumedResources if a trial has ended since the last time."""
-        doc = self._doc()
+        doc, rules = self._doc(), self._search.rules
         ended = sum(state.ended for state in states)
         if hidden(doc).get("_Ended", 0) == ended:
             return
@@ -189,15 +195,17 @@ class TuningLoop:
         details["NumberOfTrainingJobsObjectiveNotImproving"] = stale
         if converged(rules, stale):
             details.setdefault("ConvergenceDetectedTime", self._clock())
-        resources = {"RuntimeInSeconds": max(0, int(now - doc["CreationTime"]))}
+        resources = {"RuntimeInSeconds": max(0, int(self.now() - doc["CreationTime"]))}
         self._update({"TuningJobCompletionDetails": details, "ConsumedResources": resources, "_Ended": ended})
 
-    def _end(self, outcome: Outcome, members: Mapping[str, Any]) -> None:
+    def _record_end(self, outcome: Outcome, members: Mapping[str, Any]) -> None:
+        # The service gives a reason to failed jobs only.
+        reason = outcome.reason if outcome.status is TuningStatus.FAILED else None
         self._update(
             {
                 "HyperParameterTuningJobStatus": str(outcome.status),
                 "HyperParameterTuningEndTime": max(self._clock(), self._doc()["CreationTime"]),
-                "FailureReason": outcome.reason[:_LONGEST_REASON] if outcome.reason else None,
+                "FailureReason": reason[:_LONGEST_REASON] if reason else None,
                 **members,
             }
         )
@@ -214,14 +222,9 @@ class TuningLoop:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A training job: the name of its definition, and how decisions and strategies see it.
+    """A training job, the time from which its values count, and the number of values that were read from the store."""
 
-    ``since`` is the time from which values count, ``read`` the number of values that were read from the store.
-    """
-
-    definition: str | None
-    state: TrialState
-    trial: Trial
+    trial: PlannedTrial
     since: float
     read: int
 
@@ -233,67 +236,47 @@ class _Ledger:
         self._store = store
         self._entries: list[_Entry] = []
         self._running: dict[int, None] = {}  # positions; a look at each of 10,000 ended trials takes time
-        self._last_index = 0
         for doc in store.training_jobs_of(tuning_job):
             self.add(doc)
 
-    def refresh(self) -> list[TrialState]:
-        """Read the running training jobs again and return the states of all by index."""
+    def refresh(self) -> list[PlannedTrial]:
+        """Read the running training jobs again and return all by index."""
         for position in list(self._running):
             entry = self._entries[position]
-            doc = self._store.training_job(entry.state.name)
+            doc = self._store.training_job(entry.trial.state.name)
             if doc is not None:
                 self._entries[position] = entry = self._entry(doc, entry)
-            if entry.trial.finished:
+            if entry.trial.state.ended:
                 del self._running[position]
-        return [entry.state for entry in self._entries]
+        return [entry.trial for entry in self._entries]
 
     def add(self, doc: Mapping[str, Any]) -> None:
         """Add a new training job."""
         entry = self._entry(doc)
-        if not entry.trial.finished:
+        if not entry.trial.state.ended:
             self._running[len(self._entries)] = None
         self._entries.append(entry)
-        self._last_index = max(self._last_index, entry.trial.index)
-
-    @property
-    def next_index(self) -> int:
-        """The index of the next training job."""
-        return self._last_index + 1
-
-    def trials(self, definition: str | None) -> list[Trial]:
-        """Return the trials of a definition."""
-        return [entry.trial for entry in self._entries if entry.definition == definition]
-
-    def record(self, definition: str | None, *, maximize: bool) -> DefinitionRecord:
-        """Return the results of a definition so far."""
-        return DefinitionRecord.of([trial.value for trial in self.trials(definition)], maximize=maximize)
-
-    def stopped_by_strategy(self, searches: Sequence[DefinitionSearch]) -> set[str]:
-        """Return the running training jobs that their strategies end early."""
-        running = [self._entries[position] for position in self._running]
-        running = [entry for entry in running if entry.state.status is TrainingStatus.IN_PROGRESS]
-        names = set()
-        for search in searches:
-            own = [entry for entry in running if entry.definition == search.name]
-            if own:
-                trials = self.trials(search.name)
-                names |= {entry.state.name for entry in own if search.strategy.should_stop(entry.trial, trials)}
-        return names
 
     def _entry(self, doc: Mapping[str, Any], before: _Entry | None = None) -> _Entry:
         private = hidden(doc)
         status = TrainingStatus(doc["TrainingJobStatus"])
         ended = status.is_terminal
-        value = private.get("_ObjectiveValue") if ended else None
         # A job that was started again after the death of a server repeats its epochs. Its earlier values count only if
         # it resumes from checkpoints.
         since = 0.0 if "CheckpointConfig" in doc else private.get("_AttemptStartTime", 0.0)
-        curve, read = (before.trial.curve, before.read) if before is not None and before.since == since else ((), 0)
+        curve, read = (before.trial.state.curve, before.read) if before and before.since == since else ((), 0)
         emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY], read)
         curve += tuple(emission.value for emission in emissions if emission.timestamp >= since)
-        ended_at = doc.get("TrainingEndTime", doc["LastModifiedTime"]) if ended else None
-        state = TrialState(doc["TrainingJobName"], status, value, curve, ended_at)
-        failed = ended and value is None
-        trial = Trial(private["_Index"], private["_TunedHyperParameters"], value, failed, curve, finished=ended)
-        return _Entry(private.get("_DefinitionName"), state, trial, since, read + len(emissions))
+        state = TrialState(
+            name=doc["TrainingJobName"],
+            status=status,
+            value=private.get("_ObjectiveValue") if ended else None,
+            curve=curve,
+            ended_at=doc.get("TrainingEndTime", doc["LastModifiedTime"]) if ended else None,
+        )
+        suggestion = (
+            before.trial.suggestion
+            if before
+            else Suggestion(private["_Index"], private["_TunedHyperParameters"], private.get("_DefinitionName"))
+        )
+        return _Entry(PlannedTrial(suggestion, state), since, read + len(emissions))
