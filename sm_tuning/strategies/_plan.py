@@ -17,6 +17,8 @@ from sm_tuning.strategies._decide import EarlyStops, Outcome, Rules, TrialState,
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
 from sm_tuning.strategies._strategy import ParentTrials, Trial
 
+_NO_LIMIT = 10**9  # trials
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -126,6 +128,8 @@ class Search:
         config = tuning["HyperParameterTuningJobConfig"]
         definitions = searches_of(tuning, seed=seed, parents=parents, conditions=conditions, further=further)
         rules = replace(rules_of(tuning, definitions), max_failures=max_failures)
+        if _ends_by_itself(config, definitions):
+            rules = replace(rules, max_jobs=_NO_LIMIT)
         is_early = config.get("TrainingJobEarlyStoppingType") == "Auto"
         return cls(
             rules=rules,
@@ -140,6 +144,13 @@ class Search:
     def needs_curves(self) -> bool:
         """Whether decisions depend on the values of running trials."""
         return self.early is not None or any(hasattr(search.strategy, "rungs") for search in self.definitions)
+
+
+def _ends_by_itself(config: Mapping[str, Any], definitions: Sequence[DefinitionSearch]) -> bool:
+    """Return whether the strategy alone ends a tuning without a limit: a repeated trial then takes the place of none."""
+    if config["ResourceLimits"].get("MaxNumberOfTrainingJobs") is not None:
+        return False
+    return config["Strategy"] == "Grid" or definitions[0].strategy.most_trials is not None
 
 
 @dataclass(frozen=True)

@@ -177,12 +177,14 @@ class Gathered(NamedTuple):
         ]
         headings = {"FinalObjectiveValue": self.known.objective, **{name: name for name in rows.hyperparameters}}
         headings |= {name: heading for name, heading in _TABLE.items() if name not in headings}
+        headings = {name: text for name, text in headings.items() if name in trials}  # studies have more columns
         columns = {name: text for name, text in headings.items() if name in _ALWAYS or trials[name].notna().any()}
         # Columns that would repeat one value on every row are left out.
         if len(set(rows.jobs)) == 1:
             columns.pop("TuningJobName", None)
-        if trials["TrainingJobDefinitionName"].nunique() <= 1:
-            columns.pop("TrainingJobDefinitionName", None)
+        for name in ("TrainingJobDefinitionName", "Why"):
+            if name in trials and trials[name].nunique() <= 1:
+                columns.pop(name, None)
         # Metrics stand beside the objective and the hyperparameters, before the facts of the training job.
         at = list(columns).index("TrainingJobStatus")
         order = [*list(columns)[:at], *metrics, *list(columns)[at:]]

@@ -15,7 +15,6 @@ from sm_tuning.views._curves import By, unit_of
 from sm_tuning.views._figure import (
     BLUE,
     GREEN,
-    NEUTRAL,
     RANKED,
     STATE_COLOURS,
     Grid,
@@ -32,6 +31,9 @@ from sm_tuning.views._machines import timeline_info
 from sm_tuning.views._trials import About, Rows, axes_of, plural, read
 
 _NO_LINEAGE = "No trial continues another one; those of the strategies Population and Promotion do."
+
+#: Of arrows: on a dark page, the light edge shows them.
+_DARK = "#1f2328"
 
 #: More bars than this get no labels, which would be too small to read; more rows than this get no names.
 _MOST_LABELS, _MOST_NAMES = 150, 60
@@ -97,8 +99,9 @@ class LineageInfo(NamedTuple):
                 hoverinfo="skip",
             )
         )
-        if self.copies:
-            figure.add_trace(self._arrows(float(np.nanmin(self.length[drawn]))))
+        # A light edge below each arrow: it crosses bars of all colours, on a light or a dark page.
+        for colour, width in (("#ffffff", 4.0), (_DARK, 1.6)) if self.copies else ():
+            figure.add_trace(self._arrows(float(np.nanmin(self.length[drawn])), colour, width))
         figure.update_layout(barmode="overlay")
         figure.update_xaxes(title=escape(self.axis), zeroline=False)
         named = len(self.lines) <= _MOST_NAMES
@@ -151,7 +154,7 @@ class LineageInfo(NamedTuple):
             meta={"link": "points"},
         )
 
-    def _arrows(self, shortest: float) -> Trace:
+    def _arrows(self, shortest: float, colour: str, width: float) -> Trace:
         """Return the arrows from the end of each copied trial to the start of the trial that continues it."""
         slant = 0.12 * shortest  # of several arrows at one epoch, all are seen
         x, y, _ = joined(
@@ -169,12 +172,14 @@ class LineageInfo(NamedTuple):
             mode="lines+markers",
             name="copied",
             hoverinfo="skip",
-            line={"color": NEUTRAL, "width": 1.5},
+            showlegend=colour == _DARK,
+            line={"color": colour, "width": width},
             marker={
-                "color": NEUTRAL,
+                "color": colour,
                 "symbol": "arrow",
                 "angleref": "previous",
-                "size": [0, 11, 0] * len(self.copies),
+                "size": [0, 9 + 1.5 * width, 0] * len(self.copies),
+                "line": {"width": 0},
             },
         )
 

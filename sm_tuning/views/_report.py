@@ -20,6 +20,7 @@ from sm_tuning._prices import Prices
 from sm_tuning.aws import Aws
 from sm_tuning.views._content import Gathered, cell, gather
 from sm_tuning.views._curves import (
+    By,
     curves_info,
     metrics_of,
     train_validation_info,
@@ -198,7 +199,8 @@ def sections(found: Gathered) -> list[Section]:
 
 def _lineage_panels(found: Gathered) -> list[Panel]:
     """Return which trial continued which, and how hyperparameters changed on the way, if they did."""
-    lineages = [Option(f"by {by}", lineage_info(found.trials, found.known, by=by).sketch()) for by in ("step", "time")]
+    choices: dict[By, str] = {"step": f"by {found.known.resource}", "time": "by time"}
+    lineages = [Option(text, lineage_info(found.trials, found.known, by=by).sketch()) for by, text in choices.items()]
     schedule = schedule_info(found.trials, found.known)
     changed = [Panel([Option("schedule", schedule.sketch())], wide=True)] if not schedule.note else []
     return [Panel(lineages, wide=True), *changed]

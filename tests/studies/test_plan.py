@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_aws import tuning
 
+import sm_tuning as smt
 from sm_tuning._errors import SpecError
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.request import to_request
@@ -150,7 +151,7 @@ def test_a_study_may_have_hyperband_with_a_model_and_a_tuning_job_may_not() -> N
     ("changes", "reason"),
     [
         ({}, None),
-        ({"max_runtime_in_seconds": 3}, "max_runtime_in_seconds is over"),
+        ({"max_runtime_in_seconds": 120}, "max_runtime_in_seconds is over"),
         (
             {"completion_criteria": {"target_objective_metric_value": 2.0}},
             "a trial has reached the target 2 of loss",
@@ -164,6 +165,15 @@ def test_a_study_may_have_hyperband_with_a_model_and_a_tuning_job_may_not() -> N
 def test_a_study_says_why_it_ended_before_all_its_trials(changes: dict[str, Any], reason: str | None) -> None:
     criteria = changes.get("completion_criteria")
     given = {**changes, **({} if criteria is None else {"completion_criteria": CompletionCriteria(**criteria)})}
-    trials, outcome = play(search(max_jobs=30 if changes else 5, max_parallel_jobs=1, **given), ["value"])
+    trials, outcome = play(search(max_jobs=200 if changes else 5, max_parallel_jobs=1, **given), ["value"])
     assert outcome == Outcome(TuningStatus.COMPLETED, reason)
-    assert len(trials) < 30
+    assert len(trials) < 200
+
+
+def test_repeated_trials_take_the_place_of_no_other_in_a_study_that_ends_by_itself() -> None:
+    grid = {"rate": smt.CategoricalParameter([str(number) for number in range(5)])}
+    rules = search(strategy="Grid", hyperparameter_ranges=grid, max_jobs=None, max_parallel_jobs=2, retries=1)
+    trials, outcome = play(rules, ["fault", "value", "value"])
+    repeated = [trial for trial in trials if trial.suggestion.why == "retried"]
+    assert (outcome.status, bool(repeated)) == (TuningStatus.COMPLETED, True)
+    assert {trial.suggestion.hyperparameters["rate"] for trial in trials if trial.state.value is not None} == {*"01234"}
