@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from sm_tuning._errors import Problem, SpecError
-from sm_tuning._wire import EPOCH_KEYS, HYPERBANDS, MOST_HYPERPARAMETERS
+from sm_tuning._wire import CONTINUING, EPOCH_KEYS, HYPERBANDS, MOST_HYPERPARAMETERS
 from sm_tuning.spec._base import FrozenDict, Spec
 from sm_tuning.spec._conditions import Conditions, assignments, in_order, is_active
 from sm_tuning.spec._estimators import AnyEstimator
@@ -39,7 +39,7 @@ from sm_tuning.spec._settings import (
     PromotionConfig,
     WarmStart,
 )
-from sm_tuning.spec._study import CONTINUING, StudySettings, study_problems
+from sm_tuning.spec._study import StudySettings, study_problems
 
 # Limits of fields are those of the botocore model, unless another source is named.
 ObjectiveType = Literal["Maximize", "Minimize"]

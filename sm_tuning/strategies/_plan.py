@@ -147,7 +147,7 @@ class Search:
 
 
 def _ends_by_itself(config: Mapping[str, Any], definitions: Sequence[DefinitionSearch]) -> bool:
-    """Return whether the strategy alone ends a tuning without a limit: a repeated trial then takes the place of none."""
+    """Return whether the strategy alone ends a tuning without a limit; a repeated trial takes the place of none."""
     if config["ResourceLimits"].get("MaxNumberOfTrainingJobs") is not None:
         return False
     return config["Strategy"] == "Grid" or definitions[0].strategy.most_trials is not None

@@ -105,7 +105,10 @@ class LineageInfo(NamedTuple):
         figure.update_layout(barmode="overlay")
         figure.update_xaxes(title=escape(self.axis), zeroline=False)
         named = len(self.lines) <= _MOST_NAMES
-        ticks = {"tickvals": list(range(len(self.lines))), "ticktext": [escape(name) for name in self.lines]}
+        ticks: dict[str, Any] = {
+            "tickvals": list(range(len(self.lines))),
+            "ticktext": [escape(name) for name in self.lines],
+        }
         figure.update_yaxes(title=self.kind, autorange="reversed", showgrid=False, **(ticks if named else {}))
         return figure
 
