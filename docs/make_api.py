@@ -103,7 +103,17 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         (
             *("plot", "report", "compare", "watch", "watching", "save", "about", "history", "history_info"),
             *("parallel_coordinates", "slices", "contour", "importance", "correlation", "curves"),
-            *("train_validation", "edf", "timeline", "utilization", "cost", "front", "hypervolume"),
+            *(
+                "train_validation",
+                "edf",
+                "timeline",
+                "utilization",
+                "cost",
+                "front",
+                "hypervolume",
+                "lineage",
+                "schedule",
+            ),
             *("About", "HistoryInfo", "Figure", "Theme", "KINDS"),
         ),
     ),
