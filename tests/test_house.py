@@ -157,7 +157,7 @@ BESIDE: dict[str, set[str]] = {
     "preflight": {"request._model"},
     "results": {"cli._output", "views._watch"},
     "sdk": {"executor._environment"},
-    "studies": {"cli._main"},
+    "studies": {"cli._main", "views._lineage"},
     "views": {"results._schema", "results._trials"},
 }
 
