@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import inspect
 import os
 import sys
@@ -11,11 +13,13 @@ from typing import Any
 
 import numpy.testing  # noqa: F401  (numpy 1.26 starts a process when it is loaded, which a fast test must not)
 import pytest
+from forks import PRELOADED as PRELOADED_PROGRAMS
 from guards import BlockedError, Network, Processes
 from hypothesis import HealthCheck, settings
-from shared_models import share_models
-from workers import pytest_addoption, pytest_runtestloop  # noqa: F401  (hooks)
+from shared_models import read_models, share_models
+from workers import LONGEST, pytest_addoption, run_in_workers  # noqa: F401  (a hook)
 
+share_models()
 # The tests start hundreds of processes: compiled files save each of them half a second.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -30,6 +34,21 @@ _PROPERTY: dict[str, Any] = {
 settings.register_profile("few", max_examples=10, **_PROPERTY)
 settings.register_profile("many", max_examples=300, **_PROPERTY)
 settings.load_profile("few")
+
+#: What most workers need is loaded before they are forked; what is not installed is left out.
+PRELOADED = (
+    *PRELOADED_PROGRAMS["client"],
+    "scipy.optimize",
+    "sklearn.tree",
+    "sm_tuning.local.engine",
+    "sm_tuning.local.http",
+    "sm_tuning.local.runner",
+    "sm_tuning.local.service",
+    "sm_tuning.views._plots",
+    "moto.iam.responses",
+    "moto.s3.responses",
+    "moto.sts.responses",
+)
 
 #: Variables of this machine that would change what a test does; tests that are marked aws get them back.
 _PREFIXES = ("AWS_", "SM_TUNING_")
@@ -52,14 +71,6 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mappin
         patch.setenv("HOME", str(empty))
         patch.setenv("SM_TUNING_CACHE_DIR", str(empty / "cache"))
         yield dropped
-
-
-@pytest.fixture(scope="session", autouse=True)
-def service_models() -> Iterator[None]:
-    """Read each of botocore's service models once, not once for each of a thousand sessions."""
-    with pytest.MonkeyPatch.context() as patch:
-        share_models(patch)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,6 +138,17 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     return (yield)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests in workers, which share what is loaded here."""
+    if session.config.option.workers > 1 and not session.config.option.collectonly:
+        for module in PRELOADED:
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(module)
+        read_models()
+    return run_in_workers(session)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once what a machine without a browser does not test, and how to get one."""
     skipped = [
@@ -142,16 +164,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that start processes, and skip those that talk to real AWS unless SM_TUNING_AWS_TESTS=1."""
-    # With two workers that take a file each, the long files come first, so that none of them is alone at the end.
-    slow = set()
     skip = pytest.mark.skip(reason="talks to real AWS and costs money: set SM_TUNING_AWS_TESTS=1")
     for item in items:
         if "processes" in getattr(item, "fixturenames", ()) or _runs_subprocesses(item):
             item.add_marker(pytest.mark.processes)
-            slow.add(item.path)
         if item.get_closest_marker("aws") and os.environ.get("SM_TUNING_AWS_TESTS") != "1":
             item.add_marker(skip)
-    items.sort(key=lambda item: item.path not in slow)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem.removeprefix("test_"), len(places)))
 
 
 def _runs_subprocesses(item: pytest.Item) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
 import botocore.hooks
 import botocore.loaders
 import botocore.session
-import pytest
 from botocore.client import ClientCreator
 from botocore.hooks import EventAliaser
 from botocore.loaders import Loader
@@ -26,13 +26,13 @@ class SharedLoader(Loader):
         return self._search_paths
 
 
-def share_models(patch: pytest.MonkeyPatch) -> None:
+def share_models() -> None:
     """Read and parse each service model once, and derive methods, event names and signatures from it once.
 
     A session with three clients takes half of the processor time with this, and the tests make two thousand.
     """
-    patch.setattr(botocore.loaders, "Loader", SharedLoader)
-    patch.setattr(botocore.session, "create_loader", functools.cache(botocore.loaders.create_loader))
+    botocore.loaders.Loader = SharedLoader
+    botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
 
     load, create_methods = ClientCreator._load_service_model, ClientCreator._create_methods
     models: dict[tuple[str, str | None], ServiceModel] = {}
@@ -53,11 +53,19 @@ def share_models(patch: pytest.MonkeyPatch) -> None:
             methods[id(service_model)] = create_methods(self, service_model)
         return dict(methods[id(service_model)])  # each client class adds methods of its own
 
-    patch.setattr(ClientCreator, "_load_service_model", shared_model)
-    patch.setattr(ClientCreator, "_create_methods", shared_methods)
+    ClientCreator._load_service_model = shared_model
+    ClientCreator._create_methods = shared_methods
     alias = functools.cache(EventAliaser(None)._alias_event_name)
-    patch.setattr(EventAliaser, "_alias_event_name", lambda _self, name: alias(name))
-    patch.setattr(botocore.hooks, "accepts_kwargs", _accepts_kwargs(botocore.hooks.accepts_kwargs))
+    EventAliaser._alias_event_name = lambda _self, name: alias(name)
+    botocore.hooks.accepts_kwargs = _accepts_kwargs(botocore.hooks.accepts_kwargs)
+
+
+def read_models() -> None:
+    """Read the models that most tests need, without the settings of this machine."""
+    settings = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    session = botocore.session.Session(session_vars={**settings, "profile": (None, None, None, None)})
+    for service in ("sagemaker", "s3", "logs", "cloudwatch", "sts", "iam"):
+        session.create_client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 
 
 def _accepts_kwargs(otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from workers import LONGEST
 
 CONFTEST = """
 import os
 import pytest
-from workers import pytest_addoption, pytest_runtestloop
+from workers import pytest_addoption, run_in_workers as pytest_runtestloop
 
 @pytest.fixture(scope="session")
 def log():
@@ -68,7 +69,7 @@ FILES = {
             yield
             raise ValueError("on the way down")
 
-        def test_passes_and_its_fixture_fails(broken): ...
+        def test_passes_and_its_fixture_fails(broken, log): ...
         """,
 }
 
@@ -138,3 +139,9 @@ def test_without_a_test_to_run_there_is_no_worker(processes: None, tmp_path: Pat
     code, shown, _ = run(tmp_path, "--workers", "2", *options, test_second=FILES["test_second"])
     assert code == (5 if "-k" in options else 0), shown
     assert "failed" not in shown
+
+
+def test_the_files_that_come_first_exist() -> None:
+    files = {path.stem for path in Path(__file__).parent.rglob("test_*.py")}
+    assert [name for name in LONGEST if f"test_{name}" not in files] == []
+    assert len(set(LONGEST)) == len(LONGEST)

@@ -27,6 +27,16 @@ import pytest
 from _pytest.config import create_terminal_writer
 from forks import RUN_VARIABLE
 
+#: Workers take files in this order, and then the others, so that none is busy long after the others are done. By the
+#: seconds that each took: renew it from ``--durations 0`` now and then.
+LONGEST = (
+    "views_browser", "exports_job", "code_blocks", "site", "endpoints", "follow", "pipeline", "runner",
+    "machine_runs", "engine", "init", "bayesian", "smoke", "driver", "warm", "faults_of_the_machine", "evaluate",
+    "attach_training", "analysis_advice", "operations", "views_report", "analysis_local", "views_odd_jobs", "faults",
+    "local", "views_watch", "transform", "transfer", "pytorch_digits_script", "optuna", "analysis_diagnosis",
+    "daemon", "engine_strategies", "exports_edges", "serving", "notebooks",
+)  # fmt: skip
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -34,8 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
+def run_in_workers(session: pytest.Session) -> bool | None:
+    """Be the hook ``pytest_runtestloop``, or leave the tests to pytest's own loop if there is to be one worker."""
     count: int = session.config.option.workers
     if count < 2 or session.testsfailed or session.config.option.collectonly or not session.items:
         return None  # pytest's own loop
