@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--drivers", type=int, default=1, help="drivers at once")
     parser.add_argument("--strategy", choices=list(KINDS), action="append", help="all by default")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--results", type=Path, default=Path("output/bench/studies.jsonl"), help="what was trained")
     given = parser.parse_args()
     if given.what == "kills":
         return kills(given.strategy or list(KINDS), given.kills, given.drivers)
@@ -39,10 +40,10 @@ def main() -> int:
         return calls(100)
     digits = Digits(ROOT / "entrypoints" / "pytorch_digits")
     if given.what == "population":
-        population_against_random(digits, range(given.seeds))
+        population_against_random(digits, range(given.seeds), given.results)
     else:
-        promotion_against_full(digits, range(min(given.seeds, 10)))
-    print(f"{digits.epochs} epochs were trained")
+        promotion_against_full(digits, range(min(given.seeds, 10)), given.results)
+    print(f"{digits.epochs} epochs were trained now")
     return 0
 
 

@@ -1,20 +1,23 @@
 """Population against random search, and Promotion against full training, on the network of ``entrypoints``.
 
-The strategies are pure, so that no server runs: a trial is some epochs of the shipped trainer in this process.
+The strategies are pure, so that no server runs: a trial is some epochs of the shipped trainer in this process. What has
+been trained is kept in the results file, one JSON object a line, and a run continues there.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import math
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any, NamedTuple
 
-from sm_tuning.strategies import Space, Strategy, Trial, make, space_of
+from benchmarks.search.statistics import interval
+from sm_tuning.strategies import Strategy, Trial, make, space_of
 
 #: Near the ranges of ``estimators/pytorch-digits.yaml``.
 SPACE = space_of(
@@ -106,61 +109,107 @@ def run(strategy: Strategy, digits: Digits, seed: int, trials: int) -> list[Tria
     return found
 
 
+def kept(results: Path, key: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the line of the results file that has this key; compute and append it if there is none."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    for line in map(json.loads, lines):
+        if key.items() <= line.items():
+            return line
+    found = {**key, **compute()}
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(found) + "\n")
+    return found
+
+
 def population_against_random(
-    digits: Digits, seeds: Sequence[int], *, size: int = 8, epochs: int = 12, interval: int = 2
-) -> list[tuple[float, float]]:
-    """Return the best validation loss of Population and of random search, at equal epochs, for each seed."""
+    digits: Digits, seeds: Sequence[int], results: Path, *, size: int = 8, epochs: int = 12, every: int = 2
+) -> None:
+    """Print the best validation loss of Population and of random search, at equal epochs, for each seed."""
+
+    def both(seed: int) -> dict[str, float]:
+        config = {"size": size, "interval": every, "max_resource": epochs}
+        strategy = make("Population", SPACE, seed=seed, maximize=False, config=config)
+        ours = min(trial.value or 0.0 for trial in run(strategy, digits, seed, 10**6))
+        # The best epoch of each random configuration, as if it kept a checkpoint of each.
+        losses = [digits.train(tuned, epochs, seed, None)[0] for tuned in random_points(seed, size)]
+        return {"population": ours, "random": min(map(min, losses))}
+
     rows = []
     for seed in seeds:
-        config = {"size": size, "interval": interval, "max_resource": epochs}
-        pbt = make("Population", SPACE, seed=seed, maximize=False, config=config)
-        ours = min(trial.value or 0.0 for trial in run(pbt, digits, seed, 10**6))
-        random: list[Trial] = []
-        for number in range(1, size + 1):
-            tuned = make("Random", SPACE, seed=seed, maximize=False).ask(random) or {}
-            losses, _ = digits.train(tuned, epochs, seed, None)
-            # Its best epoch, as if it kept a checkpoint of each.
-            random.append(Trial(number, tuned, min(losses), finished=True))
-        rows.append((ours, min(trial.value or 0.0 for trial in random)))
-        print(f"seed {seed}: population {rows[-1][0]:.4f}, random {rows[-1][1]:.4f}", flush=True)
-    wins = sum(ours < theirs for ours, theirs in rows)
-    print(
-        f"population better in {wins} of {len(rows)}; medians {median(a for a, _ in rows):.4f} and "
-        f"{median(b for _, b in rows):.4f}; {size * epochs} epochs each"
-    )
-    return rows
+        key = {"what": "population", "seed": seed, "size": size, "epochs": epochs}
+        rows.append(kept(results, key, lambda seed=seed: both(seed)))
+        print(f"seed {seed}: population {rows[-1]['population']:.4f}, random {rows[-1]['random']:.4f}", flush=True)
+    wins = sum(row["population"] < row["random"] for row in rows)
+    shown = ", ".join(f"{name} {interval([row[name] for row in rows])}" for name in ("population", "random"))
+    print(f"population better in {wins} of {len(rows)}; medians: {shown}; {size * epochs} epochs each")
 
 
-def promotion_against_full(digits: Digits, seeds: Sequence[int], *, configurations: int = 9, epochs: int = 18) -> int:
-    """Return for how many seeds Promotion finds the configuration that is best after full training."""
-    same, spent = 0, []
+def promotion_against_full(
+    digits: Digits, seeds: Sequence[int], results: Path, *, configurations: int = 27, epochs: int = 18
+) -> None:
+    """Train random configurations to the end, then print what Promotion finds of them, and for how many epochs.
+
+    It is the same best configuration, or one within the noise: the standard deviation of the loss of the best
+    configuration over seeds of the network.
+    """
+
+    def full(seed: int) -> dict[str, Any]:
+        points = random_points(seed, configurations)
+        losses = [digits.train(tuned, epochs, seed, None)[0] for tuned in points]
+        best = min(range(configurations), key=lambda index: losses[index][-1])
+        again = [digits.train(points[best], epochs, seed + other, None)[0][-1] for other in (1000, 2000)]
+        return {"losses": losses, "again": again}
+
+    runs = []
     for seed in seeds:
-        config = {
-            "min_resource": epochs // 9,
-            "max_resource": epochs,
-            "max_jobs": configurations + configurations // 3 + configurations // 9,
-        }
-        strategy = make("Promotion", SPACE, seed=seed, maximize=False, config=config)
-        curves: dict[tuple[str, ...], list[float]] = {}
-        found: list[Trial] = []
-        trained = 0
-        while len(found) < config["max_jobs"] and (proposal := strategy.propose(found)) is not None:
-            point, until = _point(SPACE, proposal.hyperparameters), int(proposal.hyperparameters["epochs"])
-            if point not in curves:
-                curves[point] = digits.train(proposal.hyperparameters, epochs, seed, None)[0]
-            before = 0 if proposal.parent is None else int(found[proposal.parent - 1].hyperparameters["epochs"])
-            trained += until - before
-            value = curves[point][until - 1]
-            found.append(Trial(len(found) + 1, proposal.hyperparameters, value, finished=True, attrs=proposal.attrs))
-        best = min(found, key=lambda trial: (-int(trial.hyperparameters["epochs"]), trial.value))
-        lowest = min(curve[-1] for curve in curves.values())
-        is_same = best.value == lowest
-        same += is_same
-        spent.append(trained)
-        print(f"seed {seed}: {trained} epochs, not {len(curves) * epochs}; loss {best.value:.4f}, lowest {lowest:.4f}")
-    print(f"the same best in {same} of {len(seeds)}; {median(spent):g} epochs, not {configurations * epochs}")
-    return same
+        key = {"what": "promotion", "seed": seed, "configurations": configurations, "epochs": epochs}
+        runs.append(kept(results, key, lambda seed=seed: full(seed)))
+    noise = math.sqrt(fmean((run["again"][0] - run["again"][1]) ** 2 / 2 for run in runs))
+    print(f"{len(runs)} seeds; noise of the best loss: {noise:.4f}\n")
+    print("| configurations | first rung | epochs, of full | same best | within the noise | loss above the lowest |")
+    print("|---|---|---|---|---|---|")
+    for count in (9, configurations):
+        for first in (epochs // 9, epochs // 3):
+            gaps, shares = [], []
+            for run in runs:
+                found, trained = replay(run["losses"][:count], first, epochs)
+                gaps.append(found - min(curve[-1] for curve in run["losses"][:count]))
+                shares.append(trained / (count * epochs))
+            same, close = sum(gap <= 0.0 for gap in gaps), sum(gap <= noise for gap in gaps)
+            print(
+                f"| {count} | {first} of {epochs} | {100 * fmean(shares):.0f}% | {same} of {len(runs)} "
+                f"| {close} of {len(runs)} | {interval(gaps)} |"
+            )
 
 
-def _point(space: Space, tuned: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(tuned[name] for name in space.names)
+def random_points(seed: int, count: int) -> list[Mapping[str, str]]:
+    """Return the first configurations of random search, which are those of Promotion too."""
+    strategy, found = make("Random", SPACE, seed=seed, maximize=False), []
+    for number in range(1, count + 1):
+        found.append(Trial(number, strategy.ask(found) or {}))
+    return [trial.hyperparameters for trial in found]
+
+
+def replay(curves: Sequence[Sequence[float]], first: int, epochs: int) -> tuple[float, int]:
+    """Return the lowest last loss that Promotion finds among configurations with these curves, and the epochs trained.
+
+    Args:
+        curves: the loss after each epoch, of each configuration.
+        first: the lowest rung.
+        epochs: the highest rung.
+    """
+    jobs, survivors, rung = len(curves), len(curves), first
+    while rung < epochs:
+        rung, survivors = 3 * rung, survivors // 3
+        jobs += survivors
+    config = {"min_resource": first, "max_resource": epochs, "max_jobs": jobs}
+    strategy = make("Promotion", SPACE, seed=0, maximize=False, config=config)
+    found: list[Trial] = []
+    trained = 0
+    while len(found) < jobs and (proposal := strategy.propose(found)) is not None:
+        until = int(proposal.hyperparameters["epochs"])
+        trained += until - (0 if proposal.parent is None else int(found[proposal.parent - 1].hyperparameters["epochs"]))
+        value = curves[proposal.attrs["configuration"] - 1][until - 1]
+        found.append(Trial(len(found) + 1, proposal.hyperparameters, value, finished=True, attrs=proposal.attrs))
+    return min(t.value or 0.0 for t in found if t.hyperparameters["epochs"] == str(epochs)), trained

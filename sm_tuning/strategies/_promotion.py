@@ -18,9 +18,11 @@ class Promotion(NeverStops):
     """Random configurations; whenever one of the best third of a rung can be promoted, it continues to the next rung.
 
     Asynchronous successive halving [Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020,
-    algorithm 2]. No trial waits for others: a new configuration starts if none can be promoted. Unlike there, no new
-    configuration starts, and no early promotion to a lower rung, once the remaining trials are needed for promotions to
-    higher rungs, so that the best reach the last one.
+    algorithm 2]. No trial waits for others: a new configuration starts if none can be promoted. Two rules are added. A
+    rung promotes no more than a third of the trials that have ended there, since promotions among the first few would
+    leave none for a better configuration that comes later [the delayed form of Li et al., "Hyper-Tune: Towards
+    efficient hyper-parameter tuning at scale", VLDB 2022]. And no new configuration starts, and no promotion to a lower
+    rung, once the remaining trials are needed for promotions to higher rungs, so that the best reach the last one.
 
     Args:
         space: the search space.
@@ -75,8 +77,13 @@ class Promotion(NeverStops):
         return {trial.attrs.get(CONFIGURATION, trial.index): trial for trial in found}
 
     def _promotable(self, rung: Mapping[int, Trial], above: Mapping[int, Trial]) -> Trial | None:
-        """Return the best trial of a rung that is among its best and has not been promoted."""
+        """Return the best trial of a rung that is among its best and has not been promoted.
+
+        None if the rung has promoted its share of the trials that have ended.
+        """
         ended = [trial for trial in rung.values() if trial.finished]
+        if len(above) >= len(ended) // self._factor:
+            return None
         known = [(self._sign * t.value, t.index, t) for t in ended if t.value is not None and not math.isnan(t.value)]
         # Failed trials count as the worst of the rung: they make room for the others.
         best = sorted(known)[: len(ended) // self._factor]

@@ -198,6 +198,23 @@ def test_promotion_trains_the_best_to_the_end(seed: int, at_once: int) -> None:
     assert int(best.hyperparameters["epochs"]) == 9
 
 
+def test_early_promotions_leave_one_for_a_better_configuration_that_comes_later() -> None:
+    """Each configuration is better than all before it."""
+    _, proposals = play(promotion(13), lambda p: -float(p.attrs["configuration"]), at_once=1, most=13)
+    promoted = {to: [p.attrs["configuration"] for p in proposals if p.hyperparameters["epochs"] == to] for to in "39"}
+    assert promoted == {"3": [3, 6, 9], "9": [9]}
+
+
+def test_the_benchmark_replays_promotion_on_recorded_curves() -> None:
+    from benchmarks.studies.digits import replay
+
+    curves = [[1 + 1 / epoch - 0.1 * number for epoch in range(1, 19)] for number in range(9)]
+    assert replay(curves, 2, 18) == (pytest.approx(curves[8][-1]), 9 * 2 + 3 * 4 + 12)
+    assert replay(curves, 6, 18) == (pytest.approx(curves[8][-1]), 9 * 6 + 3 * 12)
+    crossing = [[*curve[:6], *([0.0] * 12 if number == 0 else curve[6:])] for number, curve in enumerate(curves)]
+    assert replay(crossing, 2, 18)[0] > 0.0  # what overtakes after the rung is missed
+
+
 def test_nine_configurations_take_21_epochs_one_after_the_other() -> None:
     _, proposals = play(promotion(13), loss, at_once=9, most=13)
     trained = sum(
