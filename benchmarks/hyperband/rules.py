@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from benchmarks.hyperband.curves import EPOCHS, Hyperparameters
@@ -122,23 +123,25 @@ class OptunaPruner(Full):
 
 
 class RayASHA(Full):
-    """The rule of Ray Tune's asynchronous HyperBand scheduler, called directly on its bracket."""
+    """Ray Tune's asynchronous successive halving, called as its controller does, without a cluster."""
 
     def __init__(self) -> None:
-        from ray.tune.schedulers import AsyncHyperBandScheduler  # noqa: PLC0415 - only this rule needs it
-        from ray.tune.schedulers.async_hyperband import _Bracket  # noqa: PLC0415
+        from ray.tune.schedulers import ASHAScheduler  # noqa: PLC0415 - only this rule needs it
 
-        scheduler = AsyncHyperBandScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=3)
-        self._stop = scheduler.STOP
-        self._bracket = _Bracket(1, EPOCHS, 3, 0)
+        self._scheduler = ASHAScheduler(
+            metric="error", mode="min", max_t=EPOCHS, grace_period=1, reduction_factor=3, time_attr="epoch"
+        )
+
+    def begins(self, index: int) -> Hyperparameters | None:
+        """Add the trial to the scheduler, which sees no more of it than its name."""
+        self._scheduler.on_trial_add(None, SimpleNamespace(trial_id=str(index)))
+        return None
 
     def stops(self, index: int, curve: list[float]) -> bool:
-        """Decide on the negative error, because Ray's scheduler maximises."""
-
-        class Named:
-            trial_id = str(index)
-
-        return bool(self._bracket.on_result(Named(), len(curve), -curve[-1]) == self._stop)
+        """Return the scheduler's decision."""
+        result = {"epoch": len(curve), "error": curve[-1]}
+        trial = SimpleNamespace(trial_id=str(index))
+        return bool(self._scheduler.on_trial_result(None, trial, result) == self._scheduler.STOP)
 
 
 RULES: dict[str, tuple[Callable[[Space, int], Rule], str]] = {
