@@ -37,7 +37,7 @@ _APART_BOUNDS = (math.log(1e-3), math.log(20.0))
 _OWN_SCALE_PRIOR = (math.log(0.15), 0.7)
 _SIGNAL_PRIOR = (0.0, 0.3)
 _ADDITIVE_PRIOR = (-0.5, 1.0)
-_NOISE_PRIOR = (math.log(1e-4), 3.0)
+_NOISE_PRIOR = (math.log(1e-3), 3.0)
 _APART_PRIOR = (math.log(0.15), 1.0)
 
 

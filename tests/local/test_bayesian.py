@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ class TestWithoutStructure:
             trials.append(Trial(index, random.ask(trials), float(noise.normal()), finished=True))
         return trials
 
-    def test_points_fill_the_space_where_the_model_predicts_nothing(self):
+    def test_points_stay_off_the_edges_where_the_model_predicts_nothing(self):
         places = []
         for seed in range(12):
             trials = self.noisy(15, seed)
@@ -211,6 +212,46 @@ class TestWithoutStructure:
             places.append(Encoder(SQUARE).encode(tuple(h.values())))
         edges = [place for place in places if min(place) < 1e-3 or max(place) > 1 - 1e-3]
         assert len(edges) <= 5, places
+
+    def stuck(self, space: Space = SQUARE) -> list[Trial]:
+        """Noise whose five best trials are the first ones, close to each other."""
+        random, noise = make("Random", space, seed=0, maximize=False), np.random.default_rng(0)
+        trials: list[Trial] = []
+        for index in range(1, 16):
+            h = {**random.ask(trials), "x": str(4.0 + index / 10)} if index <= 5 else random.ask(trials)
+            value = -5.0 if index <= 5 else float(noise.normal())
+            trials.append(Trial(index, h, value, finished=True))
+        return trials
+
+    def test_a_search_without_progress_or_skill_draws_every_second_point_around_its_best_trials(self):
+        trials = self.stuck()
+        chooser = make("Bayesian", SQUARE, seed=0, maximize=False)
+        xs = []
+        for index in range(16, 22):
+            h = chooser.ask(trials)
+            xs.append(float(h["x"]))
+            trials.append(Trial(index, h, 3.0 + index % 2, finished=True))
+        assert all(3.0 < x < 5.5 for x in xs[::2]), xs
+
+    def test_progress_or_skill_or_few_trials_leave_the_model_in_charge(self):
+        chooser = make("Bayesian", SQUARE, seed=0, maximize=False)
+        own = chooser._encoder.observe(self.stuck(), 1.0)
+        bowl = standardise(np.square(own.rows - 0.4).sum(axis=1))
+        flags = np.zeros(2, dtype=bool), np.ones(15, dtype=bool)
+        noise, skilled = Evidence(own.rows, standardise(own.costs), *flags), Evidence(own.rows, bowl, *flags)
+        assert chooser._is_stuck(noise, own)
+        assert not chooser._is_stuck(skilled, own)
+        assert not chooser._is_stuck(noise, replace(own, costs=own.costs - 9.0 * (np.arange(15) == 13)))
+        assert not chooser._is_stuck(noise, replace(own, rows=own.rows[:3], costs=own.costs[:3]))
+
+    def test_a_point_around_the_best_trials_has_choices_of_theirs(self):
+        chooser = make("Bayesian", MIXED, seed=0, maximize=False)
+        rows = np.array([[0.5, 0.5, 2.0]] * 4 + [[0.1, 0.9, 1.0]] * 12)
+        rows[:, 1] += np.linspace(0, 0.01, 16)
+        evidence = Evidence(rows, np.arange(16.0), chooser._encoder.categorical, np.ones(16, dtype=bool))
+        drawn = [chooser._encoder.encode(chooser._recombined(n, evidence, set())) for n in range(20)]
+        assert {row[2] for row in drawn} == {2.0}
+        assert all(abs(row[1] - 0.5) < 0.15 for row in drawn)
 
     def test_evidence_predicts_a_bowl_and_not_its_shuffled_values(self):
         rng = np.random.default_rng(0)
