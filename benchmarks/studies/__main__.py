@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 import sm_tuning as smt
-from benchmarks.studies.digits import Digits, population_against_random, promotion_against_full
+from benchmarks.hyperband.curves import POOLS
+from benchmarks.studies.digits import Digits, population_against_random, promotion_against_full, promotion_on_curves
 from benchmarks.studies.faults import disturbed
 from benchmarks.studies.kills import KINDS, campaign, stops, study_of
 from sm_tuning import studies
@@ -22,12 +23,13 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     """Run one of the benchmarks; exit with 1 if a campaign found something wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__)
-    parser.add_argument("what", choices=("kills", "stops", "faults", "calls", "population", "promotion"))
+    parser.add_argument("what", choices=("kills", "stops", "faults", "calls", "population", "promotion", "curves"))
     parser.add_argument("--kills", type=int, default=20, help="drivers that are killed, for each strategy")
     parser.add_argument("--stops", type=int, default=20, help="studies that are stopped")
     parser.add_argument("--drivers", type=int, default=1, help="drivers at once")
     parser.add_argument("--strategy", choices=list(KINDS), action="append", help="all by default")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--configurations", type=int, default=27, help="of promotion")
     parser.add_argument("--results", type=Path, default=Path("output/bench/studies.jsonl"), help="what was trained")
     given = parser.parse_args()
     if given.what == "kills":
@@ -38,11 +40,15 @@ def main() -> int:
         return faults(given.strategy or list(KINDS), range(given.seeds))
     if given.what == "calls":
         return calls(100)
+    if given.what == "curves":
+        for name in POOLS:
+            promotion_on_curves(given.results.parent, name, 10 * given.seeds)
+        return 0
     digits = Digits(ROOT / "entrypoints" / "pytorch_digits")
     if given.what == "population":
         population_against_random(digits, range(given.seeds), given.results)
     else:
-        promotion_against_full(digits, range(min(given.seeds, 10)), given.results)
+        promotion_against_full(digits, range(min(given.seeds, 10)), given.results, configurations=given.configurations)
     print(f"{digits.epochs} epochs were trained now")
     return 0
 

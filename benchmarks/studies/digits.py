@@ -7,15 +7,18 @@ been trained is kept in the results file, one JSON object a line, and a run cont
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from benchmarks.hyperband.curves import pool
 from benchmarks.search.statistics import interval
 from sm_tuning.strategies import Strategy, Trial, make, space_of
 
@@ -150,8 +153,7 @@ def promotion_against_full(
 ) -> None:
     """Train random configurations to the end, then print what Promotion finds of them, and for how many epochs.
 
-    It is the same best configuration, or one within the noise: the standard deviation of the loss of the best
-    configuration over seeds of the network.
+    The noise is the standard deviation of the loss of the best configuration over seeds of the network.
     """
 
     def full(seed: int) -> dict[str, Any]:
@@ -166,21 +168,31 @@ def promotion_against_full(
         key = {"what": "promotion", "seed": seed, "configurations": configurations, "epochs": epochs}
         runs.append(kept(results, key, lambda seed=seed: full(seed)))
     noise = math.sqrt(fmean((run["again"][0] - run["again"][1]) ** 2 / 2 for run in runs))
-    print(f"{len(runs)} seeds; noise of the best loss: {noise:.4f}\n")
-    print("| configurations | first rung | epochs, of full | same best | within the noise | loss above the lowest |")
-    print("|---|---|---|---|---|---|")
-    for count in (9, configurations):
-        for first in (epochs // 9, epochs // 3):
-            gaps, shares = [], []
-            for run in runs:
-                found, trained = replay(run["losses"][:count], first, epochs)
-                gaps.append(found - min(curve[-1] for curve in run["losses"][:count]))
-                shares.append(trained / (count * epochs))
-            same, close = sum(gap <= 0.0 for gap in gaps), sum(gap <= noise for gap in gaps)
-            print(
-                f"| {count} | {first} of {epochs} | {100 * fmean(shares):.0f}% | {same} of {len(runs)} "
-                f"| {close} of {len(runs)} | {interval(gaps)} |"
-            )
+    print("Loss of the network of entrypoints/pytorch_digits; near: within the noise of the best one.\n")
+    print_promotion([run["losses"] for run in runs], epochs, noise)
+
+
+def promotion_on_curves(folder: Path, name: str, orders: int, near: float = 0.5) -> None:
+    """Print what Promotion finds of recorded curves, errors in per cent, in random orders."""
+    curves = pool(name, folder).curves
+    drawn = [Random(seed).sample(curves, 27) for seed in range(orders)]
+    print(f"\nError of the recorded curves {name}; near: within {near} points of the best one.\n")
+    print_promotion(drawn, len(curves[0]), near)
+
+
+def print_promotion(runs: Sequence[Sequence[Sequence[float]]], epochs: int, near: float) -> None:
+    """Print how often Promotion finds the best configuration of each run, or one near it, and for how many epochs."""
+    print(f"| configurations | first rung | epochs, of full | the best | near ({near:.3g}) | above the lowest | runs |")
+    print("|---|---|---|---|---|---|---|")
+    for count, first in itertools.product(dict.fromkeys((9, len(runs[0]))), (epochs // 9, epochs // 3)):
+        gaps, shares = [], []
+        for curves in runs:
+            found, trained = replay(curves[:count], first, epochs)
+            gaps.append(found - min(curve[-1] for curve in curves[:count]))
+            shares.append(trained / (count * epochs))
+        same, close = (100 * fmean(gap <= limit for gap in gaps) for limit in (0.0, near))
+        cells = [count, f"{first} of {epochs}", f"{100 * fmean(shares):.0f}%", f"{same:.0f}%", f"{close:.0f}%"]
+        print(f"| {' | '.join(map(str, cells))} | {interval(gaps)} | {len(gaps)} |")
 
 
 def random_points(seed: int, count: int) -> list[Mapping[str, str]]:
