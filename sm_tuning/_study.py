@@ -10,6 +10,7 @@ from sm_tuning import jobs, results, studies, views
 from sm_tuning._errors import JobFailedError, JobNotFoundError, WaitTimeoutError
 from sm_tuning._handle import SearchHandle
 from sm_tuning._prices import Prices
+from sm_tuning._wire import STUDY_SETTINGS
 from sm_tuning.aws import Aws
 from sm_tuning.description import job_of
 from sm_tuning.jobs import TrainingStatus
@@ -213,4 +214,5 @@ class Study(SearchHandle):
             SpecError: the study has a setting that a spec cannot express.
         """
         study = self._trials.study
-        return from_description(study.request, region=study.region, changes={"study": study.settings})
+        settings = study.settings.model_dump(mode="json", exclude_defaults=True)
+        return from_description({**study.request, STUDY_SETTINGS: settings}, region=study.region)

@@ -145,6 +145,8 @@ def snake_case(member: str) -> str:
 STUDY_URI: Final = "StudyUri"
 STUDY_RULES: Final = "StudyRules"
 STUDY_TRIAL: Final = "StudyTrial"
+#: The block ``study:`` of the spec, in the description of a study.
+STUDY_SETTINGS: Final = "StudySettings"
 #: Why a study that has completed ended before all its trials.
 STUDY_REASON: Final = "CompletionReason"
 

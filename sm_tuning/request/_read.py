@@ -12,7 +12,16 @@ from typing import Any
 
 from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
-from sm_tuning._wire import STUDY_STRATEGY_CONFIG, from_float32, is_training_arn, tag_list
+from sm_tuning._wire import (
+    STUDY_REASON,
+    STUDY_RULES,
+    STUDY_SETTINGS,
+    STUDY_STRATEGY_CONFIG,
+    STUDY_URI,
+    from_float32,
+    is_training_arn,
+    tag_list,
+)
 from sm_tuning.request._build import clean_name, default_base
 from sm_tuning.request._images import recognise, region_of, repository
 from sm_tuning.request._members import (
@@ -25,7 +34,8 @@ from sm_tuning.request._reader import Reader, given
 from sm_tuning.request._resources import read_resources, types_in
 from sm_tuning.spec import Tuning
 
-#: Members of a DescribeHyperParameterTuningJob response that a request does not have [botocore model].
+#: Members of a DescribeHyperParameterTuningJob response that a request does not have [botocore model], and those of a
+#: study.
 _REPORTED = (
     "HyperParameterTuningJobArn",
     "HyperParameterTuningJobStatus",
@@ -40,6 +50,9 @@ _REPORTED = (
     "TuningJobCompletionDetails",
     "ConsumedResources",
     "ResponseMetadata",
+    STUDY_URI,
+    STUDY_RULES,
+    STUDY_REASON,
 )
 
 #: A name that ``unique_name`` made.
@@ -121,6 +134,7 @@ class _Job:
         parents = warm_start.items("ParentHyperParameterTuningJobs")
         names = [str(parent.take("HyperParameterTuningJobName")) for parent in parents]
         fields["warm_start"] = given(parents=names or None, warm_start_type=warm_start.text("WarmStartType")) or None
+        fields["study"] = reader.take(STUDY_SETTINGS)
         fields["autotune"] = reader.inner("Autotune").take("Mode") == "Enabled"
         fields |= self._definitions(ranges, self._objective(objective))
         reader.close()

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sm_tuning._statuses import COUNTERS, FINISHED, ObjectiveStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import STUDY_REASON, STUDY_RULES, STUDY_TRIAL, STUDY_URI
+from sm_tuning._wire import STUDY_REASON, STUDY_RULES, STUDY_SETTINGS, STUDY_TRIAL, STUDY_URI
 from sm_tuning.description import training_of
 from sm_tuning.strategies import CONFIGURATION, MEMBER, Suggestion
 from sm_tuning.studies._record import StudyRecord
@@ -130,6 +130,7 @@ def description_of(
         **study.request,
         "HyperParameterTuningJobArn": study.arn,
         STUDY_URI: study.uri,
+        STUDY_SETTINGS: study.settings.model_dump(mode="json", exclude_defaults=True),
         STUDY_RULES: {"Objectives": dict(study.settings.objectives), "Constraints": list(study.settings.constraints)},
         "HyperParameterTuningJobStatus": status,
         "CreationTime": study.created,

@@ -178,6 +178,8 @@ def test_the_report_and_the_command_have_the_lineage(study: smt.Study, tmp_path:
     page = study.report(tmp_path / "report.html", prices={"ml.m5.large": 1.0}).read_text()
     assert 'id="lineage"' in page
     assert "Schedule: the hyperparameters of each member by epochs" in page
+    assert "A spec cannot express" not in page
+    assert "strategy: Population" in page
     table = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["table"]
     assert {"why", "member", "parent"} <= {column["name"] for column in table["columns"]}
     result = separate_runner().invoke(
