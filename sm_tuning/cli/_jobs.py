@@ -25,6 +25,7 @@ from sm_tuning.cli._options import (
     spec_file,
 )
 from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say, warnings_said
+from sm_tuning.cli._ray import launch_on_ray, ray_option
 
 #: Columns of ``list``: the API's names, before the counters.
 COLUMNS = (
@@ -56,9 +57,10 @@ COLUMNS = (
     help="Learn from this finished job; may be repeated.",
 )
 @click.option("--wait", is_flag=True, help="Wait until the job ends, and show its progress on stderr.")
+@ray_option(required=False)
 @as_json
 @connection_options
-def launch(
+def launch(  # noqa: PLR0913  (one keyword per option)
     file: Path,
     overrides: tuple[str, ...],
     *,
@@ -66,6 +68,7 @@ def launch(
     if_exists: Literal["attach", "fail"],
     parents: tuple[str, ...],
     wait: bool,
+    address: str | None,
     as_json: bool,
     connect: Connect,
 ) -> None:
@@ -79,11 +82,20 @@ def launch(
     With --name and --if-exists attach, a pipeline that runs again finds the job that it launched, and fails if spec,
     scripts or data have changed since. For that a job with a given name has a tag, which needs sagemaker:AddTags.
 
+    With --ray the job runs on a Ray cluster, in the folder that the block `ray` of the spec names, as long as this
+    command does: it needs --wait. `restore` continues an interrupted run.
+
     Example: sm-tuning launch estimators/xgboost-diabetes.yaml --set max_jobs=5 --local --wait
     """
     # The override leaves the type of the warm start as the file has it.
     warm_start = [f"warm_start.parents={json.dumps(parents)}"] if parents else []
     tuning = smt.load(file, overrides=[*overrides, *warm_start])
+    if address is not None:
+        if not wait or if_exists != "fail":
+            needs = "--wait: it runs as long as this command" if not wait else "a new run: leave --if-exists out"
+            raise click.UsageError(f"--ray needs {needs}")
+        launch_on_ray(tuning, address, connect(studies=False), name=name, as_json=as_json)
+        return
     if click.get_current_context().params.get("local"):
         preflight.refuse_missing_imports(tuning)
     aws = connect(studies=False)
@@ -252,6 +264,7 @@ def finish(
     timeout: float | None = None,
     follow: Callable[[], object] | None = None,
     again: str = "wait {}",
+    place: str | None = None,
 ) -> None:
     """Wait until a job ends, with its progress on stderr, and print its summary, whatever its outcome.
 
@@ -260,22 +273,26 @@ def finish(
         as_json: print JSON.
         timeout: seconds after which to give up.
         follow: waits in another way.
-        again: the command that continues after an interrupt.
+        again: the command that continues after an interrupt; empty if ``follow`` has named it.
+        place: what other commands call the job; its name by default.
 
     Raises:
         JobError: the job failed or was stopped, or had not ended after ``timeout`` seconds.
         KeyboardInterrupt: the wait was interrupted; a message says how to continue.
     """
     failure: smt.JobError | None = None
+    # As the user named it: the folder of a job, if it is read from one.
+    given = click.get_current_context().params.get("job")
+    place = f"{place or given or job.name}{same_place()}"
     try:
         if follow is None:
             job.wait(timeout=timeout)
         else:
             follow()
     except KeyboardInterrupt:
-        place = f"{job.name}{same_place()}"
         verb = "waits" if follow is None else "shows it"
-        say(f"{job.name} goes on: `sm-tuning {again.format(place)}` {verb} again, `sm-tuning stop {place}` ends it")
+        if again:
+            say(f"{job.name} goes on: `sm-tuning {again.format(place)}` {verb} again, `sm-tuning stop {place}` ends it")
         raise
     except smt.JobError as error:
         failure = error
@@ -294,7 +311,7 @@ def finish(
         known = failure if follow is None else results.explained(job.aws, failure)
         command = "errors" if jobs.counts_of(description).errors else "logs"
         raise smt.JobFailedError(
-            f"{known}; see `sm-tuning {command} {job.name}{same_place()}`",
+            f"{known}; see `sm-tuning {command} {place}`",
             job_name=known.job_name,
             status=known.status,
             reason=known.reason,

@@ -88,6 +88,7 @@ COMMANDS = {
     "status": Entry(f"{_HERE}._jobs:status", "Show the progress of a tuning job."),
     "wait": Entry(f"{_HERE}._jobs:wait", "Wait until a tuning job ends, and show its progress."),
     "stop": Entry(f"{_HERE}._jobs:stop", "Stop a tuning job and its running trials."),
+    "restore": Entry(f"{_HERE}._ray:restore", "Continue a run on Ray that was interrupted."),
     "trials": Entry(f"{_HERE}._frames:trials", "Print the trials of tuning jobs, one row each."),
     "curves": Entry(f"{_HERE}._frames:curves", "Print the metrics of all trials over time."),
     "logs": Entry(f"{_HERE}._frames:logs", "Print the log lines of the trials."),

@@ -88,7 +88,7 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
         if folder is None or trial.checkpoint is None:
             return
         kept = str(trial.checkpoint.path).rpartition("/")[2]
-        for name in storage.folders(folder):
+        for name in storage.names(folder):
             if name.startswith("checkpoint_") and name != kept:
                 storage.delete_folder(f"{folder}/{name}")
 

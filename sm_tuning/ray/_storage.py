@@ -119,13 +119,12 @@ class Storage:
         if _exists(filesystem, path):
             filesystem.delete_file(path)
 
-    def folders(self, name: str) -> list[str]:
-        """Return the names of the folders in a folder of the run, in order."""
+    def names(self, folder: str) -> list[str]:
+        """Return the names of what is in a folder of the run, in order."""
         from pyarrow import fs  # noqa: PLC0415
 
-        selector = fs.FileSelector(f"{self.path}/{name}".rstrip("/"), allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        selector = fs.FileSelector(f"{self.path}/{folder}".rstrip("/"), allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
 
     def delete_folder(self, name: str) -> None:
         """Delete a folder of the run."""

@@ -245,7 +245,7 @@ class TrainingJobRun:
 
     def _find_checkpoint(self, trial_folder: str) -> None:
         """Take the newest whole checkpoint of an earlier attempt, which Ray's state may not know yet."""
-        folders = [name for name in self._storage.folders(trial_folder) if name.startswith("checkpoint_")]
+        folders = [name for name in self._storage.names(trial_folder) if name.startswith("checkpoint_")]
         for name in reversed(folders) if trial_folder else ():
             content = self._files.read(f"{trial_folder}/{name}/{CHECKPOINT_FILE}")
             if content is None:

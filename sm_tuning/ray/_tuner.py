@@ -15,7 +15,7 @@ from typing import Any
 from sm_tuning._errors import MissingExtraError, NameTakenError, Problem, SpecError
 
 try:
-    from ray import tune
+    from ray import cloudpickle, tune
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
     from ray.tune.stopper import CombinedStopper, FunctionStopper
@@ -125,8 +125,14 @@ def restore_ray(uri: str | os.PathLike[str]) -> Any:
     storage = Storage(*filesystem_of(place))
     job = RayJob.of(storage.files.read(JOB_FILE), storage.uri)
     trainable = tune.with_resources(SageMakerTrial, dict(job.settings["resources"]))
-    if not tune.Tuner.can_restore(storage.path, storage_filesystem=_custom(storage)):
-        raise SpecError(f"{storage.uri} has no tuner.pkl: the run was never started; start it anew with another name")
+    content = storage.files.read("tuner.pkl")
+    if content is None:
+        raise SpecError(f"{storage.uri} has no tuner.pkl, which Ray needs to continue a run: start it anew")
+    if not any(name.startswith("experiment_state") for name in storage.names("")):
+        # The driver died before Ray's first record of the run, or never started it. Training jobs are in the storage.
+        state = cloudpickle.loads(content)
+        tune_config, run_config = state["_tune_config"], state["_run_config"]
+        return tune.Tuner(trainable, param_space={}, tune_config=tune_config, run_config=run_config)
     return tune.Tuner.restore(
         storage.path,
         trainable,

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("ray")
-from ray_runs import tuning_of
+from pyarrow import fs
+from servers import running_server
 
+import sm_tuning as smt
+from benchmarks.ray.runs import tuning_of
 from sm_tuning.archive import read_log, training_job_file
 from sm_tuning.executor import TrainingFailedError
 from sm_tuning.ray._job import INDEX, SEGMENT, RayJob
@@ -33,9 +36,10 @@ def node(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 class Bench:
     """The folder of a run, and the training jobs that a test starts in it."""
 
-    def __init__(self, folder: Path, node: Node, **changes: Any) -> None:
-        to_ray(tuning_of(folder / "code", **changes), storage_path=folder / "storage", name="run")
-        self.storage = Storage(*filesystem_of(str(folder / "storage" / "run")))
+    def __init__(self, folder: Path, node: Node, place: str | None = None, **changes: Any) -> None:
+        place = place or str(folder / "storage")
+        to_ray(tuning_of(folder / "code", **changes), storage_path=place, name="run")
+        self.storage = Storage(*filesystem_of(f"{place}/run"))
         self.job = RayJob.of(self.storage.files.read("sm/job.json"), self.storage.uri)
         self._node = node
         self.runs: list[TrainingJobRun] = []
@@ -174,3 +178,31 @@ def test_a_script_without_gpus_sees_none_and_one_with_a_share_sees_its_own(bench
     assert run.next() is not None
     run.close()
     assert "gpus '1'" in bench.texts(run)
+
+
+def test_a_run_in_s3_has_its_code_documents_checkpoints_and_models_there(
+    processes: None, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_server(tmp_path / "state") as info:
+        for name, value in info.env().items():
+            monkeypatch.setenv(name, value)
+        bench = Bench(tmp_path, node, f"s3://{info.bucket}/ray", hyperparameters={"epochs": 10_000, "pause": 0.02})
+        first = bench.trial()
+        take(first, 2)
+        first.save(tmp_path / "checkpoint")
+        fs.copy_files(
+            str(tmp_path / "checkpoint"),
+            f"{bench.storage.path}/trial-1/checkpoint_000000",
+            destination_filesystem=bench.storage.filesystem,
+        )
+        first.close()
+        saved = int((tmp_path / "checkpoint" / "epoch").read_text())
+        second = bench.trial()  # finds the checkpoint in S3
+        take(second, 1)
+        second.close()
+        assert f"resuming after epoch {saved}, parent none" in bench.texts(second)
+        job = smt.attach(f"s3://{info.bucket}/ray/run")
+        assert list(job.trials()["TrainingJobStatus"]) == ["Stopped"]
+        names = bench.storage.list_objects(f"{bench.storage.object_uri}/sm/")
+        assert any(name.endswith("/output/model.tar.gz") for name in names)
+        assert any(name.endswith("/sourcedir.tar.gz") for name in names)

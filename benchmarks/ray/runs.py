@@ -1,11 +1,14 @@
-"""A script and a tuning for the tests of Ray: fast, resumable, and without a framework."""
+"""A script and a tuning for runs on Ray: fast, resumable, and without a framework."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import sm_tuning as smt
+
+EPOCH = re.compile(r"epoch=(\d+);")
 
 # Saves each epoch before it prints it. Trials whose ``rate`` is above 2 fail in their second epoch.
 SCRIPT = """
