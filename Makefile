@@ -177,7 +177,7 @@ plotly: $(DEV)  ## fetch the part of plotly.js that the report embeds; needs npm
 screenshots: $(DEV)  ## write the screenshots of docs/img anew; needs Chromium
 	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py tests/cli/test_terminal.py -k screenshots
 
-bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, hostile files, races, deaths and serving
+bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, the dataset of all jobs, hostile files, races, deaths and serving
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
@@ -188,6 +188,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	$(BIN)/python -m benchmarks.local_scale
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.hostile

@@ -101,7 +101,18 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         "smt.views",
         "Plots and reports; see [Report and plots](views.md).",
         (
-            *("plot", "report", "compare", "watch", "watching", "save", "about", "history", "history_info"),
+            *(
+                "plot",
+                "report",
+                "fleet_report",
+                "compare",
+                "watch",
+                "watching",
+                "save",
+                "about",
+                "history",
+                "history_info",
+            ),
             *("parallel_coordinates", "slices", "contour", "importance", "correlation", "curves"),
             *(
                 "train_validation",

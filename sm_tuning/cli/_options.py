@@ -102,6 +102,11 @@ def job_names(command: Callable[..., Any]) -> Callable[..., Any]:
     return _jobs(_training_option(command))
 
 
+def job_names_or_none(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same arguments, for a command that has another way to name jobs."""
+    return click.argument("jobs", metavar="[JOB...]", nargs=-1, callback=named_jobs)(_training_option(command))
+
+
 def is_training_job(name: str) -> bool:
     """Return whether the job of that name, of the current command, is a training job."""
     return name in click.get_current_context().meta.get(f"{_TRAINING}.names", [])

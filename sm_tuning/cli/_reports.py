@@ -8,7 +8,14 @@ import click
 
 import sm_tuning as smt
 from sm_tuning import views
-from sm_tuning.cli._options import Connect, connection_options, job_names, prices_option, tuning_job_name
+from sm_tuning.cli._options import (
+    Connect,
+    connection_options,
+    job_names,
+    job_names_or_none,
+    prices_option,
+    tuning_job_name,
+)
 from sm_tuning.cli._output import Output, output_options, say, warnings_said
 from sm_tuning.views import exports
 
@@ -17,22 +24,32 @@ _TOOLS = ("mlflow", "optuna", "tensorboard", "wandb")
 
 
 @click.command()
-@job_names
+@job_names_or_none
+@click.option("--all", "dest", metavar="DEST", help="One page over all tuning jobs of a dataset that sync wrote.")
 @click.option("-o", "--output", "path", type=click.Path(path_type=Path), required=True, help="The HTML file to write.")
 @prices_option
 @connection_options
-def report(jobs: tuple[str, ...], path: Path, prices: Path | None, connect: Connect) -> None:
+def report(jobs: tuple[str, ...], dest: str | None, path: Path, prices: Path | None, connect: Connect) -> None:
     """Write everything about tuning jobs to one HTML file.
 
     It opens without a network and shows the best trial, advice, all trials, linked plots, failures and the spec.
-    Several jobs are shown side by side, with the jobs that they were warm-started from.
+    Several jobs are shown side by side, with the jobs that they were warm-started from. --all DEST makes a page over
+    all jobs of a dataset instead: spending by month, team and instance type, failures, and a table of the jobs.
 
     Example: sm-tuning report my-job -o report.html
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise smt.SpecError(f"a report is an HTML file, but the name is {str(path)!r}")
+    if bool(jobs) == (dest is not None):
+        raise click.UsageError("name tuning jobs, or a dataset with --all DEST: one of the two")
+    if dest is not None and prices is not None:
+        raise click.UsageError("--all shows the costs in the dataset: give --prices to sm-tuning sync")
     with warnings_said():
-        written = views.report(connect(), jobs, path, prices=prices)
+        if dest is not None:
+            aws = connect(studies=False) if dest.startswith("s3://") else None
+            written = views.fleet_report(dest, path, aws=aws)
+        else:
+            written = views.report(connect(), jobs, path, prices=prices)
     say(f"{written} is written")
 
 

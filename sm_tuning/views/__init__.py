@@ -14,6 +14,7 @@ from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning.views._figure import Figure, Theme, save
+    from sm_tuning.views._fleet import fleet_report
     from sm_tuning.views._history import HistoryInfo, history_info
     from sm_tuning.views._plots import (
         KINDS,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "._figure": ("Figure", "Theme", "save"),
+        "._fleet": ("fleet_report",),
         "._history": ("HistoryInfo", "history_info"),
         "._plots": (
             "KINDS",
@@ -83,6 +85,7 @@ __all__ = [
     "cost",
     "curves",
     "edf",
+    "fleet_report",
     "front",
     "history",
     "history_info",

@@ -96,21 +96,63 @@ def report(aws: Aws, names: Sequence[str], path: str | os.PathLike[str], *, pric
         JobNotFoundError: a tuning job does not exist.
         MissingExtraError: jinja2 is not installed.
     """
-    path = Path(path)
-    # Reading takes minutes for a large job, so everything that can fail for another reason is checked before.
-    if not path.absolute().parent.is_dir():
-        raise SpecError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    page = checked_page(path)
+    write_output(page, render(gather(aws, names, prices=prices)))
+    return page
+
+
+def checked_page(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a page, if it can be made there: reading takes minutes, so that this is checked before.
+
+    Raises:
+        SpecError: its folder does not exist.
+        MissingExtraError: jinja2 is not installed.
+    """
+    page = Path(path)
+    if not page.absolute().parent.is_dir():
+        raise SpecError(f"cannot write {str(page)!r}: there is no folder {str(page.parent)!r}")
     _environment()
-    write_output(path, render(gather(aws, names, prices=prices)))
-    return path
+    return page
 
 
 def render(found: Gathered) -> str:
     """Return the report as an HTML page. Makes no API call."""
+    return rendered(
+        "report.html.j2",
+        sections(found),
+        found.trial_table(),
+        title=", ".join(found.names),
+        headlines=[found.headline(name) for name in found.names],
+        doubts=found.doubts,
+        notes=[note for note in found.notes if note not in found.doubts],
+        advice=_advice(found),
+        failures=found.failures(),
+        again=[
+            {
+                "name": name,
+                "facts": found.reproducibility(name),
+                "spec": found.spec_text(name),
+                "description": found.description_text(name),
+            }
+            for name in found.names
+        ],
+    )
+
+
+def rendered(name: str, shown: list[Section], table: Mapping[str, Any], *, noun: str = "trial", **values: Any) -> str:
+    """Return a page of sections and one table, which are linked, without anything to fetch.
+
+    Args:
+        name: of the template.
+        shown: the sections; the first one is the overview.
+        table: columns and rows, as the page's script takes them.
+        noun: what a row of the table is.
+        **values: for the template.
+    """
     pool = Pool()
-    shown = sections(found)
     data = {
-        "table": found.trial_table(),
+        "table": table,
+        "noun": noun,
         "panels": [
             [_figure(option.figure, pool) for option in panel.options] for section in shown for panel in section.panels
         ],
@@ -121,30 +163,16 @@ def render(found: Gathered) -> str:
     plotly, script = _asset("plotly-cartesian.min.js"), _asset("report.js")
     # Our own files are markup; everything that comes from a job is escaped by the template.
     safe = importlib.import_module("markupsafe").Markup
-    page = _environment().get_template("report.html.j2")
+    page = _environment().get_template(name)
     return str(
         page.render(
-            title=", ".join(found.names),
             policy=_policy(plotly, script),
             style=safe(_asset("report.css")),
             plotly=safe(plotly),
             script=safe(script),
             data=safe(to_script(data)),
-            headlines=[found.headline(name) for name in found.names],
-            doubts=found.doubts,
-            notes=[note for note in found.notes if note not in found.doubts],
-            advice=_advice(found),
             sections=shown,
-            failures=found.failures(),
-            again=[
-                {
-                    "name": name,
-                    "facts": found.reproducibility(name),
-                    "spec": found.spec_text(name),
-                    "description": found.description_text(name),
-                }
-                for name in found.names
-            ],
+            **values,
         )
     )
 

@@ -48,7 +48,7 @@
     fromTable = Boolean(table);
     document.getElementById("selection").hidden = !selected;
     document.getElementById("selection-text").textContent =
-      selected ? `${selected.size} of ${rows.length} trials selected` : "";
+      selected ? `${selected.size} of ${rows.length} ${data.noun}s selected` : "";
     showTable();
     busy = true;
     Promise.all(plots.map(mark)).finally(() => { busy = false; });
@@ -268,7 +268,7 @@
     const head = document.querySelector("#table thead");
     const line = make("tr", head);
     make("th", line, "");
-    ["trial", ...columns.map((column) => column.name)].forEach((name, index) => {
+    [data.noun, ...columns.map((column) => column.name)].forEach((name, index) => {
       const cell = make("th", line);
       cell.setAttribute("aria-sort", index - 1 === sorting.column ? (sorting.down ? "descending" : "ascending") : "none");
       cell.scope = "col";
@@ -352,7 +352,7 @@
     const tick = make("input", make("td", element));
     tick.type = "checkbox";
     tick.checked = Boolean(selected && selected.has(index));
-    tick.setAttribute("aria-label", `Select trial ${data.table.labels[index]}`);
+    tick.setAttribute("aria-label", `Select ${data.noun} ${data.table.labels[index]}`);
     tick.addEventListener("change", () => {
       const chosen = new Set(selected || []);
       if (tick.checked) chosen.add(index); else chosen.delete(index);

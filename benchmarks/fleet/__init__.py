@@ -1,0 +1,1 @@
+"""Calls and times of syncs of many tuning jobs."""
