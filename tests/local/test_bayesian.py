@@ -170,7 +170,7 @@ class TestSearch:
         trials = search(2, mixed_space=space is MIXED)
         chooser = make("Bayesian", space, seed=2, maximize=False)
         noise = np.random.default_rng(0)
-        for count in range(6, 19):
+        for count in range(6, 19, 3):
             nudged = [
                 Trial(t.index, t.hyperparameters, t.value * (1 + 1e-15 * noise.standard_normal()), finished=True)
                 for t in trials[:count]
@@ -206,12 +206,12 @@ class TestWithoutStructure:
 
     def test_points_stay_off_the_edges_where_the_model_predicts_nothing(self):
         places = []
-        for seed in range(12):
+        for seed in range(8):
             trials = self.noisy(15, seed)
             h = make("Bayesian", SQUARE, seed=seed, maximize=False).ask(trials)
             places.append(Encoder(SQUARE).encode(tuple(h.values())))
         edges = [place for place in places if min(place) < 1e-3 or max(place) > 1 - 1e-3]
-        assert len(edges) <= 5, places
+        assert len(edges) <= 3, places
 
     def stuck(self) -> list[Trial]:
         """Noise; the best three and the worst three of fifteen trials lie together in the middle."""
@@ -257,7 +257,7 @@ class TestWithoutStructure:
         flags = np.zeros(2, dtype=bool), np.ones(25, dtype=bool)
         assert Evidence(rows, costs, *flags).skill() > 0.9
         assert Evidence(rows, np.zeros(25), *flags).skill() == 0.0
-        shuffled = [Evidence(rows, rng.permutation(costs), *flags).skill() for _ in range(8)]
+        shuffled = [Evidence(rows, rng.permutation(costs), *flags).skill() for _ in range(5)]
         assert np.median(shuffled) <= 0.1
 
     def test_improvement_is_measured_from_the_mean_and_not_from_a_lucky_value(self):

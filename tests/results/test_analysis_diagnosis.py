@@ -8,6 +8,7 @@ from typing import Any
 
 import analysis_data as data
 import numpy as np
+import pandas as pd
 import pytest
 
 from sm_tuning.results.analysis import DIAGNOSIS, SHAPES, Algorithm, diagnosis, shapes
@@ -42,17 +43,23 @@ CASES: dict[str, tuple[str, np.ndarray | None, np.ndarray | None]] = {
 }
 
 
-def judge(held_out: Any, train: Any, *, noise: float = 0.0, seed: int = 0, maximize: bool = False) -> Any:
+def judge(held_out: Any, train: Any, *, maximize: bool = False) -> Any:
     """The row of a trial in a job with three healthy ones."""
-    rng = np.random.default_rng(seed)
+    return judged(held_out, train, maximize=maximize).iloc[0]
+
+
+def judged(held_out: Any, train: Any, *, times: int = 1, noise: float = 0.0, maximize: bool = False) -> pd.DataFrame:
+    """The rows of a trial that runs so many times, each with its own noise, in a job with three healthy ones."""
+    rng = np.random.default_rng(0)
     healthy = {f"{name}:loss": falling(*shape) for name, shape in HEALTHY.items()}
     own = {"validation:loss": held_out, "train:loss": train}
-    sets = [{name: value for name, value in own.items() if value is not None}, healthy, healthy, healthy]
+    given = {name: value for name, value in own.items() if value is not None}
+    sets = [*[given] * times, healthy, healthy, healthy]
     sign = -1 if maximize else 1
     noisy = [{n: sign * (np.asarray(v) + noise * rng.normal(size=len(v))) for n, v in one.items()} for one in sets]
-    table = diagnosis(data.trials([1.0] * 4), data.curves(noisy), data.facts({}, maximize=maximize))
+    table = diagnosis(data.trials([1.0] * len(sets)), data.curves(noisy), data.facts({}, maximize=maximize))
     assert data.dtypes(table) == dict(DIAGNOSIS)
-    return table.iloc[0]
+    return table[:times]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -66,7 +73,7 @@ def test_each_case_is_told(case: str, maximize: bool) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_noise_seldom_changes_a_diagnosis(case: str) -> None:
     expected, held_out, train = CASES[case]
-    found = Counter(judge(held_out, train, noise=0.1, seed=seed)["Diagnosis"] for seed in range(20))
+    found = Counter(judged(held_out, train, times=20, noise=0.1)["Diagnosis"])
     assert found[expected] >= 17, found
 
 
