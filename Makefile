@@ -199,6 +199,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	$(BIN)/python -m benchmarks.studies kills --strategy Population --drivers 3
 	$(BIN)/python -m benchmarks.studies stops
 	$(BIN)/python -m benchmarks.studies faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies curves
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies population
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies promotion
 	$(BIN)/python -m benchmarks.serving

@@ -184,7 +184,7 @@ def print_promotion(runs: Sequence[Sequence[Sequence[float]]], epochs: int, near
     """Print how often Promotion finds the best configuration of each run, or one near it, and for how many epochs."""
     print(f"| configurations | first rung | epochs, of full | the best | near ({near:.3g}) | above the lowest | runs |")
     print("|---|---|---|---|---|---|---|")
-    for count, first in itertools.product(dict.fromkeys((9, len(runs[0]))), (epochs // 9, epochs // 3)):
+    for count, first in itertools.product(dict.fromkeys((9, len(runs[0]))), (1, epochs // 9, epochs // 3)):
         gaps, shares = [], []
         for curves in runs:
             found, trained = replay(curves[:count], first, epochs)
@@ -206,6 +206,8 @@ def random_points(seed: int, count: int) -> list[Mapping[str, str]]:
 def replay(curves: Sequence[Sequence[float]], first: int, epochs: int) -> tuple[float, int]:
     """Return the lowest last loss that Promotion finds among configurations with these curves, and the epochs trained.
 
+    The loss is infinite if none is trained to the end, since there are too few for so many promotions.
+
     Args:
         curves: the loss after each epoch, of each configuration.
         first: the lowest rung.
@@ -224,4 +226,5 @@ def replay(curves: Sequence[Sequence[float]], first: int, epochs: int) -> tuple[
         trained += until - (0 if proposal.parent is None else int(found[proposal.parent - 1].hyperparameters["epochs"]))
         value = curves[proposal.attrs["configuration"] - 1][until - 1]
         found.append(Trial(len(found) + 1, proposal.hyperparameters, value, finished=True, attrs=proposal.attrs))
-    return min(t.value or 0.0 for t in found if t.hyperparameters["epochs"] == str(epochs)), trained
+    last = [t.value or 0.0 for t in found if t.hyperparameters["epochs"] == str(epochs)]
+    return min(last, default=math.inf), trained

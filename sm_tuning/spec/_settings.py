@@ -76,7 +76,8 @@ class PromotionConfig(Spec):
 
     Args:
         resource: the hyperparameter that says up to how many epochs the script trains; the study sets it.
-        min_resource: up to which each configuration is trained.
+        min_resource: up to which each configuration is trained; by default the best are promoted twice: with
+            ``reduction_factor`` 3, a ninth of ``max_resource``, rounded up.
         max_resource: up to which the best are trained.
         reduction_factor: one of this many is promoted; each promotion trains up to this many times as much.
     """
@@ -86,13 +87,13 @@ class PromotionConfig(Spec):
     )
 
     resource: str = Field(default="epochs", min_length=1, max_length=256)
-    min_resource: int = Field(default=1, ge=1)
+    min_resource: int | None = Field(default=None, ge=1)
     max_resource: int = Field(ge=2, le=MOST_RESOURCE)
     reduction_factor: int = Field(default=3, ge=2, le=100)
 
     @model_validator(mode="after")
     def _ordered(self) -> PromotionConfig:
-        if self.min_resource >= self.max_resource:
+        if self.min_resource is not None and self.min_resource >= self.max_resource:
             message = f"min_resource < max_resource must hold, but got {self.min_resource} and {self.max_resource}"
             raise SpecError(Problem("study-strategy", "", message, "give min_resource < max_resource"))
         return self

@@ -40,7 +40,8 @@ class Promotion(NeverStops):
         self._factor = config.reduction_factor
         self._max_jobs = max_jobs
         self._seen = Seen(space)
-        rungs, rung = [], config.min_resource
+        # A rung below a ninth compares trials that have hardly begun, and few configurations have none left at the end.
+        rungs, rung = [], config.min_resource or math.ceil(config.max_resource / config.reduction_factor**2)
         while rung < config.max_resource:
             rungs.append(rung)
             rung *= self._factor

@@ -198,6 +198,22 @@ def test_promotion_trains_the_best_to_the_end(seed: int, at_once: int) -> None:
     assert int(best.hyperparameters["epochs"]) == 9
 
 
+@pytest.mark.parametrize(
+    ("config", "rungs"),
+    [
+        ({"max_resource": 9}, [1, 3, 9]),
+        ({"max_resource": 27}, [3, 9, 27]),
+        ({"max_resource": 100}, [12, 36, 100]),
+        ({"max_resource": 100, "reduction_factor": 5}, [4, 20, 100]),
+        ({"max_resource": 2}, [1, 2]),
+        ({"max_resource": 27, "min_resource": 1}, [1, 3, 9, 27]),
+    ],
+)
+def test_the_best_are_promoted_twice_by_default(config: dict[str, int], rungs: list[int]) -> None:
+    _, proposals = play(promotion(200, **config), loss, at_once=1, most=200)
+    assert sorted({int(p.hyperparameters["epochs"]) for p in proposals}) == rungs
+
+
 def test_early_promotions_leave_one_for_a_better_configuration_that_comes_later() -> None:
     """Each configuration is better than all before it."""
     _, proposals = play(promotion(13), lambda p: -float(p.attrs["configuration"]), at_once=1, most=13)
