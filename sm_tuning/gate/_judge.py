@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, Self
@@ -14,6 +13,7 @@ from sm_tuning._printable import printable
 from sm_tuning._statuses import TuningStatus
 from sm_tuning._wire import reaches, to_float32
 from sm_tuning.gate._facts import OWN, Facts
+from sm_tuning.spec import comparison_of
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -27,7 +27,6 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 UNKNOWN = "unknown"
 
 _OF_TRIALS = ("completed_trials", "stopped_trials")
-_FORM = re.compile(r"\s*(?P<name>.*?[^\s<>=!])\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<limit>[^\s<>=!]+)\s*")
 
 
 class Requirement(NamedTuple):
@@ -50,17 +49,12 @@ class Requirement(NamedTuple):
         Raises:
             SpecError: the text is not a requirement.
         """
-        match = _FORM.fullmatch(text)
-        try:
-            limit = float(match["limit"]) if match else math.nan
-        except ValueError:
-            limit = math.nan
-        # Also NAME>=nan, which no value would meet.
-        if match is None or math.isnan(limit):
+        found = comparison_of(text)
+        if found is None:
             raise SpecError(
                 f"a requirement has the form NAME>=NUMBER (or <=, >, <, ==, !=), such as cost<=20, but got {text!r}"
             )
-        return cls(match["name"], match["sign"], limit)
+        return cls(*found)
 
     def holds(self, value: float, *, single: bool) -> bool:
         """Return whether a value meets the requirement.

@@ -35,7 +35,7 @@ from sm_tuning.spec._settings import (
     PromotionConfig,
     WarmStart,
 )
-from sm_tuning.spec._study import STUDY_STRATEGIES, Constraint, StudySettings
+from sm_tuning.spec._study import STUDY_STRATEGIES, Constraint, StudySettings, comparison_of
 from sm_tuning.spec._sweeps import from_wandb_sweep
 from sm_tuning.spec._tuning import TrainingDefinition, Tuning, combinations
 
@@ -79,6 +79,7 @@ __all__ = [
     "assignments",
     "choice_of",
     "combinations",
+    "comparison_of",
     "decode_json",
     "decode_plain",
     "decode_scalar",

@@ -51,7 +51,18 @@ _MOST_CASES = 100
 #: Strategies that search for the best trade-offs between objectives, or within constraints.
 _FOR_SEVERAL = ("Random", "Grid", "Optuna")
 
-_FORM = re.compile(r"\s*(?P<metric>.*?[^\s<>=!])\s*(?P<sign><=|>=)\s*(?P<limit>[^\s<>=!]+)\s*")
+_COMPARISON = re.compile(r"\s*(?P<name>.*?[^\s<>=!])\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<limit>[^\s<>=!]+)\s*")
+
+
+def comparison_of(text: str) -> tuple[str, str, float] | None:
+    """Return name, sign and number of a text such as ``cost<=20``; None if it has another form, or no number."""
+    match = _COMPARISON.fullmatch(text)
+    try:
+        limit = float(match["limit"]) if match else math.nan
+    except ValueError:
+        limit = math.nan
+    # Also NAME>=nan is None: no value would meet it.
+    return None if match is None or math.isnan(limit) else (match["name"], match["sign"], limit)
 
 
 class Constraint(NamedTuple):
@@ -68,14 +79,10 @@ class Constraint(NamedTuple):
         Raises:
             ValueError: the text is not a constraint.
         """
-        match = _FORM.fullmatch(text)
-        try:
-            limit = float(match["limit"]) if match else math.nan
-        except ValueError:
-            limit = math.nan
-        if match is None or not math.isfinite(limit):
+        found = comparison_of(text)
+        if found is None or found[1] not in ("<=", ">=") or math.isinf(found[2]):
             raise ValueError(f"a constraint has the form METRIC<=NUMBER or METRIC>=NUMBER, but got {text!r}")
-        return cls(match["metric"], match["sign"], limit)
+        return cls(*found)
 
     def violation(self, value: float | None) -> float:
         """Return how far a value is beyond the limit, at most 0 if it keeps to it; infinity without a value."""

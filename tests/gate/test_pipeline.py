@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from forks import run_program, start_program, wait_for
-from servers import stop_server
+from servers import start_server, stop_server
 
 import sm_tuning as smt
 
@@ -59,6 +59,7 @@ class Pipeline:
 def environ(near: smt.Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What a runner knows of the cloud; its smoke runs on a local SageMaker of its own."""
     smoke = tmp_path_factory.mktemp("smoke")
+    start_server(smoke)  # a program would start a whole interpreter for it
     keys = near.sagemaker._request_signer._credentials
     yield {
         **os.environ,
