@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import psutil
 #: Bytes of the object store of a node: trials put nothing into it.
 _STORE = 80_000_000
 _START_SECONDS = 150.0
+_ATTEMPTS = 3  # Ray gives up after 30 seconds, which a busy machine may need
 _RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -39,6 +41,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _has_settled(node: subprocess.Popen[bytes], log: Path) -> bool:
+    """Return whether a node has joined, or given up."""
+    return node.poll() is not None or "--block" in log.read_text()
+
+
 class Cluster:
     """One or several nodes. ``stop`` kills exactly what ``start`` has started.
 
@@ -51,7 +58,7 @@ class Cluster:
     def __init__(self, folder: Path, *, cpus: int = 2, gpus: int = 0) -> None:
         self.folder = folder
         self._cpus, self._gpus = cpus, gpus
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = ""
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.nodes: list[subprocess.Popen[bytes]] = []
@@ -60,21 +67,30 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_DEDUP_LOGS": "0",
             "TMPDIR": str(self.temporary),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH")))),
         }
 
     def start(self) -> None:
         """Start a node, the first one as the head, and return when it has joined."""
+        for _ in range(_ATTEMPTS):
+            node, log = self._start_node()
+            wait_for(partial(_has_settled, node, log), _START_SECONDS, f"a node of Ray starts: {log}")
+            if node.poll() is None:
+                self.nodes.append(node)
+                return
+        raise AssertionError(f"no node of Ray starts: {log.read_text()[-3000:]}")
+
+    def _start_node(self) -> tuple[subprocess.Popen[bytes], Path]:
         common = [f"--num-cpus={self._cpus}", f"--object-store-memory={_STORE}", "--node-ip-address=127.0.0.1"]
         common += ["--disable-usage-stats", "--block", f"--dashboard-agent-listen-port={_free_port()}"]
-        port = self.address.rpartition(":")[2]
         place = [f"--address={self.address}"]
         if not self.nodes:
-            place = ["--head", f"--port={port}", "--include-dashboard=false", f"--num-gpus={self._gpus}"]
-            place += [f"--ray-client-server-port={_free_port()}", f"--temp-dir={self.folder}"]
-        log = self.folder / f"node-{len(self.nodes)}.log"
+            self.address = f"127.0.0.1:{_free_port()}"
+            place = ["--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false"]
+            place += [f"--num-gpus={self._gpus}", f"--ray-client-server-port={_free_port()}"]
+            place += [f"--temp-dir={self.folder}"]
+        log = self.folder / f"node-{secrets.token_hex(4)}.log"
         with log.open("wb") as output:
             node = subprocess.Popen(
                 [_RAY, "start", *place, *common],
@@ -84,13 +100,7 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.nodes.append(node)
-
-        def joined() -> bool:
-            assert node.poll() is None, log.read_text()[-3000:]
-            return "--block" in log.read_text()
-
-        wait_for(joined, _START_SECONDS, f"a node of Ray starts: {log}")
+        return node, log
 
     def kill_node(self, number: int) -> None:
         """Kill all processes of a node with SIGKILL, as if its machine had died."""
@@ -118,9 +128,13 @@ class Cluster:
         return found
 
     def stop(self) -> None:
-        """Kill all nodes."""
+        """Kill all nodes, and what a node that failed to start has left: all that has the token of this cluster."""
         for number in reversed(range(len(self.nodes))):
             self.kill_node(number)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("RAY_AUTH_TOKEN") == self.environ["RAY_AUTH_TOKEN"]:
+                    process.kill()
 
     @contextlib.contextmanager
     def driver(self, *steps: dict[str, Any]) -> Iterator[Driver]:

@@ -7,7 +7,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
 from sm_tuning.ray._job import INDEX, SEGMENT
 from sm_tuning.ray._search import Ledger
@@ -42,6 +42,12 @@ class BoundedPopulation(PopulationBasedTraining):  # type: ignore[misc]
         """Add a member. Ray refuses searchers beside this scheduler, since most learn from results; ours draws only."""
         del tune_controller
         super().on_trial_add(SimpleNamespace(search_alg=None), trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Compare a member that has reached an interval; one that is done ends by itself."""
+        if result.get(ITERATION, 0) >= self._config.max_resource:
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what a member trains with after it has copied another one; Ray's hook for subclasses."""

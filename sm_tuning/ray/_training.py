@@ -132,6 +132,7 @@ class TrainingJobRun:
         self._latest: dict[str, float] = {}
         self._emissions: list[Emission] = []
         self._lines: list[tuple[int, str]] = []
+        self._base = 0  # values of the objective before those in the log: of the training job that it copied
         self._offset = self._count = 0  # values of the objective before this attempt, and in it
         self._seconds = 0.0  # of training before this attempt
         self._attempt_began: float | None = None
@@ -208,12 +209,12 @@ class TrainingJobRun:
         if parent not in (None, self.name):
             document = self._job.training_job(self._config, self._document["CreationTime"], parent=parent)
             self._document = {**document, STUDY_TRIAL: {"Parent": parent, "Why": "exploited"}}
-            self._offset = int(self._meta["values"])
+            self._offset = self._base = int(self._meta["values"])
         self._start()
 
     def _replay(self, earlier: Mapping[str, Any]) -> None:
         """Give the results of a training job that has ended, instead of training it again."""
-        self._offset = int(earlier[RAY].get("offset", 0))
+        self._offset = self._base = int(earlier[RAY].get("offset", 0))
         self._take_emissions(self._scanner.scan(self._lines))
         self._ended = True
         if earlier["TrainingJobStatus"] == TrainingStatus.FAILED:
@@ -227,15 +228,14 @@ class TrainingJobRun:
                 self._document[member] = earlier[member]
         if not self._meta:
             self._find_checkpoint(earlier[RAY].get("trial_folder", ""))
-        first = int(earlier[RAY].get("offset", 0))
-        kept = int(self._meta.get("values", 0)) if self._meta.get("training_job") == self.name else 0
+        self._base = int(earlier[RAY].get("offset", 0))
+        is_own = self._meta.get("training_job") == self.name
+        kept = max(0, int(self._meta["values"]) - self._base) if is_own else 0  # values in the log
         found = [e for e in self._scanner.scan(self._lines) if e.metric == self._job.metric]
-        if kept - first <= 0:
-            self._lines = []
-        elif kept - first < len(found):
-            self._lines = self._lines[: found[kept - first - 1].line + 1]
-        self._offset = max(kept, first)
-        self._emissions = [e for e in found if e.step < kept - first]
+        if kept < len(found):
+            self._lines = self._lines[: found[kept - 1].line + 1] if kept else []
+        self._offset = self._base + kept
+        self._emissions = found[:kept]
         self._scanner.close()
         self._scanner = self._new_scanner()  # which numbers the lines of this attempt
 
@@ -391,7 +391,7 @@ class TrainingJobRun:
         """Write document and log, which readers see from now on."""
         now = self._clock()
         self._due = now + self._job.checkpoint_period
-        own = {"offset": self._offset, "seconds": self._trained(now), "trial_folder": self._trial_folder}
+        own = {"offset": self._base, "seconds": self._trained(now), "trial_folder": self._trial_folder}
         metrics = final_metrics(self._emissions)
         document = {**self._document, "LastModifiedTime": now, **({"FinalMetricDataList": metrics} if metrics else {})}
         write_log(self._files, self.name, self._lines)

@@ -83,7 +83,7 @@ def to_ray(  # noqa: PLR0913 - each option by its name
     population = spec.ray.pbt
     problems = [*_spec_problems(spec), *_argument_problems(spec, scheduler, search_alg)]
     if problems:
-        raise SpecError(problems)
+        raise SpecError([f"{problem}: {problem.fix}" for problem in problems])
     created = now()
     stamp = datetime.fromtimestamp(created, UTC)
     chosen = name or unique_name(base_name(spec), now=stamp, token=secrets.token_hex(2))
@@ -211,8 +211,8 @@ def _request(
     definition = request["TrainingJobDefinition"]
     hosts = hosts_of({"ResourceConfig": resource_config(definition)})
     if len(hosts) > 1:
-        message = f"a trial on Ray runs on one host, and the estimator asks for {len(hosts)}"
-        raise SpecError(Problem("ray", "estimator.instance_count", message, "use instance_count: 1"))
+        message = f"a trial on Ray runs on one host, and the estimator asks for {len(hosts)}: use one instance"
+        raise SpecError(Problem("ray", "estimator", message))
     if path:
         definition["CheckpointConfig"] = {"LocalPath": path}
     return request, staged.uploads
@@ -228,7 +228,7 @@ def _linked(name: str, channel: AnyInput) -> AnyInput:
         return channel
     path = Path(channel.uri.removeprefix("file://"))
     if not path.exists():
-        raise SpecError(Problem("files", f"inputs.{name}", f"{channel.uri!r} does not exist here", "correct the path"))
+        raise SpecError(Problem("files", f"inputs.{name}", f"{channel.uri!r} does not exist here: correct the path"))
     return channel.replace(uri=f"{NODE_FILES}{path.absolute()}")
 
 

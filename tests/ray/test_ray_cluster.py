@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 pytest.importorskip("ray")
@@ -25,6 +24,8 @@ from sm_tuning.ray._storage import Storage, filesystem_of
 from sm_tuning.strategies import Trial, searches_of
 
 pytestmark = pytest.mark.ray
+
+ESTIMATORS = Path(__file__).parents[2] / "estimators"
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +100,35 @@ def test_random_asha_and_a_population_on_two_nodes(cluster: Cluster) -> None:
         assert set(copies["Parent"]) <= set(population["TrainingJobName"])
 
         assert all(trial["error"] is None for trial in driver.answer()["trials"])
-        job = attach(cluster, "gpus")
-        logs = job.logs(job.trials()["TrainingJobName"].iloc[0])
-        assert "gpus '0'" in set(logs["Message"] if isinstance(logs, pd.DataFrame) else [m for _, m in logs])
+        assert "gpus '0'" in set(attach(cluster, "gpus").logs()["Message"])
 
         assert "has a run already" in driver.answer()["error"]
     wait_for(lambda: not cluster.scripts(), 10, "no training process is left")
+
+
+def test_the_unchanged_digits_script_under_asha_and_in_a_population(cluster: Cluster) -> None:
+    spec = smt.load(ESTIMATORS / "pytorch-digits.yaml", overrides=["max_jobs=4", "max_parallel_jobs=4"])
+    assert spec.estimator is not None
+    static = {**spec.estimator.hyperparameters, "epochs": 4}
+    plain = spec.replace(
+        estimator=spec.estimator.replace(hyperparameters=static), strategy="Random", early_stopping_type="Off"
+    )
+    pbt = {"size": 4, "interval": 1, "max_resource": 4}
+    steps = [run(cluster, plain, "digits-asha", scheduler="asha"), run(cluster, plain, "digits-pbt", pbt=pbt)]
+    with cluster.driver(*steps) as driver:
+        found = driver.answer()["trials"]
+        assert [trial["error"] for trial in found] == [None] * 4, driver.log
+        assert max(trial["iteration"] for trial in found) == 4
+        found = driver.answer()["trials"]
+        assert [(trial["error"], trial["iteration"]) for trial in found] == [(None, 4)] * 4, driver.log
+    job = attach(cluster, "digits-pbt")
+    trials = job.trials()
+    copies = trials[trials["Why"] == "exploited"]
+    assert len(copies) >= 1
+    logs = job.logs()
+    lines = logs[logs["TrainingJobName"].isin(set(copies["TrainingJobName"]))]["Message"]
+    assert any(line.startswith("resuming after epoch") for line in lines)
+    assert job.best.objective_value > 0.5
 
 
 def test_the_commands_run_a_spec_and_refuse_what_they_cannot(cluster: Cluster) -> None:

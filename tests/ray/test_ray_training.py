@@ -127,6 +127,21 @@ def test_a_stopped_training_job_goes_on_from_its_checkpoint_in_another_worker(be
 
 
 @ENDLESS
+def test_a_training_job_that_is_paused_again_and_again_keeps_its_curve(bench: Bench, tmp_path: Path) -> None:
+    for number in range(3):
+        run = bench.trial()
+        if number:
+            run.restore(tmp_path / str(number - 1))
+        last = take(run, 2)[-1]["training_iteration"]
+        run.save(tmp_path / str(number))
+        run.close()
+    epochs = [int(text[6:].partition(";")[0]) for text in bench.texts(run) if text.startswith("epoch=")]
+    assert epochs == sorted(set(epochs))
+    assert epochs[0] == 1
+    assert len(epochs) >= last - 2  # a script may save an epoch, and be stopped before it prints it
+
+
+@ENDLESS
 def test_a_member_that_copies_another_one_continues_its_checkpoint_as_a_training_job_of_its_own(
     bench: Bench, tmp_path: Path
 ) -> None:
