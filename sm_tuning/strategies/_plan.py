@@ -191,7 +191,7 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
     decision = decide(
         rules, judged, now, stop_requested=stop_requested, exhausted=affordable < 1, trials_so_far=len(trials)
     )
-    running = any(not trial.state.ended for trial in trials)
+    unfinished = [trial for trial in trials if not trial.state.ended]
     if decision.outcome is not None:
         # Faults that are not repeated any more are failures like others.
         last = [trial.state for trial in counted]
@@ -203,10 +203,10 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
     if affordable < 0:  # the limit is reached, not only the trials that fit into it are started
         stop |= {state.name for state in states if state.status is TrainingStatus.IN_PROGRESS}
     stop |= set(search.early.of(states)) if search.early is not None else set()
-    stop |= set(_stopped_by_strategies(search, counted))
-    again = [t.suggestion for t in trials if not t.is_started and not t.state.ended and t.state.name not in stop]
+    stop |= set(_stopped_by_strategies(search, unfinished, counted))
+    again = [trial.suggestion for trial in unfinished if not trial.is_started and trial.state.name not in stop]
     new = list(_suggestions(search, trials, counted, faults, min(decision.start, affordable)))
-    if not new and not again and not running and not stop:  # the spaces are used up
+    if not new and not again and not unfinished and not stop:  # the spaces are used up
         return Plan(outcome=decide(rules, judged, now, exhausted=True, trials_so_far=len(trials)).outcome)
     return Plan((*again, *new), tuple(sorted(stop)))
 
@@ -250,8 +250,10 @@ def _attempts(trials: Sequence[PlannedTrial], trial: PlannedTrial) -> int:
     return count
 
 
-def _stopped_by_strategies(search: Search, trials: Sequence[PlannedTrial]) -> Iterator[str]:
-    running = [trial for trial in trials if trial.state.status is TrainingStatus.IN_PROGRESS]
+def _stopped_by_strategies(
+    search: Search, unfinished: Sequence[PlannedTrial], trials: Sequence[PlannedTrial]
+) -> Iterator[str]:
+    running = [trial for trial in unfinished if trial.state.status is TrainingStatus.IN_PROGRESS]
     for definition in search.definitions:
         own = [trial for trial in running if trial.suggestion.definition == definition.name]
         if own:
@@ -269,13 +271,15 @@ def _suggestions(
     """Yield up to ``count`` new trials: repetitions first, then suggestions of the strategies in turn."""
     if count <= 0:
         return
-    number = max((trial.suggestion.number for trial in trials), default=0)
+    number = trials[-1].suggestion.number if trials else 0
     for fault in faults[:count]:
         number, count = number + 1, count - 1
         yield replace(fault.suggestion, number=number, parent=fault.suggestion.number, why="retried")
     by_name = {definition.name or "": definition for definition in search.definitions}
     known: dict[str, list[Trial]] = {name: [] for name in by_name}
-    for trial in counted:
+    if len(known) == 1 and not faults:
+        known = {name: [trial.trial for trial in counted] for name in known}
+    for trial in counted if len(known) > 1 or faults else ():
         # A trial that will be started again has neither failed nor ended.
         seen = trial.trial if trial not in faults else replace(trial.trial, value=None, failed=False, finished=False)
         known[trial.suggestion.definition or ""].append(seen)

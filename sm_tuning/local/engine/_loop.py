@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import OBJECTIVE_KEY
@@ -138,7 +138,7 @@ class TuningLoop:
     def trials(self) -> Sequence[PlannedTrial]:
         """Read the running training jobs again and return all, by index."""
         found = self._ledger.refresh()
-        self._report([trial.state for trial in found])
+        self._report(found)
         return found
 
     def now(self) -> float:
@@ -184,12 +184,12 @@ class TuningLoop:
         # After the deadline the loop waits only for the trials, which wake it.
         self._woken.wait(min(left or _LONGEST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS))
 
-    def _report(self, states: Sequence[TrialState]) -> None:
+    def _report(self, trials: Sequence[PlannedTrial]) -> None:
         """Update TuningJobCompletionDetails and ConsumedResources if a trial has ended since the last time."""
-        doc, rules = self._doc(), self._search.rules
-        ended = sum(state.ended for state in states)
+        doc, rules, ended = self._doc(), self._search.rules, self._ledger.ended
         if hidden(doc).get("_Ended", 0) == ended:
             return
+        states = [trial.state for trial in trials]
         details = dict(doc.get("TuningJobCompletionDetails") or {})
         stale = not_improving(states, maximize=rules.maximize)
         details["NumberOfTrainingJobsObjectiveNotImproving"] = stale
@@ -220,13 +220,11 @@ class TuningLoop:
         return self._context.store.update_tuning_job(self._name, members)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A training job, the time from which its values count, and the number of values that were read from the store."""
+class _Read(NamedTuple):
+    """The time from which the values of a training job count, and how many of them were read from the store."""
 
-    trial: PlannedTrial
     since: float
-    read: int
+    count: int
 
 
 class _Ledger:
@@ -234,38 +232,50 @@ class _Ledger:
 
     def __init__(self, store: Store, tuning_job: str) -> None:
         self._store = store
-        self._entries: list[_Entry] = []
-        self._running: dict[int, None] = {}  # positions; a look at each of 10,000 ended trials takes time
+        self._trials: list[PlannedTrial] = []
+        self._running: dict[int, _Read] = {}  # by position; a look at each of 10,000 ended trials takes time
         for doc in store.training_jobs_of(tuning_job):
             self.add(doc)
 
-    def refresh(self) -> list[PlannedTrial]:
+    @property
+    def ended(self) -> int:
+        """The number of training jobs that have ended."""
+        return len(self._trials) - len(self._running)
+
+    def refresh(self) -> Sequence[PlannedTrial]:
         """Read the running training jobs again and return all by index."""
-        for position in list(self._running):
-            entry = self._entries[position]
-            doc = self._store.training_job(entry.trial.state.name)
+        for position, read in list(self._running.items()):
+            trial = self._trials[position]
+            doc = self._store.training_job(trial.state.name)
             if doc is not None:
-                self._entries[position] = entry = self._entry(doc, entry)
-            if entry.trial.state.ended:
-                del self._running[position]
-        return [entry.trial for entry in self._entries]
+                self._note(position, *self._seen(doc, trial, read))
+        return self._trials
 
     def add(self, doc: Mapping[str, Any]) -> None:
         """Add a new training job."""
-        entry = self._entry(doc)
-        if not entry.trial.state.ended:
-            self._running[len(self._entries)] = None
-        self._entries.append(entry)
+        trial, read = self._seen(doc)
+        self._trials.append(trial)
+        self._note(len(self._trials) - 1, trial, read)
 
-    def _entry(self, doc: Mapping[str, Any], before: _Entry | None = None) -> _Entry:
+    def _note(self, position: int, trial: PlannedTrial, read: _Read) -> None:
+        self._trials[position] = trial
+        if trial.state.ended:
+            self._running.pop(position, None)
+        else:
+            self._running[position] = read
+
+    def _seen(
+        self, doc: Mapping[str, Any], before: PlannedTrial | None = None, read: _Read | None = None
+    ) -> tuple[PlannedTrial, _Read]:
+        """Return a training job as it is now, given what was read of it before."""
         private = hidden(doc)
         status = TrainingStatus(doc["TrainingJobStatus"])
         ended = status.is_terminal
         # A job that was started again after the death of a server repeats its epochs. Its earlier values count only if
         # it resumes from checkpoints.
         since = 0.0 if "CheckpointConfig" in doc else private.get("_AttemptStartTime", 0.0)
-        curve, read = (before.trial.state.curve, before.read) if before and before.since == since else ((), 0)
-        emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY], read)
+        curve, count = (before.state.curve, read.count) if before and read and read.since == since else ((), 0)
+        emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY], count)
         curve += tuple(emission.value for emission in emissions if emission.timestamp >= since)
         state = TrialState(
             name=doc["TrainingJobName"],
@@ -275,8 +285,8 @@ class _Ledger:
             ended_at=doc.get("TrainingEndTime", doc["LastModifiedTime"]) if ended else None,
         )
         suggestion = (
-            before.trial.suggestion
+            before.suggestion
             if before
             else Suggestion(private["_Index"], private["_TunedHyperParameters"], private.get("_DefinitionName"))
         )
-        return _Entry(PlannedTrial(suggestion, state), since, read + len(emissions))
+        return PlannedTrial(suggestion, state), _Read(since, count + len(emissions))
