@@ -15,6 +15,7 @@ from sm_tuning.views._curves import By, unit_of
 from sm_tuning.views._figure import (
     BLUE,
     GREEN,
+    NEUTRAL,
     RANKED,
     STATE_COLOURS,
     Grid,
@@ -102,6 +103,9 @@ class LineageInfo(NamedTuple):
         # A light edge below each arrow: it crosses bars of all colours, on a light or a dark page.
         for colour, width in (("#ffffff", 4.0), (_DARK, 1.6)) if self.copies else ():
             figure.add_trace(self._arrows(float(np.nanmin(self.length[drawn])), colour, width))
+        if self.copies:  # the legend needs a colour that is seen on both pages
+            key = trace("scatter", x=[None], y=[None], mode="lines", line={"color": NEUTRAL, "width": 2})
+            figure.add_trace({**key, "name": "copied", "legendgroup": "copied"})
         figure.update_layout(barmode="overlay")
         figure.update_xaxes(title=escape(self.axis), zeroline=False)
         named = len(self.lines) <= _MOST_NAMES
@@ -175,7 +179,8 @@ class LineageInfo(NamedTuple):
             mode="lines+markers",
             name="copied",
             hoverinfo="skip",
-            showlegend=colour == _DARK,
+            legendgroup="copied",
+            showlegend=False,
             line={"color": colour, "width": width},
             marker={
                 "color": colour,

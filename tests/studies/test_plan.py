@@ -133,7 +133,7 @@ def test_a_study_may_have_hyperband_with_a_model_and_a_tuning_job_may_not() -> N
     found = Search.of({**request, "CreationTime": 0.0}, seed=1)
     assert found.needs_curves
     trials: list[PlannedTrial] = []
-    for number in range(1, 10):
+    for number in range(1, 9):
         now = plan(found, trials, float(number))
         trials.append(running(now.start[0]))
         rate = float(trials[-1].suggestion.hyperparameters["rate"])

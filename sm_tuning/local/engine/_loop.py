@@ -224,7 +224,7 @@ class _Read(NamedTuple):
     """The time from which the values of a training job count, and how many of them were read from the store."""
 
     since: float
-    count: int
+    values: int
 
 
 class _Ledger:
@@ -274,7 +274,7 @@ class _Ledger:
         # A job that was started again after the death of a server repeats its epochs. Its earlier values count only if
         # it resumes from checkpoints.
         since = 0.0 if "CheckpointConfig" in doc else private.get("_AttemptStartTime", 0.0)
-        curve, count = (before.state.curve, read.count) if before and read and read.since == since else ((), 0)
+        curve, count = (before.state.curve, read.values) if before and read and read.since == since else ((), 0)
         emissions = self._store.emissions(doc["TrainingJobName"], doc["HyperParameters"][OBJECTIVE_KEY], count)
         curve += tuple(emission.value for emission in emissions if emission.timestamp >= since)
         state = TrialState(
