@@ -45,6 +45,12 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         "",
         ("launch", "attach", "attach_training", "list_jobs", "list_studies", "to_ray", "restore_ray"),
     ),
+    (
+        smt,
+        "Autopilot jobs",
+        "See [Autopilot jobs](autopilot.md).",
+        ("attach_automl", "AutoMLJob", "AutoMLCandidate"),
+    ),
     (smt, "All tuning jobs", "See [All tuning jobs of an account](fleet.md).", ("sync", "Synced")),
     (
         smt,

@@ -11,6 +11,7 @@ from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
     from sm_tuning import deploy, local, views
+    from sm_tuning._automl import AutoMLCandidate, AutoMLJob
     from sm_tuning._best import BestTrial
     from sm_tuning._errors import (
         AccessDeniedError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from sm_tuning._handle import TuningJob
-    from sm_tuning._launch import attach, attach_training, launch, list_jobs, list_studies, sync
+    from sm_tuning._launch import attach, attach_automl, attach_training, launch, list_jobs, list_studies, sync
     from sm_tuning._study import Study
     from sm_tuning._training_job import TrainingJob
     from sm_tuning._version import __version__
@@ -77,6 +78,7 @@ else:
         ".deploy": (),
         ".local": (),
         ".views": (),
+        "._automl": ("AutoMLCandidate", "AutoMLJob"),
         "._best": ("BestTrial",),
         "._errors": (
             "AccessDeniedError",
@@ -99,7 +101,7 @@ else:
             "WaitTimeoutError",
         ),
         "._handle": ("TuningJob",),
-        "._launch": ("attach", "attach_training", "launch", "list_jobs", "list_studies", "sync"),
+        "._launch": ("attach", "attach_automl", "attach_training", "launch", "list_jobs", "list_studies", "sync"),
         "._study": ("Study",),
         "._training_job": ("TrainingJob",),
         "._version": ("__version__",),
@@ -146,6 +148,8 @@ else:
 
 __all__ = [
     "AccessDeniedError",
+    "AutoMLCandidate",
+    "AutoMLJob",
     "Aws",
     "BestTrial",
     "CategoricalParameter",
@@ -198,6 +202,7 @@ __all__ = [
     "XGBoostEstimator",
     "__version__",
     "attach",
+    "attach_automl",
     "attach_training",
     "check",
     "connect",

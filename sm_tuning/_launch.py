@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sm_tuning import archive, fleet, jobs, results, studies
 from sm_tuning import aws as wire
 from sm_tuning._archived_job import ArchivedJob
+from sm_tuning._automl import AutoMLJob
 from sm_tuning._errors import JobNotFoundError, SpecError
 from sm_tuning._handle import TuningJob
 from sm_tuning._prices import Prices
@@ -156,6 +157,34 @@ def attach_training(
     except JobNotFoundError as error:
         raise JobNotFoundError(f"{error}; a tuning job needs attach(), or no --training-job") from error
     return TrainingJob(training["TrainingJobName"], connection, training, objective_metric_name=objective_metric_name)
+
+
+def attach_automl(
+    name: str,
+    *,
+    aws: Aws | None = None,
+    session: Any = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+) -> AutoMLJob:
+    """Return the handle of an Autopilot (AutoML) job, running or ended, created by any tool.
+
+    Args:
+        name: the job's name.
+        aws: an existing connection, instead of the following arguments.
+        session: like the following, as for ``connect``.
+        profile: a profile of ``~/.aws/config``.
+        region: the AWS region.
+        endpoint_url: address of all services, instead of AWS.
+
+    Raises:
+        JobNotFoundError: there is no such Autopilot job.
+        ServiceError: AWS refused or could not be reached; the local SageMaker has no Autopilot jobs.
+    """
+    job = AutoMLJob(name, _connection(aws, session, profile, region, endpoint_url))
+    job.describe()
+    return job
 
 
 def list_jobs(

@@ -225,6 +225,26 @@ class TransformStatus(_Status):
         return self is TransformStatus.COMPLETED
 
 
+class AutoMLStatus(_Status):
+    """``AutoMLJobStatus``, and ``CandidateStatus``."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.is_known and self not in (AutoMLStatus.IN_PROGRESS, AutoMLStatus.STOPPING)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the job ran to its end."""
+        return self is AutoMLStatus.COMPLETED
+
+
 #: The counters of TrainingJobStatusCounters.
 COUNTERS = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")
 

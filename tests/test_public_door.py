@@ -69,7 +69,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 #: What these pass on has names of its own: the parameters of an operation of the API, the fields of a spec.
-PASS_ON = {"Aws.call", "Aws.pages", "from_wandb_sweep"}
+PASS_ON = {"Aws.call", "Aws.pages", "from_ray", "from_wandb_sweep"}
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., object]]]:
@@ -104,7 +104,18 @@ def test_every_argument_and_result_has_a_type() -> None:
         assert signature.return_annotation is not signature.empty, name
 
 
-LAZY = ["", ".deploy", ".gate", ".jobs", ".preflight", ".results", ".results.analysis", ".views", ".views.exports"]
+LAZY = [
+    "",
+    ".deploy",
+    ".fleet",
+    ".gate",
+    ".jobs",
+    ".preflight",
+    ".results",
+    ".results.analysis",
+    ".views",
+    ".views.exports",
+]
 
 
 @pytest.mark.parametrize("name", [f"sm_tuning{path}" for path in LAZY])

@@ -84,6 +84,7 @@ def test_tags_in_both_forms() -> None:
         (statuses.ObjectiveStatus, "ObjectiveStatus"),
         (statuses.PackageStatus, "ModelPackageStatus"),
         (statuses.EndpointStatus, "EndpointStatus"),
+        (statuses.AutoMLStatus, "AutoMLJobStatus"),
     ],
 )
 def test_the_statuses_are_those_of_the_service_model(ours: type[statuses.TuningStatus], shape: str) -> None:

@@ -47,6 +47,7 @@ _ALWAYS_IN: Mapping[str, tuple[str, ...]] = {
 
 #: Members by which a request to describe a resource names it, and which the response repeats.
 _SUBJECTS = (
+    "AutoMLJobName",
     "EndpointConfigName",
     "EndpointName",
     "HyperParameterTuningJobName",

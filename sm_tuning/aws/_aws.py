@@ -44,7 +44,7 @@ _SLOW_SECONDS = 10.0
 _REPEATABLE = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "put_object", "search")
 
 #: Parameters that say what a call is about, for its errors.
-_SUBJECTS = ("HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
+_SUBJECTS = ("AutoMLJobName", "HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
 
 
 class Aws:

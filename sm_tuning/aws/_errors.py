@@ -207,7 +207,7 @@ _CONFIGURATION_ERRORS = frozenset(
     ]
 )
 
-_JOB_OPERATION = re.compile(r"(HyperParameterTuningJob|TrainingJob)s?")
+_JOB_OPERATION = re.compile(r"(AutoMLJob|HyperParameterTuningJob|TrainingJob)s?")
 _ACTION = re.compile(r"not authorized to perform:? `?([\w-]+:\w+)")
 _RESOURCE = re.compile(r"on resource:? `?(arn:[^\s`]+)")
 _NOT_FOUND = re.compile(r"resource not found|does not exist|could not (be )?f(i|ou)nd", re.IGNORECASE)

@@ -99,6 +99,7 @@ COMMANDS = {
     "compare": Entry(f"{_HERE}._reports:compare", "Compare tuning jobs, one row each."),
     "export": Entry(f"{_HERE}._reports:export", "Write tuning jobs for TensorBoard, MLflow, W&B or Optuna."),
     "advise": Entry(f"{_HERE}._reports:advise", "Print what to change in the next tuning job, and the evidence."),
+    "automl": Entry(f"{_HERE}._automl:automl", "Print the candidates of an Autopilot job, the best first."),
     "sync": Entry(f"{_HERE}._fleet:sync", "Write all tuning jobs of the account as Parquet files, for SQL."),
     "cache": Entry(f"{_HERE}._frames:cache", "Manage the disk cache of finished trials."),
     "evaluate": Entry(f"{_HERE}._evaluate:evaluate", "Compute metrics of the best model on a test set."),

@@ -3,6 +3,7 @@
 Everything that reads a tuning job takes these values: results, analyses, plots, the gate, and deployment.
 """
 
+from sm_tuning.description._automl import Candidate, candidate_of, recommended_ranges
 from sm_tuning.description._job import Counts, Definition, Job, Kind, Limits, Metric, Range, job_of
 from sm_tuning.description._metric_name import MetricName
 from sm_tuning.description._training_job import SETTINGS, as_tuning_job, left_out, trial_summary, tuning_of
@@ -22,6 +23,7 @@ from sm_tuning.description._values import Column, Value, column_type, column_val
 __all__ = [
     "OBJECTIVE_ALIAS",
     "SETTINGS",
+    "Candidate",
     "Column",
     "Counts",
     "Definition",
@@ -36,6 +38,7 @@ __all__ = [
     "Trial",
     "Value",
     "as_tuning_job",
+    "candidate_of",
     "column_type",
     "column_value",
     "distinct",
@@ -43,6 +46,7 @@ __all__ = [
     "job_of",
     "left_out",
     "machines_of",
+    "recommended_ranges",
     "select",
     "training_of",
     "trial_of",

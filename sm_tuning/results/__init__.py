@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         reference_of,
         values_of,
     )
+    from sm_tuning.results._leaderboard import leaderboard
     from sm_tuning.results._lineage import lineage
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, final_values, follow_logs
     from sm_tuning.results._logs import logs, moment_of
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         COST,
         CURVES,
         ERRORS,
+        LEADERBOARD,
         LINEAGE,
         LOGS,
         NO_TIME,
@@ -72,6 +74,7 @@ else:
             "values_of",
         ),
         "._lineage": ("lineage",),
+        "._leaderboard": ("leaderboard",),
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "final_values", "follow_logs"),
         "._logs": ("logs", "moment_of"),
         "._reader": ("IncompleteWarning", "Reader", "Reading", "ResultsWarning", "Step", "reading_with", "warn"),
@@ -79,6 +82,7 @@ else:
             "COST",
             "CURVES",
             "ERRORS",
+            "LEADERBOARD",
             "LINEAGE",
             "LOGS",
             "NO_TIME",
@@ -99,6 +103,7 @@ __all__ = [
     "COST",
     "CURVES",
     "ERRORS",
+    "LEADERBOARD",
     "LINEAGE",
     "LOGS",
     "NO_TIME",
@@ -135,6 +140,7 @@ __all__ = [
     "front",
     "hypervolume",
     "hypervolumes",
+    "leaderboard",
     "lineage",
     "logs",
     "microseconds_of",

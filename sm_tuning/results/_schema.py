@@ -101,6 +101,21 @@ ERRORS: Mapping[str, str] = {
     "FailureReason": "string",
     "Source": "string",
 }
+LEADERBOARD: Mapping[str, str] = {
+    "Rank": "Int64",
+    "CandidateName": "string",
+    "CandidateStatus": "string",
+    "ObjectiveStatus": "string",
+    "ObjectiveMetricName": "string",
+    "FinalObjectiveValue": "float64",
+    "IsBest": "bool",
+    "CreationTime": TIME,
+    "EndTime": TIME,
+    "TrainingJobName": "string",
+    "Steps": "string",
+    "InferenceImages": "string",
+    "FailureReason": "string",
+}
 IMPORTANCE: Mapping[str, str] = {
     "TrainingJobDefinitionName": "string",
     "Hyperparameter": "string",

@@ -23,10 +23,13 @@ from servers import running_server
 from sm_tuning.cli import main
 
 #: What is shown and not run, with the reason that stands above it on its page.
-NOT_RUN = {"migration.md": ["SageMaker SDK v2, which cannot be installed beside v3"]}
+NOT_RUN = {
+    "autopilot.md": ["needs an Autopilot job in an AWS account"],
+    "migration.md": ["SageMaker SDK v2, which cannot be installed beside v3"],
+}
 
-#: Languages of blocks that no test here runs: output, signatures, and files of other tools.
-OUTPUT = {"text", "pyi", "toml", "csv", "html"}
+#: Languages of blocks that no test here runs: output, signatures, files of other tools; tests of the fleet run SQL.
+OUTPUT = {"sql", "text", "pyi", "toml", "csv", "html"}
 
 
 def programs(language: str) -> dict[Path, str]:

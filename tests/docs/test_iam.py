@@ -31,6 +31,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "_handle.py": ("Read",),
     "_training_job.py": ("Read",),
     "studies/": ("Study", "Read"),
+    "_automl.py": ("Autopilot",),
     "fleet/": ("Fleet", "Read"),
     "gate/": ("Read", "Pipeline"),
     "results/": ("Read", "Logs and metrics"),
@@ -189,7 +190,7 @@ def test_a_policy_is_one_that_iam_takes(heading: str, number: int) -> None:
     for statement in policy["Statement"]:
         assert statement["Effect"] == "Allow"
         assert ("Resource" in statement) != ("Principal" in statement)
-        assert all(re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action) for action in as_list(statement["Action"]))
+        assert all(re.fullmatch(r"[a-z0-9-]+:[A-Za-z0-9]+", action) for action in as_list(statement["Action"]))
         assert "*" not in as_list(statement["Action"])
         for arn in as_list(statement.get("Resource", "*")):
             assert arn == "*" or fnmatch.fnmatch(arn, "arn:aws:*:*:*:*")
