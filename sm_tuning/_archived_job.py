@@ -28,6 +28,11 @@ class ArchivedJob(TuningJob):
         """The URI of the folder."""
         return self._archive.uri
 
+    @property
+    def region(self) -> str:
+        """The region of the connection; ``none`` without a region, which reading does not need."""
+        return super().region
+
     def spec(self) -> Tuning:
         """Return the spec of the job, with its local paths and the block ``ray``.
 

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sm_tuning._documents import parse_json
@@ -322,9 +323,16 @@ def open_archive(aws: Aws, text: str) -> Archive | None:
     if place is None:
         return None
     files = files_at(place, aws)
-    if place.startswith("s3://") and files.read(JOB_FILE) is None:
-        return None
-    return Archive(files, text)
+    if place.startswith("s3://"):
+        return None if files.read(JOB_FILE) is None else Archive(files, text)
+    try:
+        return Archive(files, text)
+    except JobNotFoundError as error:
+        inside = sorted(str(path.parents[1]) for path in Path(place).glob(f"*/{JOB_FILE}"))
+        if not inside:
+            raise
+        more = f" and {len(inside) - 1} more" if len(inside) > 1 else ""
+        raise JobNotFoundError(f"{error}; it holds {inside[0]}{more}: name one", operation=error.operation) from None
 
 
 def with_archive(aws: Aws, archive: Archive) -> Aws:

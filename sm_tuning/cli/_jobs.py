@@ -14,7 +14,7 @@ import sm_tuning as smt
 from sm_tuning import jobs, preflight, results, views
 from sm_tuning._masking import masked, redacted, secrets_of_job
 from sm_tuning._statuses import COUNTERS
-from sm_tuning._wire import STUDY_REASON
+from sm_tuning._wire import STUDY_REASON, is_archive_arn
 from sm_tuning.cli._options import (
     Connect,
     connection_options,
@@ -222,7 +222,7 @@ def summary(aws: smt.Aws, description: Mapping[str, Any], *, with_model: bool = 
     found: dict[str, Any] = {
         "name": description["HyperParameterTuningJobName"],
         "arn": description["HyperParameterTuningJobArn"],
-        "region": aws.region,
+        "region": None if is_archive_arn(description["HyperParameterTuningJobArn"]) else aws.region,
         "status": description["HyperParameterTuningJobStatus"],
         "reason": reason and redacted(reason, secrets_of_job(description)),
         "created": description["CreationTime"],

@@ -318,6 +318,19 @@ def test_commands_take_a_folder_as_the_job(folder: Path, command: str, monkeypat
     assert expected.get(command, trial_name("001")) in result.stdout
 
 
+def test_messages_of_commands_name_the_folder(folder: Path) -> None:
+    shown = separate_runner().invoke(main, ["status", str(folder), "--json"])
+    assert json.loads(shown.stdout)["region"] is None
+    result = separate_runner().invoke(main, ["trials", str(folder.parent)])
+    assert result.exit_code == 3
+    assert f"it has no sm/job.json; it holds {folder}: name one" in result.stderr
+    write_job(FolderFiles(folder), job_document(**{**ENDED, "HyperParameterTuningJobStatus": "Failed"}))
+    write_training_job(FolderFiles(folder), trial_document("003", "Failed"))
+    result = separate_runner().invoke(main, ["wait", str(folder)])
+    assert result.exit_code == 1
+    assert f"see `sm-tuning errors {folder}`" in result.stderr
+
+
 def test_commands_name_the_alternative(folder: Path) -> None:
     result = separate_runner().invoke(main, ["stop", str(folder)])
     assert result.exit_code == 2
