@@ -7,7 +7,8 @@
     <storage>/<name>/sm/jobs/<TrainingJobName>/log                 its log
     <storage>/<name>/sm/jobs/<TrainingJobName>/output/             model.tar.gz and output.tar.gz
 
-The log has a JSON list a line, ``[epoch milliseconds, text]``.
+The log has a JSON list a line, ``[epoch milliseconds, text]``. Of a training job that was continued from a checkpoint
+it has the lines of all attempts, without those that a later attempt wrote again.
 
 ``job.json`` is in the form of DescribeHyperParameterTuningJob, ``training-job.json`` in that of DescribeTrainingJob,
 with times in epoch seconds. What follows from other files may be left out: ARNs, counters, the best training job, the

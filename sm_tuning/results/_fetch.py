@@ -270,5 +270,7 @@ def read_last_attempts(reader: Reader, job: Job, trials: Sequence[Trial]) -> dic
 def may_train_again(aws: Aws, job: Job, trial: Trial) -> bool:
     """Return whether there may be several attempts at a trial."""
     definition = job.definition(trial)
-    # A local SageMaker that was killed runs its unfinished trials again, on demand or not, as does a cluster.
-    return trial.started is not None and (aws.is_local or job.is_archive or definition.spot or definition.retries > 0)
+    if job.is_archive:
+        return False  # its log has what counts of each attempt
+    # A local SageMaker that was killed runs its unfinished trials again, on demand or not.
+    return trial.started is not None and (aws.is_local or definition.spot or definition.retries > 0)
