@@ -231,11 +231,12 @@ class TrainingJobRun:
         self._base = int(earlier[RAY].get("offset", 0))
         is_own = self._meta.get("training_job") == self.name
         kept = max(0, int(self._meta["values"]) - self._base) if is_own else 0  # values in the log
-        found = [e for e in self._scanner.scan(self._lines) if e.metric == self._job.metric]
+        scanned = self._scanner.scan(self._lines)
+        found = [e for e in scanned if e.metric == self._job.metric]
         if kept < len(found):
             self._lines = self._lines[: found[kept - 1].line + 1] if kept else []
         self._offset = self._base + kept
-        self._emissions = found[:kept]
+        self._emissions = [e for e in scanned if e.line < len(self._lines)]
         self._scanner.close()
         self._scanner = self._new_scanner()  # which numbers the lines of this attempt
 

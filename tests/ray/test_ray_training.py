@@ -139,6 +139,10 @@ def test_a_training_job_that_is_paused_again_and_again_keeps_its_curve(bench: Be
     assert epochs == sorted(set(epochs))
     assert epochs[0] == 1
     assert len(epochs) >= last - 2  # a script may save an epoch, and be stopped before it prints it
+    final = bench.trial()
+    final.restore(tmp_path / "2")
+    final._begin()
+    assert {metric["MetricName"] for metric in bench.document(final)["FinalMetricDataList"]} == {"accuracy", "loss"}
 
 
 @ENDLESS
