@@ -99,6 +99,7 @@ class _Run:
             for channel in self._workers:
                 channel.close()  # which ends a worker after its test
             for worker in self._workers.values():
+                self._show(worker)  # of a file that has not come to its end
                 os.waitpid(worker.pid, 0)
 
     def _start(self) -> None:
