@@ -177,7 +177,7 @@ plotly: $(DEV)  ## fetch the part of plotly.js that the report embeds; needs npm
 screenshots: $(DEV)  ## write the screenshots of docs/img anew; needs Chromium
 	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py tests/cli/test_terminal.py -k screenshots
 
-bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, the dataset of all jobs, hostile files, races, deaths and serving
+bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, the dataset of all jobs, hostile files, races, deaths, serving and Ray
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
@@ -203,6 +203,8 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies population
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studies promotion
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.ray overhead
+	$(BIN)/python -m benchmarks.ray kills
 
 docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails
 	$(BIN)/python docs/make_cli.py
