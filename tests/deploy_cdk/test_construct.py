@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -12,12 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from later import is_missing
 
 import sm_tuning as smt
 from sm_tuning import SpecError
+from sm_tuning.aws import Aws
 from sm_tuning.cli._init import contents, write_new
+from sm_tuning.deploy import StackOptions, cloudformation_template
 from sm_tuning.deploy._policy import WITHOUT_RESOURCE
 
 pytestmark = [
@@ -58,7 +62,11 @@ class Synthesized:
         return one["Properties"]
 
     def definition(self) -> dict[str, Any]:
-        return json.loads(self.plain(self.only("AWS::StepFunctions::StateMachine")["DefinitionString"]))
+        """The machine that tunes."""
+        texts = [
+            one["Properties"]["DefinitionString"] for one in self.resources("AWS::StepFunctions::StateMachine").values()
+        ]
+        return next(found for found in (json.loads(self.plain(text)) for text in texts) if "Tune" in found["States"])
 
     def plain(self, value: Any) -> Any:
         """A value with references to other resources as ``<their logical name>``."""
@@ -74,7 +82,8 @@ class Synthesized:
             separator, parts = value["Fn::Join"]
             return separator.join(self.plain(part) for part in parts)
         if "Fn::Sub" in value:
-            return value["Fn::Sub"].replace("${AWS::AccountId}", PLACE["AWS::AccountId"])
+            names = re.compile(r"\$\{([\w:]+)(?:\.Arn)?\}")
+            return names.sub(lambda found: PLACE.get(found[1], f"<{found[1]}>"), value["Fn::Sub"])
         return {key: self.plain(item) for key, item in value.items()}
 
     def statements(self) -> list[dict[str, Any]]:
@@ -116,24 +125,85 @@ def whole(synth: Synth) -> Synthesized:
         model_package_group="diabetes",
         approval="Approved",
         schedule="rate(7 days)",
+        notify="team@example.com",
     )
 
 
 def test_a_stack_has_the_machine_with_its_roles_bucket_group_log_and_schedule(whole):
     kinds = sorted(one["Type"] for one in whole.template["Resources"].values())
     assert kinds == [
+        "AWS::DynamoDB::Table",
         "AWS::Events::Rule",
-        "AWS::IAM::Policy",  # of the machine: delivery of its log
+        "AWS::Events::Rule",
         "AWS::IAM::Policy",  # of the schedule: starting the machine
+        "AWS::IAM::Policy",  # of the notification: the same
+        "AWS::IAM::Role",
+        "AWS::IAM::Role",
         "AWS::IAM::Role",
         "AWS::IAM::Role",
         "AWS::IAM::Role",
         "AWS::Logs::LogGroup",
         "AWS::S3::Bucket",
         "AWS::S3::BucketPolicy",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::Topic",
         "AWS::SageMaker::ModelPackageGroup",
         "AWS::StepFunctions::StateMachine",
+        "AWS::StepFunctions::StateMachine",
     ]
+
+
+def comparable(value: Any, made: Synthesized) -> str:
+    """A value without what differs between two templates: the names of resources, and the bucket of local files."""
+    text = json.dumps(made.plain(value), sort_keys=True)
+    text = re.sub(r"cdk-\w+-assets-123456789012-us-east-1|sagemaker-us-east-1-123456789012", "FILES", text)
+    for kind in ("AWS::IAM::Role", "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SNS::Topic"):
+        for name in made.resources(kind):
+            text = text.replace(f"<{name}>", f"<{kind}>")
+    return text
+
+
+def machines(made: Synthesized) -> list[str]:
+    """The definitions of the machines."""
+    found = [one["Properties"] for one in made.resources("AWS::StepFunctions::StateMachine").values()]
+    return sorted(comparable(json.loads(made.plain(one["DefinitionString"])), made) for one in found)
+
+
+def permissions(made: Synthesized) -> list[str]:
+    """The statements that have a name, which are not the CDK's own."""
+
+    def listed(statement: dict[str, Any]) -> dict[str, Any]:
+        lists = {key: statement[key] for key in ("Action", "Resource") if isinstance(statement[key], str)}
+        return {**statement, **{key: [value] for key, value in lists.items()}}
+
+    return sorted(comparable(listed(one), made) for one in made.statements() if "Sid" in one)
+
+
+def test_cloudformation_has_the_policies_and_definitions_of_the_construct(whole):
+    session = boto3.Session("key", "secret", region_name="us-east-1")
+    aws = Aws(session, region="us-east-1", endpoint_url="http://127.0.0.2:9", environ={})
+    options = {"threshold": 70, "model_package_group": "diabetes", "approval": "Approved"}
+    options |= {"schedule": "rate(7 days)", "notify": "team@example.com"}
+    spec = ROOT / "estimators" / "xgboost-diabetes.yaml"
+    rendered = Synthesized(cloudformation_template(spec, StackOptions(**options), aws=aws), whole.folder)
+    assert len(machines(whole)) == 2
+    assert machines(rendered) == machines(whole)
+    assert len(permissions(whole)) > 14
+    assert permissions(rendered) == permissions(whole)
+
+    def rules(made: Synthesized) -> list[str]:
+        found = [one["Properties"] for one in made.resources("AWS::Events::Rule").values()]
+        return sorted(
+            json.dumps([one.get("EventPattern"), one.get("ScheduleExpression")], sort_keys=True) for one in found
+        )
+
+    assert rules(rendered) == rules(whole)
+    for kind, member in (
+        ("AWS::Logs::LogGroup", "RetentionInDays"),
+        ("AWS::DynamoDB::Table", "TimeToLiveSpecification"),
+        ("AWS::S3::Bucket", "VersioningConfiguration"),
+    ):
+        assert rendered.only(kind)[member] == whole.only(kind)[member]
 
 
 def test_models_and_their_registry_outlive_the_stack(whole):
@@ -211,19 +281,21 @@ def test_the_machine_passes_the_training_role_to_sagemaker_only(whole):
 def test_each_role_trusts_its_own_service(whole):
     roles = [role["Properties"]["AssumeRolePolicyDocument"] for role in whole.resources("AWS::IAM::Role").values()]
     trusted = sorted(statement["Principal"]["Service"] for one in roles for statement in one["Statement"])
-    assert trusted == ["events.amazonaws.com", "sagemaker.amazonaws.com", "states.amazonaws.com"]
+    services = ["events", "events", "sagemaker", "states", "states"]
+    assert trusted == [f"{service}.amazonaws.com" for service in services]
 
 
 def test_the_schedule_starts_the_machine(whole):
-    rule = whole.only("AWS::Events::Rule")
-    (machine,) = whole.resources("AWS::StepFunctions::StateMachine")
-    assert rule["ScheduleExpression"] == "rate(7 days)"
-    assert whole.plain(rule["Targets"][0]["Arn"]) == f"<{machine}>"
+    rules = [one["Properties"] for one in whole.resources("AWS::Events::Rule").values()]
+    (schedule,) = [rule for rule in rules if rule.get("ScheduleExpression") == "rate(7 days)"]
+    target = whole.plain(schedule["Targets"][0]["Arn"]).strip("<>")
+    assert "Gate" in whole.plain(whole.template["Resources"][target]["Properties"]["DefinitionString"])
 
 
 def test_inputs_and_outputs_of_executions_are_not_logged(whole):
-    logging = whole.only("AWS::StepFunctions::StateMachine")["LoggingConfiguration"]
-    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+    for machine in whole.resources("AWS::StepFunctions::StateMachine").values():
+        logging = machine["Properties"]["LoggingConfiguration"]
+        assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +371,21 @@ def test_a_job_that_the_optimised_integration_cannot_make_polls_without_its_rule
     assert states["Tune"]["Resource"] == "arn:aws:states:::aws-sdk:sagemaker:createHyperParameterTuningJob"
     assert states["Wait"]["Seconds"] == 30
     assert "events:PutRule" not in str(made.statements())
+
+
+def test_a_topic_of_the_app_is_published_to(synth, source):
+    from aws_cdk import aws_sns
+
+    made = synth(script(source), notify=lambda stack: aws_sns.Topic(stack, "Ours"))
+    (topic,) = made.resources("AWS::SNS::Topic")
+    (publishing,) = [one for one in made.statements() if one.get("Sid") == "Publish"]
+    assert publishing["Resource"] == f"<{topic}>"
+    assert not made.resources("AWS::SNS::Subscription")
+
+
+def test_a_topic_that_cannot_be_used_is_refused(synth, source):
+    with pytest.raises(SpecError, match="notify: a FIFO topic"):
+        synth(script(source), notify="arn:aws:sns:us-east-1:123456789012:ours.fifo")
 
 
 def test_a_stack_without_a_region_must_be_told_one(synth, source):
