@@ -102,11 +102,13 @@ test-clients: $(DEV) $(TOOLKITS) $(CLIENTS)/sagemaker-1 $(CLIENTS)/sagemaker-2  
 	SAGEMAKER_1='$(CURDIR)/$(CLIENTS)/sagemaker-1/bin/python' SAGEMAKER_2='$(CURDIR)/$(CLIENTS)/sagemaker-2/bin/python' \
 	PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest tests/clients/test_toolkit.py tests/clients/test_programs.py
 
-# uv knows the lowest versions, and installs several times faster than pip. A release of a package that is older than
-# the Python has no wheel for it, so that the lowest versions need one of the older Pythons.
+# uv knows the lowest versions, and installs several times faster than pip. Where the lowest version of a compiled package
+# is older than the Python, so that there is no wheel, the first version with a wheel is the lowest.
+COMPILED := greenlet numpy pandas psutil pyarrow pydantic-core scikit-learn scipy xgboost-cpu
 $(LOWEST)/.installed: $(DEV)
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable \
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	    $(addprefix --only-binary=,$(COMPILED)) --editable \
 	    '.[local,parquet,report,optuna,tensorboard,mlflow,wandb,cdk,test]'
 	@touch $@
 
