@@ -45,12 +45,17 @@ def programs(language: str) -> dict[Path, str]:
 SHORT_PAGES = ("README.md", "quickstart-analyst.md", "quickstart-pipeline.md", "preflight.md", "sweeps.md")
 
 
+#: The page on Ray trains some fifteen networks.
+RAY_SECONDS = 600.0
+ON_RAY = (pytest.mark.ray, pytest.mark.timeout(RAY_SECONDS + 30))
+
+
 def cases(language: str) -> list[Any]:
     """Each page's program with its number of trials: few, and in `make test-long` as many as the page says."""
     return [
         pytest.param(page, text, trials, id=page.name if trials else f"{page.name}-all trials", marks=marks)
         for page, text in programs(language).items()
-        for trials, marks in ((3, ()), (None, pytest.mark.ray if page.name == "ray.md" else pytest.mark.long))
+        for trials, marks in ((3, ()), (None, ON_RAY if page.name == "ray.md" else pytest.mark.long))
         if trials is None or page.name in SHORT_PAGES
     ]
 
@@ -79,7 +84,8 @@ def run(arguments: list[str], folder: Path, trials: int | None, preload: str = "
     for spec in (folder / "estimators").glob("*.yaml") if trials else ():
         text = spec.read_text(encoding="utf-8")
         spec.write_text(re.sub(r"^max_jobs: \d+", f"max_jobs: {trials}", text, flags=re.MULTILINE), encoding="utf-8")
-    done = run_program(arguments, preload=preload, cwd=folder, env=os.environ)
+    seconds = RAY_SECONDS if trials is None else 240.0
+    done = run_program(arguments, preload=preload, cwd=folder, env=os.environ, timeout=seconds)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
