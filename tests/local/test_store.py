@@ -131,6 +131,37 @@ def test_best_follows_the_direction_and_the_earlier_of_equals(store, kind, best)
     assert store.best_training_job("job")["TrainingJobName"] == best
 
 
+def test_counters_and_best_read_no_documents_but_one_also_in_a_file_of_an_older_version(tmp_path):
+    path = tmp_path / "s.sqlite"
+    Store(path).close()
+    with sqlite3.connect(path) as file:
+        file.execute("DROP INDEX training_jobs_counted")
+        file.execute("DROP INDEX training_jobs_ranked")
+    file.close()
+    store = Store(path)
+    store.create_tuning_job(tuning(), [])
+    fill(store, training("a", status="Completed", **objective(1.0)))
+    asked: list[str] = []
+    store._connection.set_trace_callback(asked.append)
+    store.counters("job")
+    store.best_training_job("job")
+    store._connection.set_trace_callback(None)
+    store.close()
+    with sqlite3.connect(path) as file:
+        plans = [
+            step[3]
+            for sql in asked
+            if "FROM training_jobs" in sql
+            for step in file.execute(f"EXPLAIN QUERY PLAN {sql}")
+            if "training_jobs" in step[3]
+        ]
+    file.close()
+    assert plans == [
+        "SEARCH training_jobs USING COVERING INDEX training_jobs_counted (tuning_id=?)",
+        "SEARCH training_jobs USING INDEX training_jobs_ranked (tuning_id=? AND objective>?)",
+    ]
+
+
 def test_emissions_are_idempotent_and_keep_nan_and_infinity(store):
     values = [0.1, math.nan, math.inf, -math.inf]
     rows = [Emission("loss", step, 5.0, value) for step, value in enumerate(values)]

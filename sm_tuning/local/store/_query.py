@@ -71,6 +71,14 @@ CREATE TABLE tags (
 );
 """
 
+# Indexes only, which versions without them keep up to date too, so that the format stays the same. Counters and the
+# best trial are read from these: the rows themselves have the documents.
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS training_jobs_counted ON training_jobs (tuning_id, status, objective_status, retryable);
+CREATE INDEX IF NOT EXISTS training_jobs_ranked ON training_jobs (tuning_id, objective, position)
+    WHERE objective IS NOT NULL;
+"""
+
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the file of the store; a new file gets its tables.
@@ -114,6 +122,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(f"BEGIN; {_SCHEMA} {_RESOURCES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     if version == 1:
         connection.executescript(f"BEGIN; {_RESOURCES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    connection.executescript(_INDEXES)
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)

@@ -311,13 +311,14 @@ class Store:
         config = parent["HyperParameterTuningJobConfig"]
         definitions = parent.get("TrainingJobDefinitions") or [{}]
         objective = config.get("HyperParameterTuningJobObjective") or definitions[0].get("TuningObjective", {})
-        sign = -1 if objective.get("Type", "Maximize") == "Maximize" else 1
+        order = "DESC" if objective.get("Type", "Maximize") == "Maximize" else "ASC"
+        # The plus signs keep the statuses out of the choice of an index, so that the ranked one gives the order.
         return self._doc(
-            "SELECT doc FROM training_jobs WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
-            " AND status IN ('Completed', 'Stopped') AND objective_status = 'Succeeded'"
-            " AND objective IS NOT NULL ORDER BY objective * ?, position LIMIT 1",
+            "SELECT doc FROM training_jobs"  # noqa: S608
+            " WHERE tuning_id = (SELECT id FROM tuning_jobs WHERE key = ?)"
+            " AND +status IN ('Completed', 'Stopped') AND +objective_status = 'Succeeded'"
+            f" AND objective IS NOT NULL ORDER BY objective {order}, position LIMIT 1",
             tuning_job.lower(),
-            sign,
         )
 
     # -- emissions
