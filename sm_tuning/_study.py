@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from sm_tuning._handle import ShowProgress
 
 
-def with_studies(aws: Aws) -> Aws:
-    """Return a connection that describes studies by their names, as it describes tuning jobs."""
-    return aws.answering(studies.StudySource(aws, lambda name: studies.find(aws, name)))
-
-
 class Study(SearchHandle):
     """A study of this account and region. ``launch`` and ``attach`` return it.
 

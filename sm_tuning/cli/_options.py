@@ -225,7 +225,7 @@ def _checked(aws: smt.Aws, arns: Sequence[jobs.JobArn], *, studies: bool) -> smt
             raise smt.SpecError(f"{arn} is in {arn.region}, but the local SageMaker is in {aws.region}")
         jobs.describe_arn(aws, arn)
     if studies:
-        from sm_tuning._study import with_studies  # noqa: PLC0415  (loads with a connection, not with help)
+        from sm_tuning.studies import with_studies  # noqa: PLC0415  (loads with a connection, not with help)
 
         aws = with_studies(aws)
     for folder in click.get_current_context().meta.get(_FOLDERS, []):

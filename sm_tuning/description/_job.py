@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sm_tuning._errors import SpecError
 from sm_tuning._images import is_builtin_image
@@ -24,15 +24,10 @@ from sm_tuning._wire import (
 )
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, Machines, Trial, machines_of, trial_of
 from sm_tuning.description._values import Value, decode_number, distinct
-from sm_tuning.spec import (
-    CategoricalParameter,
-    ContinuousParameter,
-    FrozenDict,
-    IntegerParameter,
-    ParameterRange,
-    PopulationConfig,
-    decode_scalar,
-)
+from sm_tuning.spec import FrozenDict, decode_scalar
+
+if TYPE_CHECKING:
+    from sm_tuning.spec import ParameterRange
 
 Kind = Literal["Integer", "Continuous", "Categorical"]
 
@@ -76,6 +71,9 @@ class Range:
     @property
     def parameter(self) -> ParameterRange | None:
         """The range as a spec has it; None if a spec cannot hold it, for example one with equal bounds."""
+        # Loads pydantic, which reading a job does without.
+        from sm_tuning.spec import CategoricalParameter, ContinuousParameter, IntegerParameter  # noqa: PLC0415
+
         try:
             if self.kind == "Categorical":
                 return CategoricalParameter(self.values)
@@ -363,7 +361,11 @@ def _resource_of(config: Mapping[str, Any]) -> str:
     if config.get("Strategy") not in CONTINUING:
         return ""
     given = (config.get("StrategyConfig") or {}).get(STUDY_STRATEGY_CONFIG) or {}
-    return str(given.get("resource", PopulationConfig.model_fields["resource"].default))
+    if "resource" in given:
+        return str(given["resource"])
+    from sm_tuning.spec import PopulationConfig  # noqa: PLC0415  (loads pydantic, which reading a job does without)
+
+    return str(PopulationConfig.model_fields["resource"].default)
 
 
 def _limits_of(config: Mapping[str, Any]) -> Limits:

@@ -6,7 +6,7 @@ Everything that reads tuning jobs can then read training jobs, and a spec can st
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import is_builtin_image
@@ -14,8 +14,10 @@ from sm_tuning._statuses import ENDED, ObjectiveStatus, TrainingStatus
 from sm_tuning._wire import OBJECTIVE_KEY, PROGRAM_KEY, SUBMIT_DIRECTORY_KEY, is_reserved_hyperparameter
 from sm_tuning.description._metric_name import MetricName
 from sm_tuning.description._trial import OBJECTIVE_ALIAS, training_of
-from sm_tuning.request import from_description
-from sm_tuning.spec import Tuning, encode_json
+from sm_tuning.spec import encode_json
+
+if TYPE_CHECKING:
+    from sm_tuning.spec import Tuning
 
 #: Members of DescribeTrainingJob that are settings and that a definition of a tuning job has too, besides the
 #: hyperparameters. The others are the service's report, or settings of plain training jobs only.
@@ -195,6 +197,8 @@ def tuning_of(
     Raises:
         SpecError: a tuning job cannot have one of the settings, or the objective is not known; one problem for each.
     """
+    from sm_tuning.request import from_description  # noqa: PLC0415  (readers of jobs need no specs)
+
     given = {name: value for name, value in (fields or {}).items() if value is not None}
     given.setdefault("objective_metric_name", objective_of(training))
     given.setdefault("objective_type", MetricName.of(given["objective_metric_name"] or "").direction or None)

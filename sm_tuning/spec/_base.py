@@ -5,25 +5,15 @@ from __future__ import annotations
 import decimal
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NoReturn, Self, TypeVar, final, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    GetCoreSchemaHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import CoreSchema, core_schema
 
 from sm_tuning._errors import Problem, SpecError, did_you_mean
 from sm_tuning._masking import Redactor, is_secret, secrets_in, without_secrets
 from sm_tuning._printable import html_table
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 #: The tags of unions start with this, so that they can be removed from the place that pydantic reports.
 TAG = "#"
@@ -36,73 +26,6 @@ IS_DATA = "is_data"
 
 #: pydantic adds this to the place of an error in a key, to tell it from an error in the key's value.
 _KEY = "[key]"
-
-
-@final
-class FrozenDict(dict[K, V]):
-    """A dict that cannot be changed, so that a frozen spec is frozen at every depth.
-
-    Raises:
-        TypeError: on any attempt to change it.
-    """
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a spec is frozen: build a changed one with .replace(…)")
-
-    __setitem__: ClassVar[Callable[..., NoReturn]] = _refuse
-    __delitem__: ClassVar[Callable[..., NoReturn]] = _refuse
-    __ior__: ClassVar[Callable[..., NoReturn]] = _refuse
-    clear: ClassVar[Callable[..., NoReturn]] = _refuse
-    pop: ClassVar[Callable[..., NoReturn]] = _refuse
-    popitem: ClassVar[Callable[..., NoReturn]] = _refuse
-    setdefault: ClassVar[Callable[..., NoReturn]] = _refuse
-    update: ClassVar[Callable[..., NoReturn]] = _refuse
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
-        return FrozenDict, (dict(self),)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        inner = handler.generate_schema(dict.__class_getitem__(get_args(source)))
-        return core_schema.no_info_after_validator_function(freeze, inner)
-
-
-@final
-class FrozenList(list[V]):
-    """A list that cannot be changed. Lists inside free-form values of a spec become frozen lists.
-
-    Raises:
-        TypeError: on any attempt to change it.
-    """
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a spec is frozen: build a changed one with .replace(…)")
-
-    __setitem__: ClassVar[Callable[..., NoReturn]] = _refuse
-    __delitem__: ClassVar[Callable[..., NoReturn]] = _refuse
-    __iadd__: ClassVar[Callable[..., NoReturn]] = _refuse
-    __imul__: ClassVar[Callable[..., NoReturn]] = _refuse
-    append: ClassVar[Callable[..., NoReturn]] = _refuse
-    extend: ClassVar[Callable[..., NoReturn]] = _refuse
-    insert: ClassVar[Callable[..., NoReturn]] = _refuse
-    pop: ClassVar[Callable[..., NoReturn]] = _refuse
-    remove: ClassVar[Callable[..., NoReturn]] = _refuse
-    clear: ClassVar[Callable[..., NoReturn]] = _refuse
-    sort: ClassVar[Callable[..., NoReturn]] = _refuse
-    reverse: ClassVar[Callable[..., NoReturn]] = _refuse
-
-    def __reduce__(self) -> tuple[type[FrozenList[V]], tuple[list[V]]]:
-        return FrozenList, (list(self),)
-
-
-def freeze(value: Any) -> Any:
-    """Return plain dicts, lists and tuples as frozen ones, at every depth, and other values unchanged."""
-    if isinstance(value, dict):
-        return FrozenDict({key: freeze(item) for key, item in value.items()})
-    return FrozenList(freeze(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def to_python(value: Any) -> Any:

@@ -13,8 +13,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import METRICS_REFUSED, is_builtin_image
 from sm_tuning._wire import is_reserved_hyperparameter
-from sm_tuning.spec._base import IS_DATA, TAG, FrozenDict, Spec, freeze, to_python
-from sm_tuning.spec._hyperparameters import decode_plain, to_plain
+from sm_tuning.spec._base import IS_DATA, TAG, Spec, to_python
+from sm_tuning.spec._encoding import decode_plain
+from sm_tuning.spec._frozen import FrozenDict, freeze
+from sm_tuning.spec._hyperparameters import to_plain
 from sm_tuning.spec._inputs import InputMode
 from sm_tuning.spec._instances import TRAINING_PLAN, InstanceConfig, InstancePreference, preference_problems
 

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import HYPERBANDS
-from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._base import Spec
+from sm_tuning.spec._frozen import FrozenDict
 from sm_tuning.spec._settings import PopulationConfig
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import MOST_RESOURCE
-from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._base import Spec
+from sm_tuning.spec._frozen import FrozenDict
 
 JobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$", max_length=32)]
 WarmStartType = Literal["IdenticalDataAndAlgorithm", "TransferLearning"]

@@ -11,8 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sm_tuning._errors import Problem, SpecError, did_you_mean
 from sm_tuning._wire import CONTINUING
-from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._base import Spec
 from sm_tuning.spec._conditions import in_order
+from sm_tuning.spec._frozen import FrozenDict
 from sm_tuning.spec._hyperparameters import ContinuousParameter, IntegerParameter
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import EPOCH_KEYS
 from sm_tuning.spec._base import unknown_key
 from sm_tuning.spec._choices import Constant, Converted
+from sm_tuning.spec._encoding import decode_json
 from sm_tuning.spec._estimators import AnyEstimator, Estimator
 from sm_tuning.spec._files import read_data
-from sm_tuning.spec._hyperparameters import CategoricalParameter, IntegerParameter, decode_json
+from sm_tuning.spec._hyperparameters import CategoricalParameter, IntegerParameter
 from sm_tuning.spec._sweep_parameters import convert
 from sm_tuning.spec._tuning import Tuning
 

@@ -17,16 +17,17 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, 
 
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._wire import CONTINUING, EPOCH_KEYS, HYPERBANDS, MOST_HYPERPARAMETERS
-from sm_tuning.spec._base import FrozenDict, Spec
+from sm_tuning.spec._base import Spec
 from sm_tuning.spec._conditions import Conditions, assignments, in_order, is_active
+from sm_tuning.spec._encoding import decode_scalar
 from sm_tuning.spec._estimators import AnyEstimator
+from sm_tuning.spec._frozen import FrozenDict
 from sm_tuning.spec._hyperparameters import (
     MAX_VALUES,
     CategoricalParameter,
     ContinuousParameter,
     IntegerParameter,
     ParameterRange,
-    decode_scalar,
 )
 from sm_tuning.spec._inputs import AnyInput, FileSystemInput, not_a_channel
 from sm_tuning.spec._ray import RaySettings, ray_problems

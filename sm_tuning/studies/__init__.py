@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     )
     from sm_tuning.studies._record import StudyRecord
     from sm_tuning.studies._remote import drive_here, driver_job, start_driver
+    from sm_tuning.studies._source import StudySource, with_studies
     from sm_tuning.studies._store import Lease, LeaseLostError, Store
-    from sm_tuning.studies._trials import StudySource, StudyTrials, read_study
+    from sm_tuning.studies._trials import StudyTrials, read_study
 else:
     _HOMES = {
         "._backend": ("OnUpdate",),
@@ -41,8 +42,9 @@ else:
         ),
         "._record": ("StudyRecord",),
         "._remote": ("drive_here", "driver_job", "start_driver"),
+        "._source": ("StudySource", "with_studies"),
         "._store": ("Lease", "LeaseLostError", "Store"),
-        "._trials": ("StudySource", "StudyTrials", "read_study"),
+        "._trials": ("StudyTrials", "read_study"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
@@ -66,4 +68,5 @@ __all__ = [
     "refuse_study",
     "start_driver",
     "stop_study",
+    "with_studies",
 ]

@@ -21,8 +21,9 @@ from sm_tuning.spec import Tuning
 from sm_tuning.strategies import Outcome, ParentTrials, Trial, drive, plan
 from sm_tuning.studies._backend import OnUpdate, SageMakerBackend, release_pools, stop_training_job
 from sm_tuning.studies._record import FORMAT, STORE_TAG, STUDY_TAG, StudyRecord, instances
+from sm_tuning.studies._source import with_studies
 from sm_tuning.studies._store import Lease, Record, Store
-from sm_tuning.studies._trials import StudySource, StudyTrials, read_study
+from sm_tuning.studies._trials import StudyTrials, read_study
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def launch(
         if found is not None:
             return _existing(found, data, store, if_exists)
         _refuse_tuning_job(aws, name)
-    jobs.check_parents(aws.answering(StudySource(aws, lambda name: find(aws, name))), tuning)
+    jobs.check_parents(with_studies(aws), tuning)
     # Nothing has been written so far. From here on there are costs.
     jobs.send(aws, planned, report)
     if bucket is not None and planned.bucket is None:
@@ -324,7 +325,7 @@ def _parents_of(aws: Aws, study: StudyRecord) -> list[ParentTrials]:
         JobNotFoundError: a parent does not exist any more.
     """
     found = []
-    both = aws.answering(StudySource(aws, lambda name: find(aws, name)))
+    both = with_studies(aws)
     for name in study.parents:
         job = job_of(jobs.describe(both, name))
         known = []
