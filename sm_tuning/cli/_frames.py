@@ -41,8 +41,7 @@ def trials(jobs: tuple[str, ...], parents: bool, refresh: bool, output: Output, 
     """
     with warnings_said():
         reading = results.Reading(refresh=refresh)
-        table = results.trials(connect(), jobs, include_parents=parents, reading=reading)
-        output.frame(results.shown(table))
+        output.table(results.trial_table(connect(), jobs, include_parents=parents, reading=reading))
 
 
 @click.command()

@@ -109,7 +109,21 @@ class Output(NamedTuple):
         Raises:
             SpecError: the file cannot be written, or Parquet's library is not installed.
         """
-        content = [text(frame)] if text is not None and self.format == "table" else self._content(frame)
+        self._write([text(frame)] if text is not None and self.format == "table" else self._content(frame))
+
+    def table(self, table: results.Table) -> None:
+        """Write a table as its frame is written, without loading pandas if it stays a table."""
+        if self.format != "table":
+            self.frame(table.frame())
+            return
+        numbers = ("Int64", "int64", "float64")
+        columns = [
+            _Column.of_values(name, table.values(name), is_number=dtype in numbers)
+            for name, dtype in table.dtypes.items()
+        ]
+        self._write(_lines(columns))
+
+    def _write(self, content: Iterable[str | bytes]) -> None:
         if self.path is not None:
             write_output(self.path, b"".join(map(_bytes, content)))
         # A part after the other: a table of a million log lines takes as much memory again as its frame.
@@ -118,9 +132,15 @@ class Output(NamedTuple):
 
     def rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows as a frame of these columns; other values of the rows are left out."""
-        import pandas as pd  # noqa: PLC0415  (loads with the first frame, which help does not have)
+        if self.format != "table":
+            import pandas as pd  # noqa: PLC0415  (a table does without)
 
-        self.frame(pd.DataFrame.from_records(rows, columns=list(columns)))
+            self.frame(pd.DataFrame.from_records(rows, columns=list(columns)))
+            return
+        values = {name: [row.get(name) for row in rows] for name in columns}
+        self._write(
+            _lines([_Column.of_values(name, found, is_number=_are_numbers(found)) for name, found in values.items()])
+        )
 
     def _content(self, frame: pd.DataFrame) -> Iterable[str | bytes]:
         if self.format == "csv":
@@ -129,7 +149,7 @@ class Output(NamedTuple):
         if self.format == "json":
             return [to_json(_records(frame)) + "\n"]
         if self.format == "table":
-            return _table(frame)
+            return _lines([_Column.of_series(frame.iloc[:, place]) for place in range(frame.shape[1])])
         buffer = io.BytesIO()
         try:
             frame.to_parquet(buffer, index=False)
@@ -277,28 +297,73 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(values.columns, row, strict=True)) for row in values.itertuples(index=False, name=None)]
 
 
-def _table(frame: pd.DataFrame) -> Iterator[str]:
+def _are_numbers(values: Sequence[Any]) -> bool:
+    kinds = {type(value) for value in values if value is not None}
+    return bool(kinds) and kinds <= {int, float}
+
+
+class _Column(NamedTuple):
+    """A column of a text table.
+
+    Attributes:
+        name: its heading.
+        length: number of rows.
+        is_shown: whether it has a value, or the table has no rows.
+        is_number: whether it is on the right.
+        widest: returns the length of the longest cell.
+        cells: returns the cells of some rows.
+    """
+
+    name: str
+    length: int
+    is_shown: bool
+    is_number: bool
+    widest: Callable[[], int]
+    cells: Callable[[slice], list[str]]
+
+    @classmethod
+    def of_series(cls, column: pd.Series[Any]) -> _Column:
+        return cls(
+            printable(str(column.name)),
+            len(column),
+            bool(not len(column) or column.notna().any()),
+            column.dtype.kind in "iuf",
+            lambda: max(map(len, _cells(column.drop_duplicates())), default=0),
+            lambda rows: _cells(column.iloc[rows]),
+        )
+
+    @classmethod
+    def of_values(cls, name: str, values: Sequence[Any], *, is_number: bool) -> _Column:
+        texts = list(map(_cell, values))
+        return cls(
+            printable(name),
+            len(texts),
+            any(value is not None for value in values) or not texts,
+            is_number,
+            lambda: max(map(len, texts), default=0),
+            texts.__getitem__,
+        )
+
+
+def _lines(every: Sequence[_Column]) -> Iterator[str]:
     """Give a text table in parts: values in full, numbers to the right, columns without any value left out."""
-    columns = [frame.iloc[:, place] for place in range(frame.shape[1])]
-    columns = [column for column in columns if not len(frame) or column.notna().any()]
-    names = [printable(str(column.name)) for column in columns]
-    right = [column.dtype.kind in "iuf" for column in columns]
+    columns = [column for column in every if column.is_shown]
     # The last column needs no width, unless its numbers are on the right.
     widths = [
-        max(map(len, [name, *_cells(column.drop_duplicates())])) if is_right or place < len(columns) - 1 else 0
-        for place, (name, column, is_right) in enumerate(zip(names, columns, right, strict=True))
+        max(len(column.name), column.widest()) if column.is_number or place < len(columns) - 1 else 0
+        for place, column in enumerate(columns)
     ]
 
     def lines(cells: Iterable[Sequence[str]]) -> str:
         padded = [
-            [text.rjust(width) if is_right else text.ljust(width) for text in texts]
-            for texts, width, is_right in zip(cells, widths, right, strict=True)
+            [text.rjust(width) if column.is_number else text.ljust(width) for text in texts]
+            for texts, width, column in zip(cells, widths, columns, strict=True)
         ]
         return "".join("  ".join(row).rstrip() + "\n" for row in zip(*padded, strict=True))
 
-    yield lines([name] for name in names)
-    for start in range(0, len(frame), _PART):
-        yield lines(_cells(column.iloc[start : start + _PART]) for column in columns)
+    yield lines([column.name] for column in columns)
+    for start in range(0, every[0].length if every else 0, _PART):
+        yield lines(column.cells(slice(start, start + _PART)) for column in columns)
 
 
 def _cells(column: pd.Series[Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """Tuning jobs as DataFrames: their trials, metrics' curves, logs, errors, utilization and cost.
 
-Every frame has the columns and dtypes that ``_schema`` declares, with rows or without. Results of finished trials are
+Every frame has the columns and dtypes that ``_columns`` declares, with rows or without. Results of finished trials are
 cached on disk. A warning (``ResultsWarning``) and the frame's ``attrs`` describe what AWS withheld.
 
 Every name is imported on first use, so that pandas loads only when a frame is made.
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from sm_tuning._prices import PRICES_VARIABLE
     from sm_tuning.aws import Clock
     from sm_tuning.results._cache import clear_cache
+    from sm_tuning.results._columns import (
+        COST,
+        CURVES,
+        ERRORS,
+        LEADERBOARD,
+        LINEAGE,
+        LOGS,
+        NO_TIME,
+        TRIALS,
+        UTILIZATION,
+        UTILIZATION_SUMMARY,
+    )
     from sm_tuning.results._cost import cost
     from sm_tuning.results._curves import curves
     from sm_tuning.results._failures import Failure, errors, explained, same_failures
@@ -36,22 +48,10 @@ if TYPE_CHECKING:
     from sm_tuning.results._live import LiveTrial, LiveTrials, LogLine, ObjectiveValues, Seen, final_values, follow_logs
     from sm_tuning.results._logs import logs, moment_of
     from sm_tuning.results._reader import IncompleteWarning, Reader, Reading, ResultsWarning, Step, reading_with, warn
-    from sm_tuning.results._schema import (
-        COST,
-        CURVES,
-        ERRORS,
-        LEADERBOARD,
-        LINEAGE,
-        LOGS,
-        NO_TIME,
-        TRIALS,
-        UTILIZATION,
-        UTILIZATION_SUMMARY,
-        microseconds_of,
-        rows_by,
-    )
+    from sm_tuning.results._schema import microseconds_of, rows_by
     from sm_tuning.results._snapshot import Snapshot, changed_jobs, described_jobs, snapshot
-    from sm_tuning.results._trials import shown, trials
+    from sm_tuning.results._table import Table
+    from sm_tuning.results._trials import shown, trial_table, trials
     from sm_tuning.results._utilization import utilization, utilization_summary
 else:
     _HOMES = {
@@ -59,6 +59,18 @@ else:
         "sm_tuning._prices": ("PRICES_VARIABLE",),
         "sm_tuning.aws": ("Clock",),
         "._cache": ("clear_cache",),
+        "._columns": (
+            "COST",
+            "CURVES",
+            "ERRORS",
+            "LEADERBOARD",
+            "LINEAGE",
+            "LOGS",
+            "NO_TIME",
+            "TRIALS",
+            "UTILIZATION",
+            "UTILIZATION_SUMMARY",
+        ),
         "._cost": ("cost",),
         "._curves": ("curves",),
         "._failures": ("Failure", "errors", "explained", "same_failures"),
@@ -78,22 +90,10 @@ else:
         "._live": ("LiveTrial", "LiveTrials", "LogLine", "ObjectiveValues", "Seen", "final_values", "follow_logs"),
         "._logs": ("logs", "moment_of"),
         "._reader": ("IncompleteWarning", "Reader", "Reading", "ResultsWarning", "Step", "reading_with", "warn"),
-        "._schema": (
-            "COST",
-            "CURVES",
-            "ERRORS",
-            "LEADERBOARD",
-            "LINEAGE",
-            "LOGS",
-            "NO_TIME",
-            "TRIALS",
-            "UTILIZATION",
-            "UTILIZATION_SUMMARY",
-            "microseconds_of",
-            "rows_by",
-        ),
+        "._schema": ("microseconds_of", "rows_by"),
         "._snapshot": ("Snapshot", "changed_jobs", "described_jobs", "snapshot"),
-        "._trials": ("shown", "trials"),
+        "._table": ("Table",),
+        "._trials": ("shown", "trial_table", "trials"),
         "._utilization": ("utilization", "utilization_summary"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -124,6 +124,7 @@ __all__ = [
     "Seen",
     "Snapshot",
     "Step",
+    "Table",
     "cache_folder",
     "changed_jobs",
     "clear_cache",
@@ -152,6 +153,7 @@ __all__ = [
     "same_failures",
     "shown",
     "snapshot",
+    "trial_table",
     "trials",
     "utilization",
     "utilization_summary",

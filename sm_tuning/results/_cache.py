@@ -1,4 +1,4 @@
-"""The disk cache of finished trials' results: Parquet files in the user's cache folder.
+"""The disk cache of finished trials' results: Parquet files, and JSON files of facts, in the user's cache folder.
 
 An entry's key is the tuning job's ARN (which has account and region), the time of its creation, the kind of entry with
 its arguments, and the version of this format. A file is written whole or not at all, and names the trials of which it
@@ -7,28 +7,32 @@ has everything. Without pyarrow (the extra ``parquet``) or without a folder ther
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.util
 import io
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sm_tuning._cache_folder import ARCHIVES, cache_folder
 from sm_tuning._files import write_atomic
 from sm_tuning.description import Job
-from sm_tuning.results._schema import TIME
+from sm_tuning.results._columns import TIME
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _VERSION = 6  # of the files' content; a change makes older files unknown, so that they are not misread
 _LIMIT = 2**30  # bytes of all files together
 _LARGEST = 2**28  # bytes of one file
 _META = b"sm_tuning"
+_FACTS = ".json.gz"
 
 _log = logging.getLogger("sm_tuning.results")
 
@@ -86,11 +90,31 @@ class Cache:
             return  # older pandas keep half of a surrogate pair, which Parquet cannot
         content = io.BytesIO()
         pq.write_table(table.replace_schema_metadata({_META: json.dumps(sorted(trials))}), content, compression="zstd")
-        if content.tell() > min(_LARGEST, self._limit):
+        self._write(f"{key}.parquet", content.getvalue())
+
+    def load_facts(self, key: str) -> str | None:
+        """Return the facts of a key as JSON; None if they do not exist or cannot be read."""
+        path = self._folder / f"{key}{_FACTS}"
+        try:
+            text = gzip.decompress(path.read_bytes()).decode()
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            _log.warning("the cached file %s cannot be read and is left out: %s", path, error)
+            return None
+        return text
+
+    def save_facts(self, key: str, text: str) -> None:
+        """Write facts, which are JSON, as ``save`` does."""
+        self._write(f"{key}{_FACTS}", gzip.compress(text.encode(), compresslevel=1, mtime=0))
+
+    def _write(self, name: str, content: bytes) -> None:
+        if len(content) > min(_LARGEST, self._limit):
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(self._folder / f"{key}.parquet", content.getvalue(), private=True)
+            write_atomic(self._folder / name, content, private=True)
             self._shrink()
         except OSError as error:
             _log.warning("cannot keep results in %s: %s", self._folder, error)
@@ -105,7 +129,7 @@ class Cache:
     def _files(self) -> list[tuple[Path, int, float]]:
         """Return path, bytes and time of last use of each file, the least recently used first."""
         found = []
-        for path in [*self._folder.glob("*.parquet"), *self._folder.glob("*.parquet.*.part")]:
+        for path in (path for kind in (".parquet", _FACTS) for path in self._folder.glob(f"*{kind}*")):
             with suppress(FileNotFoundError):  # another process may remove files at the same time
                 status = path.stat()
                 found.append((path, status.st_size, status.st_mtime))

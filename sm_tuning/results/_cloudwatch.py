@@ -15,8 +15,8 @@ from sm_tuning._errors import AccessDeniedError, ServiceError
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import is_transient
 from sm_tuning.description import Trial
+from sm_tuning.results._columns import microseconds
 from sm_tuning.results._reader import METRIC_PAGES, OLDER_POINTS, RECENT_POINTS, Gap, Reader
-from sm_tuning.results._schema import microseconds
 
 _QUERIES = 500  # the most in a call
 _POINTS = int(RECENT_POINTS.per_second)  # what a call may cover, counted before it is known whether there are any

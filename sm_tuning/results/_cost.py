@@ -19,9 +19,10 @@ from sm_tuning._errors import AccessDeniedError
 from sm_tuning._prices import PRICES_VARIABLE, Prices
 from sm_tuning.aws import Aws, PriceList
 from sm_tuning.description import Job, Machines, Trial
+from sm_tuning.results._columns import COST
 from sm_tuning.results._fetch import Detail, read_details, read_jobs
 from sm_tuning.results._reader import Gap, Reader, Reading, reading_with, warn
-from sm_tuning.results._schema import COST, frame
+from sm_tuning.results._schema import frame
 
 
 class Bill(NamedTuple):

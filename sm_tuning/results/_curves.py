@@ -11,11 +11,12 @@ from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Definition, Job, Metric, Trial, select
 from sm_tuning.results._cloudwatch import read_averages, wanted
+from sm_tuning.results._columns import CURVES, microseconds
 from sm_tuning.results._fetch import read_jobs, read_last_attempts
 from sm_tuning.results._logs import TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._patterns import Emission, emissions, server_pattern, unreadable
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
-from sm_tuning.results._schema import CURVES, frame, join, microseconds
+from sm_tuning.results._schema import frame, join
 
 
 def curves(

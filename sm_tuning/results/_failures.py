@@ -21,10 +21,11 @@ import pandas as pd
 from sm_tuning._errors import JobFailedError, ServiceError, SpecError, WaitTimeoutError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Job, Trial, select
+from sm_tuning.results._columns import ERRORS, microseconds
 from sm_tuning.results._fetch import read_job, read_jobs, read_last_attempts, read_trials
 from sm_tuning.results._logs import Lines, TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
-from sm_tuning.results._schema import ERRORS, frame, join, microseconds
+from sm_tuning.results._schema import frame, join
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ at an endpoint, and its index lags behind; what it does not return is described 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,8 @@ from sm_tuning._errors import CredentialsError, EndpointError, JobNotFoundError,
 from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws, is_transient
 from sm_tuning.description import Job, Machines, Trial, job_of, training_of, trial_of
+from sm_tuning.results._columns import microseconds
 from sm_tuning.results._reader import Gap, Reader, warn
-from sm_tuning.results._schema import TEXTS, frame, microseconds
 
 _AT_ONCE = 8  # calls, of the 32 connections of a client's pool
 _TIMES = ("created", "started", "ended")
@@ -100,13 +99,12 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
     """Read every trial of a job, a hundred a call; of a job that has ended they may be in the cache."""
     # A plain training job's objective is chosen by the reader, and is no more than one call.
     is_fixed = job.ended and not job.is_training
-    entry = reader.load(job, "trials", TEXTS) if is_fixed else None
-    if entry is not None:
-        cached = [json.loads(text) for text in entry.frame["Text"]]
-        for facts in cached:
+    cached = reader.load_facts(job, "trials") if is_fixed else None
+    if cached is not None:
+        for facts in cached.values():
             facts |= {name: facts[name] and datetime.fromisoformat(facts[name]) for name in _TIMES}
             facts["values"] = tuple(facts.get("values", ()))  # JSON has lists only, and a trial is a key
-        return [Trial(**facts) for facts in cached]
+        return [Trial(**facts) for facts in cached.values()]
     pages = reader.pages(
         "sagemaker",
         "list_training_jobs_for_hyper_parameter_tuning_job",
@@ -124,9 +122,7 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
             found[trial.name] = replace(trial, failure=redact(trial.failure)) if trial.failure and redact else trial
     trials = sorted(found.values(), key=lambda trial: (trial.created, trial.name))
     if is_fixed and all(reader.is_settled(trial) for trial in trials):
-        names = [trial.name for trial in trials]
-        texts = [json.dumps(vars(trial), default=datetime.isoformat) for trial in trials]
-        reader.save(job, "trials", frame(TEXTS, {"Name": names, "Text": texts}), names)
+        reader.save_facts(job, "trials", {trial.name: vars(trial) for trial in trials}, datetime.isoformat)
     return trials
 
 
@@ -164,11 +160,8 @@ def read_details(
             if reader.is_settled(missing[name]) and not detail.is_pool_open
         }
         if complete:
-            known = cached | complete
-            texts = {name: json.dumps(vars(detail), default=vars) for name, detail in known.items()}
-            texts[""] = json.dumps(list(dict.fromkeys(job_sources)))  # no trial has an empty name
-            entry = frame(TEXTS, {"Name": list(texts), "Text": list(texts.values())})
-            reader.save(job, "details", entry, list(known))
+            # No trial has an empty name.
+            reader.save_facts(job, "details", {**cached, **complete, "": list(dict.fromkeys(job_sources))}, vars)
         details |= {name: detail for name, detail in (cached | found).items() if name in ended}
         sources |= set(job_sources)
     return details, " and ".join(name for name in ("Search", "DescribeTrainingJob") if name in sources) or None
@@ -176,12 +169,10 @@ def read_details(
 
 def _cached_details(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[str]]:
     """Return a job's cached details, and their sources."""
-    entry = reader.load(job, "details", TEXTS)
-    if entry is None:
+    found = reader.load_facts(job, "details")
+    if found is None:
         return {}, []
-    texts = dict(zip(entry.frame["Name"], entry.frame["Text"], strict=True))
-    sources: list[str] = json.loads(texts.pop(""))
-    found = {name: json.loads(text) for name, text in texts.items()}
+    sources: list[str] = found.pop("")
     for facts in found.values():
         facts["machines"] = tuple(Machines(**entry) for entry in facts["machines"])
     return {name: Detail(**facts) for name, facts in found.items()}, sources

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._errors import SpecError
-from sm_tuning.results._schema import LINEAGE, TRIALS
+from sm_tuning.results._columns import LINEAGE, TRIALS
 
 #: The counter in the name of a study's training job.
 _NUMBER = re.compile(r"-(\d{3,})-[0-9a-f]{8}$")

@@ -21,6 +21,7 @@ from sm_tuning._prices import Prices
 from sm_tuning._wire import LARGEST_PAGE, TRAINING_JOBS
 from sm_tuning.aws import Aws, Clock, Retry, is_missing
 from sm_tuning.description import Job, Trial, job_of, select, training_of, trial_of
+from sm_tuning.results._columns import from_milliseconds, microseconds
 from sm_tuning.results._fetch import may_train_again, read_job, read_trials
 from sm_tuning.results._logs import (
     Moment,
@@ -35,7 +36,6 @@ from sm_tuning.results._logs import (
 )
 from sm_tuning.results._patterns import scanner, server_pattern
 from sm_tuning.results._reader import Reader, Reading, reading_with
-from sm_tuning.results._schema import from_milliseconds, microseconds
 
 _OVERLAP = 60_000  # milliseconds that each look reads again, because lines come late
 _LAST_LOOKS = 2  # after the job's end, for lines that come late

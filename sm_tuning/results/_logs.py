@@ -22,10 +22,11 @@ from sm_tuning._errors import InvalidRequestError, ServiceError, SpecError
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing, is_transient
 from sm_tuning.description import Job, Trial, select
+from sm_tuning.results._columns import LOGS, from_milliseconds, microseconds
 from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._patterns import server_pattern
 from sm_tuning.results._reader import LOG_PAGES, Gap, Reader, Reading, by_trial_cached, reading_with
-from sm_tuning.results._schema import LOGS, frame, from_milliseconds, join, microseconds
+from sm_tuning.results._schema import frame, join
 
 Moment = str | datetime
 """A time: a datetime, or text such as ``2026-11-20T17:15``; without a time zone it is UTC."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import json
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,9 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from sm_tuning._errors import EndpointError, ServiceError
 from sm_tuning._prices import Prices
@@ -22,9 +21,10 @@ from sm_tuning._printable import printable
 from sm_tuning.aws import Aws, Clock, PriceList, find_prices
 from sm_tuning.description import Job, Trial
 from sm_tuning.results._cache import Cache, Entry, key_of, open_cache
-from sm_tuning.results._schema import frame, join
 
-_SHORT = ("trials", "details")  # kinds of entries that are kept in memory as well
+if TYPE_CHECKING:
+    import pandas as pd
+
 _SETTLING = timedelta(minutes=10)  # after its end, a trial's last log lines and metrics may still arrive
 _QUIET = 1.0  # seconds in which no progress is shown: most readings take less
 
@@ -52,6 +52,17 @@ class Step(NamedTuple):
 
 
 Show = Callable[[Step], object]
+
+
+class HasAttrs(Protocol):
+    """A frame, or a table that may become one."""
+
+    @property
+    def attrs(self) -> dict[Any, Any]:
+        """What is said about it."""
+
+
+F = TypeVar("F", bound=HasAttrs)
 
 
 class Quota(NamedTuple):
@@ -120,14 +131,14 @@ class Reading:
         progress: show what is read on stderr if it takes longer than a second; False shows nothing; a function is
             called with each ``Step``.
         keep: whether finished trials' results are written to the disk cache and taken from it.
-        memory: also keeps trials and their details, as long as the caller keeps the dict.
+        memory: also keeps facts (trials and their details), as long as the caller keeps the dict.
         clock: the clock; tests pass their own.
     """
 
     refresh: bool = False
     progress: bool | Show = True
     keep: bool = True
-    memory: dict[str, Entry] | None = None
+    memory: dict[str, str] | None = None
     clock: Clock = field(default_factory=Clock)
 
 
@@ -231,12 +242,9 @@ class Reader:
         self, job: Job, kind: str, dtypes: Mapping[str, str], query: Mapping[str, Any] | None = None
     ) -> Entry | None:
         """Return the cached entry of a kind about a job, or None; a folder is read as quickly as the cache."""
-        if self.refresh or job.is_archive or (self._cache is None and self._memory is None):
+        if self.refresh or job.is_archive or self._cache is None:
             return None
-        key = key_of(job, kind, query or {})
-        if self._memory and key in self._memory:
-            return self._memory[key]
-        return self._cache.load(key, dtypes) if self._cache else None
+        return self._cache.load(key_of(job, kind, query or {}), dtypes)
 
     def save(
         self, job: Job, kind: str, frame: pd.DataFrame, trials: Sequence[str], query: Mapping[str, Any] | None = None
@@ -244,17 +252,43 @@ class Reader:
         """Cache an entry that will not change any more; a job in a folder may be continued, also after its end."""
         if job.is_archive:
             return
-        key = key_of(job, kind, query or {})
-        if self._memory is not None and kind in _SHORT:
-            self._memory[key] = Entry(frame, frozenset(trials))
         if self._cache is not None:
-            self._cache.save(key, frame, trials)
+            self._cache.save(key_of(job, kind, query or {}), frame, trials)
+
+    def load_facts(self, job: Job, kind: str) -> dict[str, Any] | None:
+        """Return the cached facts of a kind about a job, by name, or None."""
+        if self.refresh or job.is_archive or (self._cache is None and self._memory is None):
+            return None
+        key = key_of(job, kind, {})
+        text = (self._memory or {}).get(key) or (self._cache and self._cache.load_facts(key))
+        try:
+            facts: dict[str, Any] | None = json.loads(text) if text else None
+        except ValueError:
+            return None
+        return facts
+
+    def save_facts(self, job: Job, kind: str, facts: Mapping[str, Any], default: Callable[[Any], Any]) -> None:
+        """Cache facts that will not change any more.
+
+        Args:
+            job: the job.
+            kind: their kind.
+            facts: by name.
+            default: returns the JSON of a value that JSON lacks.
+        """
+        if job.is_archive:
+            return
+        key, text = key_of(job, kind, {}), json.dumps(facts, default=default)
+        if self._memory is not None:
+            self._memory[key] = text
+        if self._cache is not None:
+            self._cache.save_facts(key, text)
 
     def lacking(self) -> frozenset[str]:
         """Return the trials that are in a gap."""
         return frozenset(name for gap in self.gaps for name in gap.trials)
 
-    def finish(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def finish(self, frame: F) -> F:
         """Return the frame with its gaps in ``attrs["incomplete"]``, and warn of each gap."""
         if self.gaps:
             frame.attrs["incomplete"] = [{**gap._asdict(), "trials": list(gap.trials)} for gap in self.gaps]
@@ -283,6 +317,8 @@ def by_trial_cached(
         trials: the trials whose rows to return.
         read: reads the rows of some trials; what it cannot read becomes a gap of the reader.
     """
+    from sm_tuning.results._schema import frame, join  # noqa: PLC0415  (loads pandas)
+
     kind, query = question
     names = [trial.name for trial in trials]
     entry = reader.load(job, kind, dtypes, query) if trials else None

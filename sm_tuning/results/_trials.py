@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sm_tuning._masking import MASK, is_secret
 from sm_tuning.aws import Aws
 from sm_tuning.description import OBJECTIVE_ALIAS, Column, Job, Range, Trial, column_type
+from sm_tuning.results._columns import LINEAGE, STUDY, TRIALS
 from sm_tuning.results._fetch import Detail, read_details, read_jobs
-from sm_tuning.results._front import costs_of, on_front
 from sm_tuning.results._reader import Reading, reading_with
-from sm_tuning.results._schema import LINEAGE, STUDY, TRIALS, frame
+from sm_tuning.results._table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def trials(
@@ -43,10 +43,23 @@ def trials(
     Raises:
         JobNotFoundError: there is no such tuning job.
     """
+    return _read(aws, names, include_parents=include_parents, reading=reading).frame()
+
+
+def trial_table(
+    aws: Aws, names: str | Sequence[str], *, include_parents: bool = False, reading: Reading | None = None
+) -> Table:
+    """Return what ``trials`` returns, for display as ``shown`` has it, without loading pandas."""
+    table = _read(aws, names, include_parents=include_parents, reading=reading)
+    columns = list(table.dtypes)
+    return table.masked(columns[: columns.index("TrainingJobName")])
+
+
+def _read(aws: Aws, names: str | Sequence[str], *, include_parents: bool, reading: Reading | None) -> Table:
     with reading_with(aws, reading) as reader:
         per_job = read_jobs(reader, names, include_parents=include_parents)
         details, source = read_details(reader, per_job)
-        table = trials_frame(per_job, details)
+        table = _table(per_job, details)
         table.attrs["billable_source"] = source
         return reader.finish(table)
 
@@ -56,6 +69,8 @@ def shown(trials: pd.DataFrame) -> pd.DataFrame:
 
     The frame of ``trials`` has the real values, since other jobs may be trained with them.
     """
+    import pandas as pd  # noqa: PLC0415  (has been loaded for the frame)
+
     names = [str(name) for name in trials.columns]
     changed = {}
     # Of trials, hyperparameters are the columns before the fixed ones; of a lineage, those after them.
@@ -77,7 +92,10 @@ def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, D
         per_job: trials of each job.
         details: of trials by name; a trial without them gets missing values.
     """
+    return _table(per_job, details).frame()
 
+
+def _table(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, Detail]) -> Table:
     def by_end(trial: Trial) -> tuple[bool, datetime, datetime, str]:
         return (not trial.terminal, trial.ended or trial.created, trial.created, trial.name)
 
@@ -108,7 +126,7 @@ def trials_frame(per_job: Mapping[Job, Sequence[Trial]], details: Mapping[str, D
     metrics = _metric_columns(rows, list(per_job), details)
     of_study, study_types = _study_columns(ordered)
     types = {**tuned_types, **TRIALS, **study_types, **dict.fromkeys(metrics, "float64")}
-    return frame(types, {**tuned, **fixed, **of_study, **metrics})
+    return Table(types, {**tuned, **fixed, **of_study, **metrics})
 
 
 def _study_columns(ordered: Mapping[Job, Sequence[Trial]]) -> tuple[dict[str, list[Any]], dict[str, str]]:
@@ -130,6 +148,10 @@ def _on_front(job: Job, trials: Sequence[Trial]) -> list[bool]:
     """Return whether each trial is feasible and no other feasible trial is at least as good in all objectives."""
     if not job.further:
         return [False] * len(trials)
+    import numpy as np  # noqa: PLC0415  (few jobs have several objectives)
+
+    from sm_tuning.results._front import costs_of, on_front  # noqa: PLC0415
+
     costs = np.full((len(trials), 1 + len(job.further)), np.nan)
     for row, trial in enumerate(trials):
         if len(trial.values) == costs.shape[1] and trial.feasible:

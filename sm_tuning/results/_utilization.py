@@ -19,10 +19,11 @@ from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.aws import Aws
 from sm_tuning.description import Machines, Trial, select
 from sm_tuning.results._cloudwatch import read_averages, wanted
+from sm_tuning.results._columns import UTILIZATION, UTILIZATION_SUMMARY
 from sm_tuning.results._fetch import read_details, read_jobs
 from sm_tuning.results._logs import TrialFilter
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with, warn
-from sm_tuning.results._schema import UTILIZATION, UTILIZATION_SUMMARY, frame, join, table
+from sm_tuning.results._schema import frame, join, table
 
 METRICS = (
     "CPUUtilization",

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +14,11 @@ from click.testing import CliRunner
 from command_line import separate_runner
 from forks import start_program
 
+from sm_tuning import results
 from sm_tuning.cli._main import Entry, Program
 from sm_tuning.cli._output import Output, output_options, to_json
+from sm_tuning.results import Table
+from sm_tuning.results._columns import TIME
 
 FRAME = pd.DataFrame(
     {
@@ -108,6 +112,46 @@ def test_a_table_that_is_written_in_parts_is_aligned_as_a_whole(tmp_path):
         "widest  20001",
     ]
     assert len(lines) == 20_003
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_a_table_is_shown_without_pandas_as_its_frame_is_with_it(tmp_path, rows):
+    columns = {
+        "lr": [1, 12_345_678, None],
+        "API_TOKEN": [1e-5, None, 2.0],
+        "depth": [3, None, 12_345_678],
+        "flag": [True, None, False],
+        "booster": ["a\nb", None, "12"],
+        "TrainingJobName": ["a", "b", "c"],
+        "value": [0.1 + 0.2, float("nan"), float("-inf")],
+        "TrainingStartTime": [
+            datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC),
+            None,
+            datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))),
+        ],
+        "empty": [None, None, None],
+        "IsBest": [True, False, False],
+        "last": [1, 2, 3],
+    }
+    dtypes = ("float64", "float64", "Int64", "boolean", "string", "string", "float64", TIME, "string", "bool", "Int64")
+    table = Table(dict(zip(columns, dtypes, strict=True)), {name: cells[:rows] for name, cells in columns.items()})
+    plain, framed = tmp_path / "plain.txt", tmp_path / "framed.txt"
+    for shown in (table, table.masked(list(columns)[:5])):
+        Output("table", plain).table(shown)
+        Output("table", framed).frame(shown.frame())
+        assert plain.read_text() == framed.read_text()
+        assert len(plain.read_text().splitlines()) == 1 + rows
+    assert ("****" in plain.read_text()) == bool(rows)
+    pd.testing.assert_frame_equal(table.masked(["API_TOKEN"]).frame(), results.shown(table.frame()))
+
+
+def test_rows_are_shown_without_pandas_as_their_frame_is_with_it(tmp_path):
+    rows = [{"Name": "a", "Count": 3, "Share": 0.5, "Other": None}, {"Name": "b", "Share": 12, "More": 1}]
+    names = ["Name", "Count", "Share", "Other"]
+    plain, framed = tmp_path / "plain.txt", tmp_path / "framed.txt"
+    Output("table", plain).rows(rows, names)
+    Output("table", framed).frame(pd.DataFrame.from_records(rows, columns=names))
+    assert plain.read_text() == framed.read_text()
 
 
 def test_a_line_break_in_a_cell_stays_in_its_row(runner, tmp_path):

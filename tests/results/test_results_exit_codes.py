@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 from results_fakes import FakeSageMaker, training_job
@@ -31,6 +35,34 @@ def test_a_frame_that_lacks_a_part_is_printed_and_the_exit_code_is_3(
     result = invoke([name, "job", *options, "--format", "json"])
     assert result.exit_code == 3, result.stderr
     assert isinstance(json.loads(result.stdout), list)
+    assert "could not be read" in result.stderr
+
+
+@pytest.mark.processes
+def test_a_table_of_trials_is_printed_without_pandas_and_pydantic(
+    service: FakeSageMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SM_TUNING_CACHE_DIR", str(tmp_path))
+    program = (
+        "import sys\n"
+        "from sm_tuning.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(sorted({'numpy', 'pandas', 'pyarrow', 'pydantic', 'rich', 'yaml'} & set(sys.modules)))\n"
+    )
+    run = partial(subprocess.run, capture_output=True, text=True, check=False)
+    first, again = (run([sys.executable, "-c", program, "trials", "job"]) for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert len(first.stdout.splitlines()) == 1 + 3 + 1
+    assert first.stdout.endswith("[]\n")
+    assert (again.stdout, again.returncode) == (first.stdout, 0)
+    assert service.calls["ListTrainingJobsForHyperParameterTuningJob"] == 1
+
+
+def test_a_table_of_trials_that_lacks_a_part_has_exit_code_3(service: FakeSageMaker) -> None:
+    service.refusals = {"Search": FAULT, "DescribeTrainingJob": FAULT}
+    result = invoke(["trials", "job"])
+    assert result.exit_code == 3, result.stderr
+    assert len(result.stdout.splitlines()) == 1 + 3
     assert "could not be read" in result.stderr
 
 

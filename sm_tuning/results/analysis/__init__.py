@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sm_tuning._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from sm_tuning.results._schema import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
+    from sm_tuning.results._columns import ADVICE, CORRELATION, DIAGNOSIS, IMPORTANCE, SHAPES
     from sm_tuning.results.analysis._advice import advice
     from sm_tuning.results.analysis._diagnosis import diagnosis
     from sm_tuning.results.analysis._importance import correlation, importance, shapes
@@ -22,7 +22,7 @@ else:
     _HOMES = {
         "._advice": ("advice",),
         "._diagnosis": ("diagnosis",),
-        "sm_tuning.results._schema": ("ADVICE", "CORRELATION", "DIAGNOSIS", "IMPORTANCE", "SHAPES"),
+        "sm_tuning.results._columns": ("ADVICE", "CORRELATION", "DIAGNOSIS", "IMPORTANCE", "SHAPES"),
         "._importance": ("correlation", "importance", "shapes"),
         "._next": ("next_tuning",),
         "._replay": ("Replay", "replay"),

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sm_tuning._errors import MissingExtraError
 from sm_tuning._statuses import ENDED, TrainingStatus
 from sm_tuning._wire import HYPERBANDS
-from sm_tuning.results._schema import ADVICE, table
+from sm_tuning.results._columns import ADVICE
+from sm_tuning.results._schema import table
 from sm_tuning.results.analysis._diagnosis import diagnosis
 from sm_tuning.results.analysis._importance import shares_of, too_few
 from sm_tuning.results.analysis._ranges import Importance, Note, between, may_be_idle, range_change, range_notes, span

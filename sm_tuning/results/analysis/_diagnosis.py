@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning.description import MetricName
-from sm_tuning.results._schema import DIAGNOSIS, rows_by, table
+from sm_tuning.results._columns import DIAGNOSIS
+from sm_tuning.results._schema import rows_by, table
 from sm_tuning.results.analysis._space import Algorithm, Facts, Floats
 
 MIN_STEPS = 5

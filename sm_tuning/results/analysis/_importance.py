@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._errors import SpecError
-from sm_tuning.results._schema import CORRELATION, IMPORTANCE, SHAPES, table
+from sm_tuning.results._columns import CORRELATION, IMPORTANCE, SHAPES
+from sm_tuning.results._schema import table
 from sm_tuning.results.analysis._forest import importances
 from sm_tuning.results.analysis._sample import Sample, pearson, ranks, sample_of, without_outliers
 from sm_tuning.results.analysis._space import Facts, Floats, value_at

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from sm_tuning._statuses import FINISHED
-from sm_tuning.results._schema import NO_TIME, microseconds_of, rows_by
+from sm_tuning.results._columns import NO_TIME
+from sm_tuning.results._schema import microseconds_of, rows_by
 from sm_tuning.results.analysis._space import Facts, Floats
 
 #: The guide does not say how many jobs must have completed and how many epochs are free. These are the values of the

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sm_tuning._statuses import UNSUCCESSFUL
-from sm_tuning.results._schema import TRIALS
+from sm_tuning.results._columns import TRIALS
 from sm_tuning.results.analysis._space import Algorithm, Facts, Floats, index_of, key_of, units
 from sm_tuning.spec import CategoricalParameter
 
