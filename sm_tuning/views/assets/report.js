@@ -226,11 +226,25 @@
       draw(plot);
     });
   });
+  // One plot in each task, the visible ones first: a plot below the page's end must not delay one that is seen.
+  const waiting = [];
+  let drawing = false;
+  function drawNext() {
+    const isSeen = ({ element }) => {
+      const { top, bottom } = element.getBoundingClientRect();
+      return bottom > 0 && top < innerHeight;
+    };
+    const place = Math.max(0, waiting.findIndex(isSeen));
+    const [plot] = waiting.splice(place, 1);
+    drawing = Boolean(plot);
+    if (plot) Promise.resolve(plot.drawn ? null : draw(plot)).finally(() => setTimeout(drawNext, 0));
+  }
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const plot = plots.find((one) => one.element === entry.target);
-      if (entry.isIntersecting && !plot.drawn) draw(plot);
+      if (entry.isIntersecting && !plot.drawn && !waiting.includes(plot)) waiting.push(plot);
     }
+    if (!drawing) drawNext();
   }, { rootMargin: "300px" });
   plots.forEach((plot) => watcher.observe(plot.element));
   addEventListener("resize", () => {
