@@ -24,7 +24,7 @@ import psutil
 
 import sm_tuning as smt
 
-SCRIPT = Path(__file__).with_name("script.py")
+SCRIPT = Path(__file__).parent / "code" / "script.py"
 DIGITS = Path(__file__).parents[2] / "estimators" / "pytorch-digits.yaml"
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -42,6 +42,12 @@ def files_in(folder: Path) -> list[Path]:
 
     Symbolic links that stay in the folder are followed; those that lead out of it are left out.
     """
+    try:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is None:  # as most folders are
+                return []
+    except OSError:  # the training code has removed it
+        return []
     root = folder.resolve()
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(root))
 
@@ -53,7 +59,10 @@ def extract(archive: Path, folder: Path) -> None:
         TrainingFailedError: the file is not a tar file, or a member (or the target of a link) is outside the folder.
     """
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with archive.open("rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+        # Without the attempts at each other compression, which take longer than to unpack a small file.
+        with tarfile.open(archive, "r:gz" if is_gzip else "r:*") as tar:
             members = tar.getmembers()
             for member in members:
                 # The data filter would strip a leading slash instead of refusing the member.
@@ -307,11 +316,14 @@ def upload_outputs(job: Mapping[str, Any], folders: Sequence[Folder], s3: Object
             artifacts = base + "model.tar.gz"
             for uri, files in ((artifacts, model), (base + "output.tar.gz", data)):
                 if files or uri == artifacts:
-                    with tempfile.TemporaryDirectory(dir=folders[0].root) as scratch:
-                        archive = Path(scratch) / "archive.tar.gz"
+                    # Beside the tree, which is the training code's.
+                    archive = folders[0].root.with_name(f"{folders[0].root.name}.tar.gz")
+                    try:
                         with archive.open("wb") as file:
                             write_tar(files, file, level=6)
                         s3.upload(archive, uri)
+                    finally:
+                        archive.unlink(missing_ok=True)
     except OSError as e:
         raise client_error(f"the artifacts could not be uploaded to {base!r}: {e}") from e
     return artifacts, left_out + more_left_out

@@ -10,9 +10,11 @@ GPUMemoryUtilization are sums over the GPUs of the host (0 to 100 times their nu
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -81,14 +83,14 @@ class Meter:
                 # The children_ fields hold the time of children that have ended.
                 cpu_seconds += times.user + times.system + times.children_user + times.children_system
                 memory += process.memory_info().rss
-        return self._record(now, cpu_seconds, {"MemoryUtilization": 100 * memory / psutil.virtual_memory().total})
+        return self._record(now, cpu_seconds, {"MemoryUtilization": 100 * memory / _total_memory()})
 
     def close(self, ended: Exit) -> list[Point]:
         """Return the points at the end of the process; for short jobs they are the only ones.
 
         Memory is then the peak of any one process, if it was not measured before.
         """
-        peak = {"MemoryUtilization": 100 * ended.peak_bytes / psutil.virtual_memory().total}
+        peak = {"MemoryUtilization": 100 * ended.peak_bytes / _total_memory()}
         return self._record(ended.ended, ended.cpu_seconds, {} if self._measured else peak)
 
     def _record(self, now: float, cpu_seconds: float, memory: Mapping[str, float]) -> list[Point]:
@@ -96,10 +98,7 @@ class Meter:
         if seconds <= 0:
             return []
         used = max(0.0, cpu_seconds - self._cpu_seconds)
-        size = 0
-        for path in self._folder.rglob("*"):
-            with suppress(OSError):  # the script deletes files while this loop runs
-                size += path.lstat().st_size
+        size = _size_of(self._folder)
         loads, self._gpu_loads = self._gpu_loads, []
         means = [sum(column) / len(loads) for column in zip(*loads, strict=True)]
         percent = {
@@ -113,6 +112,23 @@ class Meter:
         with self._files.utilization.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(point) + "\n" for point in points)
         return points
+
+
+@cache
+def _total_memory() -> int:
+    return int(psutil.virtual_memory().total)
+
+
+def _size_of(folder: str | Path) -> int:
+    """Return the bytes of all entries below a folder; the script may delete some meanwhile."""
+    size = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                size += entry.stat(follow_symlinks=False).st_size
+                if entry.is_dir(follow_symlinks=False):
+                    size += _size_of(entry.path)
+    return size
 
 
 def recorded(files: Files) -> Iterator[Point]:

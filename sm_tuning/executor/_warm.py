@@ -170,7 +170,8 @@ class Warm:
         self._variables, after = before, dict(os.environ)
         names = before.keys() | after.keys()
         self._changed = {name: after.get(name) for name in names if before.get(name) != after.get(name)}
-        self._modules = frozenset(name.partition(".")[0] for name in sys.modules)
+        # Without __main__, which no import looks for in a folder.
+        self._modules = frozenset(name.partition(".")[0] for name in sys.modules) - {"__main__"}
         self._stats = {path: _stat(path) for path in self._files()}
         return (
             problem

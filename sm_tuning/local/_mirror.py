@@ -85,8 +85,13 @@ class DiskMirror:
         old = self._data_file(described)
         name = f"{described.stem}-{secrets.token_hex(4)}.bin"
         target = described.with_name(name)
-        write_atomic(target, data)
-        write_atomic(described, json.dumps({**about, "key": key, "data": name}))
+        try:
+            with target.open("xb") as file:  # it is whole before the description names it
+                file.write(data)
+            self._describe(described, {**about, "key": key, "data": name})
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
         self._reap(old)
         return target
 
@@ -94,7 +99,7 @@ class DiskMirror:
         """Replace the description of an object, without its bytes."""
         described = self._described(bucket, key)
         name = json.loads(described.read_text())["data"]
-        write_atomic(described, json.dumps({**about, "key": key, "data": name}))
+        self._describe(described, {**about, "key": key, "data": name})
 
     def remove_object(self, bucket: str, key: str) -> None:
         """Delete an object, if it exists."""
@@ -135,6 +140,15 @@ class DiskMirror:
         for path in folder.iterdir():
             if path.name not in kept:
                 path.unlink()
+
+    def _describe(self, path: Path, about: Mapping[str, Any]) -> None:
+        draft = path.with_suffix(".part")  # of one name, since one thread at a time writes
+        try:
+            draft.write_text(json.dumps(about))
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
     def _folder(self, bucket: str) -> Path:
         return self._root / quote(bucket, safe="")

@@ -56,11 +56,13 @@ class Attempt:
             InterruptedTrainingError: the job must not continue.
             TrainingFailedError: the attempt failed before its processes ended, or they were killed.
         """
-        self._record.move(SecondaryStatus.STARTING)
         gpus = self._context.gpus
+        claims = bool(gpus.names) and VISIBLE_DEVICES not in (self._job.get("Environment") or {})
+        if claims:
+            self._record.move(SecondaryStatus.STARTING)
         with ExitStack() as held:
             shares = None
-            if gpus.names and VISIBLE_DEVICES not in (self._job.get("Environment") or {}):
+            if claims:
                 with self._control.waiting():
                     shares = held.enter_context(gpus.claim(self._types, self._control.check))
             run = held.enter_context(
@@ -74,7 +76,7 @@ class Attempt:
                 )
             )
             with self._control.over(run):
-                return self._run(run)
+                return self._run(run, *([] if claims else [SecondaryStatus.STARTING]))
 
     def _settings(self) -> RunSettings:
         context = self._context
@@ -88,12 +90,18 @@ class Attempt:
             grace=context.settings.grace,
         )
 
-    def _run(self, run: Run) -> list[Exit]:
+    def _run(self, run: Run, *before: SecondaryStatus) -> list[Exit]:
+        """Run the attempt.
+
+        Args:
+            run: its processes.
+            before: statuses that the job enters before Downloading, in the same transaction.
+        """
         planned, done = moments(self._job), interruptions(self._job)
         check = self._control.check
         run.clear()  # before the status changes: a later server must not find how an earlier attempt has ended
         check()
-        self._record.move(SecondaryStatus.DOWNLOADING)
+        self._record.move(*before, SecondaryStatus.DOWNLOADING)
         run.prepare(check=check)
         check()
         self._record.move(SecondaryStatus.TRAINING)

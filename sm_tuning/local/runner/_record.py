@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sm_tuning._statuses import STATUS_MESSAGES, ObjectiveStatus, SecondaryStatus, TrainingStatus
@@ -43,7 +43,7 @@ class JobRecord:
         store: holds the document.
         name: the training job.
         clock: returns epoch seconds.
-        on_event: called with the job's name after each change.
+        on_event: called with the job's name after new values, and after a change of TrainingJobStatus.
         monotonic: returns seconds that the setting of the clock and the sleep of the machine do not change.
     """
 
@@ -81,19 +81,18 @@ class JobRecord:
         reason = hidden(self.doc).get("_StopReason")
         return SecondaryStatus(reason) if reason else None
 
-    def move(self, status: SecondaryStatus) -> None:
-        """Enter a SecondaryStatus that is not final."""
+    def move(self, *statuses: SecondaryStatus) -> None:
+        """Enter a SecondaryStatus that is not final, or several one after the other, of which no event tells."""
         with self._lock:
             doc = self.doc
             now = self._now(doc)
             members: dict[str, Any] = {}
-            if status is SecondaryStatus.STARTING:
+            if SecondaryStatus.STARTING in statuses:
                 members |= HiddenMembers(_AttemptStartTime=now)
-            if status is SecondaryStatus.DOWNLOADING and not interruptions(doc):
+            if SecondaryStatus.DOWNLOADING in statuses and not interruptions(doc):
                 members["TrainingStartTime"] = now
                 self._skipped = self.clock.skipped
-            self._write(doc, status, members, now)
-        self._on_event(self.name)
+            self._write(doc, statuses, members, now)
 
     def request_stop(self, reason: SecondaryStatus) -> bool:
         """Enter Stopping; return False if the job has ended or is already stopping."""
@@ -103,7 +102,7 @@ class JobRecord:
                 return False
             private = HiddenMembers(_StopReason=str(reason))
             members = {"TrainingJobStatus": str(TrainingStatus.STOPPING), **private}
-            self._write(doc, SecondaryStatus.STOPPING, members, self._now(doc))
+            self._write(doc, [SecondaryStatus.STOPPING], members, self._now(doc))
         self._on_event(self.name)
         return True
 
@@ -113,7 +112,7 @@ class JobRecord:
             doc = self.doc
             if doc["TrainingJobStatus"] != TrainingStatus.IN_PROGRESS:
                 return False
-            self._write(doc, SecondaryStatus.INTERRUPTED, {}, self._now(doc))
+            self._write(doc, [SecondaryStatus.INTERRUPTED], {}, self._now(doc))
         self._on_event(self.name)
         return True
 
@@ -147,7 +146,7 @@ class JobRecord:
             times |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": billable}
         self._write(
             doc,
-            status,
+            [status],
             {
                 "TrainingJobStatus": str(_ENDED[status]),
                 "FailureReason": failure,
@@ -164,18 +163,21 @@ class JobRecord:
         last: list[float] = [transition["StartTime"] for transition in doc.get("SecondaryStatusTransitions") or ()][-1:]
         return max([self.clock(), *last, float(doc.get("CreationTime", 0.0))])
 
-    def _write(self, doc: Mapping[str, Any], status: SecondaryStatus, members: Mapping[str, Any], now: float) -> None:
-        """End the current status and enter this one; the message of a failure is its reason."""
+    def _write(
+        self, doc: Mapping[str, Any], statuses: Sequence[SecondaryStatus], members: Mapping[str, Any], now: float
+    ) -> None:
+        """End the current status and enter these; the message of a failure is its reason."""
         transitions = [dict(transition) for transition in doc.get("SecondaryStatusTransitions") or ()]
-        if transitions and "EndTime" not in transitions[-1]:
+        for status in statuses:
+            if transitions and "EndTime" not in transitions[-1]:
+                transitions[-1]["EndTime"] = now
+            message = STATUS_MESSAGES.get(status) or members.get("FailureReason") or ""
+            transitions.append({"Status": str(status), "StartTime": now, "StatusMessage": message})
+        if statuses[-1].is_terminal:
             transitions[-1]["EndTime"] = now
-        message = STATUS_MESSAGES.get(status) or members.get("FailureReason") or ""
-        entry = {"Status": str(status), "StartTime": now, "StatusMessage": message}
-        if status.is_terminal:
-            entry["EndTime"] = now
         self._store.update_training_job(
             self.name,
-            {"SecondaryStatus": str(status), "SecondaryStatusTransitions": [*transitions, entry], **members},
+            {"SecondaryStatus": str(statuses[-1]), "SecondaryStatusTransitions": transitions, **members},
         )
 
 

@@ -24,7 +24,8 @@ class Runner:
         identity: account and region.
         jobs_dir: parent of the jobs' work folders; ``envs`` beside it has the installed requirements.
         clock: returns epoch seconds.
-        on_event: called with the name of a training job after each change of status and after new metric values.
+        on_event: called with the name of a training job after each change of its TrainingJobStatus, and after new
+            metric values.
         child_env: variables by which training processes reach this server: endpoint, keys.
         settings: grace periods and limits.
     """
