@@ -47,7 +47,7 @@ def test_a_table_of_trials_is_printed_without_pandas_and_pydantic(
         "import sys\n"
         "from sm_tuning.cli import main\n"
         "try:\n    main(sys.argv[1:])\n"
-        "finally:\n    print(sorted({'numpy', 'pandas', 'pyarrow', 'pydantic', 'rich', 'yaml'} & set(sys.modules)))\n"
+        "finally:\n    print(sorted({'numpy', 'pandas', 'pyarrow', 'pydantic', 'yaml'} & set(sys.modules)))\n"
     )
     run = partial(subprocess.run, capture_output=True, text=True, check=False)
     first, again = (run([sys.executable, "-c", program, "trials", "job"]) for _ in range(2))
