@@ -146,7 +146,7 @@ def main() -> int:
     warm = None
     if settings["imports"] is not None:
         prevent_orphan(channel)
-        warm = load("_warm").Warm({channel.fileno(), settings["log"], settings["output"]})
+        warm = load("_warm").Warm({channel.fileno(), settings["log"], settings["output"]}, load("_ending"))
         problem = warm.execute(settings["imports"], settings["output"])
         release_orphan(channel)
         channel.sendall(f"{problem or 'ready'}\n".encode())

@@ -11,8 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -119,10 +118,12 @@ class Warm:
 
     Args:
         own: file descriptors of the template itself.
+        endings: the module ``_ending.py``.
     """
 
-    def __init__(self, own: set[int]) -> None:
+    def __init__(self, own: set[int], endings: Any) -> None:
         self._own = {0, 1, 2, *own}
+        self._endings = endings
         self._variables: dict[str, str] = {}
         self._changed: dict[str, str | None] = {}
         self._reads: set[str] = set()
@@ -289,71 +290,17 @@ class Warm:
             generator.state = type(generator)().state
         sys.orig_argv = list(order["argv"])
         sys.path[:0] = _folders(order)
+        known = frozenset(sys.modules)
         sys.modules["__main__"] = new_main()
         words = order["argv"][2:]
+        ended: SystemExit
         if words[0] == "-m":
             sys.argv = ["-m", *words[2:]]
-            return ending(lambda _: run_module(words[1]))
-        sys.argv = words
-        return ending(script_runner(libc, os.path.join(os.getcwd(), words[0])))
-
-
-def ending(code: Callable[[Any], int]) -> SystemExit:
-    """Return an exception whose exit status is that of a script.
-
-    The interpreter asks for the status when all frames of this program have ended. A script that runs then sees no
-    frame under its own: not in warnings, tracebacks and ``sys._getframe``.
-    """
-    return type("_Ended", (SystemExit,), {"code": property(code)})()  # type: ignore[no-any-return]
-
-
-def script_runner(libc: Any, path: str) -> Callable[[Any], int]:
-    """Return a function that runs a script as the interpreter itself does, without a Python frame of its own."""
-    libc.fopen.restype = ctypes.c_void_p
-    file = libc.fopen(os.fsencode(path), b"rb")
-    run = ctypes.pythonapi.PyRun_AnyFileExFlags
-    run.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
-    return partial(next, map(finish, map(run, [file], [os.fsencode(path)], [1], [None])))
-
-
-def finish(result: int) -> int:
-    """Return the exit code of a script; an interrupt that it did not handle ends the process, as in any interpreter."""
-    if result and getattr(sys, "last_type", None) is KeyboardInterrupt:
-        die_of_interrupt()
-    return 1 if result else 0
-
-
-def run_module(name: str) -> int:
-    """Run a module as ``python -m`` does and return its exit code."""
-    import runpy
-
-    try:
-        runpy._run_module_as_main(name)  # type: ignore[attr-defined]
-    except SystemExit as e:
-        if e.code is None or isinstance(e.code, int):
-            return e.code or 0
-        print(e.code, file=sys.stderr)  # noqa: T201
-    except BaseException as e:  # noqa: BLE001 - the interpreter does the same
-        e.__traceback__ = e.__traceback__ and e.__traceback__.tb_next
-        sys.last_type, sys.last_value, sys.last_traceback = type(e), e, e.__traceback__
-        sys.excepthook(type(e), e, e.__traceback__)
-        return finish(1)
-    else:
-        return 0
-    return 1
-
-
-def die_of_interrupt() -> None:
-    """End in good order, then by SIGINT."""
-    import atexit
-    import threading
-
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
+            ended = self._endings.of_module(words[1], known)
+        else:
+            sys.argv = words
+            ended = self._endings.of_script(libc, os.path.join(os.getcwd(), words[0]), known)
+        return ended
 
 
 def new_main() -> ModuleType:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import uuid
 from dataclasses import replace
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from _training import wait_for
 
+from sm_tuning.executor import _ending
 from sm_tuning.executor._imports import leading_imports
 from sm_tuning.executor._metrics import LogFollower
 from sm_tuning.executor._process import Command, Container, Files, kill_leftovers
@@ -72,7 +74,11 @@ class Workshop:
         while more := follower.read():
             lines += [text for _, text in more]
         ended = self.records.read_exit("train")
-        made = sorted(path.name for path in self.code.iterdir() if path.name not in ("train.py", "__pycache__"))
+        made = sorted(
+            f"{path.name}, {path.stat().st_size} bytes"
+            for path in self.code.iterdir()
+            if path.name not in ("train.py", "__pycache__")
+        )
         return Result(ended.exit_code, ended.signal, lines, made)
 
     def settle(self, command):
@@ -109,6 +115,37 @@ print(threading.main_thread().native_id == os.getpid(), threading.active_count()
 print(abs(logging._startTime - time.time()) < 60, len(os.environ["SM_TUNING_CONTAINER"]))
 print(os.environ["SM_TUNING_CONTAINER"].encode() in open("/proc/self/environ", "rb").read())
 warnings.warn("deep", stacklevel=3)
+"""
+
+ENDINGS = """
+import atexit, ctypes, gc, sys, weakref
+class Kept:
+    pass
+def generator():
+    try:
+        yield 1
+    finally:
+        print("generator ends")
+kept, values, cycle = Kept(), generator(), [Kept()]
+next(values)
+cycle.append(cycle)
+weakref.finalize(kept, print, "finalized")
+references = [weakref.ref(one, lambda _: print("gone")) for one in (kept, cycle[0])]
+text = open("written.txt", "w")
+text.write("not flushed")
+atexit.register(lambda: print(open("written.txt").read() or "empty"))
+sys.stdout.write("no newline")
+ctypes.CDLL(None).printf(b"from C")
+"""
+
+KEPT_BY_A_LIBRARY = """
+import json, sys
+class Kept:
+    def __del__(self):
+        print("deleted", sys is None)
+json.kept = Kept()
+json.text = open("written.txt", "w")
+json.text.write("not flushed")
 """
 
 MODULE = """
@@ -173,11 +210,18 @@ BATTERY = {
     "start methods": (START_METHODS, ("train.py",)),
     "faulthandler": ("import faulthandler, os\nfaulthandler.enable()\nprint(os.close)\nos.abort()", ("train.py",)),
     "numpy": (NUMPY, ("train.py",)),
+    "the end of what stays in globals": (ENDINGS, ("train.py",)),
+    "the end of what a library keeps": (KEPT_BY_A_LIBRARY, ("train.py",)),
+    "the end of a module of the script": ("import helper\nprint('main')", ("train.py",)),
 }
 
 
 @pytest.mark.parametrize("name", BATTERY)
 def test_a_script_comes_to_the_same_cold_and_warm(workshop, name, capfd):
+    workshop.code.mkdir()
+    (workshop.code / "helper.py").write_text(
+        "class Kept:\n    def __del__(self): print('helper ends')\nkept = Kept()\n"
+    )
     source, argv = BATTERY[name]
     cold, warm, answer = workshop.both(source, argv)
     assert answer == "ready"
@@ -187,6 +231,62 @@ def test_a_script_comes_to_the_same_cold_and_warm(workshop, name, capfd):
         return result._replace(lines=[line for line in result.lines if not line.startswith("Current thread 0x")])
 
     assert without_addresses(warm) == without_addresses(cold)
+
+
+#: Programs, and whether they end without the interpreter's own end.
+ENDS_AT_ONCE = {
+    "x = [1]; x.append(x)": True,
+    "import atexit; atexit.register(print, 'at exit')": True,
+    "import ctypes; ctypes.CDLL(None).printf(b'from C')": True,
+    "import csv; kept = csv.reader([])": True,
+    "text = open('/dev/null', 'w')": False,
+    "values = (x for x in '12'); next(values)": False,
+    "import json; json.kept = type('Kept', (), {'__del__': print})()": False,
+    "import sys; sys.stdout.close()": False,
+    "import threading, time; threading.Thread(target=time.sleep, args=(5,), daemon=True).start()": False,
+}
+
+
+def test_a_script_ends_at_once_if_its_end_shows_nothing_more(processes, tmp_path):
+    program = f"""
+import gc, json, os, sys
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
+ending = ModuleType("ending")
+SourceFileLoader("ending", {_ending.__file__!r}).exec_module(ending)
+gc.collect()
+gc.freeze()
+known, found = frozenset(sys.modules), {{}}
+for source in {list(ENDS_AT_ONCE)!r}:
+    pid = os.fork()
+    if pid == 0:
+        sys.modules["__main__"] = ModuleType("__main__")
+        exec(source, vars(sys.modules["__main__"]))
+        ending.leave(known)
+        os._exit(7)
+    found[source] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+print(json.dumps(found), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    *printed, found = done.stdout.splitlines()
+    assert json.loads(found.removeprefix("from C")) == ENDS_AT_ONCE
+    assert printed == ["at exit"]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "is_quiet"),
+    [
+        ("/usr/lib/x86_64-linux-gnu/libc.so.6", True),
+        ("/env/lib/python3.12/site-packages/numpy/_core/_multiarray_umath.so", True),
+        ("/env/lib/python3.12/site-packages/h5py/defs.so", False),
+        ("/usr/lib/python3/dist-packages/h5py/defs.so", False),
+        ("/opt/ml/code/own.so", False),
+        ("/dev/nvidia0", False),
+    ],
+)
+def test_only_known_native_code_is_left_out_of_an_end(path, is_quiet):
+    assert _ending.is_quiet(path) == is_quiet
 
 
 @pytest.mark.parametrize(
