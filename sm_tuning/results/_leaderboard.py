@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sm_tuning.description import Candidate
-from sm_tuning.results._schema import LEADERBOARD, frame
+from sm_tuning.results._columns import LEADERBOARD
+from sm_tuning.results._schema import frame
 
 
 def leaderboard(candidates: Sequence[Candidate], best: str | None) -> pd.DataFrame:
