@@ -42,8 +42,7 @@ from sm_tuning.spec._settings import (
 )
 from sm_tuning.spec._study import StudySettings, study_problems
 
-# Limits of fields are those of the botocore model, unless another source is named.
-ObjectiveType = Literal["Maximize", "Minimize"]
+ObjectiveType = Literal["Maximize", "Minimize"]  # limits are those of the botocore model, unless a source is named
 
 #: Environment variables over all definitions together.
 MAX_ENVIRONMENT = 48

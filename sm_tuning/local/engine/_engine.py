@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.engine._loop import EngineContext, TrainingRunner, TuningLoop
-from sm_tuning.local.store import Store
+from sm_tuning.local.store import Store, hidden
 
 
 class Engine:
@@ -56,7 +56,7 @@ class Engine:
         """Wake the loop that a change of this training job, or of this tuning job, concerns."""
         loop = self._loops.get(name)
         if loop is None:
-            loop = self._loops.get(self._context.store.tuning_job_of(name) or "")
+            loop = self._loops.get(hidden(self._context.store.training_job(name) or {}).get("_TuningJobName", ""))
         if loop is not None:
             loop.wake()
 

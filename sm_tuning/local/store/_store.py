@@ -198,15 +198,6 @@ class Store:
         """Return a training job's document, or None."""
         return self._doc("SELECT doc FROM training_jobs WHERE key = ?", name.lower())
 
-    def tuning_job_of(self, name: str) -> str | None:
-        """Return the name, in lower case, of a training job's tuning job; None without one."""
-        rows = self._rows(
-            "SELECT tuning_jobs.key FROM training_jobs JOIN tuning_jobs ON tuning_jobs.id = tuning_id"
-            " WHERE training_jobs.key = ?",
-            name.lower(),
-        )
-        return str(rows[0][0]) if rows else None
-
     def update_training_job(self, name: str, members: Mapping[str, Any]) -> Doc:
         """Set members of a training job and its LastModifiedTime, and return the document; None deletes a member.
 
