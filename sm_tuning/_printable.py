@@ -23,6 +23,8 @@ def printable(text: str, *, keep: str = "") -> str:
         text: any text.
         keep: control characters that stay, such as the line breaks of a traceback.
     """
+    if text.isprintable():  # as most texts are; it refuses all that is escaped here
+        return text
 
     def escaped(match: re.Match[str]) -> str:
         found = match[0]

@@ -11,6 +11,8 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from itertools import repeat
+from operator import contains, itemgetter
 from types import NoneType
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -174,8 +176,9 @@ def _entries(shape: Any, values: list[Any]) -> list[Any] | None:
     Returns:
         The entries; None if they need botocore's parser: they have unknown or empty members, or times in words.
     """
-    known = shape.members.keys()
-    if not all(isinstance(value, dict) and value.keys() <= known and None not in value.values() for value in values):
+    if not set(map(type, values)) <= {dict} or not set().union(*values) <= shape.members.keys():
+        return None
+    if any(map(contains, map(dict.values, values), repeat(None))):
         return None
     for name, member in shape.members.items():
         if member.type_name == "list" and member.member.type_name == "timestamp":
@@ -296,7 +299,11 @@ def _are_plain(shape: Any, values: Any, depth: int) -> bool:
     for name, member in shape.members.items():
         allowed = {*_SCALARS.get(member.type_name, ()), *(() if name in required else (NoneType,))}
         wire = member.serialization.get("name", name)
-        if not {type(value.get(wire)) for value in values} <= allowed:
+        try:
+            found = set(map(type, map(itemgetter(wire), values)))
+        except KeyError:
+            found = {type(value.get(wire)) for value in values}
+        if not found <= allowed:
             return False
     return True
 

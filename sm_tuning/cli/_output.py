@@ -328,7 +328,10 @@ class _Column(NamedTuple):
             len(column),
             bool(not len(column) or column.notna().any()),
             column.dtype.kind in "iuf",
-            lambda: max(map(len, _cells(column.drop_duplicates())), default=0),
+            # All times have one length, so that the first one is enough.
+            lambda: max(
+                map(len, _cells(column.dropna()[:1] if _is_time(column) else column.drop_duplicates())), default=1
+            ),
             lambda rows: _cells(column.iloc[rows]),
         )
 
@@ -354,22 +357,36 @@ def _lines(every: Sequence[_Column]) -> Iterator[str]:
         for place, column in enumerate(columns)
     ]
 
+    form = "  ".join(
+        f"%{'' if column.is_number else '-'}{width}s" if width else "%s"
+        for column, width in zip(columns, widths, strict=True)
+    )
+
     def lines(cells: Iterable[Sequence[str]]) -> str:
-        padded = [
-            [text.rjust(width) if column.is_number else text.ljust(width) for text in texts]
-            for texts, width, column in zip(cells, widths, columns, strict=True)
-        ]
-        return "".join("  ".join(row).rstrip() + "\n" for row in zip(*padded, strict=True))
+        return "".join((form % row).rstrip() + "\n" for row in zip(*cells, strict=True))
 
     yield lines([column.name] for column in columns)
     for start in range(0, every[0].length if every else 0, _PART):
         yield lines(column.cells(slice(start, start + _PART)) for column in columns)
 
 
+def _is_time(column: pd.Series[Any]) -> bool:
+    return str(column.dtype).endswith(", UTC]")
+
+
+def _few(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return values among which are the longest: of times, which have one length, a single one."""
+    return column.dropna().iloc[:1] if _is_time(column) else column.drop_duplicates()
+
+
 def _cells(column: pd.Series[Any]) -> list[str]:
-    if str(column.dtype).endswith(", UTC]"):
+    if _is_time(column):
         times = column.dt.tz_convert(None).to_numpy("datetime64[s]").astype(str).tolist()
         return ["-" if time == "NaT" else f"{time}+00:00" for time in times]
+    if str(column.dtype) == "string":  # of log lines, the same few trials and hosts again and again
+        codes, values = column.factorize()
+        texts = [*map(_cell, values), _cell(None)]
+        return [texts[code] for code in codes.tolist()]
     return [_cell(value) for value in column.astype(object).where(column.notna(), None)]
 
 

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -288,23 +289,22 @@ class _Gathered:
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> int:
         """Keep the wanted events of a page, and return their number."""
-        before = len(self._messages)
         streams, keep = self._streams, self._keep
-        for event in events:
-            name = event["logStreamName"]
+        for name in dict.fromkeys(map(itemgetter("logStreamName"), events)):
             if name not in streams:
                 stream = stream_of(name, self._places)
                 if stream is not None:
                     self._known.append(stream)
                 streams[name] = None if stream is None else len(self._known) - 1
-            place, message = streams[name], event["message"]
-            if place is not None and (keep is None or keep(message)):
-                self._stream.append(place)
-                self._milliseconds.append(event["timestamp"])
-                # The hash of 64 bits takes a tenth of the memory of the event's own name of 56 digits.
-                self._ids.append(hash(event["eventId"]) if "eventId" in event else len(self._ids))
-                self._messages.append(message)
-        return len(self._messages) - before
+        kept = [e for e in events if streams[e["logStreamName"]] is not None and (keep is None or keep(e["message"]))]
+        # Column by column, without a line of Python for each of a million events.
+        self._stream.extend(map(streams.__getitem__, map(itemgetter("logStreamName"), kept)))  # type: ignore[arg-type]
+        self._milliseconds.extend(map(itemgetter("timestamp"), kept))
+        # The hash of 64 bits takes a tenth of the memory of the event's own name of 56 digits.
+        first = len(self._ids)
+        self._ids.extend(hash(e["eventId"]) if "eventId" in e else first + n for n, e in enumerate(kept))
+        self._messages.extend(map(itemgetter("message"), kept))
+        return len(kept)
 
     def cut(self, error: ServiceError, affected: Sequence[Trial], *, by_trial: bool) -> Gap:
         """Drop incomplete lines after a failure, and return the gap.
