@@ -18,7 +18,6 @@ from sm_tuning import results
 from sm_tuning.cli._main import Entry, Program
 from sm_tuning.cli._output import Output, output_options, to_json
 from sm_tuning.results import Table
-from sm_tuning.results._columns import TIME
 
 FRAME = pd.DataFrame(
     {
@@ -30,6 +29,8 @@ FRAME = pd.DataFrame(
         "exact": [0.1 + 0.2, float("-inf")],
     }
 )
+
+TIME = results.TRIALS["TrainingStartTime"]
 
 
 @click.command()
