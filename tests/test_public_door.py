@@ -113,6 +113,7 @@ LAZY = [
     ".preflight",
     ".results",
     ".results.analysis",
+    ".spec",
     ".views",
     ".views.exports",
 ]
