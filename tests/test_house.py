@@ -192,6 +192,30 @@ def test_tests_import_the_private_modules_that_they_test_and_no_others() -> None
     assert found == {}
 
 
+def test_programs_that_no_type_checker_reads_import_names_that_exist() -> None:
+    missing = []
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        for node in nodes_of(path):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchmarks":
+                home = ROOT.joinpath(*str(node.module).split("."))
+                source = home / "__init__.py" if home.is_dir() else home.with_suffix(".py")
+                known = {*top_level(source), *(module.stem for module in home.glob("*"))}
+                missing += [f"{path.relative_to(ROOT)}: {a.name}" for a in node.names if a.name not in known]
+
+    assert missing == []
+
+
+def top_level(path: Path) -> Iterator[str]:
+    """The names that a module defines or imports, at its top."""
+    for node in ast.parse(text_of(path)).body if path.exists() else ():
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (alias.asname or alias.name for alias in node.names)
+        else:
+            yield from (name.id for name in ast.walk(node) if isinstance(name, ast.Name))
+
+
 def test_modules_that_tests_share_are_told_apart_by_their_names() -> None:
     helpers = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
     importers = [

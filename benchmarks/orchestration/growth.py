@@ -19,9 +19,10 @@ from typing import Any
 
 import boto3
 
+from benchmarks._endpoint import endpoint
 from benchmarks.local_scale.fill import tuning_name
 from benchmarks.orchestration.bookkeeping import seconds_of_more
-from benchmarks.reading.__main__ import KEYS, fill, job, run, server
+from benchmarks.reading.__main__ import KEYS, fill, run, server
 from sm_tuning.strategies import Trial, make, space_of
 
 MORE = 20
@@ -73,7 +74,7 @@ def calls(trials: int) -> tuple[float, float, float]:
 
 
 def report(trials: int) -> float:
-    with job(trials) as url:
+    with endpoint("benchmarks.report", "--serve", "--trials", trials) as url:
         arguments = ["report", "bench", "-o", "report.html", "--prices", "prices.yaml"]
         return run(sys.executable, arguments, {**KEYS, "AWS_ENDPOINT_URL": url}).cpu
 
