@@ -225,7 +225,7 @@ MIKE := PATH="$(CURDIR)/$(BIN):$$PATH" GIT_COMMITTER_NAME=sm_tuning GIT_COMMITTE
 docs-version: $(DEV)  ## the documentation of this version beside those of others, in a clone below .venv
 	rm -rf $(VENV)/pages
 	git clone --quiet . $(VENV)/pages
-	cd $(VENV)/pages && $(MIKE) deploy --quiet --update-aliases $(MINOR) latest && $(MIKE) list
+	cd $(VENV)/pages && $(MIKE) deploy --update-aliases $(MINOR) latest && $(MIKE) list
 
 docs-publish: $(DEV)  ## push the documentation of this version to the branch gh-pages
 	git fetch --quiet origin gh-pages:gh-pages || echo "the branch gh-pages is new"
