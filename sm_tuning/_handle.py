@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sm_tuning.results import LogLine, Reading, Step
     from sm_tuning.results.analysis import Facts
     from sm_tuning.views import Figure, Theme
-    from sm_tuning.views.exports import Exported
+    from sm_tuning.views.exports import Exported, Tracker
 
     #: Whether to show on stderr what takes longer than a second; a function is called with each step.
     ShowProgress = bool | Callable[[Step], object]
@@ -60,6 +60,7 @@ class Handle(ABC):
         self._aws = aws
         self._last = description  # the last answer, in the form of DescribeHyperParameterTuningJob
         self._memory: dict[str, Any] = {}  # trials of a job that has ended, which cannot change any more
+        self._tracker: Tracker | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, region={self.region!r}, status={self._last_status()!r})"
@@ -164,7 +165,7 @@ class Handle(ABC):
         with jobs.shown_progress(self._aws) if progress is True else nullcontext(progress) as show:
 
             def on_update(description: Mapping[str, Any]) -> None:
-                self._last = dict(description)
+                self._remember(description)
                 if callable(show):
                     show(description)
 
@@ -172,6 +173,12 @@ class Handle(ABC):
                 yield on_update
             except JobFailedError as error:
                 raise results.explained(self._aws, error) from None
+
+    def _remember(self, description: Mapping[str, Any]) -> None:
+        """Keep a description that a wait has read, and track the job by it."""
+        self._last = dict(description)
+        if self._tracker is not None:
+            self._tracker.update(self._aws, description)
 
     def watch(self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None) -> Self:
         """Show the job until it ends, and return the job.
@@ -190,11 +197,7 @@ class Handle(ABC):
             JobStoppedError: the job was stopped before it was done.
             WaitTimeoutError: the job had not ended after ``timeout`` seconds.
         """
-
-        def remember(description: Mapping[str, Any]) -> None:
-            self._last = dict(description)
-
-        follow = partial(views.watch, poll=interval, timeout=timeout, prices=prices, on_update=remember)
+        follow = partial(views.watch, poll=interval, timeout=timeout, prices=prices, on_update=self._remember)
         try:
             follow(self._aws, self._name)
         except JobFailedError as error:
@@ -512,6 +515,27 @@ class Handle(ABC):
             metric=metric,
         )
         return exported
+
+    def track(self, to: str | os.PathLike[str] | Tracker, *, experiment: str | None = None) -> Self:
+        """Write the job to MLflow, keep its runs up to date during ``wait`` and ``watch``, and return the job.
+
+        The runs are those of ``export("mlflow", …)``: one of the job, and nested in it one for each trial, with every
+        value of every metric by step. Tracking a job again adds only what is missing. Needs the extra ``mlflow``.
+
+        Args:
+            to: a folder, a tracking URI, or the ARN of a tracking server or app of SageMaker's MLflow; or a
+                ``Tracker``.
+            experiment: the experiment; ``sm-tuning`` by default.
+
+        Raises:
+            MissingExtraError: mlflow is not installed.
+            SpecError: ``to`` is invalid, or the plugin for SageMaker's MLflow is not installed.
+            EndpointError: the MLflow server does not answer.
+        """
+        tracker = to if isinstance(to, exports.Tracker) else exports.Tracker(to, experiment=experiment)
+        tracker.update(self._aws, self._described())
+        self._tracker = tracker
+        return self
 
     def to_optuna(
         self,

@@ -19,6 +19,7 @@ from sm_tuning._wire import STUDY_URI
 from sm_tuning.aws import Aws
 from sm_tuning.jobs import TuningStatus
 from sm_tuning.spec import Tuning, as_tuning
+from sm_tuning.views import exports
 
 if TYPE_CHECKING:
     from sm_tuning._handle import ShowProgress
@@ -31,6 +32,7 @@ def launch(
     name: str | None = None,
     if_exists: jobs.IfExists = "fail",
     wait: bool = False,
+    track: str | os.PathLike[str] | None = None,
     aws: Aws | None = None,
     session: Any = None,
     profile: str | None = None,
@@ -45,6 +47,8 @@ def launch(
         if_exists: ``attach`` returns an existing job of that name if it was launched from this very spec; ``fail``
             raises NameTakenError.
         wait: wait until the job ends, and show its progress; a study is driven meanwhile.
+        track: a place of MLflow to which the job is written now, and then by ``wait`` and ``watch``, as by
+            ``TuningJob.track``.
         aws: an existing connection, instead of the following arguments.
         session: like the following, as for ``connect``.
         profile: a profile of ``~/.aws/config``.
@@ -54,10 +58,13 @@ def launch(
     Raises:
         SpecError: the spec is wrong, or something that it names does not exist.
         NameTakenError: there is a tuning job or a study of that name.
+        MissingExtraError: with ``track``, mlflow is not installed.
         JobError: with ``wait``, the job failed or was stopped.
         ServiceError: AWS refused or could not be reached.
     """
     spec = as_tuning(tuning)
+    # Before the launch, so that no job runs if there is nothing to track it with.
+    tracker = None if track is None else exports.Tracker(track)
     connection = _connection(aws, session, profile, region, endpoint_url)
     job: TuningJob | Study
     if spec.study is None:
@@ -68,6 +75,8 @@ def launch(
         job = Study(connection, studies.launch(connection, spec, name=name, if_exists=if_exists))
         if not wait or spec.study.driver == "remote":
             job.step()
+    if tracker is not None:
+        job.track(tracker)
     if wait:
         job.wait()
     return job

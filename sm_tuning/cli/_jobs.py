@@ -1,8 +1,9 @@
-"""``sm-tuning launch``, ``list``, ``status``, ``wait`` and ``stop``: the life of tuning jobs."""
+"""``sm-tuning launch``, ``list``, ``status``, ``wait``, ``track`` and ``stop``: the life of tuning jobs."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,12 @@ COLUMNS = (
     help="Learn from this finished job; may be repeated.",
 )
 @click.option("--wait", is_flag=True, help="Wait until the job ends, and show its progress on stderr.")
+@click.option(
+    "--track",
+    "place",
+    metavar="URI",
+    help="Write the job to MLflow, as `track` does: a folder, a tracking URI, or an ARN of SageMaker's MLflow.",
+)
 @ray_option(required=False)
 @as_json
 @connection_options
@@ -68,6 +75,7 @@ def launch(  # noqa: PLR0913  (one keyword per option)
     if_exists: Literal["attach", "fail"],
     parents: tuple[str, ...],
     wait: bool,
+    place: str | None,
     address: str | None,
     as_json: bool,
     connect: Connect,
@@ -91,6 +99,8 @@ def launch(  # noqa: PLR0913  (one keyword per option)
     warm_start = [f"warm_start.parents={json.dumps(parents)}"] if parents else []
     tuning = smt.load(file, overrides=[*overrides, *warm_start])
     if address is not None:
+        if place is not None:
+            raise click.UsageError("--track follows a job of SageMaker: leave it out with --ray")
         if not wait or if_exists != "fail":
             needs = "--wait: it runs as long as this command" if not wait else "a new run: leave --if-exists out"
             raise click.UsageError(f"--ray needs {needs}")
@@ -100,13 +110,15 @@ def launch(  # noqa: PLR0913  (one keyword per option)
         preflight.refuse_missing_imports(tuning)
     aws = connect(studies=False)
     with warnings_said():
-        job = smt.launch(tuning, name=name, if_exists=if_exists, aws=aws)
-    if wait:
-        finish(job, as_json=as_json)
-    else:
-        show(summary(job.aws, job.describe()), as_json=as_json)
-        if isinstance(job, smt.Study):
-            say(f"its next trials start while `sm-tuning study run {job.name}{same_place()}` runs")
+        job = smt.launch(tuning, name=name, if_exists=if_exists, track=place, aws=aws)
+        if wait:
+            finish(job, as_json=as_json)
+            return
+    show(summary(job.aws, job.describe()), as_json=as_json)
+    if place is not None:
+        say(f"its metrics are written while `sm-tuning track {job.name} {_tracking(place)}{same_place()}` runs")
+    if isinstance(job, smt.Study):
+        say(f"its next trials start while `sm-tuning study run {job.name}{same_place()}` runs")
 
 
 @click.command("list")
@@ -197,6 +209,27 @@ def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> No
 
 @click.command()
 @job_name
+@click.option("--to", metavar="URI", required=True, help="A folder, a tracking URI, or an ARN of SageMaker's MLflow.")
+@click.option("--experiment", help="The experiment; sm-tuning by default.")
+@as_json
+@connection_options
+def track(job: str, to: str, experiment: str | None, as_json: bool, connect: Connect) -> None:
+    """Write a tuning job to MLflow while it runs.
+
+    One run for the job, and nested in it one for each trial, with every value of every metric by step. Runs that are
+    there get what they lack, so that it can be interrupted and started again. It waits as `wait` does, with the same
+    exit codes, and drives a study meanwhile.
+
+    Example: sm-tuning track my-job --to http://127.0.0.1:5000
+    """
+    handle = smt.attach(job, aws=connect())
+    with warnings_said():
+        again = f"track {{}} {_tracking(to, experiment)}"
+        finish(handle.track(to, experiment=experiment), as_json=as_json, again=again)
+
+
+@click.command()
+@job_name
 @connection_options
 def stop(job: str, connect: Connect) -> None:
     """Stop a tuning job and its running trials.
@@ -208,6 +241,12 @@ def stop(job: str, connect: Connect) -> None:
     handle = smt.attach(job, aws=connect())
     handle.stop()
     say(f"{handle.name} is {handle.status}")
+
+
+def _tracking(to: str, experiment: str | None = None) -> str:
+    """Return the options of ``track`` for a message; a URI with a password is left for the user to fill in."""
+    to = "URI" if "@" in to or "{" in to else to
+    return shlex.join(["--to", to, *(["--experiment", experiment] if experiment else [])])
 
 
 def summary(aws: smt.Aws, description: Mapping[str, Any], *, with_model: bool = False) -> dict[str, Any]:

@@ -87,6 +87,7 @@ COMMANDS = {
     "list": Entry(f"{_HERE}._jobs:list_", "List the tuning jobs, the newest first."),
     "status": Entry(f"{_HERE}._jobs:status", "Show the progress of a tuning job."),
     "wait": Entry(f"{_HERE}._jobs:wait", "Wait until a tuning job ends, and show its progress."),
+    "track": Entry(f"{_HERE}._jobs:track", "Write a tuning job to MLflow while it runs."),
     "stop": Entry(f"{_HERE}._jobs:stop", "Stop a tuning job and its running trials."),
     "restore": Entry(f"{_HERE}._ray:restore", "Continue a run on Ray that was interrupted."),
     "trials": Entry(f"{_HERE}._frames:trials", "Print the trials of tuning jobs, one row each."),

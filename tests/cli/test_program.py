@@ -44,7 +44,7 @@ def run(code: str, *args: str, preload: str = "nothing") -> subprocess.Completed
 
 def test_the_commands_are_those_that_exist_and_no_more():
     names = (
-        *("init", "check", "render", "launch", "list", "status", "wait", "stop", "restore"),
+        *("init", "check", "render", "launch", "list", "status", "wait", "track", "stop", "restore"),
         *("trials", "curves", "logs"),
         *(
             "errors",
