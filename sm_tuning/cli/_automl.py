@@ -10,13 +10,13 @@ from sm_tuning.cli._output import Output, output_options, say
 
 
 @click.command()
-@click.argument("name", metavar="JOB")
+@click.argument("name", metavar="NAME")
 @output_options
 @connection_options
 def automl(name: str, output: Output, connect: Connect) -> None:
     """Print the candidates of an Autopilot job, the best first.
 
-    JOB is the name of an Autopilot (AutoML) job. The status, the best candidate and the place of its explainability
+    NAME is that of an Autopilot (AutoML) job. The status, the best candidate and the place of its explainability
     report are written to stderr. The SageMaker on this machine runs no Autopilot jobs.
 
     Example: sm-tuning automl my-autopilot-job -o candidates.csv

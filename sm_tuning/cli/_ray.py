@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 import sm_tuning as smt
-from sm_tuning import request
 from sm_tuning.cli._options import Connect, connection_options, same_place
 from sm_tuning.cli._output import as_json, say
 
@@ -60,6 +59,8 @@ def launch_on_ray(tuning: smt.Tuning, address: str, aws: smt.Aws, *, name: str |
         EndpointError: there is no cluster at the address.
         KeyboardInterrupt: the run was interrupted; a message says how to continue.
     """
+    from sm_tuning import request  # noqa: PLC0415  (it loads pydantic, which the help of `launch` needs not)
+
     chosen = name or request.unique_name(request.base_name(tuning), now=datetime.now(UTC), token=secrets.token_hex(2))
     storage = (tuning.ray.storage_path if tuning.ray is not None else None) or ""
 

@@ -151,9 +151,10 @@ def test_a_profile_that_does_not_exist(cli):
 def test_a_denied_launch_names_the_permission_and_makes_nothing(cli, denier, tmp_path):
     remote = specs.xgboost(inputs={"train": "s3://b/train.csv"}, estimator={**XGBOOST, "output_path": "s3://b/models"})
     path = specs.write(tmp_path, remote)
-    said = cli.fails("launch", path, "--name", "mine", code=3)
-    assert said.startswith(
-        "CreateHyperParameterTuningJob of 'mine' was denied: the credentials need "
+    warning, error = cli("launch", path, "--name", "mine", code=3).stderr.splitlines()
+    assert warning.startswith("sm-tuning: warning: it is not known whether there is a study 'mine', ")
+    assert error.startswith(
+        "sm-tuning: error: CreateHyperParameterTuningJob of 'mine' was denied: the credentials need "
         "sagemaker:CreateHyperParameterTuningJob on arn:aws:sagemaker:x; ask for that permission or use another role"
     )
     assert denier.asked == [
