@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
+from moto.moto_api._internal import moto_api_backend
 from moto.server import ThreadedMotoServer
 
 from sm_tuning.aws import Aws, connect
@@ -15,6 +16,7 @@ REGION = "eu-west-1"
 
 @pytest.fixture(scope="module")
 def endpoint(processes: None) -> Iterator[str]:
+    moto_api_backend.reset()  # what other files made in this process is still there
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
