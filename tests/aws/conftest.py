@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
-from moto.moto_api._internal import moto_api_backend
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
 from sm_tuning.aws import Aws, connect

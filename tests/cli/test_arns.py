@@ -34,6 +34,7 @@ COMMANDS = {
     "report": ["report", "{arn}", "-o", "{folder}/r.html"],
     "compare": ["compare", "plain-name", "{arn}"],
     "export": ["export", "{arn}", "--to", "tensorboard", "{folder}/runs"],
+    "track": ["track", "{arn}", "--to", "sqlite:///{folder}/mlflow.db"],
     "advise": ["advise", "{arn}"],
     "evaluate": ["evaluate", "{arn}", "--test", "s3://bucket/test.csv", "--metric", "rmse"],
     "gate": ["gate", "{arn}", "--require", "objective>0"],
