@@ -42,6 +42,13 @@ except smt.MissingExtraError as error:
     assert "sm-tuning[local]" in str(error), error
 else:
     raise AssertionError("the local SageMaker starts without its extra")
+
+try:
+    smt.to_ray(sys.argv[1])
+except smt.MissingExtraError as error:
+    assert "sm-tuning[ray]" in str(error), error
+else:
+    raise AssertionError("a run on Ray starts without its extra")
 """
 
 

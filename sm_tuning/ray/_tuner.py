@@ -13,27 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from sm_tuning._errors import MissingExtraError, NameTakenError, Problem, SpecError
+from sm_tuning.archive import JOB_FILE, write_job
+from sm_tuning.request import Upload, base_name, resource_config, stage, to_request, unique_name
+from sm_tuning.spec import AnyInput, Input, PopulationConfig, RaySettings, Tuning, as_tuning
 
+# The two functions are public names of the package, which can be looked at without the extra.
 try:
     from ray import cloudpickle, tune
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
     from ray.tune.stopper import CombinedStopper, FunctionStopper
-except ImportError as _error:
-    raise MissingExtraError("a run on Ray", "ray") from _error
 
-from sm_tuning.archive import JOB_FILE, write_job
-from sm_tuning.executor import hosts_of
-from sm_tuning.executor.algorithms import algorithm_for
-from sm_tuning.ray._callback import RunCallback
-from sm_tuning.ray._job import INDEX, RayJob
-from sm_tuning.ray._pbt import BoundedPopulation
-from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher
-from sm_tuning.ray._space import domains
-from sm_tuning.ray._storage import NODE_FILES, RecordedJobs, Storage, filesystem_of
-from sm_tuning.ray._trainable import SageMakerTrial
-from sm_tuning.request import Upload, base_name, resource_config, stage, to_request, unique_name
-from sm_tuning.spec import AnyInput, Input, PopulationConfig, RaySettings, Tuning, as_tuning
+    from sm_tuning.executor import hosts_of
+    from sm_tuning.executor.algorithms import algorithm_for
+    from sm_tuning.ray._callback import RunCallback
+    from sm_tuning.ray._job import INDEX, RayJob
+    from sm_tuning.ray._pbt import BoundedPopulation
+    from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher
+    from sm_tuning.ray._space import domains
+    from sm_tuning.ray._storage import NODE_FILES, RecordedJobs, Storage, filesystem_of
+    from sm_tuning.ray._trainable import SageMakerTrial
+except ImportError as _error:
+    _missing: ImportError | None = _error
+else:
+    _missing = None
 
 _ROLE = "arn:aws:iam::000000000000:role/ray"  # requests have one, and nothing here reads it
 #: Fields of estimators that lead out of the storage or ask for what only the service has.
@@ -75,7 +78,9 @@ def to_ray(  # noqa: PLR0913 - each option by its name
     Raises:
         SpecError: the spec has a setting that a run on Ray cannot have, or a file is missing.
         NameTakenError: the storage has a run of that name.
+        MissingExtraError: Ray is not installed.
     """
+    _insist_on_ray()
     spec = _with_block(as_tuning(tuning), storage_path=storage_path, resources=resources, pbt=pbt)
     assert spec.ray is not None
     if spec.ray.storage_path is None:
@@ -120,7 +125,9 @@ def restore_ray(uri: str | os.PathLike[str]) -> Any:
 
     Raises:
         SpecError: the folder is not that of a run on Ray.
+        MissingExtraError: Ray is not installed.
     """
+    _insist_on_ray()
     place = os.fspath(uri).rstrip("/")
     storage = Storage(*filesystem_of(place))
     job = RayJob.of(storage.files.read(JOB_FILE), storage.uri)
@@ -140,6 +147,11 @@ def restore_ray(uri: str | os.PathLike[str]) -> Any:
         resume_errored=True,
         storage_filesystem=_custom(storage),
     )
+
+
+def _insist_on_ray() -> None:
+    if _missing is not None:
+        raise MissingExtraError("a run on Ray", "ray") from _missing
 
 
 def _custom(storage: Storage) -> Any:
