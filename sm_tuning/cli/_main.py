@@ -102,6 +102,7 @@ COMMANDS = {
     "advise": Entry(f"{_HERE}._reports:advise", "Print what to change in the next tuning job, and the evidence."),
     "automl": Entry(f"{_HERE}._automl:automl", "Print the candidates of an Autopilot job, the best first."),
     "sync": Entry(f"{_HERE}._fleet:sync", "Write all tuning jobs of the account as Parquet files, for SQL."),
+    "mcp": Entry(f"{_HERE}._mcp:mcp", "Serve tuning jobs as tools of an AI assistant, over MCP."),
     "cache": Entry(f"{_HERE}._frames:cache", "Manage the disk cache of finished trials."),
     "evaluate": Entry(f"{_HERE}._evaluate:evaluate", "Compute metrics of the best model on a test set."),
     "gate": Entry(f"{_HERE}._ship:gate", "Fail a pipeline if the best model is not good enough."),

@@ -56,6 +56,7 @@ def test_the_commands_are_those_that_exist_and_no_more():
             "advise",
             "automl",
             "sync",
+            "mcp",
             "cache",
             "cache clear",
             "evaluate",
