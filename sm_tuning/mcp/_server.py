@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from sm_tuning import _version
 from sm_tuning._errors import MissingExtraError, SmTuningError
 from sm_tuning._prices import Prices
-from sm_tuning._version import __version__
 from sm_tuning.aws import Aws
 from sm_tuning.mcp._answer import CHARACTERS, Rows, answer, clean
 
@@ -79,7 +79,7 @@ def make_server(aws: Aws, settings: Settings) -> MCPServer[Any]:
     from sm_tuning.mcp._write_tools import WriteTools  # noqa: PLC0415
 
     server: MCPServer[Any] = MCPServer(
-        "sm-tuning", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
+        "sm-tuning", instructions=_INSTRUCTIONS, version=_version.__version__, log_level="WARNING"
     )
     tools = WriteTools(aws, settings) if settings.allow_write else ReadTools(aws, settings)
     reads = ToolAnnotations(read_only_hint=True)
