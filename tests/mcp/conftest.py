@@ -8,20 +8,21 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from mcp.client.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
-from mcp.types import CallToolResult
 from servers import running_server
 
 import sm_tuning as smt
 from sm_tuning.aws import Aws
 from sm_tuning.local import ServerInfo
 from sm_tuning.results import CACHE_VARIABLE
+
+if TYPE_CHECKING:  # the tests are skipped without the SDK, which this module must not need
+    from anyio.from_thread import BlockingPortal
+    from mcp.client.client import Client
+    from mcp.types import CallToolResult
 
 TOKEN = "tok-4711-0815-secret"
 
@@ -45,8 +46,6 @@ SCRIPT = textwrap.dedent(
             raise ValueError("the width does not fit")
     """
 )
-
-Ask = Callable[..., CallToolResult]
 
 
 def tuning_of(source: Path, **ranges: list[int] | list[str]) -> smt.Tuning:
@@ -126,6 +125,8 @@ def job(aws: Aws, source: Path, small_grid: smt.Tuning) -> smt.TuningJob:
 @pytest.fixture(scope="session")
 def portal() -> Iterator[BlockingPortal]:
     """An event loop in a thread, for the SDK's client."""
+    from anyio.from_thread import start_blocking_portal
+
     with start_blocking_portal() as portal:
         yield portal
 
@@ -135,6 +136,9 @@ def client(
     job: smt.TuningJob, environ: dict[str, str], portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
     """The SDK's client, and the command as a process of its own; what the command writes to stderr must be nothing."""
+    from mcp.client.client import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
     folder = tmp_path_factory.mktemp("mcp-reports")
     kept = {name: os.environ[name] for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "HOME")}
     command = StdioServerParameters(
@@ -148,7 +152,7 @@ def client(
 
 
 @pytest.fixture
-def ask(client: Client, portal: BlockingPortal) -> Ask:
+def ask(client: Client, portal: BlockingPortal) -> Callable[..., CallToolResult]:
     def call(tool: str, **arguments: Any) -> CallToolResult:
         return portal.call(client.call_tool, tool, arguments)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("mcp.client")
+
 from anyio.from_thread import BlockingPortal
 from click.testing import CliRunner
 from mcp.client.client import Client
