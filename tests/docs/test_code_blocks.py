@@ -47,7 +47,7 @@ SHORT_PAGES = ("README.md", "quickstart-analyst.md", "quickstart-pipeline.md", "
 
 #: The page on Ray trains some fifteen networks.
 RAY_SECONDS = 600.0
-ON_RAY = (pytest.mark.ray, pytest.mark.timeout(RAY_SECONDS + 30))
+ON_RAY = (pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(RAY_SECONDS + 30))
 
 
 def cases(language: str) -> list[Any]:

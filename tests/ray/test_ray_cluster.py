@@ -23,7 +23,7 @@ from sm_tuning.ray._job import INDEX, RayJob
 from sm_tuning.ray._storage import Storage, filesystem_of
 from sm_tuning.strategies import Trial, searches_of
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 
