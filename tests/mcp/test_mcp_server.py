@@ -164,7 +164,7 @@ def test_launches_stay_below_the_limit_together(
         first = portal.call(client.call_tool, "launch", {**given, "name": "launched"})
         second = portal.call(client.call_tool, "launch", given)
         stopped = portal.call(client.call_tool, "stop", {"job": "launched"})
-        package = portal.call(client.call_tool, "register", {"job": "launched", "group": "models"})
+        package = portal.call(client.call_tool, "register", {"job": "absent", "group": "models"})
 
     assert tools == READ | {"launch", "stop", "register"}
     assert dear.is_error
