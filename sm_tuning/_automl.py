@@ -179,7 +179,7 @@ class AutoMLJob:
 
     @property
     def best(self) -> AutoMLCandidate | None:
-        """The best candidate; None as long as there is none."""
+        """The best candidate; None before there is one."""
         best = self.describe().get("BestCandidate")
         return None if not best else AutoMLCandidate(candidate_of(best), self._aws)
 

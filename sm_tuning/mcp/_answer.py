@@ -1,7 +1,7 @@
 """Answers of tools: rows in a fence, as many as fit, with the total and the offset of the next ones.
 
 A reader of an answer is a language model. Text of jobs and programs must not be taken for instructions, so that it
-stands in a fence that no row can close, without control characters and without characters that nobody sees.
+stands in a fence that no row can close, without control characters and without invisible characters.
 """
 
 from __future__ import annotations

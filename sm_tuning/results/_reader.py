@@ -59,7 +59,7 @@ class HasAttrs(Protocol):
 
     @property
     def attrs(self) -> dict[Any, Any]:
-        """What is said about it."""
+        """Facts about the whole table."""
 
 
 F = TypeVar("F", bound=HasAttrs)

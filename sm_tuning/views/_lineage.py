@@ -204,7 +204,7 @@ def lineage_info(trials: pd.DataFrame, known: About | None = None, *, by: By = "
         SpecError: ``by`` is invalid.
     """
     if by not in ("step", "time"):
-        raise SpecError(f"a lineage goes by 'step' or by 'time', not by {by!r}")
+        raise SpecError(f"a lineage is drawn by 'step' or by 'time', not by {by!r}")
     rows, known = read(trials, known)
     if not known.resource or "Member" not in trials:
         return _empty(rows, known)
