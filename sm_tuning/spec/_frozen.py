@@ -13,6 +13,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("a spec is frozen: build a changed one with .replace(…)")
+
+
 @final
 class FrozenDict(dict[K, V]):
     """A dict that cannot be changed, so that a frozen spec is frozen at every depth.
@@ -20,9 +24,6 @@ class FrozenDict(dict[K, V]):
     Raises:
         TypeError: on any attempt to change it.
     """
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a spec is frozen: build a changed one with .replace(…)")
 
     __setitem__: ClassVar[Callable[..., NoReturn]] = _refuse
     __delitem__: ClassVar[Callable[..., NoReturn]] = _refuse
@@ -54,9 +55,6 @@ class FrozenList(list[V]):
     Raises:
         TypeError: on any attempt to change it.
     """
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a spec is frozen: build a changed one with .replace(…)")
 
     __setitem__: ClassVar[Callable[..., NoReturn]] = _refuse
     __delitem__: ClassVar[Callable[..., NoReturn]] = _refuse
