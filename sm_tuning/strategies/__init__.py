@@ -7,6 +7,7 @@ from sm_tuning.strategies._decide import (
     EarlyStops,
     Outcome,
     Rules,
+    Tally,
     TrialState,
     converged,
     decide,
@@ -14,7 +15,7 @@ from sm_tuning.strategies._decide import (
 )
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
 from sm_tuning.strategies._drive import Backend, drive
-from sm_tuning.strategies._plan import Plan, PlannedTrial, Search, Suggestion, plan
+from sm_tuning.strategies._plan import Plan, PlannedTrial, Search, Suggestion, Trials, plan
 from sm_tuning.strategies._population import Population
 from sm_tuning.strategies._promotion import Promotion
 from sm_tuning.strategies._simple import STRATEGIES, hyperband_config, make, median_stop
@@ -46,8 +47,10 @@ __all__ = [
     "Space",
     "Strategy",
     "Suggestion",
+    "Tally",
     "Trial",
     "TrialState",
+    "Trials",
     "converged",
     "decide",
     "drive",

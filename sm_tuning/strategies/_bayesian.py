@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -80,7 +80,7 @@ class BayesianSearch(NeverStops):
         with _one_at_a_time, threadpool_limits(limits=1):  # matrices are small: threads would wait for each other
             return self._space.answer(self._suggest(n, self._encoder.observe(modelled, self._sign), seen))
 
-    def _suggest(self, n: int, own: Observations, seen: set[Point]) -> Point:
+    def _suggest(self, n: int, own: Observations, seen: Collection[Point]) -> Point:
         # A child that only followed its parents would never learn that their data mislead: some asks ignore them.
         probes = n % _PROBE_EVERY == _PROBE_EVERY - 1 and n < _PROBE_EVERY * self._initial and bool(self._transfer)
         chosen = spread_of(own.costs, self._effort.modelled)
@@ -134,7 +134,7 @@ class BayesianSearch(NeverStops):
         since = len(own) - 1 - int(np.argmin(own.costs))
         return since >= width and model.skill() <= _TRUSTED
 
-    def _recombined(self, n: int, evidence: Evidence, seen: set[Point]) -> Point:
+    def _recombined(self, n: int, evidence: Evidence, seen: Collection[Point]) -> Point:
         """Return a draw from a normal distribution with mean and spread of the best quarter of the trials.
 
         This is a step of an evolution strategy: the mean of several points that noise or waves have made the best is
@@ -150,7 +150,7 @@ class BayesianSearch(NeverStops):
         point = self._encoder.decode(self._encoder.settle(row[None])[0])
         return draw_new(self._space, seen, self._seed, n) if point in seen else point
 
-    def _filling(self, n: int, place: int, seen: set[Point]) -> Point:
+    def _filling(self, n: int, place: int, seen: Collection[Point]) -> Point:
         """Return a point of a design that fills the space, or a random one if that point was tried."""
         if place < self._initial:
             rng = np.random.default_rng(entropy(self._seed, 0, "design"))
@@ -160,7 +160,7 @@ class BayesianSearch(NeverStops):
                 return point
         return draw_new(self._space, seen, self._seed, n)
 
-    def _improving(self, n: int, evidence: Evidence, own: Observations, seen: set[Point]) -> Point:
+    def _improving(self, n: int, evidence: Evidence, own: Observations, seen: Collection[Point]) -> Point:
         """Return the point of largest expected improvement."""
         rng = np.random.default_rng(entropy(self._seed, n, "acquisition"))
         belief = evidence.believe(own.pending, self._effort.fantasies, rng)

@@ -6,16 +6,16 @@ Everything is computed anew from the trials, so that any driver that knows the t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.spec import Conditions
-from sm_tuning.strategies._decide import EarlyStops, Outcome, Rules, TrialState, criterion, decide
+from sm_tuning.strategies._decide import EarlyStops, Outcome, Rules, Tally, TrialState, criterion, decide
 from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch, rules_of, searches_of, turn_order
-from sm_tuning.strategies._strategy import ParentTrials, Trial
+from sm_tuning.strategies._strategy import NeverStops, ParentTrials, Trial
 
 _NO_LIMIT = 10**9  # trials
 
@@ -77,6 +77,60 @@ class PlannedTrial:
             values=state.values,
             violations=state.violations,
         )
+
+
+class Trials(Sequence[PlannedTrial]):
+    """All trials of a tuning by number, with what a plan needs of them kept up to date as they are added and end.
+
+    Attributes:
+        tally: their training jobs.
+    """
+
+    def __init__(self, trials: Iterable[PlannedTrial] = ()) -> None:
+        self.tally: Tally = Tally()
+        self._trials: list[PlannedTrial] = []
+        self._by_definition: dict[str | None, list[Trial]] = {}
+        self._places: list[int] = []  # of each trial among those of its definition
+        for trial in trials:
+            self.add(trial)
+
+    @overload
+    def __getitem__(self, position: int) -> PlannedTrial: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[PlannedTrial]: ...
+    def __getitem__(self, position: int | slice) -> PlannedTrial | Sequence[PlannedTrial]:
+        """Return a trial, or several."""
+        return self._trials[position]
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def add(self, trial: PlannedTrial) -> None:
+        """Add a trial."""
+        own = self._by_definition.setdefault(trial.suggestion.definition, [])
+        self._trials.append(trial)
+        self._places.append(len(own))
+        own.append(trial.trial)
+        self.tally.add(trial.state)
+
+    def update(self, position: int, trial: PlannedTrial) -> None:
+        """Replace a running trial by what it is now.
+
+        Raises:
+            KeyError: it has ended, after which nothing of it changes.
+        """
+        self.tally.update(position, trial.state)
+        self._trials[position] = trial
+        self._by_definition[trial.suggestion.definition][self._places[position]] = trial.trial
+
+    @property
+    def unfinished(self) -> list[PlannedTrial]:
+        """The trials that have not ended."""
+        return [self._trials[position] for position in self.tally.running]
+
+    def of(self, definition: str | None) -> list[Trial]:
+        """Return the trials of a definition as its strategy sees them; a list of the caller's own."""
+        return list(self._by_definition.get(definition, ()))
 
 
 @dataclass(frozen=True)
@@ -177,32 +231,31 @@ def plan(search: Search, trials: Sequence[PlannedTrial], now: float, *, stop_req
         now: epoch seconds.
         stop_requested: whether a user has asked to stop.
     """
-    rules = search.rules
-    states = [trial.state for trial in trials]
-    counted, faults, judged = trials, list[PlannedTrial](), states
+    rules, trials = search.rules, trials if isinstance(trials, Trials) else Trials(trials)
+    counted, faults, judged = trials, list[PlannedTrial](), trials.tally
     if search.retries:  # a tuning job on this machine has 10,000 trials, and none of them is repeated
         repeated = {trial.suggestion.parent for trial in trials if trial.suggestion.why == "retried"}
         # A trial that was started again counts as one of the trials, but not as a failure or as an observation.
-        counted = [trial for trial in trials if trial.suggestion.number not in repeated]
+        counted = Trials(trial for trial in trials if trial.suggestion.number not in repeated)
         if len(trials) < rules.max_jobs:
             faults = [trial for trial in counted if trial.was_fault and _attempts(trials, trial) <= search.retries]
-        judged = [trial.state for trial in counted if trial not in faults]
+        judged = Tally(trial.state for trial in counted if trial not in faults)
     affordable = _affordable(rules, trials)
     decision = decide(
         rules, judged, now, stop_requested=stop_requested, exhausted=affordable < 1, trials_so_far=len(trials)
     )
-    unfinished = [trial for trial in trials if not trial.state.ended]
+    unfinished = trials.unfinished
     if decision.outcome is not None:
         # Faults that are not repeated any more are failures like others.
-        last = [trial.state for trial in counted]
+        last = counted.tally
         outcome = decide(rules, last, now, stop_requested=stop_requested, exhausted=True).outcome or decision.outcome
         if outcome.status is TuningStatus.COMPLETED:
             outcome = replace(outcome, reason=criterion(rules, last, now) or _over_budget(rules, trials))
         return Plan(outcome=outcome)
     stop = set(decision.stop)
     if affordable < 0:  # the limit is reached, not only the trials that fit into it are started
-        stop |= {state.name for state in states if state.status is TrainingStatus.IN_PROGRESS}
-    stop |= set(search.early.of(states)) if search.early is not None else set()
+        stop |= {trial.state.name for trial in unfinished if trial.state.status is TrainingStatus.IN_PROGRESS}
+    stop |= set(search.early.of(trials.tally.states)) if search.early is not None else set()
     stop |= set(_stopped_by_strategies(search, unfinished, counted))
     again = [trial.suggestion for trial in unfinished if not trial.is_started and trial.state.name not in stop]
     new = list(_suggestions(search, trials, counted, faults, min(decision.start, affordable)))
@@ -250,21 +303,21 @@ def _attempts(trials: Sequence[PlannedTrial], trial: PlannedTrial) -> int:
     return count
 
 
-def _stopped_by_strategies(
-    search: Search, unfinished: Sequence[PlannedTrial], trials: Sequence[PlannedTrial]
-) -> Iterator[str]:
+def _stopped_by_strategies(search: Search, unfinished: Sequence[PlannedTrial], trials: Trials) -> Iterator[str]:
     running = [trial for trial in unfinished if trial.state.status is TrainingStatus.IN_PROGRESS]
     for definition in search.definitions:
+        if type(definition.strategy).should_stop is NeverStops.should_stop:
+            continue  # most strategies; the list of all trials would be made in vain
         own = [trial for trial in running if trial.suggestion.definition == definition.name]
         if own:
-            seen = [trial.trial for trial in trials if trial.suggestion.definition == definition.name]
+            seen = trials.of(definition.name)
             yield from (trial.state.name for trial in own if definition.strategy.should_stop(trial.trial, seen))
 
 
 def _suggestions(
     search: Search,
-    trials: Sequence[PlannedTrial],
-    counted: Sequence[PlannedTrial],
+    trials: Trials,
+    counted: Trials,
     faults: Sequence[PlannedTrial],
     count: int,
 ) -> Iterator[Suggestion]:
@@ -276,13 +329,11 @@ def _suggestions(
         number, count = number + 1, count - 1
         yield replace(fault.suggestion, number=number, parent=fault.suggestion.number, why="retried")
     by_name = {definition.name or "": definition for definition in search.definitions}
-    known: dict[str, list[Trial]] = {name: [] for name in by_name}
-    if len(known) == 1 and not faults:
-        known = {name: [trial.trial for trial in counted] for name in known}
-    for trial in counted if len(known) > 1 or faults else ():
+    known = {name: counted.of(definition.name) for name, definition in by_name.items()}
+    for fault in faults:
         # A trial that will be started again has neither failed nor ended.
-        seen = trial.trial if trial not in faults else replace(trial.trial, value=None, failed=False, finished=False)
-        known[trial.suggestion.definition or ""].append(seen)
+        own = known[fault.suggestion.definition or ""]
+        own[own.index(fault.trial)] = replace(fault.trial, value=None, failed=False, finished=False)
     for _ in range(count):
         maximize = search.rules.maximize
         order = list(known)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import is_not
 from random import Random
 from statistics import fmean, median
 from types import MappingProxyType
@@ -36,20 +38,54 @@ class Seen:
 
     def __init__(self, space: Space, known: Iterable[Point] = ()) -> None:
         self._space = space
-        self._known = frozenset(known)
-        self._given: list[Mapping[str, str]] = []
-        self._points = set(self._known)
+        self._known = dict.fromkeys(known, 0)
+        self._given: Sequence[Trial] = ()
+        self._first = dict(self._known)
         self._lock = threading.Lock()
 
-    def of(self, trials: Sequence[Trial]) -> set[Point]:
+    def of(self, trials: Sequence[Trial]) -> SeenPoints:
         """Return the points of the trials and the known ones; safe to call from several threads."""
-        given = [trial.hyperparameters for trial in trials]
+        given = tuple(trials)
         with self._lock:
-            if given[: len(self._given)] != self._given:
-                self._given, self._points = [], set(self._known)
-            self._points |= self._space.seen(given[len(self._given) :])
+            before = len(self._given)
+            # Most trials are the very objects of the last call; the others have other states or values.
+            others = compress(zip(given, self._given, strict=False), map(is_not, given, self._given))
+            if len(given) < before or any(now.hyperparameters != last.hyperparameters for now, last in others):
+                # A new dict: another thread may still look into the one before.
+                before, self._first = 0, dict(self._known)
+            for number, trial in enumerate(given[before:], start=before + 1):
+                point = self._space.point_of(trial.hyperparameters)
+                if point is not None:
+                    self._first.setdefault(point, number)
             self._given = given
-            return set(self._points)
+            return SeenPoints(self._first, len(given))
+
+
+class SeenPoints(Collection[Point]):
+    """The points of the first trials of a tuning job, without a copy of all points.
+
+    Args:
+        first: the number of the first trial of each point; 0 for points that are known from the start. Points of later
+            trials may be added at any time.
+        count: the number of trials.
+    """
+
+    def __init__(self, first: Mapping[Point, int], count: int) -> None:
+        self._first = first
+        self._count = count
+
+    def extends(self, other: SeenPoints) -> bool:
+        """Return whether these are the points of the same trials and further ones, so that every point is kept."""
+        return self._first is other._first and self._count >= other._count
+
+    def __contains__(self, point: object) -> bool:
+        return self._first.get(point, self._count + 1) <= self._count  # type: ignore[call-overload, no-any-return]
+
+    def __iter__(self) -> Iterator[Point]:
+        return (point for point, number in list(self._first.items()) if number <= self._count)
+
+    def __len__(self) -> int:
+        return sum(number <= self._count for number in list(self._first.values()))
 
 
 class RandomSearch(NeverStops):
@@ -70,7 +106,7 @@ class RandomSearch(NeverStops):
         return self._space.answer(draw_new(self._space, self._seen.of(trials), self._seed, len(trials)))
 
 
-def draw_new(space: Space, seen: set[Point], seed: int, n: int) -> Point:
+def draw_new(space: Space, seen: Collection[Point], seed: int, n: int) -> Point:
     """Return a random point that is not in ``seen``, or any point if all are."""
     random = Random(entropy(seed, n, "draw"))  # noqa: S311 - a search, no secret
     point = space.draw(random)
@@ -96,12 +132,16 @@ class GridSearch(NeverStops):
             raise ValueError(f"the Grid strategy takes categorical ranges only, but {others} are numeric")
         self._space = space
         self._seen = Seen(space)
+        self._tried: tuple[SeenPoints, int] | None = None  # points, among them all combinations up to this one
 
     def ask(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
         """Return the first combination without a trial; None if all combinations have one."""
-        seen = self._seen.of(trials)
-        points = map(self._space.point_at, range(self._space.size() or 0))
-        return next((self._space.answer(point) for point in points if point not in seen), None)
+        seen, size, tried = self._seen.of(trials), self._space.size() or 0, self._tried
+        index = tried[1] if tried is not None and seen.extends(tried[0]) else 0
+        while index < size and self._space.point_at(index) in seen:
+            index += 1
+        self._tried = seen, index
+        return self._space.answer(self._space.point_at(index)) if index < size else None
 
 
 class HyperbandSearch(RandomSearch):

@@ -11,7 +11,7 @@ needs values above 0, ``ReverseLogarithmic`` needs values in [0, 1) and is for c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -277,7 +277,7 @@ class Space:
         """Return the points of trials with these hyperparameters."""
         return {point for point in map(self.point_of, trials) if point is not None}
 
-    def unseen(self, seen: set[Point], random: Random) -> Point | None:
+    def unseen(self, seen: Collection[Point], random: Random) -> Point | None:
         """Return a combination that is not in ``seen``, from a random start; None if the space is used up.
 
         At most ``len(seen) + 1`` combinations are examined. Only for a countable space.

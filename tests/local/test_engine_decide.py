@@ -1,5 +1,7 @@
 """The decisions of a tuning job, without threads: properties and the documented rules."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.strategies import (
     EarlyStops,
     Rules,
+    Tally,
     TrialState,
     converged,
     decide,
@@ -180,3 +183,50 @@ def test_early_stopping_judges_running_trials_by_those_that_completed():
     stopping = TrialState("stopping", TrainingStatus.STOPPING, None, (9.0, 9.0))
     assert EarlyStops(maximize=False).of([*done, bad, good, stopping]) == ("bad",)
     assert EarlyStops(maximize=False).of([*done[:4], bad]) == ()
+
+
+def counted_anew(states, *, maximize):
+    """Return the trials since the last improvement, by looking at all of them in the order of their ends."""
+    best, stale = None, 0
+    for trial in sorted(states, key=lambda trial: trial.ended_at or 0.0):
+        if not trial.ended or trial.value is None:
+            continue
+        value = trial.value if maximize else -trial.value
+        improves = not math.isnan(value) and (best is None or value > best + 0.01 * abs(best))
+        stale = 0 if improves else stale + 1
+        best = best if math.isnan(value) else value if best is None else max(best, value)
+    return stale
+
+
+objectives = st.one_of(st.none(), st.sampled_from([math.nan, math.inf, 0.0]), st.floats(-10, 10))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([COMPLETED, FAILED, STOPPED]), objectives, st.integers(0, 5)), max_size=12),
+    st.randoms(use_true_random=False),
+)
+def test_a_tally_that_follows_its_trials_knows_what_a_look_at_all_of_them_shows(ends, random):
+    """Trials end in any order, also with times before those of trials whose end was noted earlier, and at once."""
+    states = [TrialState(f"t{number}", RUNNING) for number in range(len(ends))]
+    tally = Tally(states)
+    for position in random.sample(range(len(ends)), len(ends)):
+        status, value, at = ends[position]
+        states[position] = TrialState(f"t{position}", status, None if status is FAILED else value, ended_at=float(at))
+        tally.update(position, states[position])
+        if random.random() < 0.2:
+            states.append(TrialState(f"t{len(states)}", RUNNING))
+            tally.add(states[-1])
+        assert tally.states == states
+        assert list(tally.running.values()) == [trial for trial in states if not trial.ended]
+        assert tally.failures == sum(trial.failed for trial in states)
+        assert tally.successes == sum(trial.succeeded for trial in states)
+        for maximize in (True, False):
+            assert tally.not_improving(maximize=maximize) == counted_anew(states, maximize=maximize)
+            reached = [t.value >= 1 if maximize else t.value <= 1 for t in states if t.ended and t.value is not None]
+            assert tally.reaches(1.0, maximize=maximize) == any(reached)
+
+
+def test_an_ended_trial_does_not_change_in_a_tally():
+    tally = Tally(trials((COMPLETED, 1.0), (RUNNING, None)))
+    with pytest.raises(KeyError):
+        tally.update(0, tally.states[1])

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sm_tuning.strategies import Space, Trial, make, space_of
+from sm_tuning.strategies._simple import Seen
 
 
 def numeric(name: str, low: object, high: object, scaling: str | None = None) -> dict:
@@ -203,5 +204,25 @@ def test_an_ask_after_more_trials_is_that_of_a_new_strategy(strategy):
         asked = kept.ask(trials)
         assert asked == make(strategy, pairs, seed=3, maximize=False).ask(trials)
         trials.append(Trial(index, asked))
-    for shorter in (trials[:10], [*trials[:5], *trials[6:]], []):  # not a continuation of what it has seen
-        assert kept.ask(shorter) == make(strategy, pairs, seed=3, maximize=False).ask(shorter)
+    changed = Trial(1, {"a": "39", "b": "39"})
+    for others in (trials[:10], [*trials[:5], *trials[6:]], [], [changed, *trials[1:]], [changed, *trials, trials[0]]):
+        # Not a continuation of what it has seen.
+        assert kept.ask(others) == make(strategy, pairs, seed=3, maximize=False).ask(others)
+
+
+def test_points_of_some_trials_do_not_grow_with_those_of_later_trials():
+    """Two threads may ask one strategy after different trials: neither sees the points of the other's."""
+    pairs = space(categories={"a": ["1", "2", "3"]})
+    trials = [Trial(number, {"a": str(number)}) for number in (1, 2, 3)]
+    seen = Seen(pairs, known=[("3",)])
+    before, after = seen.of(trials[:1]), seen.of(trials[:2])
+    assert set(before) == {("1",), ("3",)}
+    assert len(before) == 2
+    assert ("2",) not in before
+    assert set(after) == {("1",), ("2",), ("3",)}
+    assert after.extends(before)
+    assert not before.extends(after)
+    other = seen.of(trials[1:])
+    assert ("1",) not in other
+    assert not other.extends(before)
+    assert set(before) == {("1",), ("3",)}

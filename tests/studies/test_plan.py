@@ -15,7 +15,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning.request import to_request
 from sm_tuning.spec import CompletionCriteria, HyperbandConfig, WarmStart
-from sm_tuning.strategies import Outcome, PlannedTrial, Search, Suggestion, TrialState, plan
+from sm_tuning.strategies import Outcome, PlannedTrial, Search, Suggestion, Trials, TrialState, plan
 
 ENDS = st.sampled_from(["value", "failed", "fault", "stopped", "running", "crash"])
 
@@ -42,10 +42,17 @@ def ended(trial: PlannedTrial, how: str, at: float) -> PlannedTrial:
 def play(rules: Search, ends: list[str], *, stop_after: int = 10**9) -> tuple[list[PlannedTrial], Outcome]:
     """Run a study to its end: each look ends the oldest running trial as ``ends`` says."""
     trials: list[PlannedTrial] = []
+    followed = Trials()
     for look in range(500):
         stop = look >= stop_after
         now = plan(rules, trials, float(look), stop_requested=stop)
         assert now == plan(rules, list(trials), float(look), stop_requested=stop)  # nothing is remembered
+        for position, trial in enumerate(trials):
+            if position == len(followed):
+                followed.add(trial)
+            elif followed[position] is not trial:
+                followed.update(position, trial)
+        assert now == plan(rules, followed, float(look), stop_requested=stop)  # trials that were followed count as all
         if now.outcome is not None:
             assert not [trial for trial in trials if not trial.state.ended]
             return trials, now.outcome

@@ -22,10 +22,10 @@ from sm_tuning.strategies import (
     PlannedTrial,
     Search,
     Suggestion,
+    Trials,
     TrialState,
     converged,
     drive,
-    not_improving,
 )
 
 _log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class TuningLoop:
     def trials(self) -> Sequence[PlannedTrial]:
         """Read the running training jobs again and return all, by index."""
         found = self._ledger.refresh()
-        self._report(found)
+        self._report()
         return found
 
     def now(self) -> float:
@@ -184,14 +184,13 @@ class TuningLoop:
         # After the deadline the loop waits only for the trials, which wake it.
         self._woken.wait(min(left or _LONGEST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS))
 
-    def _report(self, trials: Sequence[PlannedTrial]) -> None:
+    def _report(self) -> None:
         """Update TuningJobCompletionDetails and ConsumedResources if a trial has ended since the last time."""
         doc, rules, ended = self._doc(), self._search.rules, self._ledger.ended
         if hidden(doc).get("_Ended", 0) == ended:
             return
-        states = [trial.state for trial in trials]
         details = dict(doc.get("TuningJobCompletionDetails") or {})
-        stale = not_improving(states, maximize=rules.maximize)
+        stale = self._ledger.trials.tally.not_improving(maximize=rules.maximize)
         details["NumberOfTrainingJobsObjectiveNotImproving"] = stale
         if converged(rules, stale):
             details.setdefault("ConvergenceDetectedTime", self._clock())
@@ -232,37 +231,30 @@ class _Ledger:
 
     def __init__(self, store: Store, tuning_job: str) -> None:
         self._store = store
-        self._trials: list[PlannedTrial] = []
-        self._running: dict[int, _Read] = {}  # by position; a look at each of 10,000 ended trials takes time
+        self._read: dict[int, _Read] = {}  # by position, of those that run
+        self.trials = Trials()
         for doc in store.training_jobs_of(tuning_job):
             self.add(doc)
 
     @property
     def ended(self) -> int:
         """The number of training jobs that have ended."""
-        return len(self._trials) - len(self._running)
+        return len(self.trials) - len(self.trials.tally.running)
 
-    def refresh(self) -> Sequence[PlannedTrial]:
+    def refresh(self) -> Trials:
         """Read the running training jobs again and return all by index."""
-        for position, read in list(self._running.items()):
-            trial = self._trials[position]
-            doc = self._store.training_job(trial.state.name)
+        for position in list(self.trials.tally.running):
+            before = self.trials[position]
+            doc = self._store.training_job(before.state.name)
             if doc is not None:
-                self._note(position, *self._seen(doc, trial, read))
-        return self._trials
+                trial, self._read[position] = self._seen(doc, before, self._read[position])
+                self.trials.update(position, trial)
+        return self.trials
 
     def add(self, doc: Mapping[str, Any]) -> None:
         """Add a new training job."""
-        trial, read = self._seen(doc)
-        self._trials.append(trial)
-        self._note(len(self._trials) - 1, trial, read)
-
-    def _note(self, position: int, trial: PlannedTrial, read: _Read) -> None:
-        self._trials[position] = trial
-        if trial.state.ended:
-            self._running.pop(position, None)
-        else:
-            self._running[position] = read
+        trial, self._read[len(self.trials)] = self._seen(doc)
+        self.trials.add(trial)
 
     def _seen(
         self, doc: Mapping[str, Any], before: PlannedTrial | None = None, read: _Read | None = None
