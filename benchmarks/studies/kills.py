@@ -126,6 +126,8 @@ def campaign(
         # Most deaths are those of drivers that have begun; a few happen at any moment since the start.
         if moments.random() < 0.9:
             driver = driving(launched, driver, running)
+        if all(process.poll() is not None for process in running):
+            break  # the study has ended: drivers that are started now end at once, and never count as killed
         time.sleep(moments.uniform(0.0, longest))
         for process in running:
             kills += process.poll() is None
