@@ -1,8 +1,9 @@
 """Run a state machine: moto's interpreter of the Amazon States Language, with what it lacks, against a SageMaker.
 
 moto leaves four things to whoever runs it: an evaluator of JSONata (here the jsonata package), ``$hash``, the endpoint
-that the SDK integrations talk to, and the waiting of ``sagemaker:createHyperParameterTuningJob.sync``. Its modules are
-slow to load, so that they are not loaded where tests are collected.
+that the SDK integrations talk to, and the waiting of ``sagemaker:createHyperParameterTuningJob.sync``. A second of its
+Wait states and retries takes a twentieth here. Its modules are slow to load, so that they are not loaded where tests
+are collected.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import boto3
@@ -20,6 +22,7 @@ from jsonata import Jsonata
 from moto import mock_aws
 
 ROLE = "arn:aws:iam::123456789012:role/StateMachine"
+_SECOND = 0.05  # how long a second of a machine takes
 _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5"}
 
 
@@ -79,7 +82,7 @@ class Interpreter:
         deadline = time.monotonic() + seconds
         while (found := self._client.describe_execution(executionArn=arn))["status"] == "RUNNING":
             assert time.monotonic() < deadline, "the execution did not end"
-            time.sleep(0.2)
+            time.sleep(_SECOND)
         history = self._client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
         entered = [one["stateEnteredEventDetails"]["name"] for one in history if "stateEnteredEventDetails" in one]
         output = json.loads(found["output"]) if found.get("output") else None
@@ -116,11 +119,14 @@ def _failed(task: Any, env: Any, cause: Any) -> Exception:
 @contextmanager
 def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
     """An interpreter whose Task states call a SageMaker client."""
+    from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.component.intrinsic import jsonata as declarations
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
         state_task_service_aws_sdk,
+        state_task_service_callback,
         state_task_service_unsupported,
     )
+    from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.asl.jsonata import jsonata
     from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
@@ -138,6 +144,9 @@ def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
 
         return look
 
+    def wait(self: Any, env: Any) -> None:
+        env.program_state_event.wait(self._get_wait_seconds(env=env) * _SECOND)
+
     unsupported = state_task_service_unsupported.StateTaskServiceUnsupported
     with pytest.MonkeyPatch.context() as patch, mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
         # moto keeps the languages of a definition that it refused, and reads the next one with them
@@ -147,6 +156,9 @@ def interpreter(sagemaker: Any, region: str) -> Iterator[Interpreter]:
         patch.setattr(state_task_service_aws_sdk, "boto_client_for", client_for)
         patch.setattr(state_task_service_unsupported, "boto_client_for", client_for)
         patch.setitem(state_task_service_aws_sdk._SERVICE_ERROR_NAMES, "sagemaker", "SageMaker")
+        patch.setattr(WaitFunction, "_eval_body", wait)
+        patch.setattr(retrier_decl, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds * _SECOND)))
+        patch.setattr(state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", _SECOND)
         patch.setattr(unsupported, "_build_sync_resolver", wait_for_end)
         patch.setattr(unsupported, "_assert_integration_pattern_is_supported", lambda self: None)
         yield Interpreter(region)
