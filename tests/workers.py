@@ -30,11 +30,14 @@ from forks import RUN_VARIABLE
 #: Workers take files in this order, and then the others, so that none is busy long after the others are done. By the
 #: seconds that each took: renew it from ``--durations 0`` now and then.
 LONGEST = (
-    "views_browser", "exports_job", "code_blocks", "site", "endpoints", "follow", "pipeline", "runner",
-    "machine_runs", "engine", "init", "bayesian", "smoke", "driver", "warm", "faults_of_the_machine", "evaluate",
-    "attach_training", "analysis_advice", "operations", "views_report", "analysis_local", "views_odd_jobs", "faults",
-    "local", "views_watch", "transform", "transfer", "pytorch_digits_script", "optuna", "analysis_diagnosis",
-    "daemon", "engine_strategies", "exports_edges", "serving", "notebooks",
+    "kill_driver", "views_browser", "exports_job", "site", "code_blocks", "bayesian", "endpoints", "pipeline",
+    "runner", "bad_answers", "machine_runs", "follow", "engine", "smoke", "exports_track", "init", "driver",
+    "faults_of_the_machine", "operations", "serving", "transfer", "warm", "house", "analysis_advice", "views_watch",
+    "evaluate", "exports_edges", "local", "daemon", "finding_codes", "views_report", "notebooks", "faults",
+    "engine_strategies", "attach_training", "transform", "results_local", "endpoint", "register", "case_scripts",
+    "mcp_server", "pytorch_digits_script", "sdk_v3", "spot", "redirect", "analysis_importance", "scale", "sync",
+    "other_tools", "views_odd_jobs", "kill", "aws_time_limit", "analysis_local", "xgboost_algorithm", "optuna",
+    "requirements", "stage", "results_trials", "kill_campaigns", "terminal", "lineage",
 )  # fmt: skip
 
 

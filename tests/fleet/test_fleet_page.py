@@ -146,6 +146,6 @@ class TestInABrowser:
             window.until("return [...document.querySelectorAll('.plot')].every((one) => one.dataset.drawn === 'yes')")
             assert window.run("return document.documentElement.scrollWidth") <= width
             assert window.driver.get_log("browser") == []
+            window.run("document.querySelector('#table tbody input').click()")
+            assert window.run("return document.getElementById('selection-text').textContent") == "1 of 3 jobs selected"
             assert window.barriers() == []
-        window.run("document.querySelector('#table tbody input').click()")
-        assert window.run("return document.getElementById('selection-text').textContent") == "1 of 3 jobs selected"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import MARKS, chromium
+from browser import COLOURS, MARKS, chromium
 from views_example import example
 from views_page import CONTRASTS, FONTS, OUTSIDE, OVERLAPS, Page
 
@@ -40,14 +40,42 @@ def example_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class Shown:
+    """What the window shows: a report takes seconds to draw, which is done once for the tests that look at it."""
+
+    def __init__(self, driver: Any) -> None:
+        self._page = Page(driver)
+        self._now: tuple[Any, ...] = ()
+
+    def look(self, path: Path, width: int = 1400, height: int = 1000, *, changes: bool = False) -> Page:
+        """Return a report with all its plots; one that the test changes is not shown to the next test."""
+        if (path, width, height) != self._now:
+            self._page.open(path, width, height)
+            self._page.show_all()
+        self._page.run("scrollTo(0, 0)")
+        self._now = () if changes else (path, width, height)
+        return self._page
+
+
+@pytest.fixture(scope="module")
+def shown(browser: Any) -> Shown:
+    return Shown(browser)
+
+
 @pytest.fixture
-def page(browser: Any, path: Path) -> Page:
-    page = Page(browser)
-    page.resize(1400, 1000)
-    page.prefer("light")
-    browser.get(path.as_uri())
-    page.run("localStorage.clear()")
-    return page
+def page(shown: Shown, path: Path) -> Iterator[Page]:
+    """The report of the job, in which nothing is selected or filtered."""
+    page = shown.look(path)
+    yield page
+    page.run(
+        """localStorage.clear();
+        document.querySelectorAll('#table thead input').forEach((one) => {
+          one.value = '';
+          one.dispatchEvent(new Event('input'));
+        });
+        document.getElementById('clear').click();"""
+    )
+    page.until("return document.getElementById('selection').hidden")
 
 
 def test_every_plot_is_drawn_without_an_error_or_a_request(browser: Any, path: Path) -> None:
@@ -56,7 +84,7 @@ def test_every_plot_is_drawn_without_an_error_or_a_request(browser: Any, path: P
     browser.get(path.as_uri())
     page = Page(browser)
 
-    page.show("Cost")
+    page.show_all()
     page.run(
         """document.querySelectorAll('select[data-panel]').forEach((one) => {
           one.selectedIndex = one.options.length - 1;
@@ -152,7 +180,7 @@ def test_filters_take_bounds_spans_and_text_and_go_to_the_plots(page: Page) -> N
 
 
 def test_text_of_the_job_is_shown_and_not_obeyed(page: Page) -> None:
-    page.show("Cost")
+    page.show_all()
 
     assert any("<script>alert('value')</script>" in text for text in page.column("mode"))
     failures = page.run("return document.getElementById('failures').textContent")
@@ -164,11 +192,14 @@ def test_text_of_the_job_is_shown_and_not_obeyed(page: Page) -> None:
     assert "<script>alert('value')</script>" in labels
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_text_stands_out_from_its_background(page: Page, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "colour"), [("dark", "#161b22"), ("light", "#ffffff")])
+def test_every_text_stands_out_from_its_background(page: Page, theme: str, colour: str) -> None:
     page.prefer(theme)
-    page.driver.refresh()
-    page.show("Cost")
+    page.until(
+        """return [...document.querySelectorAll('.plot')].every(
+             (one) => one.layout.template.layout.paper_bgcolor === arguments[0]);""",
+        colour,
+    )
     page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
 
     found = page.run(CONTRASTS)
@@ -194,9 +225,19 @@ def test_the_button_changes_the_theme_of_page_and_plots(page: Page) -> None:
     assert background() == "rgb(22, 27, 34)"
 
 
-def test_the_first_screen_has_headline_history_and_advice(browser: Any, example_path: Path) -> None:
-    page = Page(browser)
-    page.open(example_path, 1400, 1000)
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 1000)], ids=["phone", "desktop"])
+def test_nothing_overlaps_is_cut_or_is_too_small(shown: Shown, example_path: Path, width: int, height: int) -> None:
+    page = shown.look(example_path, width, height)
+
+    assert page.run("return document.querySelector('.bar').getBoundingClientRect().height") <= 60
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    assert page.run(OVERLAPS) == []
+    assert page.run(OUTSIDE) == []
+    assert [(text, size) for text, size in page.run(FONTS) if size < 12] == []
+
+
+def test_the_first_screen_has_headline_history_and_advice(shown: Shown, example_path: Path) -> None:
+    page = shown.look(example_path)
 
     boxes = {
         selector: page.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
@@ -208,38 +249,8 @@ def test_the_first_screen_has_headline_history_and_advice(browser: Any, example_
     assert boxes["#overview .plot .main-svg"]["right"] > 1300
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 1000)], ids=["phone", "desktop"])
-def test_nothing_overlaps_is_cut_or_is_too_small(browser: Any, example_path: Path, width: int, height: int) -> None:
-    page = Page(browser)
-    page.open(example_path, width, height)
-    page.show("Cost")
-
-    assert page.run("return document.querySelector('.bar').getBoundingClientRect().height") <= 60
-    assert page.run("return document.documentElement.scrollWidth") <= width
-    assert page.run(OVERLAPS) == []
-    assert page.run(OUTSIDE) == []
-    assert [(text, size) for text, size in page.run(FONTS) if size < 12] == []
-
-
-def test_slices_wrap_evenly_and_follow_the_window(browser: Any, example_path: Path) -> None:
-    page = Page(browser)
-    lines = []
-    for width in (1400, 390):
-        page.open(example_path, width, 1000)
-        slices = page.show("Slices")
-        cells = page.run(
-            "return [...arguments[0].querySelectorAll('.nsewdrag')].map((d) => d.getBoundingClientRect().y)", slices
-        )
-        lines.append(sorted(Counter(map(round, cells)).values()))
-    page.resize(1400, 1000)
-    page.until("return arguments[0].layout.width > 1000", slices)
-
-    assert lines == [[2, 3], [1, 1, 1, 1, 1]]
-
-
-def test_logarithmic_axes_have_whole_numbers_as_labels(browser: Any, example_path: Path) -> None:
-    page = Page(browser)
-    page.open(example_path, 1400, 1000)
+def test_logarithmic_axes_have_whole_numbers_as_labels(shown: Shown, example_path: Path) -> None:
+    page = shown.look(example_path)
 
     labels = page.run(
         "return [...arguments[0].querySelectorAll('.x2tick text')].map((t) => t.textContent)", page.show("Slices")
@@ -248,9 +259,34 @@ def test_logarithmic_axes_have_whole_numbers_as_labels(browser: Any, example_pat
     assert labels == ["0.0001", "0.001", "0.01", "0.1"]
 
 
+def test_slices_wrap_evenly_and_follow_the_window(shown: Shown, example_path: Path) -> None:
+    page = shown.look(example_path, changes=True)
+    slices = page.show("Slices")
+
+    def lines() -> list[int]:
+        cells = page.run(
+            "return [...arguments[0].querySelectorAll('.nsewdrag')].map((d) => d.getBoundingClientRect().y)", slices
+        )
+        return sorted(Counter(map(round, cells)).values())
+
+    assert lines() == [2, 3]
+    page.resize(390, 1000)
+    page.until("return arguments[0].layout.width < 400", slices)
+    assert lines() == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, theme: str) -> None:
+    page = Page(browser)
+    page.open(example_path, theme=theme)
+    page.show("History")
+
+    assert page.barriers(*(COLOURS if theme == "dark" else ())) == []
+
+
 def test_paper_shows_whole_plots_and_the_heads_of_the_table(browser: Any, example_path: Path) -> None:
     page = Page(browser)
-    page.open(example_path, 1400, 1000)
+    page.open(example_path)
     page.run("dispatchEvent(new Event('beforeprint'))")
 
     assert set(page.run("return [...document.querySelectorAll('.main-svg')].map((s) => s.width.baseVal.value)")) == {
@@ -263,15 +299,6 @@ def test_paper_shows_whole_plots_and_the_heads_of_the_table(browser: Any, exampl
         )
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, theme: str) -> None:
-    page = Page(browser)
-    page.open(example_path, 1400, 1000, theme)
-    page.show("Cost")
-
-    assert page.barriers() == []
 
 
 @pytest.mark.skipif("SM_TUNING_SCREENSHOTS" not in os.environ, reason="writes docs/img; run by `make screenshots`")

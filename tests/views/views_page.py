@@ -93,16 +93,31 @@ class Page(Window):
     """The report, once it is loaded; rows are those of the table's data, and so of plots' ``customdata``."""
 
     def show(self, title: str) -> Any:
-        """Scroll to the plot whose title begins so, and wait until it is drawn."""
-        for index in range(self.run("return document.querySelectorAll('.plot').length")):
-            self.run("document.querySelectorAll('.plot')[arguments[0]].scrollIntoView({block: 'center'})", index)
-            self.until("return document.querySelectorAll('.plot')[arguments[0]].dataset.drawn === 'yes'", index)
-            plot = self.run("return document.querySelectorAll('.plot')[arguments[0]]", index)
-            if self.run("return arguments[0].closest('.panel').querySelector('h3').textContent", plot).startswith(
-                title
-            ):
-                return plot
-        raise LookupError(title)
+        """Scroll to the plot whose title begins so, and wait until it and those beside it are drawn."""
+        plot = self.run(
+            """return [...document.querySelectorAll('.plot')].find((one) =>
+                 one.closest('.panel').querySelector('h3').textContent.startsWith(arguments[0]))""",
+            title,
+        )
+        if plot is None:
+            raise LookupError(title)
+        self._draw(plot)
+        return plot
+
+    def show_all(self) -> None:
+        """Scroll to each plot in turn, and wait until it is drawn."""
+        for plot in self.run("return [...document.querySelectorAll('.plot')]"):
+            self._draw(plot)
+
+    def _draw(self, plot: Any) -> None:
+        self.run("arguments[0].scrollIntoView({block: 'center'})", plot)
+        # What is drawn beside it would move it.
+        self.until(
+            """return [...document.querySelectorAll('.plot')].every((one) => {
+                 const { top, bottom } = one.getBoundingClientRect();
+                 return one.dataset.drawn === 'yes' || bottom < -300 || top > innerHeight + 300;
+               });"""
+        )
 
     def brush(self, plot: Any, box: tuple[float, float, float, float]) -> None:
         """Drag a box over a plot's first cell: left, top, right and bottom as shares of it."""
