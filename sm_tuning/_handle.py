@@ -357,14 +357,11 @@ class Handle(ABC):
         return results.cost(self._aws, [self._name], prices=prices, reading=self._reading(refresh, progress))
 
     def importance(self, *, seed: int = 0, include_parents: bool = False) -> pd.DataFrame:
-        """Return one row per hyperparameter: its importance, with confidence and direction; needs ``report``.
+        """Return one row per hyperparameter: its importance, with confidence and direction.
 
         Args:
             seed: of the resampling; the same seed gives the same numbers.
             include_parents: also use the trials of the jobs that this job was warm-started from.
-
-        Raises:
-            MissingExtraError: scikit-learn is not installed.
         """
         return analysis.importance(self.trials(include_parents=include_parents), self._facts(), seed=seed)
 

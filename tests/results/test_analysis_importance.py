@@ -11,10 +11,12 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from sklearn.tree import DecisionTreeRegressor
 
 import sm_tuning as smt
 from sm_tuning.results.analysis import CORRELATION, IMPORTANCE, correlation, importance
-from sm_tuning.results.analysis._forest import importances
+from sm_tuning.results.analysis._forest import _encoded, _shares, importances
+from sm_tuning.results.analysis._trees import Grown, grow
 
 FEW = 5  # resamples, where a test does not look at the bounds
 
@@ -60,7 +62,7 @@ def test_functional_anova_agrees_with_optunas() -> None:
     rng = np.random.default_rng(0)
     places = rng.random((60, 3))
     loss = 3 * places[:, 0] + np.sin(5 * places[:, 1])
-    ours, impurity = importances(places, loss, (0, 0, 0), trees=64, seed=3)
+    (ours,), (impurity,) = importances(places, loss, (0, 0, 0), resamples=[np.arange(60)], trees=256, seed=3)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study()
     space = {name: optuna.distributions.FloatDistribution(0, 1) for name in "abc"}
@@ -69,29 +71,78 @@ def test_functional_anova_agrees_with_optunas() -> None:
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=float(value)))
     theirs = optuna.importance.FanovaImportanceEvaluator(seed=3).evaluate(study)
     by_impurity = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=3).evaluate(study)
-    assert ours == pytest.approx([float(theirs[name]) for name in "abc"], abs=0.01)
-    assert impurity == pytest.approx([float(by_impurity[name]) for name in "abc"], abs=0.01)
+    # Optuna's 64 trees have standard deviations of 0.01 and 0.02 from seed to seed.
+    assert ours == pytest.approx([float(theirs[name]) for name in "abc"], abs=0.02)
+    assert impurity == pytest.approx([float(by_impurity[name]) for name in "abc"], abs=0.04)
 
 
 def test_shares_with_categories_equal_those_of_every_point_of_the_space() -> None:
-    from sklearn.ensemble import RandomForestRegressor
-
-    from sm_tuning.results.analysis._forest import _encoded, _shares
-
     rng = np.random.default_rng(1)
     places = np.column_stack([rng.random(80), rng.integers(0, 3, 80), rng.random(80)])
     loss = places[:, 0] * (places[:, 1] == 1) + places[:, 2] + 0.3 * (places[:, 1] == 2)
     kinds = (0, 3, 0)
     encoded, owners = _encoded(places, kinds)
-    forest = RandomForestRegressor(n_estimators=1, random_state=0).fit(encoded, loss)
-    fine = (np.arange(200) + 0.5) / 200
+    grown = grow(encoded, loss - loss.mean(), np.ones((1, 80), dtype=int), rng)
+    fine = (np.arange(100) + 0.5) / 100
     grid = np.meshgrid(fine, np.arange(3), fine, indexing="ij")
-    flat = np.column_stack([axis.ravel() for axis in grid])
-    surface = forest.predict(_encoded(flat, kinds)[0]).reshape(grid[0].shape)
+    flat = _encoded(np.column_stack([axis.ravel() for axis in grid]), kinds)[0]
+    surface = predicted(grown, flat).reshape(grid[0].shape)
     wanted = [surface.mean(axis=rest).var() / surface.var() for rest in ((1, 2), (0, 2), (0, 1))]
-    (shares,) = _shares([forest.estimators_[0].tree_], kinds, owners)
+    (shares,) = _shares(grown, kinds, owners)
     assert shares == pytest.approx(wanted, abs=0.005)
     assert shares.sum() <= 1
+
+
+def predicted(grown: Grown, points: np.ndarray, tree: int = 0) -> np.ndarray:
+    """The value of the leaf that holds each point; each point is in one leaf of a tree."""
+    own = grown.tree == tree
+    low, high = grown.low[own], grown.high[own]
+    # A point on a threshold belongs to the left side, and one at 0 to the leftmost leaf.
+    inside = ((points[:, None] > low) | (low == 0)) & (points[:, None] <= high)
+    holds = inside.all(axis=2)
+    assert (holds.sum(axis=1) == 1).all()
+    return np.asarray(grown.values[own][holds.argmax(axis=1)])
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_tree_of_one_column_is_that_of_scikit_learn(rounded: bool) -> None:
+    """With several columns, luck decides between those that split a node equally well."""
+    rng = np.random.default_rng(7)
+    column = rng.random(60).round(1) if rounded else rng.random(60)
+    loss = (np.sin(9 * column) + rng.normal(0, 0.3, 60)) / 3
+    counts = rng.integers(0, 3, (4, 60))  # trials that a tree has twice, and some that it lacks
+    grown = grow(column[:, None], loss, counts, rng)
+    points = np.linspace(0, 1, 997)[:, None]
+    for number, weights in enumerate(counts):
+        tree = DecisionTreeRegressor().fit(column[:, None], loss, sample_weight=weights)
+        assert predicted(grown, points, number) == pytest.approx(tree.predict(points), abs=1e-8)
+        total = weights.sum() * tree.tree_.impurity[0]
+        left = sum(tree.tree_.weighted_n_node_samples * tree.tree_.impurity * (tree.tree_.children_left < 0))
+        assert grown.decreases[number, 0] == pytest.approx(total - left, abs=1e-6)
+
+
+def test_the_first_split_of_several_columns_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    features, loss = rng.random((200, 5)), rng.random(200)
+    counts = rng.integers(0, 3, (10, 200))
+    grown = grow(features, loss, counts, rng)
+    for number, weights in enumerate(counts):
+        root = DecisionTreeRegressor(max_depth=1).fit(features, loss, sample_weight=weights).tree_
+        own = grown.tree == number
+        column, threshold = root.feature[0], root.threshold[0]
+        # scikit-learn's features have single precision.
+        near = np.abs(np.concatenate([grown.low[own, column], grown.high[own, column]]) - threshold) < 1e-6
+        is_left = grown.high[own, column] <= threshold + 1e-6
+        assert near.any()
+        assert (is_left | (grown.low[own, column] >= threshold - 1e-6)).all()  # no leaf lies on both sides
+        assert predicted(grown, features[weights > 0], number) == pytest.approx(loss[weights > 0], abs=1e-8)
+
+
+def test_luck_decides_between_columns_that_split_equally_well() -> None:
+    column = np.random.default_rng(0).random(50)
+    twins = np.column_stack([column, column])
+    decreases = grow(twins, column - 0.5, np.ones((200, 50), dtype=int), np.random.default_rng(1)).decreases.sum(axis=0)
+    assert decreases[0] / decreases.sum() == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others() -> None:
@@ -176,29 +227,20 @@ def test_correlations_make_a_symmetric_matrix() -> None:
     assert data.dtypes(table) == dict(CORRELATION)
 
 
-def test_without_scikit_learn_the_extra_is_named() -> None:
+def test_importance_loads_neither_scikit_learn_nor_scipy() -> None:
+    """Loading them takes longer than all else that a report computes."""
     program = """
 import sys
-sys.modules["sklearn"] = sys.modules["sklearn.ensemble"] = None  # as if it were not installed
 sys.path.insert(0, sys.argv[1])
-import warnings
 import analysis_data as data
-from sm_tuning import MissingExtraError
 from sm_tuning.results.analysis import advice, importance
 table = data.searched(40, data.all_matter)
-try:
-    importance(table, data.facts())
-except MissingExtraError as error:
-    print(error)
-with warnings.catch_warnings(record=True) as said:
-    warnings.simplefilter("always")
-    advice(table, data.NO_CURVES, data.facts())
-print(said[0].message)
+assert importance(table, data.facts(), resamples=2)["Importance"].notna().all()
+advice(table, data.NO_CURVES, data.facts())
+sys.exit(", ".join({"sklearn", "scipy"} & set(sys.modules)) or 0)
 """
     folder = str(data.__file__).rsplit("/", 1)[0]
     done = subprocess.run(
         [sys.executable, "-c", program, folder], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "sm-tuning[report]" in done.stdout.splitlines()[0]
-    assert done.stdout.splitlines()[1].startswith("which hyperparameters could be fixed is not judged")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sm_tuning._errors import MissingExtraError
 from sm_tuning._statuses import ENDED, TrainingStatus
 from sm_tuning._wire import HYPERBANDS
 from sm_tuning.results._columns import ADVICE
@@ -87,8 +85,7 @@ def advice(
     Returns:
         One row a piece of advice, warnings (they cost results or money) before hints. ``Change`` is the change of the
         spec as a JSON merge patch (RFC 7396), for example ``{"hyperparameter_ranges": {"eta": {…}}}``, missing if
-        there is nothing to apply; ``next_tuning`` applies them. Without scikit-learn, ``fix`` is not judged, and a
-        warning says so.
+        there is nothing to apply; ``next_tuning`` applies them.
     """
     notes = [*_health_notes(trials, diagnosis(trials, curves, facts), facts)]
     if facts.strategy != "Grid":  # Grid has run every combination, so there is no search to direct
@@ -108,11 +105,7 @@ def _importance(sample: Sample, seed: int) -> dict[str, Importance]:
     """Return an upper estimate of how much each hyperparameter matters; empty if it cannot be computed."""
     if too_few(sample) is not None or not may_be_idle(sample):  # it takes most of the time
         return {}
-    try:
-        names, anova, impurity = shares_of(sample, seed, _RESAMPLES)
-    except MissingExtraError as error:
-        warnings.warn(f"which hyperparameters could be fixed is not judged: {error}", stacklevel=3)
-        return {}
+    names, anova, impurity = shares_of(sample, seed, _RESAMPLES)
     return _finite(zip(names, anova.mean, anova.low, anova.high, impurity.high, strict=True))
 
 

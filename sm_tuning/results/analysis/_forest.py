@@ -9,57 +9,57 @@ share. The marginal of a categorical hyperparameter is over its values, each equ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sm_tuning._errors import MissingExtraError
 from sm_tuning.results.analysis._space import Floats
+from sm_tuning.results.analysis._trees import Grown, grow
 
 #: One entry a hyperparameter: 0 for a number in 0 … 1, else the number of values of a categorical one.
 Kinds = tuple[int, ...]
 
+_AT_ONCE = 160  # trees that grow together: with more, their arrays do not fit into a processor's cache
 
-def importances(places: Floats, loss: Floats, kinds: Kinds, *, trees: int, seed: int) -> tuple[Floats, Floats]:
+
+def importances(
+    places: Floats, loss: Floats, kinds: Kinds, *, resamples: Sequence[NDArray[np.intp]], trees: int, seed: int
+) -> tuple[Floats, Floats]:
     """Return each hyperparameter's share of the variance by itself, and its share of the decrease of impurity.
 
     Args:
         places: a row a trial, a column a hyperparameter (for a categorical one, the index of its value).
         loss: the values to explain.
         kinds: of the columns.
-        trees: number of trees in the forest.
+        resamples: the trials of each resample, to which a forest is fitted.
+        trees: number of trees in each forest.
         seed: makes the result repeatable.
 
     Returns:
-        Two arrays with an entry a hyperparameter. The first need not sum to 1: the rest is the effect of
-        hyperparameters together. All nan if the loss does not vary.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
+        Two arrays with a row a resample and an entry a hyperparameter. The shares of the first need not sum to 1: the
+        rest is the effect of hyperparameters together. A row is nan if the loss does not vary in its resample.
     """
-    try:
-        from sklearn import config_context  # noqa: PLC0415  (an extra, and slow to load)
-        from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("the importance of hyperparameters", "report") from error
-    nothing = np.full(len(kinds), np.nan)
+    found = np.full((2, len(resamples), len(kinds)), np.nan)
     if not len(kinds) or not len(loss) or np.ptp(loss) == 0:
-        return nothing, nothing
+        return found[0], found[1]
     encoded, owners = _encoded(places, kinds)
-    features, target = np.ascontiguousarray(encoded, dtype=np.float32), (loss - loss.mean()) / np.ptp(loss)
-    seeds, fitted = np.random.RandomState(seed), []
-    # The trees of a RandomForestRegressor with this seed, which takes three times as long: most of it for its checks.
-    with config_context(skip_parameter_validation=True, assume_finite=True):
-        for _ in range(trees):
-            tree = DecisionTreeRegressor(random_state=seeds.randint(np.iinfo(np.int32).max))
-            drawn = np.random.RandomState(tree.random_state).randint(0, len(loss), len(loss), dtype=np.int32)
-            counts = np.bincount(drawn, minlength=len(loss)).astype(np.float64)
-            fitted.append(tree.fit(features, target, sample_weight=counts, check_input=False).tree_)
-    shares = _shares(fitted, kinds, owners)
-    decreases = np.mean([tree.compute_feature_importances() for tree in fitted if tree.node_count > 1], axis=0)
-    impurity = np.bincount(owners, weights=decreases / decreases.sum(), minlength=len(kinds))
-    return (shares.mean(axis=0) if len(shares) else nothing), np.asarray(impurity, dtype=np.float64)
+    target, rng = (loss - loss.mean()) / np.ptp(loss), np.random.default_rng(seed)
+    step = max(1, _AT_ONCE // trees)
+    for start in range(0, len(resamples), step):
+        some = resamples[start : start + step]
+        drawn = [drawn[rng.integers(len(drawn), size=len(drawn))] for drawn in some for _ in range(trees)]
+        counts = np.array([np.bincount(trials, minlength=len(loss)) for trials in drawn])
+        grown = grow(encoded, target, counts, rng)
+        shares = _shares(grown, kinds, owners).reshape(len(some), trees, -1)
+        by_column = grown.decreases.reshape(len(some), trees, -1)
+        for row, (share, decrease) in enumerate(zip(shares, by_column, strict=True), start=start):
+            explained, varied = share[~np.isnan(share).any(axis=1)], decrease.sum(axis=1) > 0
+            if len(explained):
+                found[0, row] = explained.mean(axis=0)
+            if varied.any():
+                part = (decrease[varied] / decrease[varied].sum(axis=1, keepdims=True)).mean(axis=0)
+                found[1, row] = np.bincount(owners, weights=part, minlength=len(kinds))
+    return found[0], found[1]
 
 
 def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
@@ -72,12 +72,13 @@ def _encoded(places: Floats, kinds: Kinds) -> tuple[Floats, NDArray[np.intp]]:
     return np.column_stack(columns), np.array(owners, dtype=np.intp)
 
 
-def _shares(trees: Sequence[Any], kinds: Kinds, owners: NDArray[np.intp]) -> Floats:
-    """Return each hyperparameter's share of each tree's variance over the search space, without constant trees.
+def _shares(grown: Grown, kinds: Kinds, owners: NDArray[np.intp]) -> Floats:
+    """Return each hyperparameter's share of each tree's variance over the search space; nan for constant trees.
 
     The leaves of all trees are one array, since numpy takes longer for each of many small arrays.
     """
-    low, high, values, tree = _leaves(trees, len(owners))
+    low, high, values, tree = grown.low, grown.high, grown.values, grown.tree
+    count = len(grown.decreases)
     parts = [_part(low[:, owners == owner], high[:, owners == owner], kind) for owner, kind in enumerate(kinds)]
     fractions = np.column_stack([fraction for fraction, _ in parts])
     weights = fractions.prod(axis=1)
@@ -85,11 +86,11 @@ def _shares(trees: Sequence[Any], kinds: Kinds, owners: NDArray[np.intp]) -> Flo
     feasible = weights > 0
 
     def sums(amounts: Floats) -> Floats:
-        return np.asarray(np.bincount(tree, weights=amounts, minlength=len(trees)), dtype=np.float64)
+        return np.asarray(np.bincount(tree, weights=amounts, minlength=count), dtype=np.float64)
 
     values = values - (sums(values * weights) / sums(weights))[tree]
     totals = sums(weights * values**2)
-    shares = np.empty((len(trees), len(kinds)))
+    shares = np.empty((count, len(kinds)))
     for owner, kind in enumerate(kinds):
         column = owners == owner
         density = np.where(feasible, values * weights / np.where(feasible, fractions[:, owner], 1.0), 0.0)
@@ -103,34 +104,10 @@ def _shares(trees: Sequence[Any], kinds: Kinds, owners: NDArray[np.intp]) -> Flo
             heights = np.cumsum(np.concatenate([density, -density])[order])  # 0 after the last edge of each tree
             widths = np.diff(edges[order], append=0.0)
             shares[:, owner] = np.bincount(
-                np.concatenate([tree, tree])[order], weights=widths * heights**2, minlength=len(trees)
+                np.concatenate([tree, tree])[order], weights=widths * heights**2, minlength=count
             )
     varied = totals > 1e-12  # the loss spans 1
-    return np.asarray(shares[varied] / totals[varied, None])
-
-
-def _leaves(trees: Sequence[Any], columns: int) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
-    """Return lower and upper corners of the leaves' boxes within 0 … 1, the leaves' values, and their trees."""
-    counts = [tree.node_count for tree in trees]
-    roots = np.cumsum([0, *counts[:-1]])
-    owner = np.repeat(np.arange(len(trees)), counts)
-    left, right, feature, threshold = (
-        np.concatenate([getattr(tree, name) for tree in trees])
-        for name in ("children_left", "children_right", "feature", "threshold")
-    )
-    leaves = left < 0
-    left, right = left + roots[owner], right + roots[owner]
-    low, high = np.zeros((len(owner), columns)), np.ones((len(owner), columns))
-    inner = roots
-    while len(inner := inner[~leaves[inner]]):
-        column = feature[inner]
-        for child in (left[inner], right[inner]):
-            low[child], high[child] = low[inner], high[inner]
-        high[left[inner], column] = np.minimum(high[left[inner], column], threshold[inner])
-        low[right[inner], column] = np.maximum(low[right[inner], column], threshold[inner])
-        inner = np.concatenate([left[inner], right[inner]])
-    values = np.concatenate([tree.value[:, 0, 0] for tree in trees])
-    return low[leaves], high[leaves], values[leaves], owner[leaves]
+    return np.asarray(np.where(varied[:, None], shares / np.where(varied, totals, 1.0)[:, None], np.nan))
 
 
 def _part(low: Floats, high: Floats, kind: int) -> tuple[Floats, Floats]:
