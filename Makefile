@@ -17,7 +17,7 @@ ARCHIVES := $(or $(DIST),dist)
 PACKAGES := $(addprefix tests/,spec request description aws archive preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-faults test-long test-ray test-clusters test-wheel test-types test-clients test-deps test-lowest test-pins test-studio test-iac check ci ci-long fix images plotly screenshots bench docs release-check release-notes docs-version docs-publish github-release publish clean
+.PHONY: help demo test test-fast test-whole test-faults test-long test-ray test-clusters test-wheel test-types test-clients test-deps test-lowest test-pins test-studio test-iac check ci ci-long fix images plotly screenshots bench docs release-check release-notes docs-version docs-publish github-release publish clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,7 +45,10 @@ demo: $(LOCAL)  ## from a fresh checkout to a tuned model: a real Bayesian tunin
 PYTEST := PATH="$(CURDIR)/$(AWSCLI)/bin:$$PATH" $(BIN)/python -m pytest --workers 4
 
 test: $(DEV)  ## the tests, one of each kind
-	$(PYTEST) -m 'not long and not ray'
+	$(PYTEST) -m 'not long and not ray and not whole'
+
+test-whole: $(DEV)  ## whole programs, which take tens of seconds each: pages in a browser, notebooks, exports, trainings, kills
+	$(PYTEST) -m 'whole and not long and not ray'
 
 test-fast: $(DEV)  ## the tests that start no process and no server: they keep two cores busy without a third worker
 	$(PYTEST) --workers 2 -m 'not processes and not long and not ray'
@@ -152,7 +155,7 @@ $(IAC)/.installed: tests/iac.txt $(DEV)
 test-iac: $(IAC)/.installed  ## templates of CloudFormation, the CDK and Terraform under cfn-lint, checkov and the provider's schema
 	$(BIN)/python tests/iac.py "$(CURDIR)/$(IAC)"
 
-ci: check test test-ray test-faults test-wheel test-types test-studio test-clients test-iac  ## what CI runs on each change
+ci: check test test-whole test-ray test-faults test-wheel test-types test-studio test-clients test-iac  ## what CI runs on each change
 
 ci-long: test-long test-deps test-clusters  ## the longer suites
 

@@ -93,6 +93,7 @@ def test_arguments_reach_the_script_whole_and_null_is_empty(tmp_path: Path) -> N
     assert "a#011b#033[1mc#015d" in found
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("connected")
 def test_a_folder_with_a_setup_py_is_installed_and_its_script_is_a_module(package: Path) -> None:
     job = smt.launch(pytorch(package))

@@ -68,7 +68,14 @@ def run_smoke_test(project: Path) -> None:
     test()
 
 
-@pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "cdk"])  # which has the spec of ci
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param(name, marks=pytest.mark.whole if name in ("xgboost", "pytorch") else ())
+        for name in TEMPLATES
+        if name != "cdk"  # which has the spec of ci
+    ],
+)
 def test_its_smoke_test_passes(template: str, cli: Cli, tmp_path: Path, at_home: Server) -> None:
     cli("init", tmp_path / "a folder", "--template", template)
     run_smoke_test(tmp_path / "a folder")

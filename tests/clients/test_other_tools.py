@@ -61,6 +61,7 @@ def read_back(shell: Shell, name: str) -> tuple[str, int]:
         return str(job.status), len(job.trials())
 
 
+@pytest.mark.whole
 def test_plain_boto3_creates_watches_lists_and_reads_a_job(shell: Shell) -> None:
     program = """
 import json, sys, time, boto3

@@ -41,8 +41,9 @@ def programs(language: str) -> dict[Path, str]:
     return {page: "\n".join(texts) for page, texts in found.items()}
 
 
-#: Pages whose programs `make test` runs; the others run in `make test-long` alone.
+#: Pages whose programs `make test` and `make test-whole` run; the others run in `make test-long` alone.
 SHORT_PAGES = ("README.md", "quickstart-analyst.md", "quickstart-pipeline.md", "preflight.md", "sweeps.md")
+WHOLE_PAGES = ("quickstart-analyst.md",)
 
 
 #: The page on Ray trains some fifteen networks.
@@ -55,7 +56,10 @@ def cases(language: str) -> list[Any]:
     return [
         pytest.param(page, text, trials, id=page.name if trials else f"{page.name}-all trials", marks=marks)
         for page, text in programs(language).items()
-        for trials, marks in ((3, ()), (None, ON_RAY if page.name == "ray.md" else pytest.mark.long))
+        for trials, marks in (
+            (3, pytest.mark.whole if page.name in WHOLE_PAGES else ()),
+            (None, ON_RAY if page.name == "ray.md" else pytest.mark.long),
+        )
         if trials is None or page.name in SHORT_PAGES
     ]
 

@@ -29,6 +29,7 @@ from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
 from sm_tuning.views.exports._target import OBJECTIVE
 
 pytestmark = [
+    pytest.mark.whole,  # the other files of this folder have a sample
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
 ]

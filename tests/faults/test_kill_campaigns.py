@@ -14,7 +14,7 @@ from servers import start_server, stop_server
     "name",
     [
         "hyperband",
-        "two hosts",
+        pytest.param("two hosts", marks=pytest.mark.whole),
         *(pytest.param(name, marks=pytest.mark.long) for name in ("bayesian", "spot", "warm start")),
     ],
 )

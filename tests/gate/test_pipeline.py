@@ -122,7 +122,11 @@ def test_a_gate_that_does_not_hold_ends_the_pipeline_and_registers_nothing(near,
 MOMENTS = {"check": (0.4,), "smoke": (2.0,), "launch": (0.5, 1.2), "wait": (0.5, 1.2), "gate": (0.5, 1.2)}
 
 
-@pytest.mark.parametrize("moments", [{"launch": (0.5,)}, pytest.param(MOMENTS, marks=pytest.mark.long)], ids=len)
+@pytest.mark.parametrize(
+    "moments",
+    [pytest.param({"launch": (0.5,)}, marks=pytest.mark.whole), pytest.param(MOMENTS, marks=pytest.mark.long)],
+    ids=len,
+)
 def test_killed_and_run_again_at_each_step_there_is_one_job_and_one_package(near, environ, moments) -> None:
     name = f"pipe-kill-{len(moments)}"
     pipeline = Pipeline(name, environ, limit="validation:rmse<=200")

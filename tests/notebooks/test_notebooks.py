@@ -66,6 +66,7 @@ def assert_quiet(notebook: Any) -> None:
     assert [line for line in lines if re.search(r"\b(INFO|DEBUG|\w*Warning)\b", line)] == []
 
 
+@pytest.mark.whole
 def test_a_notebook_runs_with_few_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SM_TUNING_STATE_DIR", str(tmp_path / "state"))
     notebook = read(NOTEBOOKS[0], 3)

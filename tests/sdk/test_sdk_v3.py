@@ -26,6 +26,7 @@ from sm_tuning.executor._environment import Namespaces
 from sm_tuning.local import ServerInfo
 
 pytestmark = [
+    pytest.mark.whole,  # test_sdk_edge.py has a sample
     pytest.mark.usefixtures("processes"),
     pytest.mark.skipif(is_missing("sagemaker.train"), reason="needs the extra 'sdk'"),
 ]

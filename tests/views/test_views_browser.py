@@ -118,6 +118,7 @@ def test_brushing_the_history_filters_the_table_and_marks_the_other_plots(page: 
     assert page.rows == before
 
 
+@pytest.mark.whole
 def test_brushing_lines_selects_those_that_run_through_the_box(page: Page) -> None:
     for title, box in (("Curves", (0.02, 0.02, 0.3, 0.5)), ("Parallel", (0.02, 0.02, 0.2, 0.4))):
         plot = page.show(title)
@@ -225,7 +226,10 @@ def test_the_button_changes_the_theme_of_page_and_plots(page: Page) -> None:
     assert background() == "rgb(22, 27, 34)"
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 1000)], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [pytest.param(390, 844, marks=pytest.mark.whole, id="phone"), pytest.param(1400, 1000, id="desktop")],
+)
 def test_nothing_overlaps_is_cut_or_is_too_small(shown: Shown, example_path: Path, width: int, height: int) -> None:
     page = shown.look(example_path, width, height)
 
@@ -259,6 +263,7 @@ def test_logarithmic_axes_have_whole_numbers_as_labels(shown: Shown, example_pat
     assert labels == ["0.0001", "0.001", "0.01", "0.1"]
 
 
+@pytest.mark.whole
 def test_slices_wrap_evenly_and_follow_the_window(shown: Shown, example_path: Path) -> None:
     page = shown.look(example_path, changes=True)
     slices = page.show("Slices")
@@ -275,6 +280,7 @@ def test_slices_wrap_evenly_and_follow_the_window(shown: Shown, example_path: Pa
     assert lines() == [1, 1, 1, 1, 1]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, theme: str) -> None:
     page = Page(browser)
@@ -284,6 +290,7 @@ def test_the_report_has_no_serious_barrier(browser: Any, example_path: Path, the
     assert page.barriers(*(COLOURS if theme == "dark" else ())) == []
 
 
+@pytest.mark.whole
 def test_paper_shows_whole_plots_and_the_heads_of_the_table(browser: Any, example_path: Path) -> None:
     page = Page(browser)
     page.open(example_path)
