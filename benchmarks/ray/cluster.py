@@ -11,18 +11,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
 
+LOOPBACK = "127.0.0.1"
 #: Bytes of the object store of a node: trials put nothing into it.
 _STORE = 80_000_000
 _START_SECONDS = 150.0
 _ATTEMPTS = 3  # Ray gives up after 30 seconds, which a busy machine may need
-_RAY = str(Path(sys.executable).with_name("ray"))
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -37,7 +38,7 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
@@ -53,20 +54,36 @@ class Cluster:
         folder: for logs and temporary files; short, since Ray puts sockets below it.
         cpus: processors of each node, as Ray counts them.
         gpus: GPUs that the first node claims to have.
+        environ: of the nodes and the drivers, beside that of this process.
+        hidden: a folder that the other nodes do not see.
+        path: where the other nodes look for Python packages first.
     """
 
-    def __init__(self, folder: Path, *, cpus: int = 2, gpus: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cpus: int = 2,
+        gpus: int = 0,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        hidden: Path | None = None,
+        path: Path | None = None,
+    ) -> None:
         self.folder = folder
         self._cpus, self._gpus = cpus, gpus
+        self._hidden, self._path = hidden, path
         self.address = ""
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            **environ,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Otherwise drivers and workers would listen at the machine's own address, in place of the loopback one.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "TMPDIR": str(self.temporary),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH")))),
         }
@@ -82,19 +99,25 @@ class Cluster:
         raise AssertionError(f"no node of Ray starts: {log.read_text()[-3000:]}")
 
     def _start_node(self) -> tuple[subprocess.Popen[bytes], Path]:
-        common = [f"--num-cpus={self._cpus}", f"--object-store-memory={_STORE}", "--node-ip-address=127.0.0.1"]
+        common = [f"--num-cpus={self._cpus}", f"--object-store-memory={_STORE}", f"--node-ip-address={LOOPBACK}"]
         common += ["--disable-usage-stats", "--block", f"--dashboard-agent-listen-port={_free_port()}"]
-        place = [f"--address={self.address}"]
+        place, wrapper, environ = [f"--address={self.address}"], [], self.environ
+        if self.nodes and self._hidden is not None:
+            hide = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
+            wrapper = ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount"]
+            wrapper += ["sh", "-c", hide, str(self._hidden)]
+        if self.nodes and self._path is not None:
+            environ = {**environ, "PYTHONPATH": f"{self._path}{os.pathsep}{environ['PYTHONPATH']}"}
         if not self.nodes:
-            self.address = f"127.0.0.1:{_free_port()}"
+            self.address = f"{LOOPBACK}:{_free_port()}"
             place = ["--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false"]
             place += [f"--num-gpus={self._gpus}", f"--ray-client-server-port={_free_port()}"]
             place += [f"--temp-dir={self.folder}"]
         log = self.folder / f"node-{secrets.token_hex(4)}.log"
         with log.open("wb") as output:
             node = subprocess.Popen(
-                [_RAY, "start", *place, *common],
-                env=self.environ,
+                [*wrapper, sys.executable, "-m", "benchmarks.ray.node", "start", *place, *common],
+                env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -127,19 +150,36 @@ class Cluster:
                     found.append(process.pid)
         return found
 
+    def processes(self) -> list[psutil.Process]:
+        """Return all processes that have the token of this cluster."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("RAY_AUTH_TOKEN") == self.environ["RAY_AUTH_TOKEN"]:
+                    found.append(process)
+        return found
+
+    def listening(self) -> set[str]:
+        """Return the addresses at which its processes accept connections."""
+        found = set()
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                connections = process.net_connections("inet")
+                found |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+        return found
+
     def stop(self) -> None:
         """Kill all nodes, and what a node that failed to start has left: all that has the token of this cluster."""
         for number in reversed(range(len(self.nodes))):
             self.kill_node(number)
-        for process in psutil.process_iter():
+        for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("RAY_AUTH_TOKEN") == self.environ["RAY_AUTH_TOKEN"]:
-                    process.kill()
+                process.kill()
 
     @contextlib.contextmanager
-    def driver(self, *steps: dict[str, Any]) -> Iterator[Driver]:
-        """A driver that goes through steps; it is killed at the end of the block if it still runs."""
-        driver = Driver(self, steps)
+    def driver(self) -> Iterator[Driver]:
+        """A driver; it is killed at the end of the block if it still runs."""
+        driver = Driver(self)
         try:
             yield driver
         finally:
@@ -147,9 +187,9 @@ class Cluster:
 
 
 class Driver:
-    """A process of ``benchmarks.ray.driver``; each step prints a line of JSON."""
+    """A process of ``benchmarks.ray.driver``, which goes through steps one after the other."""
 
-    def __init__(self, cluster: Cluster, steps: tuple[dict[str, Any], ...]) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._log = cluster.folder / f"driver-{secrets.token_hex(4)}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -160,12 +200,20 @@ class Driver:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def begin(self, step: dict[str, Any]) -> None:
+        """Begin a step, or append it to those that are not done yet."""
         assert self._process.stdin is not None
-        self._process.stdin.write("".join(json.dumps(step) + "\n" for step in steps).encode())
-        self._process.stdin.close()
+        self._process.stdin.write(json.dumps(step).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def ask(self, step: dict[str, Any]) -> dict[str, Any]:
+        """Return what a step gives."""
+        self.begin(step)
+        return self.answer()
 
     def answer(self) -> dict[str, Any]:
-        """Return what the next step has given."""
+        """Return what the oldest step without an answer has given."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, self._log.read_text(errors="replace")[-5000:]
@@ -182,5 +230,6 @@ class Driver:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()

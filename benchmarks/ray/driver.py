@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 import sm_tuning as smt
+from benchmarks.ray.cluster import LOOPBACK
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from sm_tuning.ray import restore_ray, to_ray
@@ -57,7 +58,7 @@ def results_of(step: dict[str, Any]) -> dict[str, Any]:
 def main(address: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Ray prints
-    ray.init(address=address, _node_ip_address="127.0.0.1", log_to_driver=False)
+    ray.init(address=address, _node_ip_address=LOOPBACK, log_to_driver=False)
     for line in sys.stdin:
         print(json.dumps(results_of(json.loads(line)), default=str), file=answers, flush=True)
 

@@ -48,7 +48,8 @@ def survive(cluster: Cluster, name: str, dies: str, moment: float) -> Survived:
     spec = tuning.dump(cluster.folder / f"{name}.yaml")
     storage = cluster.folder / "storage"
     left = 0
-    with cluster.driver({"run": str(spec), "name": name, "storage": str(storage)}) as driver:
+    with cluster.driver() as driver:
+        driver.begin({"run": str(spec), "name": name, "storage": str(storage)})
         jobs = storage / name / "sm" / "jobs"
         wait_for(cluster.scripts, _START_SECONDS, "the first trial begins")
         time.sleep(moment)
@@ -64,8 +65,8 @@ def survive(cluster: Cluster, name: str, dies: str, moment: float) -> Survived:
             cluster.kill_node(len(cluster.nodes) - 1)
             driver.answer()
     if dies == "driver":
-        with cluster.driver({"restore": str(storage / name)}) as driver:
-            driver.answer()
+        with cluster.driver() as driver:
+            driver.ask({"restore": str(storage / name)})
     if dies == "node":
         cluster.start()
     left += _left(cluster)

@@ -129,8 +129,21 @@ def population_against_random(
     digits: Digits, seeds: Sequence[int], results: Path, *, size: int = 8, epochs: int = 12, every: int = 2
 ) -> None:
     """Print the best validation loss of Population and of random search, at equal epochs, for each seed."""
+    rows = []
+    for seed in seeds:
+        rows.append(population_and_random(digits, seed, results, size=size, epochs=epochs, every=every))
+        print(f"seed {seed}: population {rows[-1]['population']:.4f}, random {rows[-1]['random']:.4f}", flush=True)
+    wins = sum(row["population"] < row["random"] for row in rows)
+    shown = ", ".join(f"{name} {interval([row[name] for row in rows])}" for name in ("population", "random"))
+    print(f"population better in {wins} of {len(rows)}; medians: {shown}; {size * epochs} epochs each")
 
-    def both(seed: int) -> dict[str, float]:
+
+def population_and_random(
+    digits: Digits, seed: int, results: Path, *, size: int, epochs: int, every: int
+) -> dict[str, Any]:
+    """Return the best validation loss of Population and of random search, at equal epochs, for a seed."""
+
+    def both() -> dict[str, float]:
         config = {"size": size, "interval": every, "max_resource": epochs}
         strategy = make("Population", SPACE, seed=seed, maximize=False, config=config)
         ours = min(trial.value or 0.0 for trial in run(strategy, digits, seed, 10**6))
@@ -138,14 +151,7 @@ def population_against_random(
         losses = [digits.train(tuned, epochs, seed, None)[0] for tuned in random_points(seed, size)]
         return {"population": ours, "random": min(map(min, losses))}
 
-    rows = []
-    for seed in seeds:
-        key = {"what": "population", "seed": seed, "size": size, "epochs": epochs}
-        rows.append(kept(results, key, lambda seed=seed: both(seed)))
-        print(f"seed {seed}: population {rows[-1]['population']:.4f}, random {rows[-1]['random']:.4f}", flush=True)
-    wins = sum(row["population"] < row["random"] for row in rows)
-    shown = ", ".join(f"{name} {interval([row[name] for row in rows])}" for name in ("population", "random"))
-    print(f"population better in {wins} of {len(rows)}; medians: {shown}; {size * epochs} epochs each")
+    return kept(results, {"what": "population", "seed": seed, "size": size, "epochs": epochs}, both)
 
 
 def promotion_against_full(

@@ -145,7 +145,12 @@ class Archive:
             found = parse_answer("DescribeHyperParameterTuningJob", filled)
         except BrokenAnswerError as error:
             raise SpecError(f"{self.uri}/{JOB_FILE} does not describe a tuning job: {error}") from error
-        return {**found, **({STUDY_RULES: {}} if STUDY_RULES in raw else {})}
+        if STUDY_RULES not in raw:
+            return found
+        # The settings of a study's strategy are no part of the service's model, which drops them.
+        strategy = (raw.get("HyperParameterTuningJobConfig") or {}).get("StrategyConfig")
+        config = {**found["HyperParameterTuningJobConfig"], **({"StrategyConfig": strategy} if strategy else {})}
+        return {**found, STUDY_RULES: {}, "HyperParameterTuningJobConfig": config}
 
     def _all(self) -> list[dict[str, Any]]:
         """Return the descriptions of all training jobs in order of creation; those without a document are left out."""
@@ -217,8 +222,9 @@ class Archive:
         }
 
     def _summaries(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-        definition = job_of(job).definitions[0]
-        tuned = {entry.name for entry in definition.ranges}
+        parsed = job_of(job)
+        definition = parsed.definitions[0]
+        tuned = {entry.name for entry in definition.ranges} | {parsed.resource}
         found = []
         for training in self._all():
             summary = trial_summary(training, objective=definition.objective or None)
@@ -236,7 +242,9 @@ class Archive:
             if STUDY_RULES in job:
                 lineage = training.get(STUDY_TRIAL, {})
                 summary[STUDY_TRIAL] = {
-                    key: lineage[key] for key in ("Parent", "Why") if isinstance(lineage.get(key), str)
+                    key: lineage[key]
+                    for key, kind in (("Parent", str), ("Why", str), ("Member", int))
+                    if isinstance(lineage.get(key), kind)
                 }
             found.append(summary)
         return found

@@ -96,6 +96,9 @@ def _connect_ray(address: str) -> None:
         UsageError: the address is invalid.
         EndpointError: there is no cluster.
     """
+    if address == "local":
+        # Ray replaces 127.0.0.1 by an address of the machine, and listens there, unless clusters are off.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray  # noqa: PLC0415
     except ImportError as error:

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sm_tuning._errors import SpecError
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
 from sm_tuning.archive import JOB_FILE, training_job_file, write_job, write_training_job
-from sm_tuning.ray._job import INDEX, RAY, SEGMENT
+from sm_tuning.ray._job import INDEX, RAY
 from sm_tuning.ray._search import Ledger
 from sm_tuning.ray._storage import NODE_FILES, Storage, filesystem_of
 from sm_tuning.strategies import decide
@@ -55,7 +55,7 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
         """Record the failure of a trial whose worker could not."""
         del iteration, trials, info
         files, job = self._storage.files, self._ledger.job
-        name = job.training_job_name(trial.config[INDEX], trial.config.get(SEGMENT, 0))
+        name = job.training_job_name(trial.config[INDEX])
         content = files.read(training_job_file(name))
         document = job.training_job(trial.config, time.time()) | {RAY: {}} if content is None else json.loads(content)
         if TrainingStatus(document["TrainingJobStatus"]).is_terminal:

@@ -10,14 +10,24 @@ from typing import Any, Self
 
 from sm_tuning._errors import SpecError
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
-from sm_tuning._wire import OBJECTIVE_KEY, PARENT_VARIABLE, PROGRAM_KEY, RANGE_KINDS, STUDY_RULES, archive_arn
+from sm_tuning._wire import (
+    OBJECTIVE_KEY,
+    PARENT_VARIABLE,
+    PROGRAM_KEY,
+    RANGE_KINDS,
+    STUDY_RULES,
+    STUDY_STRATEGY_CONFIG,
+    STUDY_TRIAL,
+    archive_arn,
+)
 from sm_tuning.ray._storage import NODE_FILES
 from sm_tuning.request import resource_config
 from sm_tuning.spec import Tuning, decode_scalar, encode_json, encode_plain, to_data
+from sm_tuning.strategies import MEMBER
 
-#: Keys of a trial's config in Ray beside its hyperparameters: the number of the ask, from 1, and how often the trial
-#: has copied another one. No hyperparameter has such a name.
-INDEX, SEGMENT = "sm:index", "sm:segment"
+#: Keys of a trial's config in Ray beside its hyperparameters: the number of the ask, from 1, and in a population which
+#: trial it continues, as ``parent``, ``why`` and ``attrs`` of a ``Proposal``. No hyperparameter has such a name.
+INDEX, LINEAGE = "sm:index", "sm:lineage"
 #: The member of ``job.json`` and of ``training-job.json`` that only the nodes read.
 RAY = "Ray"
 _FORMAT = 1
@@ -58,17 +68,15 @@ class RayJob:
 
     def document(self, tuning: Tuning) -> dict[str, Any]:
         """Return ``job.json``: the description of a tuning job that has just begun."""
-        population = self.settings.get("pbt")
-        config = {**self.config, **({"Strategy": "Population"} if population else {})}
         own = {"request": self.request, "seed": self.seed, "region": self.region, "created": self.created}
         return {
             **self.readable(self.request),
-            "HyperParameterTuningJobConfig": config,
+            "HyperParameterTuningJobConfig": self.config,
             "HyperParameterTuningJobStatus": str(TuningStatus.IN_PROGRESS),
             "CreationTime": self.created,
             "LastModifiedTime": self.created,
             "Spec": to_data(tuning),
-            **({STUDY_RULES: {}} if population else {}),
+            **({STUDY_RULES: {}} if self.population else {}),
             RAY: {"format": _FORMAT, **own, "settings": self.settings},
         }
 
@@ -85,9 +93,16 @@ class RayJob:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Its HyperParameterTuningJobConfig."""
+        """Its HyperParameterTuningJobConfig, which has the strategy Population as in a study."""
         found: Mapping[str, Any] = self.request["HyperParameterTuningJobConfig"]
-        return found
+        if not self.population:
+            return found
+        return {**found, "Strategy": "Population", "StrategyConfig": {STUDY_STRATEGY_CONFIG: self.population}}
+
+    @property
+    def population(self) -> Mapping[str, Any]:
+        """The settings of population based training; empty without it."""
+        return self.settings.get("pbt") or {}
 
     @property
     def definition(self) -> Mapping[str, Any]:
@@ -110,21 +125,28 @@ class RayJob:
         """The direction of the objective in Ray's words."""
         return "max" if self.config["HyperParameterTuningJobObjective"]["Type"] == "Maximize" else "min"
 
-    def training_job_name(self, index: int, segment: int = 0) -> str:
-        """Return the name of a trial's training job: an index and a segment give the same name on each node."""
-        key = f"{self.name}/{self.created}/{self.seed}/{index}" + (f"/{segment}" if segment else "")
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """What a trial's config has beside its number: the kind of each range, and of the epochs of a population."""
+        ranges = self.config.get("ParameterRanges") or {}
+        tuned = {entry["Name"]: kind for name, kind in RANGE_KINDS.items() for entry in ranges.get(name) or ()}
+        return {**tuned, **({self.population["resource"]: "Integer"} if self.population else {})}
+
+    def training_job_name(self, index: int) -> str:
+        """Return the name of a trial's training job: an index gives the same name on each node."""
+        key = f"{self.name}/{self.created}/{self.seed}/{index}"
         return f"{self.name}-{index:03d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
     def to_config(self, tuned: Mapping[str, str]) -> dict[str, Any]:
         """Return hyperparameters with the types of their ranges."""
-        kinds = self._kinds()
+        kinds = self.kinds
         readers: dict[str, Callable[[str], Any]] = {"Integer": int, "Continuous": float, "Categorical": self._category}
         return {name: readers[kinds[name]](text) for name, text in tuned.items()}
 
     def to_tuned(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Return the hyperparameters of a trial's config as wire strings."""
         encode = encode_json if self._is_script else encode_plain
-        kinds = self._kinds()
+        kinds = self.kinds
 
         def text(name: str, value: Any) -> str:
             plain = value.item() if hasattr(value, "item") else value  # numbers of NumPy, as some searchers give them
@@ -134,17 +156,21 @@ class RayJob:
 
         return {name: text(name, config[name]) for name in kinds if name in config}
 
-    def training_job(self, config: Mapping[str, Any], now: float, *, parent: str | None = None) -> dict[str, Any]:
+    def parent_of(self, config: Mapping[str, Any]) -> str | None:
+        """Return the training job whose checkpoints a trial continues; None if it begins anew."""
+        parent = (config.get(LINEAGE) or {}).get("parent")
+        return None if parent is None else self.training_job_name(parent)
+
+    def training_job(self, config: Mapping[str, Any], now: float) -> dict[str, Any]:
         """Return the document of a trial's training job before it starts, as DescribeTrainingJob shows it.
 
         Args:
             config: of the trial in Ray.
             now: epoch seconds.
-            parent: the training job whose checkpoints it continues.
         """
         definition = self.definition
-        name = self.training_job_name(config[INDEX], config.get(SEGMENT, 0))
-        static = {**(definition.get("StaticHyperParameters") or {}), **self.settings.get("hyperparameters", {})}
+        name = self.training_job_name(config[INDEX])
+        static = definition.get("StaticHyperParameters") or {}
         document = {
             "TrainingJobName": name,
             "TrainingJobArn": archive_arn("training-job", name),
@@ -163,6 +189,9 @@ class RayJob:
             "LastModifiedTime": now,
             **{member: definition.get(member) for member in _COPIED},
         }
+        parent, lineage = self.parent_of(config), config.get(LINEAGE)
+        if lineage:
+            document[STUDY_TRIAL] = {"Parent": parent, "Why": lineage["why"], "Member": lineage["attrs"].get(MEMBER)}
         if parent is not None:
             document["Environment"] = {**(document["Environment"] or {}), PARENT_VARIABLE: parent}
         return {member: value for member, value in document.items() if value is not None}
@@ -173,7 +202,3 @@ class RayJob:
 
     def _category(self, text: str) -> Any:
         return decode_scalar(text, as_json=self._is_script)
-
-    def _kinds(self) -> dict[str, str]:
-        ranges = self.config.get("ParameterRanges") or {}
-        return {entry["Name"]: kind for name, kind in RANGE_KINDS.items() for entry in ranges.get(name) or ()}

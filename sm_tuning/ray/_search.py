@@ -15,7 +15,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sm_tuning._statuses import TrainingStatus
-from sm_tuning.ray._job import INDEX, RayJob
+from sm_tuning.ray._job import INDEX, LINEAGE, RAY, RayJob
 from sm_tuning.ray._training import ITERATION
 from sm_tuning.strategies import (
     Decision,
@@ -35,10 +35,11 @@ _UNLIMITED = 1 << 30
 
 @dataclass
 class _Entry:
-    """A trial: its hyperparameters as wire strings, and what it has reported."""
+    """A trial: its hyperparameters as wire strings, what its strategy noted, and what it has reported."""
 
     index: int
     tuned: Mapping[str, str]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
     status: TrainingStatus = TrainingStatus.IN_PROGRESS
     ended_at: float | None = None
@@ -86,13 +87,14 @@ class Ledger:
 
     @property
     def _tuning(self) -> dict[str, Any]:
-        return {**self.job.request, "CreationTime": self.job.created}
+        config = {"HyperParameterTuningJobConfig": self.job.config}
+        return {**self.job.request, **config, "CreationTime": self.job.created}
 
-    def add(self, trial_id: str, tuned: Mapping[str, str]) -> int:
-        """Add a trial and return its index, from 1."""
+    def add(self, trial_id: str, tuned: Mapping[str, str], lineage: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a trial and return its config."""
         index = len(self.entries) + 1
-        self.entries[trial_id] = _Entry(index, dict(tuned))
-        return index
+        self.entries[trial_id] = _Entry(index, dict(tuned), lineage.get("attrs") or {})
+        return {**self.job.to_config(tuned), INDEX: index, **({LINEAGE: dict(lineage)} if lineage else {})}
 
     def report(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Take a value of the objective. Ray reports some twice: a value that is known already changes nothing."""
@@ -137,7 +139,7 @@ class Ledger:
 def _trial(entry: _Entry) -> Trial:
     ended = entry.status.is_terminal
     failed = ended and entry.value is None
-    return Trial(entry.index, entry.tuned, entry.value, failed, tuple(entry.curve), finished=ended)
+    return Trial(entry.index, entry.tuned, entry.value, failed, tuple(entry.curve), finished=ended, attrs=entry.attrs)
 
 
 class StrategySearcher(Searcher):  # type: ignore[misc]
@@ -168,9 +170,11 @@ class StrategySearcher(Searcher):  # type: ignore[misc]
         if ledger.decide().start == 0:
             return self.FINISHED
         known = self._recorded(ledger.job.training_job_name(len(ledger.entries) + 1))
+        lineage: Mapping[str, Any] = {}
         if known is not None:
-            names = ledger.search.space.names
-            tuned = {name: known["HyperParameters"][name] for name in names if name in known["HyperParameters"]}
+            given = known["HyperParameters"]
+            tuned = {name: given[name] for name in ledger.job.kinds if name in given}
+            lineage = (known.get(RAY) or {}).get("lineage") or {}
         elif self._inner is not None:
             found = self._inner.suggest(trial_id)
             if found in (None, self.FINISHED):
@@ -182,8 +186,9 @@ class StrategySearcher(Searcher):  # type: ignore[misc]
                 running = any(entry.ended_at is None for entry in ledger.entries.values())
                 return None if running else self.FINISHED
             tuned = dict(proposal.hyperparameters)
-        index = ledger.add(trial_id, tuned)
-        return {**ledger.job.to_config(tuned), INDEX: index}
+            if ledger.job.population:
+                lineage = {"parent": proposal.parent, "why": proposal.why, "attrs": dict(proposal.attrs)}
+        return ledger.add(trial_id, tuned, lineage)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a value of the objective."""

@@ -18,7 +18,6 @@ from typing import Any
 import psutil
 
 from sm_tuning._statuses import STATUS_MESSAGES, SecondaryStatus, TrainingStatus
-from sm_tuning._wire import STUDY_TRIAL
 from sm_tuning.archive import read_log, training_job_file, write_log, write_training_job
 from sm_tuning.executor import (
     Emission,
@@ -41,7 +40,7 @@ from sm_tuning.executor import (
     hosts_of,
     kill_leftovers,
 )
-from sm_tuning.ray._job import RAY, RayJob
+from sm_tuning.ray._job import LINEAGE, RAY, RayJob
 from sm_tuning.ray._storage import NODE_FILES, Storage
 
 #: Describes a checkpoint, in its folder: the training job, the number of values of the objective, the files.
@@ -132,7 +131,7 @@ class TrainingJobRun:
         self._latest: dict[str, float] = {}
         self._emissions: list[Emission] = []
         self._lines: list[tuple[int, str]] = []
-        self._base = 0  # values of the objective before those in the log: of the training job that it copied
+        self._base = 0  # values of the objective before those in the log: of the trial that it continues
         self._offset = self._count = 0  # values of the objective before this attempt, and in it
         self._seconds = 0.0  # of training before this attempt
         self._attempt_began: float | None = None
@@ -145,7 +144,7 @@ class TrainingJobRun:
         return self._begun
 
     def restore(self, folder: Path) -> None:
-        """Continue a checkpoint that ``save`` wrote, of this training job or of another one."""
+        """Continue a checkpoint that ``save`` wrote, of this training job or of the one that it continues."""
         shutil.rmtree(self._restored, ignore_errors=True)
         shutil.copytree(folder, self._restored)
         self._meta = json.loads((self._restored / CHECKPOINT_FILE).read_text(encoding="utf-8"))
@@ -205,10 +204,11 @@ class TrainingJobRun:
                 self._replay(earlier)
                 return
             self._continue(earlier)
-        parent = self._meta.get("training_job")
-        if parent not in (None, self.name):
-            document = self._job.training_job(self._config, self._document["CreationTime"], parent=parent)
-            self._document = {**document, STUDY_TRIAL: {"Parent": parent, "Why": "exploited"}}
+        parent = self._job.parent_of(self._config)
+        if parent is not None and not self._meta:
+            with tempfile.TemporaryDirectory(dir=self._node.folder) as scratch:
+                self._storage.fetch_folder(checkpoints_folder(parent), Path(scratch) / "checkpoint")
+                self.restore(Path(scratch) / "checkpoint")
             self._offset = self._base = int(self._meta["values"])
         self._start()
 
@@ -223,7 +223,7 @@ class TrainingJobRun:
     def _continue(self, earlier: Mapping[str, Any]) -> None:
         """Go on from the last checkpoint of an attempt that did not end, without what it printed after that."""
         self._seconds = float(earlier[RAY].get("seconds", 0.0))
-        for member in ("CreationTime", "TrainingStartTime", "Environment", "SecondaryStatusTransitions", STUDY_TRIAL):
+        for member in ("CreationTime", "TrainingStartTime", "SecondaryStatusTransitions"):
             if member in earlier:
                 self._document[member] = earlier[member]
         if not self._meta:
@@ -353,7 +353,28 @@ class TrainingJobRun:
         ended = self._run.finish()
         if ended.artifacts is not None:
             self._document["ModelArtifacts"] = {"S3ModelArtifacts": ended.artifacts}
-        self._conclude(ended.failure)
+        failure = ended.failure
+        if self._job.population and failure is None and self._stop_reason is None:
+            failure = self._leave_checkpoints()
+        self._conclude(failure)
+
+    def _leave_checkpoints(self) -> TrainingFailedError | None:
+        """Put the checkpoints where trials that continue this one find them; return a failure if there are none.
+
+        They are there before the document says that the training job has ended.
+        """
+        folder = self._work / "left"
+        self.save(folder)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        if len(files) == 1:  # the description of the checkpoint
+            return client_error(
+                "the script has left no checkpoint in /opt/ml/checkpoints, so that no other interval can continue it."
+            )
+        root = f"{self._storage.object_uri}/{checkpoints_folder(self.name)}"
+        for path in files:
+            self._storage.upload(path, f"{root}/{path.relative_to(folder)}")
+        shutil.rmtree(folder)
+        return None
 
     def _conclude(self, failure: TrainingFailedError | None) -> None:
         # In a training job that was stopped, a failure is a consequence of the stop.
@@ -393,10 +414,16 @@ class TrainingJobRun:
         now = self._clock()
         self._due = now + self._job.checkpoint_period
         own = {"offset": self._base, "seconds": self._trained(now), "trial_folder": self._trial_folder}
+        own["lineage"] = self._config.get(LINEAGE) or {}
         metrics = final_metrics(self._emissions)
         document = {**self._document, "LastModifiedTime": now, **({"FinalMetricDataList": metrics} if metrics else {})}
         write_log(self._files, self.name, self._lines)
         write_training_job(self._files, {**RayJob.readable(document), RAY: own})
+
+
+def checkpoints_folder(name: str) -> str:
+    """Return the folder with the last checkpoints of a member's training job, in the folder of the run."""
+    return f"sm/jobs/{name}/checkpoints"
 
 
 def is_final(document: Mapping[str, Any]) -> bool:

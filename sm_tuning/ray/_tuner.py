@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import os
 import secrets
 import time
@@ -28,7 +29,6 @@ try:
     from sm_tuning.executor.algorithms import algorithm_for
     from sm_tuning.ray._callback import RunCallback
     from sm_tuning.ray._job import INDEX, RayJob
-    from sm_tuning.ray._pbt import BoundedPopulation
     from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher
     from sm_tuning.ray._space import domains
     from sm_tuning.ray._storage import NODE_FILES, RecordedJobs, Storage, filesystem_of
@@ -101,9 +101,7 @@ def to_ray(  # noqa: PLR0913 - each option by its name
     settings: dict[str, Any] = {"grace": grace, "checkpoint_period": checkpoint_period}
     settings["resources"] = dict(spec.ray.resources)
     if population is not None:
-        # Each member trains to its end in one process.
-        epochs = {population.resource: str(population.max_resource)}
-        settings |= {"pbt": population.model_dump(mode="json"), "hyperparameters": epochs}
+        settings["pbt"] = population.model_dump(mode="json")
     request, uploads = _request(spec, chosen, storage, population)
     seed = secrets.randbelow(2**31) if spec.random_seed is None else spec.random_seed
     job = RayJob(request, seed, _region(), created, settings)
@@ -184,16 +182,12 @@ def _spec_problems(spec: Tuning) -> Iterator[Problem]:
             yield Problem("ray", f"inputs.{name}", "is neither a path nor in S3", fix)
     if spec.warm_start is not None:
         yield Problem("ray", "warm_start", "a run on Ray cannot learn from other jobs", "leave warm_start out")
-    population = spec.ray.pbt if spec.ray is not None else None
-    if population is not None and spec.max_parallel_jobs < population.size:
-        message = f"is {spec.max_parallel_jobs}, but the {population.size} members of a population train together"
-        yield Problem("ray", "max_parallel_jobs", message, f"give max_parallel_jobs of at least {population.size}")
 
 
 def _argument_problems(spec: Tuning, scheduler: Any, search_alg: Any) -> Iterator[Problem]:
     """Yield the arguments that do not fit together."""
     if spec.ray is not None and spec.ray.pbt is not None and (scheduler is not None or search_alg is not None):
-        message = "population based training is a scheduler with a search of its own"
+        message = "population based training is a search of its own, without a scheduler"
         yield Problem("ray", "pbt", message, "give pbt alone")
     kinds = {"search_alg": (search_alg, Searcher), "scheduler": (scheduler, TrialScheduler)}
     for name, (given, kind) in kinds.items():
@@ -216,7 +210,8 @@ def _request(
     changes: dict[str, Any] = {"estimator": estimator.replace(checkpoint_s3_uri=None, checkpoint_local_path=None)}
     changes["inputs"] = {key: _linked(key, channel) for key, channel in spec.inputs.items()}
     if population is not None:
-        changes |= {"strategy": "Random", "strategy_config": None, "max_jobs": population.size}
+        intervals = math.ceil(population.max_resource / population.interval)
+        changes |= {"strategy": "Random", "strategy_config": None, "max_jobs": population.size * intervals}
         changes["early_stopping_type"] = "Off"
     staged = stage(spec.replace(**changes), code_prefix=f"{prefix}/code", data_prefix=f"{prefix}/data")
     request = to_request(staged.tuning, name=name, region=_region(), output_path=f"{prefix}/jobs")
@@ -257,7 +252,7 @@ def _region() -> str:
 
 def _tuner(spec: Tuning, ledger: Ledger, storage: Storage, scheduler: Any, search_alg: Any, run_config: Any) -> Any:
     assert spec.ray is not None
-    job, population = ledger.job, spec.ray.pbt
+    job = ledger.job
     place = f"s3://{storage.path}" if not storage.is_local else storage.path
     retries = (job.definition.get("RetryStrategy") or {}).get("MaximumRetryAttempts", 0)
     config = copy.copy(run_config) if run_config is not None else tune.RunConfig()
@@ -273,7 +268,6 @@ def _tuner(spec: Tuning, ledger: Ledger, storage: Storage, scheduler: Any, searc
     config.callbacks = [*(config.callbacks or ()), RunCallback(ledger, place, prunes=prunes)]
     if run_config is None or run_config.failure_config is None or not run_config.failure_config.max_failures:
         config.failure_config = tune.FailureConfig(max_failures=retries)
-    own = BoundedPopulation(ledger, population) if population is not None else StrategyScheduler(ledger)
     if search_alg is not None:
         space = domains(spec)
         ranges = {name: space[name] for name in spec.hyperparameter_ranges}
@@ -282,7 +276,7 @@ def _tuner(spec: Tuning, ledger: Ledger, storage: Storage, scheduler: Any, searc
         metric=job.metric,
         mode=job.mode,
         search_alg=StrategySearcher(ledger, RecordedJobs(place), search_alg),
-        scheduler=scheduler if scheduler is not None else own,
+        scheduler=scheduler if scheduler is not None else StrategyScheduler(ledger),
         num_samples=ledger.rules.max_jobs,
         max_concurrent_trials=int(job.config["ResourceLimits"]["MaxParallelTrainingJobs"]),
         reuse_actors=True,

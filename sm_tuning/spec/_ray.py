@@ -28,9 +28,9 @@ class RaySettings(Spec):
             reach it: a folder of one machine is enough for a cluster of one node only.
         resources: what each trial reserves: ``cpu``, ``gpu`` (parts such as 0.5 are shared) and further resources that
             the cluster has by name. The estimator's instance type is not read for it.
-        pbt: population based training in place of the strategy: the worst members copy checkpoint and hyperparameters
-            of the best while they train. ``size`` members train up to
-            ``max_resource`` epochs.
+        pbt: population based training in place of the strategy and of the number of jobs, as by the strategy Population
+            of a study: ``size`` members train up to ``max_resource`` epochs, and the worst copy checkpoint and
+            hyperparameters of the best.
     """
 
     _code: ClassVar[str] = "ray"
@@ -91,3 +91,4 @@ def ray_problems(tuning: Tuning) -> Iterator[Problem]:
         resource = tuning.ray.pbt.resource
         message = f"{resource!r} says how long a member trains: it cannot be tuned"
         yield Problem("ray", f"hyperparameter_ranges.{resource}", message, "take the range out")
+    yield from tuning.ray.pbt.mutation_problems(tuning.hyperparameter_ranges, "ray", "ray.pbt")

@@ -5,12 +5,12 @@ Limits of fields are those of the botocore model, unless another source is named
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from sm_tuning._errors import Problem, SpecError
+from sm_tuning._errors import Problem, SpecError, did_you_mean
 from sm_tuning._wire import MOST_RESOURCE
 from sm_tuning.spec._base import Spec
 from sm_tuning.spec._frozen import FrozenDict
@@ -115,10 +115,12 @@ class PopulationConfig(Spec):
         quantile: the share of the members that copy, and of those that are copied.
         resample_probability: of drawing a hyperparameter anew.
         factors: by which numbers are multiplied.
+        mutate: the hyperparameters that a member changes when it copies another one, which it copies otherwise; all by
+            default.
     """
 
     _field_codes: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("size", "resource", "interval", "max_resource", "quantile", "resample_probability", "factors"),
+        ("size", "resource", "interval", "max_resource", "quantile", "resample_probability", "factors", "mutate"),
         "study-strategy",
     )
 
@@ -129,6 +131,7 @@ class PopulationConfig(Spec):
     quantile: float = Field(default=0.25, gt=0, le=0.5)
     resample_probability: float = Field(default=0.25, ge=0, le=1)
     factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.8, 1.2), min_length=1)
+    mutate: tuple[str, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _compares(self) -> PopulationConfig:
@@ -137,6 +140,20 @@ class PopulationConfig(Spec):
             fix = "give a shorter interval: members are compared only between intervals"
             raise SpecError(Problem("study-strategy", "interval", message, fix))
         return self
+
+    def mutation_problems(self, names: Collection[str], code: str, where: str) -> Iterator[Problem]:
+        """Yield the names in ``mutate`` that no hyperparameter has.
+
+        Args:
+            names: the tuned hyperparameters.
+            code: of the problems.
+            where: the field that has these settings.
+        """
+        for name in self.mutate or ():
+            if name not in names:
+                hint = did_you_mean(name, names, kind="tuned hyperparameters")
+                message = f"{name!r} is not a tuned hyperparameter: {hint}"
+                yield Problem(code, f"{where}.mutate", message, "name hyperparameters that have a range")
 
 
 class OptunaConfig(Spec):

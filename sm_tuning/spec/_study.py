@@ -15,6 +15,7 @@ from sm_tuning.spec._base import Spec
 from sm_tuning.spec._conditions import in_order
 from sm_tuning.spec._frozen import FrozenDict
 from sm_tuning.spec._hyperparameters import ContinuousParameter, IntegerParameter
+from sm_tuning.spec._settings import PopulationConfig
 
 if TYPE_CHECKING:
     from sm_tuning.spec._tuning import TrainingDefinition, Tuning
@@ -183,6 +184,8 @@ def _continuing_problems(tuning: Tuning) -> Iterator[Problem]:
     if resource is not None and resource in tuning.hyperparameter_ranges:
         message = f"{resource!r} is set by strategy {strategy!r}: it says how long a trial trains"
         yield Problem("study-strategy", f"hyperparameter_ranges.{resource}", message, "take the range out")
+    if isinstance(config, PopulationConfig):
+        yield from config.mutation_problems(tuning.hyperparameter_ranges, "study-strategy", "strategy_config")
     factor = getattr(config, "reduction_factor", None)
     if factor is not None and (tuning.max_jobs or 0) <= factor:
         message = f"is {tuning.max_jobs}, but {factor} configurations and the promotion of one are {factor + 1} trials"

@@ -84,7 +84,9 @@ class Population(NeverStops):
         changed = {}
         for dimension in self._space.dimensions:
             value = tuned.get(dimension.name)
-            if value is None or random.random() < self._config.resample_probability:
+            if value is not None and self._config.mutate is not None and dimension.name not in self._config.mutate:
+                changed[dimension.name] = value
+            elif value is None or random.random() < self._config.resample_probability:
                 changed[dimension.name] = dimension.draw(random)
             else:
                 changed[dimension.name] = _perturbed(dimension, value, random, self._config.factors)

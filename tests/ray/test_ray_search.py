@@ -16,12 +16,11 @@ from ray.tune.search import Searcher
 
 import sm_tuning as smt
 from benchmarks.ray.runs import tuning_of
-from sm_tuning.ray._job import INDEX, SEGMENT, RayJob
-from sm_tuning.ray._pbt import BoundedPopulation
+from sm_tuning.ray._job import INDEX, LINEAGE, RayJob
 from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher
 from sm_tuning.ray._storage import Storage, filesystem_of
 from sm_tuning.ray._tuner import to_ray
-from sm_tuning.strategies import Trial, searches_of
+from sm_tuning.strategies import Trial, make, searches_of
 
 pytestmark = pytest.mark.ray
 
@@ -140,28 +139,43 @@ def test_another_searcher_gets_the_space_and_the_results(tmp_path: Path) -> None
     assert inner.told == [("a", False)]
 
 
-def test_a_thousand_explores_are_within_the_ranges(tmp_path: Path) -> None:
-    ranges = {
-        "rate": smt.ContinuousParameter(0.01, 1.0, scaling_type="Logarithmic"),
-        "width": smt.IntegerParameter(1, 5),
-        "momentum": smt.ContinuousParameter(0.5, 0.99, scaling_type="ReverseLogarithmic"),
-        "kind": smt.CategoricalParameter(["a", "b"]),
-    }
-    ledger = ledger_of(tmp_path, hyperparameter_ranges=ranges)
-    population = BoundedPopulation(ledger, smt.PopulationConfig(max_resource=4))
-    config = {"rate": 0.011, "width": 5, "momentum": 0.989, "kind": "a", INDEX: 1}
-    own: dict[str, Any] = {INDEX: 2}
-    seen = set()
-    for number in range(1, 1001):
-        config = population.explore(own, config)
-        assert (config[INDEX], config[SEGMENT]) == (2, number)
-        assert 0.01 <= config["rate"] <= 1.0
-        assert config["width"] in range(1, 6)
-        assert 0.5 <= config["momentum"] <= 0.99
-        assert config["kind"] in ("a", "b")
-        seen.add(config["rate"])
-        own = config
-    assert len(seen) > 100
+def test_a_population_suggests_what_that_of_a_study_does_whatever_the_speed(tmp_path: Path) -> None:
+    pbt = {"size": 4, "interval": 2, "max_resource": 6, "quantile": 0.5, "mutate": ["rate"]}
+    ledger = ledger_of(tmp_path, ray={"pbt": pbt})
+    searcher = StrategySearcher(ledger, unknown)
+    strategy = make("Population", ledger.search.space, seed=7, maximize=True, config=pbt)
+    trials: list[Trial] = []
+    whys = []
+    while (expected := strategy.propose(trials)) is not None:
+        number = len(trials) + 1
+        config = searcher.suggest(str(number))
+        lineage = {"parent": expected.parent, "why": expected.why, "attrs": dict(expected.attrs)}
+        assert config == {**ledger.job.to_config(expected.hyperparameters), INDEX: number, LINEAGE: lineage}
+        value = 1 - config["rate"]
+        for epoch in range(config["epochs"] - 1, config["epochs"] + 1):  # an interval of two
+            searcher.on_trial_result(str(number), result(epoch, value))
+        searcher.on_trial_complete(str(number), result(config["epochs"], value))
+        trials.append(Trial(number, expected.hyperparameters, value, finished=True, attrs=expected.attrs))
+        if expected.why == "exploited" and expected.parent is not None:
+            assert config["kind"] == ledger.job.to_config(trials[expected.parent - 1].hyperparameters)["kind"]
+        whys.append(expected.why)
+    assert searcher.suggest("more") == Searcher.FINISHED
+    assert set(whys[4:]) == {"continued", "exploited"}
+
+
+def test_an_interval_of_the_storage_keeps_its_parent_after_a_restore(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, ray={"pbt": {"size": 2, "max_resource": 2}})
+    lineage = {"parent": 1, "why": "exploited", "attrs": {"member": 2}}
+    known = {"HyperParameters": {"rate": "0.125", "kind": '"b"', "epochs": "2"}, "Ray": {"lineage": lineage}}
+    searcher = StrategySearcher(ledger, lambda name: known if "-003-" in name else None)
+    for number in range(2):
+        searcher.suggest(str(number))
+        searcher.on_trial_complete(str(number), result(1, 0.5))
+    assert searcher.suggest("2") == {"rate": 0.125, "kind": "b", "epochs": 2, INDEX: 3, LINEAGE: lineage}
+    searcher.on_trial_complete("2", result(2, 0.5))
+    last = searcher.suggest("3")
+    assert last[LINEAGE]["attrs"] == {"member": 1}  # the one of member 2 is known to be done
+    assert searcher.suggest("4") == Searcher.FINISHED
 
 
 @pytest.mark.parametrize(
@@ -169,8 +183,8 @@ def test_a_thousand_explores_are_within_the_ranges(tmp_path: Path) -> None:
     [
         ({"warm_start": smt.WarmStart(parents=["earlier"])}, {}, "cannot learn from other jobs"),
         ({"estimator": {"instance_count": 2}}, {}, "instance_count"),
-        ({}, {"pbt": {"size": 4, "max_resource": 8}}, "max_parallel_jobs"),
-        ({"max_parallel_jobs": 4}, {"pbt": {"size": 4, "max_resource": 8}, "scheduler": ASHAScheduler()}, "pbt alone"),
+        ({}, {"pbt": {"max_resource": 8}, "scheduler": ASHAScheduler()}, "pbt alone"),
+        ({}, {"pbt": {"max_resource": 8, "mutate": ["rats"]}}, "did you mean 'rate'?"),
         ({}, {"scheduler": "asha"}, "must be a TrialScheduler"),
         ({}, {"scheduler": ASHAScheduler(metric="accuracy", mode="max")}, "metric of its own"),
         ({}, {"resources": {"num_gpus": 1}}, "gpu"),

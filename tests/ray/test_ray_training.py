@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import sm_tuning as smt
 from benchmarks.ray.runs import tuning_of
 from sm_tuning.archive import read_log, training_job_file
 from sm_tuning.executor import TrainingFailedError
-from sm_tuning.ray._job import INDEX, SEGMENT, RayJob
+from sm_tuning.ray._job import INDEX, LINEAGE, RayJob
 from sm_tuning.ray._storage import Storage, filesystem_of
 from sm_tuning.ray._training import CHECKPOINT_FILE, Node, TrainingJobRun
 from sm_tuning.ray._tuner import to_ray
@@ -37,6 +38,7 @@ class Bench:
     """The folder of a run, and the training jobs that a test starts in it."""
 
     def __init__(self, folder: Path, node: Node, place: str | None = None, **changes: Any) -> None:
+        self.folder = folder
         place = place or str(folder / "storage")
         to_ray(tuning_of(folder / "code", **changes), storage_path=place, name="run")
         self.storage = Storage(*filesystem_of(f"{place}/run"))
@@ -44,8 +46,9 @@ class Bench:
         self._node = node
         self.runs: list[TrainingJobRun] = []
 
-    def trial(self, rate: float = 0.5, index: int = 1, segment: int = 0) -> TrainingJobRun:
-        config = {"rate": rate, "kind": "a", INDEX: index, SEGMENT: segment}
+    def trial(self, rate: float = 0.5, index: int = 1, **further: Any) -> TrainingJobRun:
+        lineage = {LINEAGE: further.pop("lineage")} if "lineage" in further else {}
+        config = {"rate": rate, "kind": "a", INDEX: index, **further, **lineage}
         self.runs.append(TrainingJobRun(self.job, self.storage, self._node, config, trial_folder=f"trial-{index}"))
         return self.runs[-1]
 
@@ -145,22 +148,52 @@ def test_a_training_job_that_is_paused_again_and_again_keeps_its_curve(bench: Be
     assert {metric["MetricName"] for metric in bench.document(final)["FinalMetricDataList"]} == {"accuracy", "loss"}
 
 
-@ENDLESS
-def test_a_member_that_copies_another_one_continues_its_checkpoint_as_a_training_job_of_its_own(
-    bench: Bench, tmp_path: Path
-) -> None:
-    source = bench.trial(rate=0.1, index=1)
-    take(source, 2)
-    source.save(tmp_path / "checkpoint")
-    source.close()
-    values = json.loads((tmp_path / "checkpoint" / CHECKPOINT_FILE).read_text())["values"]
-    copy = bench.trial(rate=0.2, index=2, segment=1)
-    copy.restore(tmp_path / "checkpoint")
-    assert take(copy, 1)[0]["training_iteration"] == values + 1
-    copy.close()
-    assert bench.document(copy)["StudyTrial"] == {"Parent": source.name, "Why": "exploited"}
-    assert any(text.endswith(f"parent {source.name}") for text in bench.texts(copy))
-    assert copy.name != bench.trial(index=2).name
+MEMBERS = pytest.mark.parametrize("bench", [{"ray": {"pbt": {"interval": 2, "max_resource": 4}}}], indirect=True)
+
+
+@MEMBERS
+def test_an_interval_continues_the_checkpoint_of_the_member_that_it_copies(bench: Bench) -> None:
+    source = bench.trial(rate=0.1, epochs=2, lineage={"parent": None, "why": "new", "attrs": {"member": 1}})
+    assert results(source) == [(1, 1.0), (2, 0.5)]
+    lineage = {"parent": 1, "why": "exploited", "attrs": {"member": 2}}
+    copy = bench.trial(rate=0.2, index=2, epochs=4, lineage=lineage)
+    assert results(copy) == [(3, 1 / 3), (4, 0.25)]
+    assert bench.document(copy)["StudyTrial"] == {"Parent": source.name, "Why": "exploited", "Member": 2}
+    assert f"resuming after epoch 2, parent {source.name}" in bench.texts(copy)
+    again = bench.trial(rate=0.2, index=2, epochs=4, lineage=lineage)
+    assert results(again) == [(3, 1 / 3), (4, 0.25)]  # from its records
+    job = smt.attach(str(bench.storage.path))
+    trials = job.trials().sort_values("TrainingJobName")
+    columns = ["epochs", "Parent", "Why", "Member"]
+    assert trials[columns].astype(object).where(trials[columns].notna(), None).to_numpy().tolist() == [
+        [2, None, "new", 1],
+        [4, source.name, "exploited", 2],
+    ]
+    assert "lineage" in job.report(bench.folder / "report.html").read_text().split('"')
+
+
+@MEMBERS
+def test_an_interval_that_was_killed_goes_on_and_then_leaves_its_checkpoint(bench: Bench, tmp_path: Path) -> None:
+    new = {"parent": None, "why": "new", "attrs": {"member": 1}}
+    results(bench.trial(epochs=2, lineage=new))
+    lineage = {"parent": 1, "why": "continued", "attrs": {"member": 1}}
+    killed = bench.trial(index=2, epochs=10_000, lineage=lineage)
+    take(killed, 1)
+    killed.close()  # before Ray has a checkpoint of it: it begins again where its parent ended
+    assert results(bench.trial(index=2, epochs=4, lineage=lineage)) == [(3, 1 / 3), (4, 0.25)]
+    assert results(bench.trial(index=3, epochs=5, lineage={**lineage, "parent": 2})) == [(5, 0.2)]
+
+
+@MEMBERS
+def test_a_member_without_a_checkpoint_fails_instead_of_beginning_anew(bench: Bench) -> None:
+    [code] = Path(bench.storage.path).rglob("sourcedir.tar.gz")
+    script = bench.folder / "train.py"
+    script.write_text("print('epoch=1; accuracy=0.5; loss=1;', flush=True)")
+    with tarfile.open(code, "w:gz") as archive:
+        archive.add(script, "train.py")
+    run = bench.trial(epochs=2, lineage={"parent": None, "why": "new", "attrs": {"member": 1}})
+    with pytest.raises(TrainingFailedError, match="has left no checkpoint"):
+        results(run)
 
 
 @ENDLESS
