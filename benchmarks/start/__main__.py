@@ -133,6 +133,7 @@ def by_local(tuning: smt.Tuning, *, warm: bool) -> Cost:
     with tempfile.TemporaryDirectory() as folder, smt.local.connect(state_dir=folder):
         info = smt.local.status(folder)
         assert info is not None
+        smt.list_jobs()  # which loads boto3, as Optuna is loaded before its time begins
         cpu, began = own_seconds() + tree_seconds(info.pid), time.perf_counter()
         job = smt.launch(tuning)
         job.wait(progress=False)
@@ -147,14 +148,24 @@ def by_local(tuning: smt.Tuning, *, warm: bool) -> Cost:
     return Cost(wall, cpu_ms, values)
 
 
-def median(costs: Sequence[Cost]) -> Cost:
-    assert len({cost.values for cost in costs}) == 1, "the rounds have other values"
-    middle = {name: statistics.median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu_ms")}
-    return Cost(**middle, values=costs[0].values)
+def interval(ratios: Sequence[float]) -> str:
+    """Return the median of the rounds' ratios, and their range."""
+    return f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def table(title: str, rows: dict[str, Callable[[], Cost]], rounds: int, seconds: float) -> dict[str, Cost]:
-    """Measure all rows in turn, so that they see the same load; no round begins after so many seconds."""
+def table(title: str, rows: dict[str, Callable[[], Cost]], base: str, rounds: int, seconds: float) -> set[Any]:
+    """Measure all rows in turn, so that they see the same load, and print the medians of the rounds.
+
+    Args:
+        title: of the table.
+        rows: what to measure, by name.
+        base: the row to which the others are compared, round by round.
+        rounds: their largest number.
+        seconds: no round begins that would end later.
+
+    Returns:
+        The different lists of objectives of all rows and rounds that have any.
+    """
     costs: dict[str, list[Cost]] = {name: [] for name in rows}
     began = time.monotonic()
     for number in range(rounds):
@@ -162,44 +173,47 @@ def table(title: str, rows: dict[str, Callable[[], Cost]], rounds: int, seconds:
             break
         for name, run in rows.items():
             costs[name].append(run())
-    found = {name: median(measured) for name, measured in costs.items()}
-    first = next(iter(found.values()))
-    done = len(next(iter(costs.values())))
-    print(f"| {title}, rounds: {done} | wall s | CPU ms a trial | wall, relative | CPU, relative |")
+    print(f"| {title}, rounds: {len(costs[base])} | wall s | CPU ms a trial | wall / {base} | CPU / {base} |")
     print("|---|---:|---:|---:|---:|")
-    for name, cost in found.items():
-        ratios = f"{cost.wall / first.wall:.1f}x | {cost.cpu_ms / first.cpu_ms:.1f}x"
-        print(f"| {name} | {cost.wall:.2f} | {cost.cpu_ms:.1f} | {ratios} |", flush=True)
-    return found
+    for name, found in costs.items():
+        cells = [f"{statistics.median(cost.wall for cost in found):.2f}"]
+        cells += [f"{statistics.median(cost.cpu_ms for cost in found):.1f}"]
+        for measure in ("wall", "cpu_ms"):
+            pairs = zip(found, costs[base], strict=True)
+            cells.append(interval([getattr(cost, measure) / getattr(other, measure) for cost, other in pairs]))
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    return {cost.values for found in costs.values() for cost in found if cost.values}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
     parser.add_argument("--trials", type=int, default=200, help="of the script of one line; 0 leaves them out")
     parser.add_argument("--torch-trials", type=int, default=40, help="of the PyTorch script; 0 leaves them out")
-    parser.add_argument("--rounds", type=int, default=3, help="the tables have the medians")
-    parser.add_argument("--seconds", type=float, default=330, help="no round begins that would end later")
+    parser.add_argument("--rounds", type=int, default=3, help="most rounds of each table")
+    parser.add_argument("--seconds", type=float, default=400, help="no round begins that would end later")
     given: Any = parser.parse_args()
     print(f"{os.cpu_count()} processors, load before the start {os.getloadavg()[0]:.1f}\n")
+    same = True
     if given.trials:
         rows: dict[str, Callable[[], Cost]] = {
-            "`xargs -P2`": lambda: by_xargs(given.trials),
-            "Optuna, subprocess, SQLite": lambda: by_optuna(given.trials),
-            "local, warm": lambda: by_local(one_line(given.trials), warm=True),
-            "local, cold": lambda: by_local(one_line(given.trials), warm=False),
+            "xargs -P2": lambda: by_xargs(given.trials),
+            "Optuna": lambda: by_optuna(given.trials),
+            "warm": lambda: by_local(one_line(given.trials), warm=True),
+            "cold": lambda: by_local(one_line(given.trials), warm=False),
         }
-        table(f"{given.trials} trials of one line", rows, given.rounds, given.seconds / 3)
-    if given.torch_trials:
+        title = f"{given.trials} trials of one line"
+        same = len(table(title, rows, "Optuna", given.rounds, given.seconds / 4)) == 1
         print()
+    if given.torch_trials:
         rows = {
-            "warm": lambda: by_local(digits(given.torch_trials), warm=True),
             "cold": lambda: by_local(digits(given.torch_trials), warm=False),
+            "warm": lambda: by_local(digits(given.torch_trials), warm=True),
         }
-        found = table(f"{given.torch_trials} trials of PyTorch, one epoch", rows, given.rounds, given.seconds * 2 / 3)
-        same = found["warm"].values == found["cold"].values
-        print(f"\nThe objectives are {'equal' if same else 'NOT EQUAL'}, trial by trial.")
-        return 0 if same else 1
-    return 0
+        title = f"{given.torch_trials} trials of PyTorch"
+        same = len(table(title, rows, "warm", given.rounds, given.seconds * 3 / 4)) == 1 and same
+        print()
+    print(f"The objectives of all warm and cold runs are {'equal' if same else 'NOT EQUAL'}, trial by trial.")
+    return 0 if same else 1
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from sm_tuning.executor._data import ObjectStore, extract
 from sm_tuning.executor._environment import Environment
 from sm_tuning.executor._gpus import VISIBLE_DEVICES
 from sm_tuning.executor._hosts import LOOPBACK, Folder, Site, client_error, input_data_config
-from sm_tuning.executor._imports import leading_imports
+from sm_tuning.executor._imports import later_imports, leading_imports
 from sm_tuning.executor._process import Command, count_cpus
 from sm_tuning.executor._supervisors import Preload, shared_variables
 from sm_tuning.executor.algorithms import algorithm_for
@@ -336,7 +336,10 @@ def training_command(
             program = code / f"{script.module.replace('.', '/')}.py" if argv[3] == script.module else None
         else:
             program = code / script.program if argv[1] == "-u" else None
-        return command if program is None else _forkable(command, job, leading_imports(program), [str(code)])
+        if program is None:
+            return command
+        imports = leading_imports(program)
+        return _forkable(command, job, imports, later_imports(program, imports), [str(code)])
     if specification.get("ContainerEntrypoint"):
         argv = [*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ())]
         return _in_environment(argv, env, site.folder)
@@ -350,15 +353,21 @@ def training_command(
     package_parent = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package_parent, env.get("PYTHONPATH"))))
     argv = [sys.executable, "-u", "-m", algorithm.module, algorithm.tag]
-    return _forkable(Command(argv, {**env, "PYTHONPATH": path}, site.folder.root), job, algorithm.imports, [])
+    return _forkable(Command(argv, {**env, "PYTHONPATH": path}, site.folder.root), job, algorithm.imports, (), [])
 
 
-def _forkable(command: Command, job: Mapping[str, Any], imports: tuple[str, ...], own_path: Sequence[str]) -> Command:
+def _forkable(
+    command: Command,
+    job: Mapping[str, Any],
+    imports: tuple[str, ...],
+    later: tuple[str, ...],
+    own_path: Sequence[str],
+) -> Command:
     """Return the command of a trial, whose process may be a fork; that of any other training job as it is."""
     variables = shared_variables(command.env, own_path)
     if "TuningJobArn" not in job or variables is None:
         return command
-    preload = Preload(job["TuningJobArn"], command.argv[0], variables, imports)
+    preload = Preload(job["TuningJobArn"], command.argv[0], variables, imports, later)
     return replace(command, preload=preload, own_path=own_path)
 
 

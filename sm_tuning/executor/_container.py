@@ -28,7 +28,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -68,6 +67,9 @@ class Process(Protocol):
 
     pid: int
     stdout: Any
+
+    def poll(self) -> int | None:
+        """Return the exit code, or the negative number of a signal; None while the process runs."""
 
     def wait(self) -> int:
         """Return the exit code, or the negative number of a signal."""
@@ -187,7 +189,7 @@ class Supervisor:
         self._alone = False
         self._kill_at: float | None = None
         self._thaw_at: float | None = None
-        self._wake_read, self._wake_write = os.pipe()
+        self._ends, self._wake = os.pipe()
 
     def run(self) -> int:
         """Start, follow and reap the process; return the exit code of the supervisor."""
@@ -200,8 +202,6 @@ class Supervisor:
             self._log.end()
             self._record(127)
             return 0
-        # A selector cannot wait for the end of a process: a thread does, and writes to a pipe.
-        threading.Thread(target=self._reap, args=(process,), daemon=True).start()
         self._follow(process)
         _signal_group(process.pid, signal.SIGKILL)  # processes that the main process left behind
         self._drain(process)
@@ -222,6 +222,11 @@ class Supervisor:
         )
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self._kill(process.pid))
+        # A selector cannot wait for the end of a process on all systems, but for the byte that a signal writes.
+        for fd in (self._ends, self._wake):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         return process
 
     def _execute(self) -> Process:
@@ -252,10 +257,14 @@ class Supervisor:
         _signal_group(pid, signal.SIGKILL)
         os._exit(1)
 
-    def _reap(self, process: Process) -> None:
-        process.wait()
+    def _has_ended(self, process: Process) -> bool:
+        """Return whether the main process has ended, and note the time if it has."""
+        with suppress(BlockingIOError):
+            os.read(self._ends, 4096)  # before the question, so that no later end is missed
+        if process.poll() is None:  # the end of an orphan, or a suspended process
+            return False
         self._ended = self._clock()
-        os.write(self._wake_write, b".")
+        return True
 
     def _follow(self, process: Process) -> None:
         """Copy the output and obey stdin until the main process has ended."""
@@ -263,13 +272,15 @@ class Supervisor:
         os.set_blocking(output, False)
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(self._ends, selectors.EVENT_READ)
             selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
+            if self._has_ended(process):  # before its end was a signal
+                return
             while True:
                 ready = [key.fd for key, _ in selector.select(self._timeout())]
                 if output in ready and not self._copy(output):  # closed, but the process may go on
                     selector.unregister(output)
-                if self._wake_read in ready:
+                if self._ends in ready and self._has_ended(process):
                     return
                 if sys.stdin.fileno() in ready and not self._obey(process):
                     selector.unregister(sys.stdin.fileno())

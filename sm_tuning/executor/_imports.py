@@ -7,11 +7,19 @@ script that sets ``OMP_NUM_THREADS`` or a warning filter between two imports has
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 #: Packages that read the training job's folders or variables when they are imported.
 _TIED_TO_A_JOB = ("sagemaker", "smdebug", "smdistributed", "smexperiments")
+#: What a package imports when a part of it is first used, in a second or more, and the word for that use.
+_LATER = {"torch": ("optim", "import torch._dynamo")}
+#: Code that sets environment variables, which a later import may read.
+_SETS_VARIABLES = re.compile(
+    r"environ\s*\[[^\]]*\]\s*=(?!=)|environ\s*\|=|environ\.(clear|pop|setdefault|update)|\bdel\b.*environ|dotenv|setenv|putenv"
+)
 #: Expressions without effects. Of calls, only those below.
 _EFFECTLESS = (
     *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.Dict, ast.Set),
@@ -41,27 +49,47 @@ def leading_imports(program: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def later_imports(program: Path, imports: Sequence[str]) -> tuple[str, ...]:
+    """Return what the packages of these statements import when the script uses them, as import statements.
+
+    If code of the script's folder sets variables, these imports may read them, so that there are none.
+    """
+    packages = {statement.split()[1].partition(".")[0] for statement in imports}
+    wanted = [_LATER[package] for package in sorted(packages & _LATER.keys())]
+    texts = [path.read_text("utf-8", "replace") for path in program.parent.rglob("*.py") if path.is_file() and wanted]
+    if any(map(_SETS_VARIABLES.search, texts)):
+        return ()
+    return tuple(statement for word, statement in wanted if any(word in text for text in texts))
+
+
 def _collect(path: Path, found: list[str], seen: set[Path]) -> bool:
     """Add the imports of a file; return whether all its statements are without other effects."""
     seen.add(path)
     try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        imports, is_effectless = _imports(path.read_bytes())
+    except OSError:
         return False
-    return all(_is_import(node, path.parent, found, seen) or _is_effectless(node) for node in tree.body)
+    return all(_add(module, statement, path.parent, found, seen) for module, statement in imports) and is_effectless
 
 
-def _is_import(node: ast.stmt, folder: Path, found: list[str], seen: set[Path]) -> bool:
-    """Add an import; return False if it is no import, or one with other effects."""
-    if isinstance(node, ast.Import):
-        return all(_add(alias.name, f"import {alias.name}", folder, found, seen) for alias in node.names)
-    if not isinstance(node, ast.ImportFrom) or node.level or node.module is None:
-        return False
-    if node.module == "__future__":
-        return True
-    names = [alias.name for alias in node.names]
-    statement = f"import {node.module}" if "*" in names else f"from {node.module} import {', '.join(names)}"
-    return _add(node.module, statement, folder, found, seen)
+@lru_cache(maxsize=256)  # all trials of a tuning job have the same files
+def _imports(source: bytes) -> tuple[Sequence[tuple[str, str]], bool]:
+    """Return the modules and statements of the imports before any other effect, and whether there is no such effect."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return (), False
+    found: list[tuple[str, str]] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found += [(alias.name, f"import {alias.name}") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
+            names = [alias.name for alias in node.names]
+            statement = f"import {node.module}" if "*" in names else f"from {node.module} import {', '.join(names)}"
+            found += [(node.module, statement)] * (node.module != "__future__")
+        elif not _is_effectless(node):
+            return found, False
+    return found, True
 
 
 def _add(module: str, statement: str, folder: Path, found: list[str], seen: set[Path]) -> bool:

@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,16 @@ class Preload:
         group: the tuning job. A template has one, so that a change of settings files counts from the next one on.
         python: the interpreter.
         variables: the environment variables that all trials of the group share.
-        imports: statements.
+        imports: statements with which the script begins.
+        later: statements of imports that its packages make later. If no process can be forked after these, they are
+            left out.
     """
 
     group: str
     python: str
     variables: tuple[tuple[str, str], ...]
     imports: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
 
 class Link:
@@ -94,6 +97,7 @@ class Template:
     """
 
     def __init__(self, preload: Preload | None = None) -> None:
+        self.preload = preload
         self._channel, theirs = socket.socketpair()
         settings: dict[str, Any] = {"channel": theirs.fileno(), "log": None, "output": None, "imports": None}
         kwargs: dict[str, Any] = {"stdout": subprocess.DEVNULL}
@@ -104,7 +108,7 @@ class Template:
             output, writing = os.pipe()
             log = os.dup(2)
             opened = [output, writing, log]
-            settings |= {"log": log, "output": output, "imports": preload.imports}
+            settings |= {"log": log, "output": output, "imports": [*preload.imports, *preload.later]}
             # A marker as long as a token; a fork replaces it.
             kwargs = {
                 "stdout": writing,
@@ -282,10 +286,13 @@ class Supervisors:
     def _drop(self, preload: Preload, template: Template, reason: str) -> None:
         """Forget a template: for ever if its imports are the reason, otherwise until the next process."""
         is_refused = not reason.startswith(("its template", "the template"))
+        used = template.preload
         with self._lock:
             if self._templates.get(preload) is template:
                 del self._templates[preload]
-                if is_refused:
+                if is_refused and used is not None and used.later:
+                    self._templates[preload] = Template(replace(used, later=()))
+                elif is_refused:
                     self._templates[preload] = reason
         template.close(imported=is_refused)
 

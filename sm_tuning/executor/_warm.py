@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
+from operator import attrgetter
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -22,9 +23,18 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 #: Modules that keep the working folder of their import, and where; a fork sets these to its own folder.
 FOLDER_AT_IMPORT = {"multiprocessing.process": "ORIGINAL_DIR", "rich": "_IMPORT_CWD"}
+#: Settings of PyTorch that name a file of the working folder unless a variable is set: the variable, and the file.
+TORCH_FILES = {
+    ("torch._dynamo.config", "debug_dir_root"): ("TORCH_COMPILE_DEBUG_DIR", "torch_compile_debug"),
+    ("torch._inductor.config", "xpu.cutlass_dir"): ("TORCHINDUCTOR_CUTLASS_DIR", ""),
+}
 #: Modules whose reading of the working folder or of all variables has no effect on results: ``inspect`` makes keys of a
 #: cache, ``tempfile`` tries the folder last, ``tqdm`` looks for variables of its own prefix.
-HARMLESS_READERS = frozenset({*FOLDER_AT_IMPORT, "inspect", "tempfile", "tqdm.utils"})
+HARMLESS_READERS = frozenset(
+    {*FOLDER_AT_IMPORT, *(module for module, _ in TORCH_FILES), "inspect", "tempfile", "tqdm.utils"}
+)
+#: Random generators of modules, which the system seeds; a fork seeds them again.
+SEEDED_AT_IMPORT = {"sympy.core.random": ("rng", "_assumptions_rng"), "sympy.core.symbol": ("Dummy._prng",)}
 #: Files in the working folder that a module reads by a relative path when it is imported.
 FILES_AT_IMPORT = {"matplotlib": "matplotlibrc"}
 OPENBLAS_THREADS = tuple(
@@ -106,10 +116,20 @@ class Forked:
         self.stdout = os.fdopen(output, "rb", buffering=0)
         self._code: int | None = None
 
+    def poll(self) -> int | None:
+        """Return the exit code, or the negative number of a signal; None while the process runs."""
+        return self._ask(os.WNOHANG)
+
     def wait(self) -> int:
         """Return the exit code, or the negative number of a signal."""
+        code = self._ask(0)
+        assert code is not None
+        return code
+
+    def _ask(self, options: int) -> int | None:
         if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            pid, status = os.waitpid(self.pid, options)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code
 
 
@@ -330,8 +350,20 @@ def refresh_modules(folder: str) -> None:
     if threading := sys.modules.get("threading"):
         threading.main_thread()._set_native_id()
     # Python reseeds ``random`` by itself, and ``Warm`` NumPy's generators.
+    for generator in _seeded_at_import():
+        generator.seed()
+    if dummy := getattr(sys.modules.get("sympy.core.symbol"), "Dummy", None):
+        dummy._base_dummy_index = dummy._prng.randint(10**6, 9 * 10**6)  # as sympy does
     if torch := sys.modules.get("torch"):
         torch.default_generator.seed()
+    for (module, setting), (variable, name) in TORCH_FILES.items():
+        settings = getattr(sys.modules.get(module), "_config", {})
+        if setting in settings and variable not in os.environ:
+            path = os.path.normpath(os.path.join(folder, name))
+            if hasattr(settings[setting], "default"):  # since PyTorch 2.6
+                settings[setting].default = path
+            else:
+                settings[setting] = path
 
 
 def _folders(order: dict[str, Any]) -> list[str]:
@@ -403,6 +435,12 @@ def _openblas_threads() -> int:
     return threads
 
 
+def _seeded_at_import() -> Iterator[Any]:
+    for module, paths in SEEDED_AT_IMPORT.items():
+        if module in sys.modules:
+            yield from (attrgetter(path)(sys.modules[module]) for path in paths)
+
+
 def _generators() -> tuple[list[Any], bool]:
     """Return NumPy's bit generators with a seed of the system, and whether there are others whose seed is not known.
 
@@ -412,7 +450,7 @@ def _generators() -> tuple[list[Any], bool]:
 
     tempfile, numpy = sys.modules.get("tempfile"), sys.modules.get("numpy.random")
     found = gc.get_objects()
-    known = {id(random._inst)}
+    known = {id(random._inst), *map(id, _seeded_at_import())}
     if tempfile is not None:  # these seed themselves again in another process
         known |= {id(getattr(each, "_rng", None)) for each in found if type(each) is tempfile._RandomNameSequence}
     unknown = [

@@ -14,7 +14,7 @@ import pytest
 from _training import wait_for
 
 from sm_tuning.executor import _ending
-from sm_tuning.executor._imports import leading_imports
+from sm_tuning.executor._imports import later_imports, leading_imports
 from sm_tuning.executor._metrics import LogFollower
 from sm_tuning.executor._process import Command, Container, Files, kill_leftovers
 from sm_tuning.executor._supervisors import Preload, Supervisors, Template, shared_variables
@@ -57,7 +57,8 @@ class Workshop:
     def warm(self, command):
         own = [str(self.code)]
         imports = leading_imports(self.code / "train.py")
-        preload = Preload("group", command.argv[0], shared_variables(command.env, own), imports)
+        later = later_imports(self.code / "train.py", imports)
+        preload = Preload("group", command.argv[0], shared_variables(command.env, own), imports, later)
         return replace(command, preload=preload, own_path=own)
 
     def start(self, command):
@@ -386,6 +387,47 @@ def test_a_cycle_that_an_import_makes_ends_like_in_a_new_interpreter(workshop, t
     assert cold.lines[1:] == (["deleted"] if finalizer else [])
 
 
+def test_what_packages_import_later_is_left_out_if_no_process_can_be_forked_after_it(workshop, tmp_path):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "package_x.py").write_text(PACKAGES["threads"][0])
+    command = workshop.command(
+        "import json\nprint('trained')", ["train.py"], {"PYTHONPATH": f"{workshop.code}:{packages}"}
+    )
+    command = workshop.warm(command)
+    command = replace(command, preload=replace(command.preload, later=("import package_x",)))
+    assert "thread" in workshop.settle(command)
+    assert workshop.run(command).lines == ["trained"]  # cold, and starts another template
+    assert wait_for(workshop.supervisors._template(command.preload).answer, 60) == "ready"
+    assert workshop.run(command).lines == ["trained"]
+
+
+PYTORCH = """
+import sys
+import torch
+print("torch._dynamo" in sys.modules)
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+import sympy, torch._inductor.config
+print(torch._dynamo.config.debug_dir_root, torch._inductor.config.xpu.cutlass_dir, torch.get_num_threads())
+torch.manual_seed(1)
+print(torch.rand(3), model(torch.ones(3)).shape, len(torch._logging._internal.log_registry.log_alias_to_log_qnames))
+print(sympy.core.random.random(), sympy.core.random._assumptions_rng.random(), sympy.Dummy().dummy_index)
+"""
+
+
+@pytest.mark.long
+def test_what_pytorch_imports_for_an_optimizer_is_that_of_the_trial(workshop):
+    pytest.importorskip("torch")
+    cold, warm, answer = workshop.both(PYTORCH)
+    again = workshop.run(workshop.warm(workshop.command(PYTORCH, ["train.py"], {})))
+    assert answer == "ready"
+    assert (cold.lines[0], warm.lines[0]) == ("False", "True")
+    assert cold.lines[1:-1] == warm.lines[1:-1] == again.lines[1:-1]
+    assert (cold.exit_code, warm.exit_code) == (0, 0)
+    assert not set(warm.lines[-1].split()) & set(again.lines[-1].split())
+
+
 def test_a_changed_package_is_imported_again(workshop, tmp_path):
     packages = tmp_path / "packages"
     packages.mkdir()
@@ -509,3 +551,25 @@ def test_only_imports_before_any_effect_are_executed_ahead(tmp_path, source, imp
     (tmp_path / "train.py").write_text(source)
     found = leading_imports(tmp_path / "train.py")
     assert [statement.split()[1] for statement in found] == imports
+
+
+@pytest.mark.parametrize(
+    ("sources", "later"),
+    [
+        ({"train.py": "import torch\ntorch.optim.SGD"}, ["import torch._dynamo"]),
+        ({"train.py": "from torch import nn\nimport fit", "fit.py": "optimizer = 1"}, ["import torch._dynamo"]),
+        ({"train.py": "import torch", "fit.py": "model = environ['X'] == 'optim'"}, ["import torch._dynamo"]),
+        ({"train.py": "import torch\nprint(torch.rand(3))"}, []),
+        ({"train.py": "import json\noptim = 1"}, []),
+        ({"train.py": "print()\nimport torch\ntorch.optim.SGD"}, []),
+        ({"train.py": "import torch\nimport os\nos.environ['TORCH_LOGS'] = 'optim'"}, []),
+        ({"train.py": "import torch\ntorch.optim.SGD", "helper.py": "os.environ.update(x)"}, []),
+        ({"train.py": "import torch\ntorch.optim.SGD", "helper.py": "del os.environ['X']"}, []),
+        ({"train.py": "import torch\ntorch.optim.SGD", "helper.py": "os.putenv('X', 'y')"}, []),
+    ],
+)
+def test_what_packages_import_later_is_imported_ahead_if_the_script_sets_no_variables(tmp_path, sources, later):
+    for name, source in sources.items():
+        (tmp_path / name).write_text(source)
+    program = tmp_path / "train.py"
+    assert list(later_imports(program, leading_imports(program))) == later
