@@ -185,7 +185,7 @@ plotly: $(DEV)  ## fetch the part of plotly.js that the report embeds; needs npm
 screenshots: $(DEV)  ## write the screenshots of docs/img anew; needs Chromium
 	SM_TUNING_SCREENSHOTS=1 $(BIN)/python -m pytest tests/views/test_views_browser.py tests/cli/test_terminal.py -k screenshots
 
-bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, the dataset of all jobs, hostile files, races, deaths, serving and Ray
+bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, bookkeeping, scale, memory, reading, the dataset of all jobs, hostile files, races, deaths, replays, serving and Ray
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.hyperband
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.transfer
@@ -202,6 +202,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	$(BIN)/python -m benchmarks.hostile
 	$(BIN)/python -m benchmarks.races
 	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.replay
 	$(BIN)/python -m benchmarks.studies calls
 	$(BIN)/python -m benchmarks.studies kills
 	$(BIN)/python -m benchmarks.studies kills --strategy Population --drivers 3

@@ -56,7 +56,7 @@ SUBJECTS: tuple[tuple[ModuleType, str, str, tuple[str, ...]], ...] = (
         smt,
         "Tuning jobs and studies",
         "",
-        ("TuningJob", "Study", "BestTrial", "TrainingJob", "Counts", "TuningStatus", "TrainingStatus"),
+        ("TuningJob", "Study", "BestTrial", "TrainingJob", "Replay", "Counts", "TuningStatus", "TrainingStatus"),
     ),
     (
         smt,

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus
     from sm_tuning.preflight import Finding, check
     from sm_tuning.ray import from_ray, restore_ray, to_ray
+    from sm_tuning.results.replay import Replay
     from sm_tuning.spec import (
         CategoricalParameter,
         CompletionCriteria,
@@ -112,6 +113,7 @@ else:
         ".jobs": ("Counts", "TrainingStatus", "TuningStatus"),
         ".preflight": ("Finding", "check"),
         ".ray": ("from_ray", "restore_ray", "to_ray"),
+        ".results.replay": ("Replay",),
         ".spec": (
             "CategoricalParameter",
             "CompletionCriteria",
@@ -183,6 +185,7 @@ __all__ = [
     "PyTorchEstimator",
     "QuotaError",
     "RaySettings",
+    "Replay",
     "SdkLossWarning",
     "ServiceError",
     "SmTuningError",

@@ -27,6 +27,7 @@ from sm_tuning.aws import Aws
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
 from sm_tuning.request import from_description
 from sm_tuning.results import analysis
+from sm_tuning.results import replay as replaying
 from sm_tuning.spec import Tuning
 from sm_tuning.views import exports
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sm_tuning.deploy import Endpoint, ModelPackage
     from sm_tuning.results import LogLine, Reading, Step
     from sm_tuning.results.analysis import Facts
+    from sm_tuning.results.replay import Replay
     from sm_tuning.views import Figure, Theme
     from sm_tuning.views.exports import Exported, Tracker
 
@@ -714,6 +716,45 @@ class SearchHandle(Handle):
     def counts(self) -> Counts:
         """The current number of running, ended and failed training jobs."""
         return jobs.counts_of(self.describe())
+
+    def replay(
+        self,
+        *,
+        strategy: str | None = None,
+        early_stopping: Literal["Auto", "Off"] | None = None,
+        max_parallel_jobs: int | None = None,
+        instance_type: str | None = None,
+        speed: float | None = None,
+        prices: Prices = None,
+        seed: int = 0,
+        refresh: bool = False,
+        progress: ShowProgress = True,
+    ) -> Replay:
+        """Return what the finished job would have taken with other settings, beside what it took.
+
+        A virtual clock runs the job's own trials again, with their curves and times. A setting that is left out stays
+        as it was. ``Replay.unknown`` has what a replay cannot know.
+
+        Args:
+            strategy: ``Random`` or ``Hyperband`` instead of the other keep the job's points. Any other choice asks the
+                strategy for points, also if it is the job's own; a Gaussian process of the trials stands for points
+                that never ran, in five draws, which needs the extra ``local``.
+            early_stopping: stop trials by the median rule, or none.
+            max_parallel_jobs: most trials at once.
+            instance_type: of all instances, for its price.
+            speed: how many times as fast trials train there; 1 by default.
+            prices: as for ``cost``.
+            seed: of a strategy that chooses points.
+            refresh: read finished trials again instead of taking them from the cache.
+            progress: show progress on stderr, or call a function with each step.
+
+        Raises:
+            SpecError: the job runs, has no curves, or cannot have these settings.
+            MissingExtraError: points that never ran need SciPy.
+        """
+        change = replaying.Change(strategy, early_stopping, max_parallel_jobs, instance_type, speed)
+        reading = self._reading(refresh, progress)
+        return replaying.replay(self._aws, self._described(), change, prices=prices, seed=seed, reading=reading)
 
     def children(self, *, status: TrainingStatus | None = None) -> list[dict[str, Any]]:
         """Return the training jobs, as the API's summaries, in the order of their start.

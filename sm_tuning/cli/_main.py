@@ -100,6 +100,7 @@ COMMANDS = {
     "compare": Entry(f"{_HERE}._reports:compare", "Compare tuning jobs, one row each."),
     "export": Entry(f"{_HERE}._reports:export", "Write tuning jobs for TensorBoard, MLflow, W&B or Optuna."),
     "advise": Entry(f"{_HERE}._reports:advise", "Print what to change in the next tuning job, and the evidence."),
+    "replay": Entry(f"{_HERE}._reports:replay", "Print what a finished job would have taken with other settings."),
     "automl": Entry(f"{_HERE}._automl:automl", "Print the candidates of an Autopilot job, the best first."),
     "sync": Entry(f"{_HERE}._fleet:sync", "Write all tuning jobs of the account as Parquet files, for SQL."),
     "mcp": Entry(f"{_HERE}._mcp:mcp", "Serve tuning jobs as tools of an AI assistant, over MCP."),

@@ -1,8 +1,9 @@
-"""``sm-tuning report``, ``compare``, ``export`` and ``advise``: views of finished and running tuning jobs."""
+"""``sm-tuning report``, ``compare``, ``export``, ``advise`` and ``replay``: views of tuning jobs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ from sm_tuning.cli._options import (
     prices_option,
     tuning_job_name,
 )
-from sm_tuning.cli._output import Output, output_options, say, warnings_said
+from sm_tuning.cli._output import Output, as_json, emit_json, output_options, say, warnings_said
 from sm_tuning.views import exports
 
 #: The targets of ``export``, spelled here so that help does not load pandas.
@@ -144,3 +145,34 @@ def advise(job: str, spec: Path | None, output: Output, connect: Connect) -> Non
     if spec is not None:
         smt.dump(handle.next_tuning(advice), spec)
         say(f"wrote {spec}: sm-tuning launch {spec}")
+
+
+@click.command()
+@tuning_job_name
+@click.option("--strategy", metavar="NAME", help="Bayesian, Random, Grid, Hyperband or BayesianHyperband.")
+@click.option("--early-stopping", type=click.Choice(("Auto", "Off")), help="Stop trials that fall behind, or none.")
+@click.option("--max-parallel", "max_parallel_jobs", type=int, metavar="N", help="Most trials at once.")
+@click.option("--instance-type", metavar="TYPE", help="Of all instances, for its price.")
+@click.option("--speed", type=float, metavar="FACTOR", help="How many times as fast trials train there; 1 by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of a strategy that chooses points.")
+@prices_option
+@as_json
+@connection_options
+def replay(job: str, as_json: bool, connect: Connect, **changes: Any) -> None:
+    """Print what a finished job would have taken with other settings.
+
+    A virtual clock runs the job's own trials again, with their curves and times. A setting that is left out stays as
+    it was. A strategy other than the job's chooses its points, and a model of the trials stands for those that never
+    ran. What a replay cannot know is written to stderr.
+
+    Example: sm-tuning replay my-job --early-stopping Auto --max-parallel 4
+    """
+    handle = smt.attach(job, aws=connect())
+    with warnings_said():
+        found = handle.replay(**changes)
+    if as_json:
+        emit_json(found.as_dict())
+        return
+    Output("table", None).frame(found.frame())
+    for sentence in found.unknown:
+        say(sentence, "note")

@@ -17,10 +17,11 @@ from sm_tuning.strategies._definitions import DefinitionRecord, DefinitionSearch
 from sm_tuning.strategies._drive import Backend, drive
 from sm_tuning.strategies._plan import Plan, PlannedTrial, Search, Suggestion, Trials, plan
 from sm_tuning.strategies._population import Population
+from sm_tuning.strategies._predictor import Prediction, Predictor
 from sm_tuning.strategies._promotion import Promotion
-from sm_tuning.strategies._simple import STRATEGIES, hyperband_config, make, median_stop
+from sm_tuning.strategies._simple import STRATEGIES, HyperbandSearch, hyperband_config, make, median_stop
 from sm_tuning.strategies._space import Categorical, Continuous, Integer, Point, Space, space_of
-from sm_tuning.strategies._strategy import CONFIGURATION, MEMBER, ParentTrials, Proposal, Strategy, Trial
+from sm_tuning.strategies._strategy import CONFIGURATION, MEMBER, NeverStops, ParentTrials, Proposal, Strategy, Trial
 
 __all__ = [
     "CONFIGURATION",
@@ -33,13 +34,17 @@ __all__ = [
     "DefinitionRecord",
     "DefinitionSearch",
     "EarlyStops",
+    "HyperbandSearch",
     "Integer",
+    "NeverStops",
     "Outcome",
     "ParentTrials",
     "Plan",
     "PlannedTrial",
     "Point",
     "Population",
+    "Prediction",
+    "Predictor",
     "Promotion",
     "Proposal",
     "Rules",

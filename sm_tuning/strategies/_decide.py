@@ -8,13 +8,14 @@ ResourceLimits, TuningJobCompletionCriteria and TuningJobCompletionDetails. Choi
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import reaches
-from sm_tuning.strategies._simple import PrefixMeans, judge_by_median
+from sm_tuning.strategies._simple import GRACE_EPOCHS, PrefixMeans, judge_by_median
 
 #: The service gives up if none of the first five trials succeeded, as its FailureReason says.
 _FAILURES_BEFORE_GIVING_UP = 5
@@ -318,27 +319,40 @@ def converged(rules: Rules, stale: int) -> bool:
 
 
 class EarlyStops:
-    """Early stopping (Auto) by the median rule; averages of completed trials are computed once."""
+    """Early stopping (Auto) by the median rule. Averages of completed trials are computed once, and kept in order."""
 
     def __init__(self, *, maximize: bool) -> None:
         self._maximize = maximize
-        self._means: dict[str, PrefixMeans] = {}
+        self._completed: dict[str, PrefixMeans] = {}
+        self._in_order: list[PrefixMeans] = []
+        #: Epoch -> how many of the completed trials are in the list, and their averages, ascending.
+        self._averages: dict[int, tuple[int, list[float]]] = {}
 
     def of(self, trials: Sequence[TrialState]) -> tuple[str, ...]:
         """Return the running trials to end, judged against completed ones."""
         for trial in trials:
-            known = self._means.get(trial.name)
-            if trial.status is TrainingStatus.COMPLETED and (known is None or known.curve is not trial.curve):
-                self._means[trial.name] = PrefixMeans(trial.curve)
-        completed = [self._means[trial.name] for trial in trials if trial.status is TrainingStatus.COMPLETED]
-        averages: dict[int, list[float]] = {}
-        names = []
-        for trial in trials:
-            if trial.status is not TrainingStatus.IN_PROGRESS or not trial.curve:
+            if trial.status is not TrainingStatus.COMPLETED:
                 continue
-            epoch = len(trial.curve)
-            if epoch not in averages:
-                averages[epoch] = [means.at(epoch) for means in completed if len(means.curve) >= epoch]
-            if judge_by_median(trial.curve, averages[epoch], self._maximize):
-                names.append(trial.name)
-        return tuple(names)
+            known = self._completed.get(trial.name)
+            if known is not None and known.curve is trial.curve:
+                continue
+            means = self._completed[trial.name] = PrefixMeans(trial.curve)
+            if known is None:
+                self._in_order.append(means)
+            else:  # values that came after the end
+                self._in_order, self._averages = list(self._completed.values()), {}
+        return tuple(
+            trial.name for trial in trials if trial.status is TrainingStatus.IN_PROGRESS and self.judges(trial.curve)
+        )
+
+    def judges(self, curve: Sequence[float]) -> bool:
+        """Return whether a running trial with this curve ends, judged against the trials of the last ``of``."""
+        epoch = len(curve)
+        if epoch <= GRACE_EPOCHS:
+            return False
+        count, averages = self._averages.get(epoch, (0, []))
+        for means in self._in_order[count:]:
+            if len(means.curve) >= epoch and not math.isnan(average := means.at(epoch)):
+                insort(averages, average)
+        self._averages[epoch] = len(self._in_order), averages
+        return judge_by_median(curve, averages, self._maximize)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import is_not
 from random import Random
-from statistics import fmean, median
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +23,7 @@ _REDUCTION_FACTOR = 3
 _DEFAULT_MIN_RESOURCE = 1
 #: Trials that always pass a rung, however few have reached it: the best of two or three says little.
 _ALWAYS_PASS = 2
-_GRACE_EPOCHS = 1
+GRACE_EPOCHS = 1
 _GRACE_TRIALS = 5
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
@@ -173,6 +173,10 @@ class HyperbandSearch(RandomSearch):
         #: The numbers of values after which a trial is judged, ascending.
         self.rungs = tuple(rungs)
 
+    def judges_at(self, reached: int) -> bool:
+        """Return whether a trial's value of this number may change what ``should_stop`` returns for any trial."""
+        return reached in self.rungs or reached >= self._max_resource
+
     def should_stop(self, trial: Trial, trials: Sequence[Trial]) -> bool:
         """Return whether a running trial has used its resource, or is not among the best at its last rung.
 
@@ -245,22 +249,27 @@ def median_stop(curve: Sequence[float], completed_curves: Sequence[Sequence[floa
         median.
     """
     epoch = len(curve)
-    if epoch <= _GRACE_EPOCHS:
+    if epoch <= GRACE_EPOCHS:
         return False
     averages = [fmean(peer[:epoch]) for peer in completed_curves if len(peer) >= epoch]
-    return judge_by_median(curve, averages, maximize)
+    return judge_by_median(curve, sorted(average for average in averages if not math.isnan(average)), maximize)
 
 
 def judge_by_median(curve: Sequence[float], averages: Sequence[float], maximize: bool) -> bool:
-    """Return what ``median_stop`` does, given the average of each completed trial up to the epoch of the curve."""
-    if len(curve) <= _GRACE_EPOCHS:
+    """Return what ``median_stop`` does, given the average of each completed trial up to the epoch of the curve.
+
+    Args:
+        curve: the objective of the running trial.
+        averages: ascending, without NaN.
+        maximize: whether a higher objective is better.
+    """
+    count = len(averages)
+    if len(curve) <= GRACE_EPOCHS or count < _GRACE_TRIALS:
         return False
-    averages = [average for average in averages if not math.isnan(average)]
-    if len(averages) < _GRACE_TRIALS:
-        return False
-    value, bar = curve[-1], median(averages)
+    value = curve[-1]
     if math.isnan(value):
         return True
+    bar = averages[count // 2] if count % 2 else (averages[count // 2 - 1] + averages[count // 2]) / 2
     return value < bar if maximize else value > bar
 
 

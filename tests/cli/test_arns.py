@@ -36,6 +36,7 @@ COMMANDS = {
     "export": ["export", "{arn}", "--to", "tensorboard", "{folder}/runs"],
     "track": ["track", "{arn}", "--to", "sqlite:///{folder}/mlflow.db"],
     "advise": ["advise", "{arn}"],
+    "replay": ["replay", "{arn}", "--max-parallel", "2"],
     "evaluate": ["evaluate", "{arn}", "--test", "s3://bucket/test.csv", "--metric", "rmse"],
     "gate": ["gate", "{arn}", "--require", "objective>0"],
     "gate --baseline": ["gate", "plain-name", "--baseline", "{arn}"],
@@ -197,7 +198,7 @@ def test_the_arn_of_a_training_job_needs_no_option(command: str, aws: Aws, cli: 
     assert aws.calls == [("eu-west-1", "DescribeTrainingJob")]
 
 
-@pytest.mark.parametrize("command", ["advise", "evaluate", "gate", "register"])
+@pytest.mark.parametrize("command", ["advise", "replay", "evaluate", "gate", "register"])
 def test_commands_about_a_best_trial_refuse_training_jobs(command: str, aws: Aws, cli: Cli, tmp_path: Path) -> None:
     said = cli.fails(*words(command, training_arn("eu-west-1", ACCOUNT), tmp_path), code=2)
     assert "is the ARN of a training job, not of a tuning job" in said

@@ -54,6 +54,7 @@ def test_the_commands_are_those_that_exist_and_no_more():
             "compare",
             "export",
             "advise",
+            "replay",
             "automl",
             "sync",
             "mcp",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sm_tuning.results.analysis._diagnosis import diagnosis
     from sm_tuning.results.analysis._importance import correlation, importance, shapes
     from sm_tuning.results.analysis._next import next_tuning
-    from sm_tuning.results.analysis._replay import Replay, replay
     from sm_tuning.results.analysis._space import Algorithm, Facts, facts_of
 else:
     _HOMES = {
@@ -25,7 +24,6 @@ else:
         "sm_tuning.results._columns": ("ADVICE", "CORRELATION", "DIAGNOSIS", "IMPORTANCE", "SHAPES"),
         "._importance": ("correlation", "importance", "shapes"),
         "._next": ("next_tuning",),
-        "._replay": ("Replay", "replay"),
         "._space": ("Algorithm", "Facts", "facts_of"),
     }
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -38,13 +36,11 @@ __all__ = [
     "SHAPES",
     "Algorithm",
     "Facts",
-    "Replay",
     "advice",
     "correlation",
     "diagnosis",
     "facts_of",
     "importance",
     "next_tuning",
-    "replay",
     "shapes",
 ]

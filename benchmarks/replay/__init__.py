@@ -1,0 +1,1 @@
+"""How well a replay predicts what a job with other settings takes."""
