@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "sm_tuning").rglob("*.py"))
 
 #: Files of more than 500 lines: one class that is one subject; the file says so at its top.
-LONGER = {"sm_tuning/_handle.py": 800}
+LONGER = {"sm_tuning/_handle.py": 820}
 
 
 @functools.cache
