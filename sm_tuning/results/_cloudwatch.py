@@ -108,7 +108,7 @@ def read_averages(reader: Reader, queries: Sequence[Wanted]) -> dict[Key, list[A
         reason = next(iter(withheld.values()))
         advice = "ask for these trials again (trials=)"
         reader.gaps.append(Gap("CloudWatch metrics", reason, tuple(withheld), None, advice))
-    return {key: [Average(*pair) for pair in sorted(values.items())] for key, values in found.items() if values}
+    return {key: list(map(Average._make, sorted(values.items()))) for key, values in found.items() if values}
 
 
 def _read_chunk(

@@ -137,15 +137,18 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
             ("logs", emissions(ordered, defined[trial])),
             ("cloudwatch", averages.get(trial.name, ())),
         ):
+            if not found:
+                continue
+            metrics, steps, milliseconds, values = zip(*found, strict=True)
+            times = [1000 * one for one in milliseconds]
             columns["TrainingJobName"] += [trial.name] * len(found)
+            columns["MetricName"] += metrics
+            columns["Step"] += steps
+            columns["Timestamp"] += times
+            # Exact in microseconds.
+            columns["ElapsedSeconds"] += [None if started is None else (time - started) / 1e6 for time in times]
+            columns["Value"] += values
             columns["Source"] += [source] * len(found)
-            for metric, step, milliseconds, value in found:
-                columns["MetricName"].append(metric)
-                columns["Step"].append(step)
-                columns["Timestamp"].append(milliseconds * 1000)
-                # Exact in microseconds.
-                columns["ElapsedSeconds"].append(None if started is None else (milliseconds * 1000 - started) / 1e6)
-                columns["Value"].append(value)
     return frame(CURVES, columns)
 
 

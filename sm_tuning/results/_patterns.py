@@ -10,6 +10,7 @@ expression. CloudWatch can look for that text before it sends a line.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -58,12 +59,13 @@ def emissions(lines: Iterable[tuple[int, str]], metrics: Sequence[Metric]) -> li
             if value is not None:
                 found[name].append((milliseconds, value))
     return [
-        Emission(name, step, milliseconds, value)
+        Emission._make((name, step, milliseconds, value))  # without the checks of arguments, in half of the time
         for name, values in found.items()
         for step, (milliseconds, value) in enumerate(values)
     ]
 
 
+@functools.lru_cache(maxsize=256)
 def scanner(regex: str) -> Scanner | None:
     """Return a function that finds the metric's value in a line, or None if the expression cannot find any."""
     if unreadable(regex):

@@ -6,6 +6,7 @@ import copy
 import inspect
 import itertools
 import json
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -342,7 +343,9 @@ def reading_with(aws: Aws, reading: Reading | None) -> Iterator[Reader]:
     if callable(chosen.progress):
         yield Reader(aws, chosen, chosen.progress)
         return
-    bars = _Bars(chosen.clock) if chosen.progress else None
+    # A pipe gets no lines, so that rich need not be loaded for it.
+    can_draw = sys.stderr.isatty() or "IPython" in sys.modules
+    bars = _Bars(chosen.clock) if chosen.progress and can_draw else None
     try:
         yield Reader(aws, chosen, bars.show if bars else lambda _: None)
     finally:

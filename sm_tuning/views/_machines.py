@@ -368,8 +368,10 @@ def cost_info(trials: pd.DataFrame, cost: pd.DataFrame | None = None, known: Abo
     costs = np.full(len(rows.names), np.nan)
     if cost is not None:
         # A trial has one row for each instance group; without the price of one, its cost is unknown.
-        priced = cost.groupby("TrainingJobName")["Cost"].agg(lambda costs: costs.sum(skipna=False))
-        costs = np.array([float(priced.get(name, np.nan)) for name in rows.names])
+        codes, names = pd.factorize(cost["TrainingJobName"])
+        sums = np.bincount(codes, weights=cost["Cost"].to_numpy(np.float64), minlength=len(names)).tolist()
+        priced = dict(zip(names, sums, strict=True))
+        costs = np.array([priced.get(name, np.nan) for name in rows.names])
     unit = "USD"
     if not np.isfinite(costs).any():
         costs, unit = numbers(trials["BillableTimeInSeconds"]), "billable seconds"

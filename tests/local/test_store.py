@@ -1,6 +1,7 @@
 import math
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -131,12 +132,16 @@ def test_best_follows_the_direction_and_the_earlier_of_equals(store, kind, best)
     assert store.best_training_job("job")["TrainingJobName"] == best
 
 
-def test_counters_and_best_read_no_documents_but_one_also_in_a_file_of_an_older_version(tmp_path):
+INDEXES = ("training_jobs_counted", "training_jobs_created", "training_jobs_named", "training_jobs_ranked")
+
+
+def test_counters_best_and_pages_use_indexes_also_in_a_file_of_an_older_version(tmp_path):
+    """Counters and best read no documents but one, and a page sorts no trials of other pages."""
     path = tmp_path / "s.sqlite"
     Store(path).close()
     with sqlite3.connect(path) as file:
-        file.execute("DROP INDEX training_jobs_counted")
-        file.execute("DROP INDEX training_jobs_ranked")
+        for index in INDEXES:
+            file.execute(f"DROP INDEX {index}")
     file.close()
     store = Store(path)
     store.create_tuning_job(tuning(), [])
@@ -145,6 +150,10 @@ def test_counters_and_best_read_no_documents_but_one_also_in_a_file_of_an_older_
     store._connection.set_trace_callback(asked.append)
     store.counters("job")
     store.best_training_job("job")
+    for sort_by in ("Name", "CreationTime", "FinalObjectiveMetricValue"):
+        query = ListQuery(sort_by=sort_by, tuning_job="job")
+        store.page_training_jobs(query)
+        store.page_training_jobs(replace(query, next_token=query.token(1.0, "a")))
     store._connection.set_trace_callback(None)
     store.close()
     with sqlite3.connect(path) as file:
@@ -153,13 +162,17 @@ def test_counters_and_best_read_no_documents_but_one_also_in_a_file_of_an_older_
             for sql in asked
             if "FROM training_jobs" in sql
             for step in file.execute(f"EXPLAIN QUERY PLAN {sql}")
-            if "training_jobs" in step[3]
+            if "training_jobs" in step[3] or "ORDER BY" in step[3]
         ]
     file.close()
-    assert plans == [
+    assert plans[:2] == [
         "SEARCH training_jobs USING COVERING INDEX training_jobs_counted (tuning_id=?)",
         "SEARCH training_jobs USING INDEX training_jobs_ranked (tuning_id=? AND objective>?)",
     ]
+    # A part of the order, of rows that are equal in the first term, may be sorted: names, and equal objectives.
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plans
+    pages = [plan for plan in plans[2:] if plan.startswith("SEARCH training_jobs")]
+    assert [plan.split()[4] for plan in pages] == [index for index in INDEXES[2:0:-1] + INDEXES[3:] for _ in range(2)]
 
 
 def test_emissions_are_idempotent_and_keep_nan_and_infinity(store):

@@ -72,11 +72,14 @@ CREATE TABLE tags (
 """
 
 # Indexes only, which versions without them keep up to date too, so that the format stays the same. Counters and the
-# best trial are read from these: the rows themselves have the documents.
+# best trial are read from these: the rows themselves have the documents. Pages of a tuning job's trials come in the
+# order of an index; otherwise each page would sort all trials.
 _INDEXES = """
 CREATE INDEX IF NOT EXISTS training_jobs_counted ON training_jobs (tuning_id, status, objective_status, retryable);
 CREATE INDEX IF NOT EXISTS training_jobs_ranked ON training_jobs (tuning_id, objective, position)
     WHERE objective IS NOT NULL;
+CREATE INDEX IF NOT EXISTS training_jobs_named ON training_jobs (tuning_id, key);
+CREATE INDEX IF NOT EXISTS training_jobs_created ON training_jobs (tuning_id, created, key);
 """
 
 
