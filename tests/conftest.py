@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import inspect
 import os
@@ -20,6 +21,7 @@ from shared_models import read_models, share_models
 from workers import LONGEST, pytest_addoption, run_in_workers  # noqa: F401  (a hook)
 
 share_models()
+gc.disable()  # while tests are collected: nothing of them is garbage
 # The tests start hundreds of processes: compiled files save each of them half a second.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -146,6 +148,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             with contextlib.suppress(ModuleNotFoundError):
                 importlib.import_module(module)
         read_models()
+    gc.freeze()
+    gc.enable()
     return run_in_workers(session)
 
 

@@ -276,6 +276,7 @@ def _received(channel: socket.socket, size: int) -> bytes:
 
 def _serve_orders(name: str, listening: socket.socket, life: socket.socket) -> None:
     """Be the nursery: answer each order with a process id, until ``life`` and those that joined it are closed."""
+    gc.disable()  # until all is loaded
     if name == "server":
         # moto reads the environment when it is imported; the folder is each server's own again after the fork.
         from sm_tuning.local._moto import configure_process
@@ -288,6 +289,7 @@ def _serve_orders(name: str, listening: socket.socket, life: socket.socket) -> N
         _read_service_models()
     gc.collect()
     gc.freeze()  # what is here stays shared with the forks
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # programs that end are not waited for
     lives = [life]
     while lives:

@@ -85,7 +85,6 @@ class _Run:
 
     def run(self, count: int) -> None:
         os.environ[RUN_VARIABLE] = str(os.getpid())
-        gc.collect()
         gc.freeze()  # the collector of a worker need not look at what is here, nor copy it by looking
         try:
             for _ in range(min(count, len(self._files))):

@@ -6,16 +6,11 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("mcp.client")
-
-from anyio.from_thread import BlockingPortal
 from click.testing import CliRunner
-from mcp.client.client import Client
-from mcp.types import CallToolResult
+from later import Later, is_missing
 from mcp_shapes import QUESTIONS, Question
 
 import sm_tuning as smt
@@ -25,9 +20,19 @@ from sm_tuning.mcp import Settings
 from sm_tuning.mcp._answer import Rows, answer, lines_of
 from sm_tuning.mcp._server import make_server
 
-pytestmark = pytest.mark.processes
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+    from mcp.client.client import Client
+    from mcp.types import CallToolResult
 
-Ask = Callable[..., CallToolResult]
+    Ask = Callable[..., CallToolResult]
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(is_missing("mcp.client"), reason="needs the extra 'mcp'"),
+]
+
+clients = Later("mcp.client.client")
 
 READ = {
     *("list_jobs", "status", "trials", "curves", "logs", "errors", "cost", "importance", "advice", "compare", "report")
@@ -143,7 +148,7 @@ def test_the_message_of_a_wrong_name_is_that_of_the_package(ask: Ask, aws: Aws) 
 def test_a_report_replaces_no_file(aws: Aws, portal: BlockingPortal, job: smt.TuningJob, tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("mine")
     server = make_server(aws, Settings(report_dir=tmp_path))
-    with portal.wrap_async_context_manager(Client(server)) as client:
+    with portal.wrap_async_context_manager(clients.Client(server)) as client:
         result = portal.call(client.call_tool, "report", {"job": job.name, "file": "mine.html"})
 
     assert result.is_error
@@ -158,7 +163,7 @@ def test_launches_stay_below_the_limit_together(
     smt.dump(small_grid, tmp_path / "spec.yaml")
     given = {"spec": str(tmp_path / "spec.yaml")}
     server = make_server(aws, Settings(allow_write=True, max_cost=0.4, prices={"ml.m5.large": 0.115}))
-    with portal.wrap_async_context_manager(Client(server)) as client:
+    with portal.wrap_async_context_manager(clients.Client(server)) as client:
         tools = {tool.name for tool in portal.call(client.list_tools).tools}
         dear = portal.call(client.call_tool, "launch", {**given, "overrides": ["estimator.max_run=36000"]})
         first = portal.call(client.call_tool, "launch", {**given, "name": "launched"})
@@ -182,7 +187,7 @@ def test_launches_stay_below_the_limit_together(
 
 
 def test_without_a_limit_of_cost_nothing_can_be_launched(aws: Aws, portal: BlockingPortal) -> None:
-    with portal.wrap_async_context_manager(Client(make_server(aws, Settings(allow_write=True)))) as client:
+    with portal.wrap_async_context_manager(clients.Client(make_server(aws, Settings(allow_write=True)))) as client:
         assert {tool.name for tool in portal.call(client.list_tools).tools} == READ | {"stop", "register"}
 
 
