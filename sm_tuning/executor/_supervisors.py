@@ -39,7 +39,8 @@ class Preload:
     """What a template imports, and what the trials that are forked from it have in common.
 
     Attributes:
-        group: the tuning job. A template has one, so that a change of settings files counts from the next one on.
+        group: the tuning job, so that a change of settings files counts from the next one on; or what forks of it
+            are, if their imports read no settings files.
         python: the interpreter.
         variables: the environment variables that all trials of the group share.
         imports: statements with which the script begins.
@@ -272,7 +273,7 @@ class Supervisors:
                 self._seen[preload] = None
                 while len(self._seen) > _MOST_GROUPS:
                     self._seen.popitem(last=False)
-                return "it is the first of its tuning job"
+                return "it is the first of its kind"
             found = self._templates[preload] = Template(preload)
             alive = [key for key, template in self._templates.items() if isinstance(template, Template)]
             ended = [self._templates.pop(key) for key in alive[: -self._most_templates]]

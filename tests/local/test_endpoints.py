@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sys
 import tarfile
 
 import numpy as np
@@ -415,6 +417,31 @@ def test_a_script_that_cannot_serve_fails_its_endpoint_with_the_reason(endpoints
 def test_a_search_for_models_is_refused_and_not_empty(endpoints):
     with pytest.raises(ClientError, match="does not search Resource ModelPackage: use the List and Describe"):
         endpoints.client.search(Resource="ModelPackage")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_model_processes_are_forks_once_a_template_has_imported_their_library(endpoints):
+    model = booster(seed=3)
+
+    def forks():
+        """Model processes with the command line of a template."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.cwd().startswith(f"{endpoints.info.state_dir}/models") and "_template.py" in str(
+                    process.cmdline()
+                ):
+                    found.append(process)
+        return found
+
+    def served():
+        before = {process.pid for process in forks()}
+        name = endpoints.serve(raw(model), XGBOOST.format("1.7-1"))
+        return name if {process.pid for process in forks()} - before else None
+
+    name = wait_for(served)
+    found = np.array(endpoints.text(name, csv_of(ROWS)).split(), dtype=np.float32)
+    np.testing.assert_array_equal(found, model.predict(xgb.DMatrix(ROWS)))
 
 
 def hosts_of(pid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -22,14 +23,12 @@ EXPECTED = b"".join(b"%d;\n" % number for number in range(30))
 
 
 def processes_of(state_dir: Path) -> list[psutil.Process]:
-    """The model processes whose socket or folder is in a state dir."""
+    """The model processes, which work in folders of a state dir."""
     found = []
     for process in psutil.process_iter():
-        try:
-            if any(str(state_dir) in word for word in process.cmdline()) and "serving.server" in str(process.cmdline()):
+        with contextlib.suppress(psutil.Error):
+            if process.cwd().startswith(str(state_dir / "models")):
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
 
 

@@ -13,10 +13,22 @@ from sm_tuning.executor._command import inherited_environment
 from sm_tuning.executor._data import ObjectStore, extract, prefix_folder
 from sm_tuning.executor._hosts import Folder, TrainingFailedError
 from sm_tuning.executor._process import Command, count_cpus
+from sm_tuning.executor._supervisors import Preload, shared_variables
 from sm_tuning.executor.serving._images import ServingImage
 
 _DEFAULT_PROGRAM = "inference.py"  # the framework image's default [aws/sagemaker-inference-toolkit, environment.py]
 _CODE = "code"
+#: What ``server`` imports in algorithm mode and in script mode. Not ``server`` itself, which runs as the main module.
+_ALGORITHM_IMPORTS = (
+    "import sys",
+    "sys.modules['sklearn'] = None",  # as ``server`` does, and for its reason
+    "import http.server, socketserver",
+    "from sm_tuning.executor.serving import _socket, _types, xgboost_serve",
+)
+_SCRIPT_IMPORTS = (
+    "import http.server, socketserver",
+    "from sm_tuning.executor.serving import _socket, _types, script_serve",
+)
 
 
 class ServingError(Exception):
@@ -114,7 +126,7 @@ def model_command(
     child_env: Mapping[str, str],
     python: str = sys.executable,
 ) -> Command:
-    """Return the command of a model process.
+    """Return the command of a model process, which may be a fork of a template: most of its start is imports.
 
     Args:
         image: how to serve.
@@ -143,4 +155,6 @@ def model_command(
     argv = [python, "-u", "-m", "sm_tuning.executor.serving.server", image.framework, version, str(socket)]
     if image.is_script:
         argv.append("" if program is None else str(program))
-    return Command(argv, env, folder.root)
+    imports = _SCRIPT_IMPORTS if image.is_script else _ALGORITHM_IMPORTS
+    preload = Preload("model processes", python, shared_variables(env, ()) or (), imports)
+    return Command(argv, env, folder.root, preload=preload)
