@@ -155,7 +155,6 @@ class Handle(ABC):
             JobStoppedError: the job was stopped before it was done.
             WaitTimeoutError: the job had not ended after ``timeout`` seconds.
         """
-        poll = self._aws.poll_interval if poll is None else poll
         with self._waiting(progress) as on_update:
             return self._own(jobs.wait(self._aws, self._name, timeout=timeout, poll=poll, on_update=on_update))
 

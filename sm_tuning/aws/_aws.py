@@ -330,7 +330,8 @@ class Aws:
             name: the job or resource, for messages.
             ask: the function, such as one that describes a job.
             until: whether a result is final. It is called once with each result.
-            interval: seconds between two calls; ``poll_interval`` by default.
+            interval: seconds between two calls; by default ``poll_interval``, and less at first for a server on this
+                machine, whose jobs may end within a second.
             timeout: seconds after which to give up; None waits without a limit.
             clock: the clock.
             retry: how transient errors of ``ask`` are treated; as the policy says by default. Expired credentials
@@ -341,14 +342,14 @@ class Aws:
             WaitTimeoutError: the time is up.
             ServiceError: a call failed, and the error is not transient or lasted longer than ``retry`` allows.
         """
-        interval = self.poll_interval if interval is None else interval
+        shortest, interval = (self.policy.shortest, self.poll_interval) if interval is None else (math.inf, interval)
         retry = self.policy.waiting if retry is None else retry
         if interval <= 0 or (timeout is not None and timeout < 0):
             raise SpecError(f"poll must be above 0 seconds and timeout not below, but got poll={interval}, {timeout=}")
         answered = start = clock.monotonic()
         failures, late = 0, f"{name} gave no answer in {timeout} s: it is not known whether it goes on"
         while True:
-            pause = interval
+            pause = min(interval, max(shortest, (clock.monotonic() - start) / 10))
             left = math.inf if timeout is None else start + timeout - clock.monotonic()
             try:
                 # The last call gets some seconds, so that a time-out of 0 looks once.

@@ -89,6 +89,7 @@ class Policy:
         reading: repeats the calls that read results.
         waiting: repeats the calls of ``Aws.poll``.
         interval: seconds between two calls of ``Aws.poll``.
+        shortest: seconds between its first calls, if that is less; later pauses are a tenth of the time waited so far.
         last: seconds for a call at the end of a time-out.
     """
 
@@ -100,9 +101,10 @@ class Policy:
     reading: Retry = Retry(attempts=6)
     waiting: Retry = Retry(patience=PATIENCE)
     interval: float = 5.0
+    shortest: float = math.inf
     last: float = 5.0
 
 
 #: The policy for AWS, and the one for a server on this machine, which answers at once or not at all.
 REMOTE = Policy()
-LOCAL = Policy(attempts=3, connect_timeout=3.0, reading=Retry(attempts=6, first=0.2), interval=0.5)
+LOCAL = Policy(attempts=3, connect_timeout=3.0, reading=Retry(attempts=6, first=0.2), interval=0.5, shortest=0.05)

@@ -23,7 +23,7 @@ def wait(
     aws: Aws,
     name: str,
     *,
-    poll: float = 5.0,
+    poll: float | None = None,
     timeout: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
@@ -37,7 +37,7 @@ def wait(
     Args:
         aws: the connection.
         name: the tuning job.
-        poll: seconds between two calls.
+        poll: seconds between two calls; shorter for a local server than for AWS by default.
         timeout: seconds after which to give up; None waits without a limit.
         clock: returns seconds that never run backwards.
         sleep: waits for a number of seconds.

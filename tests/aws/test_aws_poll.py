@@ -96,7 +96,18 @@ def test_a_server_on_this_machine_is_polled_more_often_than_aws() -> None:
     service, near, far = Service("Busy", "Done"), Time(), Time()
     wait(Service("Busy", "Done"), near, endpoint_url="http://localhost:8000")
     wait(service, far)
-    assert (near.slept, far.slept) == ([0.5], [5.0])
+    assert (near.slept, far.slept) == ([0.05], [5.0])
+
+
+def test_pauses_grow_with_a_job_of_a_server_on_this_machine_and_not_with_an_interval_that_is_given() -> None:
+    long, given = Time(), Time()
+    with pytest.raises(smt.WaitTimeoutError):
+        wait(Service("Busy"), long, timeout=60, endpoint_url="http://localhost:8000")
+    assert long.slept[:10] == [0.05] * 10
+    assert long.slept[-2] == 0.5
+    assert all(pause <= max(0.05, sum(long.slept[:number]) / 10) for number, pause in enumerate(long.slept))
+    wait(Service("Busy", "Busy", "Done"), given, poll=3, endpoint_url="http://localhost:8000")
+    assert given.slept == [3, 3]
 
 
 def test_pauses_grow_while_the_service_is_away_and_shrink_when_it_is_back() -> None:
