@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from sm_tuning.strategies._acquisition import Effort, Maximiser
 from sm_tuning.strategies._gp import Hyperparameters
@@ -24,8 +25,15 @@ _TRUSTED = 0.5
 _FEWEST_FOR_DOUBT = 2
 _ELITE = 4
 _SMALLEST_SPREAD = 0.02
-#: threadpool_limits sets the whole process and restores what it found, so that only one suggestion may use it at once.
+#: A limit of threads holds for the whole process, and its end restores what it found: only one suggestion may use it at
+#: once.
 _one_at_a_time = threading.Lock()
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Return the libraries of linear algebra, which are loaded by now; to find them takes milliseconds each time."""
+    return ThreadpoolController()
 
 
 class BayesianSearch(NeverStops):
@@ -77,7 +85,7 @@ class BayesianSearch(NeverStops):
         # Without a free point there is nothing to model.
         if size is not None and len(seen) >= size:
             return self._space.answer(draw_new(self._space, seen, self._seed, n))
-        with _one_at_a_time, threadpool_limits(limits=1):  # matrices are small: threads would wait for each other
+        with _one_at_a_time, _libraries().limit(limits=1):  # matrices are small: threads would wait for each other
             return self._space.answer(self._suggest(n, self._encoder.observe(modelled, self._sign), seen))
 
     def _suggest(self, n: int, own: Observations, seen: Collection[Point]) -> Point:

@@ -90,17 +90,27 @@ class SmallAws(ThreadingHTTPServer):
         self.fault: Callable[[str, int, bool], None] = lambda _operation, _number, _done: None
         self.end_of: Callable[[Mapping[str, Any]], dict[str, Any]] = succeeded
         self.lock = threading.RLock()
+        self._connection: Aws | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.2:{self.server_port}"
 
     def connect(self, kind: type[Aws] = Aws, environ: Mapping[str, str] = {}, **changes: Any) -> Aws:
-        """Return a new connection; botocore repeats nothing, so that no test waits for its pauses."""
+        """Return a connection; botocore repeats nothing, so that no test waits for its pauses.
+
+        A plain one is always the same, since clients take longer to make than many tests.
+        """
+        is_plain = kind is Aws and not environ and not changes
+        if is_plain and self._connection is not None:
+            return self._connection
         session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=REGION)
         policy = Policy(attempts=1, mode="standard", waiting=Retry(attempts=8, first=0.0), **changes)
         environ = {"SM_TUNING_CACHE_DIR": "", **environ}
-        return kind(session, region=REGION, endpoint_url=self.url, environ=environ, policy=policy)
+        made = kind(session, region=REGION, endpoint_url=self.url, environ=environ, policy=policy)
+        if is_plain:
+            self._connection = made
+        return made
 
     def forget(self) -> None:
         """Delete everything."""
