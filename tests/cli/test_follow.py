@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import _specs as specs
 import boto3
 import pandas as pd
 import pytest
 from _program import PROGRAM, program
+from forks import start_program, wait_for
 
 KEYS = {
     "endpoint_url",
@@ -212,29 +213,17 @@ def test_stopping_ends_the_wait_with_code_1(running, at_home, cli):
     assert cli("stop", running, "--local").stderr == f"sm-tuning: {running} is Stopped\n"
 
 
-def heed_interrupts():
-    """In the child: a test run in the background ignores SIGINT, and its children would inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_interrupting_a_wait_leaves_the_job_running_and_says_how_to_go_on(running, at_home):
+def test_interrupting_a_wait_leaves_the_job_running_and_says_how_to_go_on(running, at_home, tmp_path):
     command = [*PROGRAM, "wait", running, "--local"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_interrupts,  # noqa: PLW1509  (no threads are touched)
-    )
-    assert process.stderr.readline().startswith(f"{running}: InProgress")
-    process.send_signal(signal.SIGINT)
-    try:
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 130
-    assert out == ""
+    reading, writing = os.pipe()
+    with (tmp_path / "stdout").open("w") as out, os.fdopen(writing, "w") as err:
+        process = start_program(command, preload="client", cwd=Path.cwd(), env=os.environ, stdout=out, stderr=err)
+    with os.fdopen(reading) as said:
+        assert said.readline().startswith(f"{running}: InProgress")
+        process.send_signal(signal.SIGINT)
+        err = said.read()
+    assert process.wait(timeout=60) == 130
+    assert (tmp_path / "stdout").read_text() == ""
     assert (
         f"sm-tuning: {running} goes on: `sm-tuning wait {running} --local` waits again, "
         f"`sm-tuning stop {running} --local` ends it\n"
@@ -358,13 +347,13 @@ def test_local_starts_a_server_where_none_runs_and_leaves_it_running(processes, 
         program("local", "stop", environ=environ)
 
 
-def test_a_server_in_the_foreground_ends_when_it_is_interrupted(tmp_path):
+def test_a_server_in_the_foreground_ends_when_it_is_interrupted(processes, tmp_path):
     command = [*PROGRAM, "local", "start", "--foreground", "--state-dir", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    process = start_program(command, preload="server", cwd=Path.cwd(), env=os.environ)
     text = ""
     while not text.endswith("}\n"):
         line = process.stdout.readline()
-        assert line, process.stderr.read()
+        assert line, text
         text += line
     info = json.loads(text)
     assert set(info) == KEYS
@@ -373,6 +362,4 @@ def test_a_server_in_the_foreground_ends_when_it_is_interrupted(tmp_path):
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "")
-    deadline = time.monotonic() + 10
-    while program("local", "status", "--state-dir", tmp_path, environ={}).returncode == 0:
-        assert time.monotonic() < deadline
+    wait_for(lambda: program("local", "status", "--state-dir", tmp_path, environ={}).returncode != 0)

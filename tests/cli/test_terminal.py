@@ -10,6 +10,7 @@ import _specs as specs
 import pytest
 from _program import PROGRAM, Server
 from browser import Window, chromium
+from forks import command_line
 from later import is_missing
 from terminal import Screen
 
@@ -40,7 +41,7 @@ def test_findings_break_between_words(tmp_path: Path, columns: int) -> None:
     specs.write(tmp_path, specs.xgboost(**WRONG), "spec.yaml")
     screen = Screen(columns)
 
-    code = screen.run([*PROGRAM, "check", "spec.yaml"], cwd=tmp_path, environ=environ())
+    code = screen.run([str(command_line(tmp_path)), "check", "spec.yaml"], cwd=tmp_path, environ=environ())
 
     lines = screen.text.splitlines()
     assert code == smt.SpecError.exit_code

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import run_program, start_program
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -309,22 +310,27 @@ def test_interrupting_leaves_the_job_running_and_says_how_to_go_on(
     case: str, endless: smt.TuningJob, environ: dict[str, str]
 ) -> None:
     arguments, code, words = CASES[case]
-    process = subprocess.Popen(
-        [sys.executable, *(one.format(endless.name) for one in arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environ},
-        preexec_fn=heed_interrupts,  # noqa: PLW1509  (no threads are touched)
-    )
-    assert process.stderr is not None
-    first = process.stderr.readline()
+    command = [sys.executable, *(one.format(endless.name) for one in arguments)]
+    variables = {**os.environ, **environ}
+    process: Any
+    if case == "command":
+        process = start_program(command, preload="client", cwd=Path.cwd(), env=variables)
+    else:  # an interpreter ends by the signal
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=variables,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509  (no threads are touched)
+        )
+    first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
     try:
-        _, err = process.communicate(timeout=60)
+        err, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
     assert first.startswith(f"{endless.name}: InProgress"), first + err
     assert process.returncode == code
@@ -333,14 +339,8 @@ def test_interrupting_leaves_the_job_running_and_says_how_to_go_on(
 
 
 def test_options_that_need_watch_say_so(world: Aws, environ: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CLI, "status", "any", "--interval", "3"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environ},
-        check=False,
-        timeout=60,
-    )
+    command = [sys.executable, "-c", CLI, "status", "any", "--interval", "3"]
+    done = run_program(command, preload="client", cwd=Path.cwd(), env={**os.environ, **environ})
 
     assert done.returncode == 2
     assert "--interval can be used with --watch only" in done.stderr
