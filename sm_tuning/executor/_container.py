@@ -31,7 +31,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 FLUSH_SECONDS = 0.2
@@ -412,9 +411,10 @@ def _all_gone() -> bool:
 
 
 def _replace(path: str, value: dict[str, Any]) -> None:
-    draft = Path(f"{path}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(value), encoding="utf-8")
-    draft.replace(path)  # readers see the whole file or none
+    draft = f"{path}.{os.getpid()}.tmp"
+    with open(draft, "wb", buffering=0) as file:  # noqa: PTH123 - a text file and a Path take longer than the rest
+        file.write(json.dumps(value).encode())
+    os.replace(draft, path)  # noqa: PTH105 - readers see the whole file or none
 
 
 def _lock(path: str) -> bool:

@@ -28,12 +28,12 @@ QUIET_PACKAGES = frozenset(
 SYSTEM_FOLDERS = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/")
 
 
-def of_module(name: str, known: frozenset[str]) -> SystemExit:
+def of_module(name: str, known: frozenset[str] | None) -> SystemExit:
     """Return an exception whose exit status is that of a module; ``known`` are the modules of the template."""
     return _ending(lambda _: run_module(name, known))
 
 
-def of_script(libc: Any, path: str, known: frozenset[str]) -> SystemExit:
+def of_script(libc: Any, path: str, known: frozenset[str] | None) -> SystemExit:
     """Return an exception whose exit status is that of a script; ``known`` are the modules of the template."""
     return _ending(_script_runner(libc, path, known))
 
@@ -47,7 +47,7 @@ def _ending(code: Callable[[Any], int]) -> SystemExit:
     return type("_Ended", (SystemExit,), {"code": property(code)})()  # type: ignore[no-any-return]
 
 
-def _script_runner(libc: Any, path: str, known: frozenset[str]) -> Callable[[Any], int]:
+def _script_runner(libc: Any, path: str, known: frozenset[str] | None) -> Callable[[Any], int]:
     """Return a function that runs a script as the interpreter itself does, without a Python frame of its own."""
     libc.fopen.restype = ctypes.c_void_p
     file = libc.fopen(os.fsencode(path), b"rb")
@@ -56,7 +56,7 @@ def _script_runner(libc: Any, path: str, known: frozenset[str]) -> Callable[[Any
     return partial(next, map(partial(finish, known), map(run, [file], [os.fsencode(path)], [1], [None])))
 
 
-def finish(known: frozenset[str], result: int) -> int:
+def finish(known: frozenset[str] | None, result: int) -> int:
     """Return the exit code of a script; an interrupt that it did not handle ends the process, as in any interpreter."""
     if result and getattr(sys, "last_type", None) is KeyboardInterrupt:
         die_of_interrupt()
@@ -65,7 +65,7 @@ def finish(known: frozenset[str], result: int) -> int:
     return 1 if result else 0
 
 
-def run_module(name: str, known: frozenset[str]) -> int:
+def run_module(name: str, known: frozenset[str] | None) -> int:
     """Run a module as ``python -m`` does and return its exit code."""
     import runpy
 
@@ -98,14 +98,13 @@ def die_of_interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def leave(known: frozenset[str]) -> None:
+def leave(known: frozenset[str] | None) -> None:
     """End this process with status 0; return if the interpreter has to end it.
 
     Args:
-        known: the modules of the template, whose objects are not destroyed.
+        known: the modules of the template, whose objects are not destroyed; None if collections visit these objects.
     """
-    # Without frozen objects a collection would visit those of the template.
-    if len(sys._current_frames()) > 1 or not gc.get_freeze_count():
+    if known is None or len(sys._current_frames()) > 1:
         return
     import atexit
 

@@ -65,8 +65,8 @@ def release_orphan(channel: socket.socket) -> None:
     fcntl.fcntl(channel, fcntl.F_SETFL, fcntl.fcntl(channel, fcntl.F_GETFL) & ~os.O_ASYNC)
 
 
-def spare_collections() -> None:
-    """Leave the objects of the imports out of all collections of the forks.
+def spare_collections() -> bool:
+    """Leave the objects of the imports out of all collections of the forks, and return whether they are left out.
 
     A collection visits each of them, and so copies their memory: a fork does that twice at its end, which takes half of
     its processor time. If an object has a finalizer in Python, nothing is left out, since that can be seen.
@@ -76,8 +76,10 @@ def spare_collections() -> None:
     gc.collect()
     kinds = {type(each) for each in gc.get_objects()}
     found = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if has_finalizer(kind)}
-    if found <= HARMLESS_FINALIZERS:
+    is_spared = found <= HARMLESS_FINALIZERS
+    if is_spared:
         gc.freeze()
+    return is_spared
 
 
 def has_finalizer(kind: type) -> bool:
@@ -88,14 +90,10 @@ def has_finalizer(kind: type) -> bool:
 
 def serve(channel: socket.socket, log: int | None, warm: Any) -> None:
     """Fork supervisors until the channel ends."""
-    container = load("_container")
-    if warm is None:
-        enter = load("_namespace").enter  # once for all
-    else:  # its imports are those of a script
-
-        def enter(order: dict[str, Any]) -> None:
-            load("_namespace").enter(order)
-
+    container, enter = load("_container"), load("_namespace").enter
+    is_spared = spare_collections()
+    if warm is not None:
+        warm.is_spared = is_spared
     children, used = 0, time.monotonic()
     while True:
         ready = select.select([channel], [], [], REAP_SECONDS if children else IDLE_SECONDS)[0]
@@ -153,7 +151,6 @@ def main() -> int:
         if problem:
             return 0
         os.close(settings["output"])
-        spare_collections()
     serve(channel, settings["log"], warm)
     return 0
 

@@ -150,6 +150,8 @@ class Warm:
         self._stats: dict[str, tuple[int, int, int] | None] = {}
         self._modules: frozenset[str] = frozenset()
         self._generators: list[Any] = []
+        #: Whether collections leave out the objects of the imports.
+        self.is_spared = False
         libc = ctypes.CDLL(None)
         libc.getenv.restype = ctypes.c_void_p
         self._token = libc.getenv(TOKEN_VARIABLE.encode())
@@ -273,6 +275,8 @@ class Warm:
             return None
         output, writing = os.pipe()
         supervisor = os.getpid()
+        if self.is_spared:
+            gc.freeze()  # those of the supervisor, too
         pid = os.fork()
         if pid:
             os.close(writing)
@@ -310,7 +314,7 @@ class Warm:
             generator.state = type(generator)().state
         sys.orig_argv = list(order["argv"])
         sys.path[:0] = _folders(order)
-        known = frozenset(sys.modules)
+        known = frozenset(sys.modules) if self.is_spared else None
         sys.modules["__main__"] = new_main()
         words = order["argv"][2:]
         ended: SystemExit

@@ -5,6 +5,7 @@ import re
 import pytest
 from _training import Bench, wait_for
 
+from sm_tuning.local.engine._loop import TuningLoop
 from sm_tuning.local.runner import RunnerSettings
 
 pytestmark = pytest.mark.usefixtures("processes")
@@ -193,6 +194,21 @@ if bad:
     bad = next(j for j in bench.store.training_jobs_of(name) if j["HyperParameters"]["x"] == "0.5")
     assert (bad["TrainingJobStatus"], bad["_ObjectiveStatus"]) == ("Stopped", "Succeeded")
     assert bad["_ObjectiveValue"] == 9 / 4
+
+
+@pytest.mark.parametrize("early", ["Off", "Auto"])
+def test_values_of_running_trials_wake_only_a_tuning_job_that_may_stop_them(bench, monkeypatch, early):
+    config = {"TrainingJobEarlyStoppingType": early}
+    name = bench.tune(definition(bench, FOREVER), config=config, MaxNumberOfTrainingJobs=1)
+    trial = wait_for(lambda: running(bench, name))[0]
+    loop = TuningLoop(bench.engine._context, name)  # beside that of the engine, which would read its own wakes
+    loop._begin()
+    monkeypatch.setattr(bench.engine._loops, "get", {name: loop}.get)
+    bench.engine.notify(trial)
+    assert loop._woken.is_set() == (early == "Auto")
+    bench.runner.stop(trial)
+    bench.ended(trial)
+    assert wait_for(loop._woken.is_set)
 
 
 def test_several_algorithms_share_the_budget(bench):

@@ -304,6 +304,12 @@ def test_variables_of_the_interpreter_mean_the_same(workshop, variables):
     assert warm == cold
 
 
+def test_collections_of_a_warm_trial_visit_only_what_it_has_made(workshop):
+    _, warm, answer = workshop.both("import json\nimport gc\nprint(len(gc.get_objects()))")
+    assert answer == "ready"
+    assert int(warm.lines[0]) < 200, "those of the template and the supervisor are thousands"
+
+
 def test_random_states_are_not_those_of_another_trial(workshop):
     source = """
 import random

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sm_tuning._statuses import TrainingStatus
 from sm_tuning.local._config import Identity
 from sm_tuning.local._workers import Workers
 from sm_tuning.local.engine._loop import EngineContext, TrainingRunner, TuningLoop
@@ -53,10 +54,16 @@ class Engine:
             self.submit(name)
 
     def notify(self, name: str) -> None:
-        """Wake the loop that a change of this training job, or of this tuning job, concerns."""
+        """Wake the loop that a change of this training job, or of this tuning job, concerns.
+
+        A new value of a running trial concerns only a tuning job that may stop it.
+        """
         loop = self._loops.get(name)
         if loop is None:
-            loop = self._loops.get(hidden(self._context.store.training_job(name) or {}).get("_TuningJobName", ""))
+            doc = self._context.store.training_job(name) or {}
+            loop = self._loops.get(hidden(doc).get("_TuningJobName", ""))
+            if doc.get("TrainingJobStatus") == TrainingStatus.IN_PROGRESS and loop and not loop.needs_curves:
+                return
         if loop is not None:
             loop.wake()
 

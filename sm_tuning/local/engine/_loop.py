@@ -70,6 +70,8 @@ class TuningLoop:
         self._name = name
         self._woken = threading.Event()
         self._closing = False
+        #: Whether decisions depend on the values of running trials.
+        self.needs_curves = True
         self._lock = threading.Lock()  # guards the status of the tuning job
         self._clock = SteadyClock(context.clock, context.monotonic)
         self._request: Mapping[str, Any]  # the document as it was when the loop began
@@ -122,6 +124,7 @@ class TuningLoop:
         self._request = doc
         self._search = Search.of(doc, seed=hidden(doc)["_Seed"], parents=parents_of(self._context.store, doc))
         self._ledger = _Ledger(self._context.store, self._name)
+        self.needs_curves = self._search.needs_curves
 
     def stop_requested(self) -> bool:
         """Return whether the job is Stopping.
