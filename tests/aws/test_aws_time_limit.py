@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from click.testing import CliRunner
+from command_line import separate_runner
 
 import sm_tuning as smt
 from sm_tuning import jobs
@@ -101,7 +101,7 @@ def test_the_command_ends_too_with_exit_code_1(hanging: Hanging, monkeypatch: py
     }.items():
         monkeypatch.setenv(name, value)
 
-    ended = CliRunner().invoke(
+    ended = separate_runner().invoke(
         main, ["wait", "job", "--timeout", "0"], obj={"connect": partial(smt.connect, policy=SHORT)}
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from archives import save
-from click.testing import CliRunner
+from command_line import separate_runner
 from hypothesis import given
 from hypothesis import strategies as st
 from later import Later
@@ -107,7 +107,7 @@ def test_a_model_in_a_folder_is_evaluated_once_it_is_in_s3(diabetes, near, test_
     assert uri.endswith("/model.tar.gz")
     with pytest.raises(smt.SpecError, match=r"ran elsewhere .*launch the job's spec"):
         job.best.retrain()
-    result = CliRunner().invoke(
+    result = separate_runner().invoke(
         main, ["evaluate", str(folder), "--test", str(test_file), "--json"], obj={"connect": lambda **_: near}
     )
     assert json.loads(result.stdout)["metrics"] == {"test:rmse": expected.metrics["test:rmse"]}
@@ -115,7 +115,7 @@ def test_a_model_in_a_folder_is_evaluated_once_it_is_in_s3(diabetes, near, test_
 
 def test_gate_register_and_the_command_use_the_test_set(diabetes, near, test_file, tmp_path) -> None:
     def run(*arguments: str) -> Any:
-        return CliRunner().invoke(main, [*arguments], obj={"connect": lambda **_: near})
+        return separate_runner().invoke(main, [*arguments], obj={"connect": lambda **_: near})
 
     shown = run("evaluate", "evaluated", "--test", str(test_file), "--metric", "mae", "--json")
     assert shown.exit_code == 0, shown.output

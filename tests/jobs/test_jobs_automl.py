@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from click.testing import CliRunner
+from command_line import separate_runner
 from jobs_fakes import ACCOUNT, REGION, T0, FakeSageMaker, refusal
 from moto import mock_aws
 
@@ -245,7 +245,7 @@ def test_a_job_that_does_not_exist_is_not_found(sagemaker: FakeSageMaker, aws: A
 
 def test_the_command_prints_the_candidates_and_where_the_best_is_explained(sagemaker: FakeSageMaker, aws: Aws) -> None:
     Autopilot(sagemaker, [candidate(6, 0.5), candidate(7, 0.75)], best=1)
-    done = CliRunner().invoke(main, ["automl", "churn", "--format", "csv"], obj={"connect": lambda **_: aws})
+    done = separate_runner().invoke(main, ["automl", "churn", "--format", "csv"], obj={"connect": lambda **_: aws})
     assert done.exit_code == 0
     assert [line.split(",")[:2] for line in done.stdout.splitlines()] == [
         ["Rank", "CandidateName"],
