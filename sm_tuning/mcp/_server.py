@@ -39,7 +39,7 @@ _LIMIT = Annotated[
 ]
 _READ = (
     *("list_jobs", "status", "trials", "curves", "logs", "errors"),
-    *("cost", "importance", "advice", "compare"),
+    *("cost", "importance", "advice", "replay", "compare"),
 )
 
 

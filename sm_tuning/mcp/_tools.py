@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -176,6 +176,26 @@ class ReadTools:
             f"advice about {clean(handle.name)}",
             analysis.advice(trials, curves, analysis.facts_of(handle.describe())),
         )
+
+    def replay(
+        self,
+        job: JobName,
+        early_stopping: Literal["Auto", "Off"] | None = None,
+        strategy: Annotated[str | None, Field(description="Random, Bayesian, Grid or Hyperband.")] = None,
+        max_parallel_jobs: int | None = None,
+        instance_type: str | None = None,
+    ) -> Rows:
+        """Return what a finished job would have taken with other settings, beside what it took, and what is unknown."""
+        handle = attach(job, aws=self._aws)
+        found = handle.replay(
+            early_stopping=early_stopping,
+            strategy=strategy,
+            max_parallel_jobs=max_parallel_jobs,
+            instance_type=instance_type,
+            prices=self._settings.prices,
+            progress=False,
+        )
+        return table(f"replay of {clean(handle.name)}", found.frame(), list(found.unknown))
 
     def compare(
         self,

@@ -66,6 +66,11 @@ QUESTIONS = (
     ),
     Question("What did it cost?", (("cost", J),), ("^USD: total {total}", "^{best},ml.m5.large,1,[0-9]+,.*0.115,")),
     Question("What matters most?", (("importance", J),), ("Hyperparameter,", "^(width|mode),", "^warning: ")),
+    Question(
+        "Would more trials at once have been faster?",
+        (("replay", {**J, "max_parallel_jobs": 6}),),
+        ("^trials,6.0,6.0,", "^hours,", "^replay of wide-grid: "),
+    ),
     Question("What should the next job change?", (("advice", J),), ("^advice about wide-grid: ",)),
     Question(
         "Which job is better?",

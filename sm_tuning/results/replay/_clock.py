@@ -71,7 +71,7 @@ class VirtualClock:
     Args:
         search: the tuning; its deadline counts from 0.
         course_of: what a suggested trial does.
-        gap: seconds from the end of a trial to the creation of the next one.
+        gap: seconds from the end of a trial to the creation of the next one; see ``Past.gap``.
     """
 
     def __init__(self, search: Search, course_of: Callable[[Suggestion], Course], gap: float) -> None:
@@ -136,7 +136,8 @@ class VirtualClock:
     def _schedule(self, place: int) -> None:
         run = self.runs[place]
         offsets = run.course.times
-        run.due = run.begun + (offsets[run.epochs] if run.epochs < len(offsets) else run.course.ended)
+        due = run.begun + (offsets[run.epochs] if run.epochs < len(offsets) else run.course.ended)
+        run.due = max(self._now, due)  # a gap that makes up for rounded times is below 0
         heapq.heappush(self._due, (run.due, place))
 
     def _advance(self, place: int) -> bool:

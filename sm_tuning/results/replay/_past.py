@@ -131,11 +131,15 @@ class Past:
 
     @cached_property
     def gap(self) -> float:
-        """Seconds from the end of a trial to the creation of the one in its place, as a median."""
+        """Seconds from the end of a trial to the creation of the one in its place, as a median; -1 at least.
+
+        Lists of training jobs have whole seconds, so that a trial may seem to begin before the last value of the one
+        before. Without the difference, a replay of many short trials would take longer than they did.
+        """
         created = sorted(trial.created for trial in self.trials)
         ended = sorted(trial.created + trial.course.ended for trial in self.trials)
         later = created[self.max_parallel :]
-        gaps = [max(0.0, start - end) for start, end in zip(later, ended, strict=False)]
+        gaps = [max(-1.0, start - end) for start, end in zip(later, ended, strict=False)]
         return median(gaps) if gaps else 0.0
 
 
