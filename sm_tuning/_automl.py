@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sm_tuning import results
 from sm_tuning._errors import SpecError
-from sm_tuning._statuses import AutoMLStatus
+from sm_tuning._statuses import JobStatus
 from sm_tuning._training_job import TrainingJob
 from sm_tuning._wire import LARGEST_PAGE
 from sm_tuning.aws import Aws
@@ -41,9 +41,9 @@ class AutoMLCandidate:
         return self._candidate.name
 
     @property
-    def status(self) -> AutoMLStatus:
+    def status(self) -> JobStatus:
         """The status when it was read."""
-        return AutoMLStatus.of(self._candidate.status)
+        return JobStatus.of(self._candidate.status)
 
     @property
     def objective_value(self) -> float | None:
@@ -162,9 +162,9 @@ class AutoMLJob:
         return dict(self._last)
 
     @property
-    def status(self) -> AutoMLStatus:
+    def status(self) -> JobStatus:
         """The current status."""
-        return AutoMLStatus.of(self.describe()["AutoMLJobStatus"])
+        return JobStatus.of(self.describe()["AutoMLJobStatus"])
 
     @property
     def phase(self) -> str:

@@ -205,8 +205,8 @@ class EndpointStatus(_Status):
         return self is EndpointStatus.IN_SERVICE
 
 
-class TransformStatus(_Status):
-    """``TransformJobStatus``."""
+class JobStatus(_Status):
+    """``TransformJobStatus``, ``ProcessingJobStatus``, ``AutoMLJobStatus`` and ``CandidateStatus``."""
 
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
@@ -217,32 +217,12 @@ class TransformStatus(_Status):
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
-        return self.is_known and self not in (TransformStatus.IN_PROGRESS, TransformStatus.STOPPING)
-
-    @property
-    def is_success(self) -> bool:
-        """Whether all objects were transformed."""
-        return self is TransformStatus.COMPLETED
-
-
-class AutoMLStatus(_Status):
-    """``AutoMLJobStatus``, and ``CandidateStatus``."""
-
-    IN_PROGRESS = "InProgress"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    STOPPING = "Stopping"
-    STOPPED = "Stopped"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job has ended."""
-        return self.is_known and self not in (AutoMLStatus.IN_PROGRESS, AutoMLStatus.STOPPING)
+        return self.is_known and self not in (JobStatus.IN_PROGRESS, JobStatus.STOPPING)
 
     @property
     def is_success(self) -> bool:
         """Whether the job ran to its end."""
-        return self is AutoMLStatus.COMPLETED
+        return self is JobStatus.COMPLETED
 
 
 #: The counters of TrainingJobStatusCounters.

@@ -84,7 +84,10 @@ def test_tags_in_both_forms() -> None:
         (statuses.ObjectiveStatus, "ObjectiveStatus"),
         (statuses.PackageStatus, "ModelPackageStatus"),
         (statuses.EndpointStatus, "EndpointStatus"),
-        (statuses.AutoMLStatus, "AutoMLJobStatus"),
+        (statuses.JobStatus, "AutoMLJobStatus"),
+        (statuses.JobStatus, "CandidateStatus"),
+        (statuses.JobStatus, "ProcessingJobStatus"),
+        (statuses.JobStatus, "TransformJobStatus"),
     ],
 )
 def test_the_statuses_are_those_of_the_service_model(ours: type[statuses.TuningStatus], shape: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sm_tuning._errors import InvalidRequestError, JobError, NameTakenError, SpecError
-from sm_tuning._statuses import TransformStatus
+from sm_tuning._statuses import JobStatus
 from sm_tuning._wire import tag_list
 from sm_tuning.aws import Aws, UploadOptions, is_missing, mapped, split_uri, upload
 from sm_tuning.deploy._endpoint import ensure_model, model_members
@@ -260,7 +260,7 @@ def _transform(
             except NameTakenError:
                 created = False  # another run of the pipeline was faster
         described = _wait(aws, current, timeout)
-        status = TransformStatus.of(described["TransformJobStatus"])
+        status = JobStatus.of(described["TransformJobStatus"])
         if status.is_success:
             return described
         if created:
@@ -275,7 +275,7 @@ def _transform(
     raise JobError(
         f"transform job {name} failed {_MOST_ATTEMPTS} times: read its logs",
         job_name=name,
-        status=TransformStatus.FAILED.value,
+        status=JobStatus.FAILED.value,
     )
 
 
@@ -293,7 +293,7 @@ def _wait(aws: Aws, name: str, timeout: float | None) -> Mapping[str, Any]:
         return aws.call("sagemaker", "describe_transform_job", TransformJobName=name)
 
     def ended(description: Mapping[str, Any]) -> bool:
-        return TransformStatus.of(description["TransformJobStatus"]).is_terminal
+        return JobStatus.of(description["TransformJobStatus"]).is_terminal
 
     return aws.poll(name, ask, ended, timeout=timeout)
 
@@ -314,6 +314,6 @@ def _read(aws: Aws, uri: str, data: TestSet, job: str) -> list[Any]:
             f"transform job {job} returned {len(predictions)} predictions for {len(data.labels)} rows: the serving "
             "code must return a line for each line",
             job_name=job,
-            status=TransformStatus.COMPLETED.value,
+            status=JobStatus.COMPLETED.value,
         )
     return predictions

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sm_tuning._statuses import TransformStatus as Status
+from sm_tuning._statuses import JobStatus as Status
 from sm_tuning.executor import SteadyClock
 from sm_tuning.local._workers import Workers, is_full
 from sm_tuning.local.store import Store

@@ -69,7 +69,7 @@ QUESTIONS = (
     Question(
         "Would more trials at once have been faster?",
         (("replay", {**J, "max_parallel_jobs": 6}),),
-        ("^trials,6.0,6.0,", "^hours,", "^replay of wide-grid: "),
+        ("^trials,6,6,", "^hours,", "^replay of wide-grid: "),
     ),
     Question("What should the next job change?", (("advice", J),), ("^advice about wide-grid: ",)),
     Question(

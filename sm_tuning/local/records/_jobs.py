@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from sm_tuning._statuses import TransformStatus
+from sm_tuning._statuses import JobStatus
 from sm_tuning.local.records._kinds import Kind, RecordsContext
 from sm_tuning.local.service import Doc, Fault, Request, invalid, not_found
 
@@ -40,7 +40,7 @@ def create_job(context: JobContext[Any], kind: Kind, request: Request, members: 
         Fault: ResourceInUse if the name is taken; ValidationException if the tags are invalid.
     """
     now = round(context.records.clock(), 3)
-    status = {f"{kind.prefix}Status": str(TransformStatus.IN_PROGRESS), "LastModifiedTime": now}
+    status = {f"{kind.prefix}Status": str(JobStatus.IN_PROGRESS), "LastModifiedTime": now}
     try:
         arn = kind.create(context.records, request, {**status, **members})[kind.arn]
     except Fault as e:
@@ -78,10 +78,10 @@ def _list(kind: Kind, context: JobContext[Any], request: Request) -> Doc:
 def _stop(kind: Kind, context: JobContext[Any], request: Request) -> Doc:
     """Stop a job; stopping a job in status Stopping is not an error."""
     doc = _found(kind, context, request)
-    status = TransformStatus(doc[f"{kind.prefix}Status"])
+    status = JobStatus(doc[f"{kind.prefix}Status"])
     if status.is_terminal:
         raise invalid(f"The request was rejected because the {kind.words} is in status {status}.")
-    context.records.store.update_resource(doc[kind.arn], {f"{kind.prefix}Status": str(TransformStatus.STOPPING)})
+    context.records.store.update_resource(doc[kind.arn], {f"{kind.prefix}Status": str(JobStatus.STOPPING)})
     context.jobs.stop(doc[kind.arn])
     return {}
 
