@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=0.2, help="that an epoch takes")
     given = parser.parse_args()
-    print("| replayed | predicted, CPU s for 500 trials of 50 epochs |\n|---|---:|")
+    print("| replayed | CPU s for 500 trials of 50 epochs |\n|---|---:|")
     for name, took in seconds_of(500, 50).items():
         print(f"| {name} | {took:.2f} |")
     print("\n| problem | change | predicted saving | real saving | error, points | hours predicted | real |")

@@ -28,9 +28,12 @@ from sm_tuning.results import (
     changed_jobs,
     described_jobs,
     moment_of,
+    price_gap,
     reading_with,
     snapshot,
     warn,
+    warn_of_prices,
+    without_price,
 )
 
 #: Lists may lag behind, and jobs change while they are listed. A job of this time that is known costs no call.
@@ -120,7 +123,13 @@ def sync(
         run = _Run(reader, store, key, curves=curves)
         if names:
             summaries = [one for one in listed if one["HyperParameterTuningJobName"] in set(names)]
-            run.read(names, described_jobs(reader, summaries, after), reader.prices(prices, ()), state)
+            listed_prices = reader.prices(prices, ())
+            run.read(names, described_jobs(reader, summaries, after), listed_prices, state)
+            snapshots = [found.snapshot for found in run.done if found.snapshot]
+            types = without_price(bill for snapshot in snapshots for bill in snapshot.bills)
+            # Prices that a caller leaves out are no surprise, those that AWS refuses are.
+            if types and listed_prices.error is not None and price_gap(types, listed_prices) is None:
+                warn_of_prices(types, listed_prices)
         state = state.joined(State(_watermark(state.watermark, begin, listed), run.entries))
         run.save(state)
     _warn_of(run)

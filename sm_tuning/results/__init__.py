@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         UTILIZATION,
         UTILIZATION_SUMMARY,
     )
-    from sm_tuning.results._cost import cost
+    from sm_tuning.results._cost import cost, price_gap, warn_of_prices, without_price
     from sm_tuning.results._curves import curves
     from sm_tuning.results._failures import Failure, errors, explained, same_failures
     from sm_tuning.results._front import (
@@ -71,7 +71,7 @@ else:
             "UTILIZATION",
             "UTILIZATION_SUMMARY",
         ),
-        "._cost": ("cost",),
+        "._cost": ("cost", "price_gap", "warn_of_prices", "without_price"),
         "._curves": ("curves",),
         "._failures": ("Failure", "errors", "explained", "same_failures"),
         "._front": (
@@ -147,6 +147,7 @@ __all__ = [
     "microseconds_of",
     "moment_of",
     "on_front",
+    "price_gap",
     "reading_with",
     "reference_of",
     "rows_by",
@@ -159,4 +160,6 @@ __all__ = [
     "utilization_summary",
     "values_of",
     "warn",
+    "warn_of_prices",
+    "without_price",
 ]

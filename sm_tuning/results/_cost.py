@@ -186,20 +186,38 @@ def _spot_savings(bills: Iterable[Bill]) -> float | None:
     return 1 - paid / full if full else None
 
 
+def without_price(bills: Iterable[Bill]) -> list[str]:
+    """Return the instance types whose price is unknown."""
+    return sorted({bill.machines.type for bill in bills if bill.machines and math.isnan(bill.price)})
+
+
+def price_gap(types: Sequence[str], listed: PriceList) -> Gap | None:
+    """Return what the Price List withheld of these types; None if it has no price of them, or may not be read."""
+    # Credentials without the permission are common, and asking again would not help.
+    if not types or listed.error is None or isinstance(listed.error, AccessDeniedError):
+        return None
+    advice = f"ask again, or give prices= or a file in {PRICES_VARIABLE}"
+    return Gap(f"prices of {', '.join(types)}", str(listed.error), (), None, advice)
+
+
+def warn_of_prices(types: Sequence[str], listed: PriceList) -> None:
+    """Warn that types have no price, with what to do."""
+    reason = f" in {listed.source}" if listed.by_type else ""
+    reason += f" ({listed.problem})" if listed.problem else ""
+    warn(
+        f"there is no price of {', '.join(types)}{reason}, so that their cost is nan: give a file such as "
+        f'{{"{types[0]}": 0.1}} in dollars an hour, by --prices FILE, prices=, or {PRICES_VARIABLE}'
+    )
+
+
 def _report_unknown(reader: Reader, bills: Sequence[Bill], listed: PriceList) -> None:
     """Warn of costs that are nan, with the reason; prices that the Price List withheld are a gap of the reader."""
-    unpriced = sorted({bill.machines.type for bill in bills if bill.machines and math.isnan(bill.price)})
-    # Credentials without the permission are common, and asking again would not help.
-    if unpriced and listed.error is not None and not isinstance(listed.error, AccessDeniedError):
-        advice = f"ask again, or give prices= or a file in {PRICES_VARIABLE}"
-        reader.gaps.append(Gap(f"prices of {', '.join(unpriced)}", str(listed.error), (), None, advice))
-    elif unpriced:
-        reason = f" in {listed.source}" if listed.by_type else ""
-        reason += f" ({listed.problem})" if listed.problem else ""
-        warn(
-            f"there is no price of {', '.join(unpriced)}{reason}, so that their cost is nan: give a file such as "
-            f'{{"{unpriced[0]}": 0.1}} in dollars an hour, by --prices FILE, prices=, or {PRICES_VARIABLE}'
-        )
+    types = without_price(bills)
+    gap = price_gap(types, listed)
+    if gap is not None:
+        reader.gaps.append(gap)
+    elif types:
+        warn_of_prices(types, listed)
     unknown = {bill.trial.name for bill in bills if bill.machines is None}
     if unknown:
         warn(f"the instances of {len(unknown)} trials are not known, so that their cost is nan")

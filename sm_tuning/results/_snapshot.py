@@ -13,7 +13,7 @@ from sm_tuning._errors import CredentialsError, EndpointError, ServiceError
 from sm_tuning._wire import LARGEST_PAGE, to_tags
 from sm_tuning.aws import PriceList
 from sm_tuning.description import Job, Trial, job_of
-from sm_tuning.results._cost import Bill, bills_of
+from sm_tuning.results._cost import Bill, bills_of, price_gap, without_price
 from sm_tuning.results._curves import read_curves
 from sm_tuning.results._fetch import Detail, read_details, read_trials
 from sm_tuning.results._reader import Reader
@@ -142,6 +142,9 @@ def snapshot(
     if with_curves:
         defined = {definition: definition.metrics for definition in job.definitions}
         curves = read_curves(reader, {job: trials}, {job: trials}, defined)
+    bills = tuple(bills_of(job, trials, details, prices, reader.clock.now()))
+    if (gap := price_gap(without_price(bills), prices)) is not None:
+        reader.gaps.append(gap)
     # A job whose end is that of its last trial is read again until the last values of that trial have arrived.
     is_settled = job.ended and reader.is_past(job.ended_at or job.modified or job.created)
     is_settled = is_settled and all(reader.is_settled(trial) for trial in trials)
@@ -149,7 +152,7 @@ def snapshot(
         job=job,
         trials=tuple(trials),
         details=details,
-        bills=tuple(bills_of(job, trials, details, prices, reader.clock.now())),
+        bills=bills,
         best=best_trial(job, trials),
         curves=curves,
         gaps=tuple(f"{gap.what} of {job.name}: {gap.reason}" for gap in reader.gaps),

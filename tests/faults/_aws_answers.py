@@ -95,6 +95,16 @@ class SmallAws:
             return self.created[name]
         return tuning_job() if name == JOB else ("ResourceNotFound", f"no {name}")
 
+    def _ListHyperParameterTuningJobs(self, params: dict[str, Any]) -> Any:  # noqa: N802
+        job = tuning_job()
+        names = (
+            *("HyperParameterTuningJobName", "HyperParameterTuningJobArn", "HyperParameterTuningJobStatus"),
+            *("CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"),
+            *("TrainingJobStatusCounters", "ObjectiveStatusCounters"),
+        )
+        listed = {name: job[name] for name in names} | {"Strategy": "Random"}
+        return page("HyperParameterTuningJobSummaries", [listed], params)
+
     def _CreateHyperParameterTuningJob(self, params: dict[str, Any]) -> Any:  # noqa: N802
         name = params["HyperParameterTuningJobName"]
         if name in self.created:
