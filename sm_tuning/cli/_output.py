@@ -363,7 +363,7 @@ def _lines(every: Sequence[_Column]) -> Iterator[str]:
     )
 
     def lines(cells: Iterable[Sequence[str]]) -> str:
-        return "".join((form % row).rstrip() + "\n" for row in zip(*cells, strict=True))
+        return "".join(f"{line}\n" for line in map(str.rstrip, map(form.__mod__, zip(*cells, strict=True))))
 
     yield lines([column.name] for column in columns)
     for start in range(0, every[0].length if every else 0, _PART):
@@ -383,10 +383,12 @@ def _cells(column: pd.Series[Any]) -> list[str]:
     if _is_time(column):
         times = column.dt.tz_convert(None).to_numpy("datetime64[s]").astype(str).tolist()
         return ["-" if time == "NaT" else f"{time}+00:00" for time in times]
-    if str(column.dtype) == "string":  # of log lines, the same few trials and hosts again and again
-        codes, values = column.factorize()
-        texts = [*map(_cell, values), _cell(None)]
-        return [texts[code] for code in codes.tolist()]
+    if str(column.dtype) == "string":
+        texts: list[Any] = column.astype(object).where(column.notna(), None).tolist()
+        # One look at all texts: a million log lines have a million cells.
+        if None in texts or not "".join(texts).isprintable():
+            texts = list(map(_cell, texts))
+        return texts
     return [_cell(value) for value in column.astype(object).where(column.notna(), None)]
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sm_tuning._errors import InvalidRequestError, ServiceError, SpecError
+from sm_tuning._masking import Redactor
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.aws import Aws, is_missing, is_transient
 from sm_tuning.description import Job, Trial, select
@@ -37,6 +38,7 @@ TrialFilter = str | int | Sequence[str | int] | None
 
 _MARGIN = timedelta(hours=1)  # between the service's times and the clock of a container's host
 _HOST = re.compile(r"(?P<host>.+-(?P<number>\d+))-\d+")
+_TEXTS = 100_000  # that become an array of pandas at once
 _FEW = 5  # reading trial by trial needs fewer calls if less than a fifth of all trials is wanted
 
 
@@ -159,13 +161,14 @@ def logs(
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 window = window_of(missing, since, until)
                 lines = read_lines(reader, Want(job, per_job[job], missing, window, pattern, keep))
+                messages = _strings(lines.messages, job.redactor)  # first: it frees the texts
                 # Arrays of pandas, and not lists: a million names of hosts and trials would be as many objects.
                 hosts = pd.array([stream.host for stream in lines.streams], dtype="string")
                 columns: dict[str, Any] = {
                     "TrainingJobName": pd.array(lines.names, dtype="string").take(lines.trial),
                     "Host": hosts.take(lines.stream) if len(hosts) else hosts,
                     "Timestamp": lines.milliseconds * 1000,
-                    "Message": job.redactor.each(lines.messages),
+                    "Message": messages,
                 }
                 return frame(LOGS, columns)
 
@@ -177,6 +180,16 @@ def logs(
             silent = [item.name for item in listed if item.started is not None and item.name not in found]
             table.attrs["trials_without_lines"] = silent
         return reader.finish(table)
+
+
+def _strings(texts: list[str], redactor: Redactor) -> Any:
+    """Return texts without secrets as an array of pandas, and empty the list: both would take 100 MB more."""
+    parts = []
+    while texts:
+        # From the end, where a list is shortened without moving its other entries.
+        parts.append(frame({"Message": "string"}, {"Message": redactor.each(texts[-_TEXTS:])})["Message"])
+        del texts[-_TEXTS:]
+    return pd.concat(parts[::-1], ignore_index=True).array if parts else pd.array([], dtype="string")
 
 
 def compiled(grep: str | None) -> re.Pattern[str] | None:
@@ -342,7 +355,7 @@ class _Gathered:
 
     def lines(self) -> Lines:
         """Return all lines, each once, by trial, host and time."""
-        stream, milliseconds, ids = (np.array(a, dtype=np.int64) for a in (self._stream, self._milliseconds, self._ids))
+        stream, milliseconds, ids = map(np.asarray, (self._stream, self._milliseconds, self._ids))
         # Streams in order of trial, host number and host name. A host that restarted has several streams, whose lines
         # are in one order of time, so that streams of the same host get the same rank.
         hosts = {
@@ -356,6 +369,7 @@ class _Gathered:
             same = [column[order][1:] == column[order][:-1] for column in (ids, stream, milliseconds)]
             is_repeated[order[1:]] = np.logical_and.reduce(same)
         rows = np.flatnonzero(~is_repeated)
+        del order, is_repeated
         # A stable sort, so that lines of the same millisecond stay in order of arrival.
         rows = rows[np.lexsort((milliseconds[rows], rank[stream[rows]] if len(rows) else rows))]
         messages = [self._messages[row] for row in rows.tolist()]
