@@ -1,13 +1,16 @@
 """What the runner's and the engine's tests share: a workbench without HTTP, scripts, bounded waiting."""
 
+import functools
 import io
 import tarfile
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from moto.moto_api._internal.models import moto_api_backend
 
+from sm_tuning.executor import Namespaces, ScanProcesses, Supervisors
 from sm_tuning.local._config import Identity
 from sm_tuning.local._moto import AwsLocal
 from sm_tuning.local.cloudwatch import Cursor
@@ -37,6 +40,30 @@ def wait_for(condition, timeout=20.0):
         time.sleep(0.02)
 
 
+class _KeptSupervisors(Supervisors):
+    """Supervisors for all benches of a process, since to start their template takes longer than a short job."""
+
+    def close(self):
+        """Leave them to the next bench; they end with this process."""
+
+
+class _KeptScanProcesses(ScanProcesses):
+    """Scanning processes for all benches of a process."""
+
+    def close(self):
+        """Leave them to the next bench."""
+
+
+@functools.cache
+def _kept():
+    """What needs processes of its own, by name in the context of a runner, for all benches of this process."""
+    return {
+        "supervisors": _KeptSupervisors(warm=True),
+        "scan_processes": _KeptScanProcesses(),
+        "namespaces": Namespaces(),
+    }
+
+
 class Bench:
     """Store, cloud, runner and engine in one state folder; ``code`` uploads what the scripts are."""
 
@@ -58,6 +85,9 @@ class Bench:
             child_env or {},
             settings or RunnerSettings(grace=0.5, regex_limit=1.0, keep_folders=True, monotonic=monotonic),
         )
+        given = self.runner.context.settings
+        if given.warm and given.namespaces and given.devices == RunnerSettings.devices:
+            self.runner._context = replace(self.runner.context, **_kept())
         self.engine = Engine(self.store, self.runner, IDENTITY, clock, monotonic)
 
     def _on_event(self, name):
