@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from _deploy_specs import script_tuning
+from forks import run_program
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +22,7 @@ import sm_tuning as smt
 from sm_tuning import jobs
 from sm_tuning.deploy import Registration, package_request, register
 from sm_tuning.deploy._model import LEFT_OUT, best_model, clean, lineage, model_uri
-from sm_tuning.local import ServerInfo
+from sm_tuning.local import ServerInfo, client_environment
 from sm_tuning.request import violations
 
 
@@ -239,13 +243,22 @@ def test_cleaned_text_is_taken_by_the_registry(text: str, size: int) -> None:
     assert len(plain) <= size
 
 
-def test_the_sdks_resources_read_the_package(job, server) -> None:
-    resources = pytest.importorskip("sagemaker.core.resources")
+READ_BY_THE_SDK = """
+import sys
+from sagemaker.core.resources import ModelPackage
+found = ModelPackage.get(sys.argv[1])
+print(found.model_approval_status, found.customer_metadata_properties["sm-tuning:tuning-job"])
+"""
+
+
+def test_the_sdks_resources_read_the_package(job, server, tmp_path) -> None:
+    if importlib.util.find_spec("sagemaker") is None:
+        pytest.skip("without the SageMaker SDK")
     package = job.register("sdk", approval="Approved")
-    with smt.local.connect(server.state_dir):
-        found = resources.ModelPackage.get(package.arn)
-    assert found.model_approval_status == "Approved"
-    assert found.customer_metadata_properties["sm-tuning:tuning-job"] == job.arn
+    environ = {name: value for name, value in client_environment(server, os.environ).items() if value is not None}
+    program = [sys.executable, "-c", READ_BY_THE_SDK, package.arn]
+    read = run_program(program, preload="sdk", cwd=tmp_path, env={**os.environ, **environ})
+    assert read.stdout.split() == ["Approved", job.arn], read.stderr
 
 
 def test_too_many_entries_are_counted_and_the_most_telling_stay(job, near) -> None:
