@@ -1,4 +1,7 @@
-"""Studies whose drivers are killed, which are stopped, or whose AWS misbehaves; ``make test-long`` has more of each."""
+"""Studies whose drivers are killed, which are stopped, or whose AWS misbehaves.
+
+``make test-whole`` kills drivers, and ``make test-long`` has more of each; test_driver.py has deaths without processes.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def starting(folder: Path) -> Start:
 @pytest.mark.parametrize(
     ("kind", "deaths", "drivers"),
     [
-        ("Population", 3, 1),
+        pytest.param("Population", 3, 1, marks=pytest.mark.whole),
         pytest.param("Random", 20, 1, marks=pytest.mark.long),
         pytest.param("Bayesian", 10, 1, marks=pytest.mark.long),
         pytest.param("Optuna", 10, 1, marks=pytest.mark.long),
