@@ -214,6 +214,7 @@ bench: $(DEV)  ## measure search, stopping rules, warm start, start of trials, b
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.ray overhead
 	$(BIN)/python -m benchmarks.ray kills
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ray population
 
 docs: $(DEV)  ## the documentation as a site in site/; a link that leads nowhere fails
 	$(BIN)/python docs/make_cli.py

@@ -30,6 +30,7 @@ def ray_of() -> Iterator[Path]:
     """Start Ray in this process, on the loopback interface alone, and yield a folder for runs."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # before it is imported
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15, which other programs keep waiting
     import ray  # noqa: PLC0415
 
     with folder_of() as folder:

@@ -82,6 +82,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # by default 15, which other programs keep waiting
             # Otherwise drivers and workers would listen at the machine's own address, in place of the loopback one.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "TMPDIR": str(self.temporary),

@@ -105,7 +105,10 @@ def ours(seed: int, folder: Path, *, size: int, epochs: int, every: int) -> dict
     shutil.rmtree(folder / "runs" / name, ignore_errors=True)
     pbt = smt.PopulationConfig(size=size, interval=every, max_resource=epochs)
     to_ray(tuning, storage_path=folder / "runs", name=name, pbt=pbt, run_config=tune.RunConfig(verbose=0)).fit()
-    trials = smt.attach(str(folder / "runs" / name)).trials()
+    job = smt.attach(str(folder / "runs" / name))
+    if job.status != "Completed":
+        raise SystemExit(f"the run is {job.status}: it was interrupted")  # Ray returns, as if it had ended
+    trials = job.trials()
     copies = int((trials["Why"] == "exploited").sum())
     return {"loss": float(trials["FinalObjectiveValue"].min()), "copies": copies, "trials": len(trials)}
 

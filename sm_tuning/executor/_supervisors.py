@@ -28,6 +28,7 @@ _LEAN_ATTEMPTS = 3
 #: Variables of the interpreter that a fork has as its template has them. All others change how a script starts or ends.
 _INTERPRETER_VARIABLES = frozenset(
     {
+        "PYTHONBREAKPOINT",  # read at each breakpoint(); Ray sets it in its workers
         *("PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONNOUSERSITE"),
         *("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONWARNINGS"),
     }

@@ -292,7 +292,13 @@ def test_only_known_native_code_is_left_out_of_an_end(path, is_quiet):
 
 @pytest.mark.parametrize(
     "variables",
-    [{"PYTHONHASHSEED": "7"}, {"PYTHONWARNINGS": "error"}, {"PYTHONSAFEPATH": "1"}, {"PYTHONPATH": "CODE:/somewhere"}],
+    [
+        {"PYTHONHASHSEED": "7"},
+        {"PYTHONWARNINGS": "error"},
+        {"PYTHONSAFEPATH": "1"},
+        {"PYTHONBREAKPOINT": "0"},
+        {"PYTHONPATH": "CODE:/somewhere"},
+    ],
 )
 def test_variables_of_the_interpreter_mean_the_same(workshop, variables):
     variables = {name: value.replace("CODE", str(workshop.code)) for name, value in variables.items()}

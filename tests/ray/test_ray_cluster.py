@@ -163,7 +163,7 @@ def test_a_run_whose_storage_is_in_s3(cluster: Cluster, driver: Driver, server: 
     with smt.local.connect(Path(server.state_dir)):
         job = smt.attach(f"s3://{server.bucket}/ray/s3")
         assert list(job.trials()["TrainingJobStatus"]) == ["Completed"] * 2
-        assert job.best.model_data.startswith(f"s3://{server.bucket}/ray/s3/sm/jobs/")
+        assert str(job.best.model_uri).startswith(f"s3://{server.bucket}/ray/s3/sm/jobs/")
         assert len(job.curves(metrics="accuracy")) == 6
 
 

@@ -19,6 +19,7 @@ import sm_tuning as smt
 from benchmarks.ray.runs import tuning_of
 from sm_tuning.archive import read_log, training_job_file
 from sm_tuning.executor import TrainingFailedError
+from sm_tuning.executor._supervisors import Template
 from sm_tuning.ray._job import INDEX, LINEAGE, RayJob
 from sm_tuning.ray._storage import Storage, filesystem_of
 from sm_tuning.ray._training import CHECKPOINT_FILE, Node, TrainingJobRun
@@ -96,6 +97,19 @@ def test_a_failure_is_recorded_and_raised_again_without_a_second_run(bench: Benc
             run.next()
         assert sum(text.startswith("epoch=1") for text in bench.texts(run)) == 1
     assert bench.document(run)["TrainingJobStatus"] == "Failed"
+
+
+def test_trials_start_as_forks_in_spite_of_the_variables_that_ray_sets_in_its_workers(
+    bench: Bench, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONBREAKPOINT", "ray.util.rpdb.set_trace")
+    documents = []
+    for index in (1, 2):  # the second one of a tuning job starts a template
+        results(bench.trial(index=index))
+        documents.append(bench.document(bench.runs[-1]))
+    templates = node.supervisors._templates
+    own = [template for preload, template in templates.items() if preload.group == documents[0]["TuningJobArn"]]
+    assert [isinstance(template, Template) for template in own] == [True]
 
 
 ENDLESS = pytest.mark.parametrize("bench", [{"hyperparameters": {"epochs": 10_000, "pause": 0.02}}], indirect=True)
