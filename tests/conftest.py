@@ -15,6 +15,7 @@ from typing import Any
 import numpy.testing  # noqa: F401  (numpy 1.26 starts a process when it is loaded, which a fast test must not)
 import pytest
 from forks import PRELOADED as PRELOADED_PROGRAMS
+from forks import REAL, RUN_VARIABLE, nursery
 from guards import BlockedError, Network, Processes
 from hypothesis import HealthCheck, settings
 from shared_models import read_models, share_models
@@ -41,7 +42,6 @@ settings.load_profile("few")
 PRELOADED = (
     *PRELOADED_PROGRAMS["client"],
     "scipy.optimize",
-    "sklearn.tree",
     "sm_tuning.local.engine",
     "sm_tuning.local.http",
     "sm_tuning.local.runner",
@@ -138,6 +138,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Let fixtures that other tests asked for stop what they started."""
     _PROCESSES.is_allowed = True
     return (yield)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Have the programs that nearly all workers fork from load their libraries while the tests are collected."""
+    option = session.config.option
+    if option.workers > 1 and not option.collectonly and "not processes" not in option.markexpr and not REAL:
+        os.environ[RUN_VARIABLE] = str(os.getpid())
+        for name in ("server", "client"):
+            nursery(name)
 
 
 @pytest.hookimpl(tryfirst=True)

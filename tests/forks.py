@@ -50,7 +50,6 @@ PRELOADED = {
         "plotly.graph_objects",
         "jinja2",
         "rich.console",
-        "sklearn.ensemble",
         "sm_tuning.cli",
         "sm_tuning.views",
         "sm_tuning.results",
@@ -169,7 +168,9 @@ class Nursery:
                 pass_fds=[listening.fileno(), its_life.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                # Variables of a user's AWS are the programs' affair, not that of their imports.
+                env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+                | {"OMP_NUM_THREADS": "1"},
             )
         started.returncode = 0  # it may outlive this process: nothing waits for it
         return life

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer, tag_types
-from tensorboard.context import RequestContext
-from tensorboard.plugins.base_plugin import TBContext
-from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
-from tensorboard.util import tensor_util
+from later import Later
+
+_EVENTS, _HPARAMS = "tensorboard.backend.event_processing", "tensorboard.plugins.hparams"
+data_provider, tag_types = Later(f"{_EVENTS}.data_provider"), Later(f"{_EVENTS}.tag_types")
+plugin_event_multiplexer = Later(f"{_EVENTS}.plugin_event_multiplexer")
+api_pb2, backend_context = Later(f"{_HPARAMS}.api_pb2"), Later(f"{_HPARAMS}.backend_context")
+get_experiment, list_session_groups = Later(f"{_HPARAMS}.get_experiment"), Later(f"{_HPARAMS}.list_session_groups")
+base_plugin, context = Later("tensorboard.plugins.base_plugin"), Later("tensorboard.context")
+tensor_util = Later("tensorboard.util.tensor_util")
 
 STATUSES = ("STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING")
 
@@ -22,13 +26,13 @@ class LogDirectory:
         self._runs._size_guidance = {tag_types.TENSORS: 0}
         self._runs.AddRunsFromDirectory(str(path)).Reload()
         provider = data_provider.MultiplexerDataProvider(self._runs, str(path))
-        self._hparams = backend_context.Context(TBContext(data_provider=provider, logdir=str(path)))
+        self._hparams = backend_context.Context(base_plugin.TBContext(data_provider=provider, logdir=str(path)))
 
     @property
     def experiment(self) -> Any:
         """The columns."""
         request = api_pb2.GetExperimentRequest(include_metrics=True)
-        return get_experiment.Handler(RequestContext(), self._hparams, "", request).run()
+        return get_experiment.Handler(context.RequestContext(), self._hparams, "", request).run()
 
     def sessions(self, *, sort_by: str | None = None) -> list[Any]:
         """The rows of the table view, with all columns asked for."""
@@ -43,7 +47,7 @@ class LogDirectory:
             col_params=columns,
             slice_size=1000,
         )
-        answer = list_session_groups.Handler(RequestContext(), self._hparams, "", request).run()
+        answer = list_session_groups.Handler(context.RequestContext(), self._hparams, "", request).run()
         return list(answer.session_groups)
 
     def curve(self, run: str, tag: str) -> list[tuple[int, float, float]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 from exports_made import (
@@ -35,6 +34,7 @@ from exports_tensorboard import LogDirectory
 from forks import run_program
 from hypothesis import given
 from hypothesis import strategies as st
+from later import Later
 
 from sm_tuning import SpecError
 from sm_tuning.description import job_of
@@ -43,6 +43,8 @@ from sm_tuning.views.exports._optuna import Optuna
 from sm_tuning.views.exports._target import OBJECTIVE, new_file, new_folder
 from sm_tuning.views.exports._tensorboard import TensorBoard
 from sm_tuning.views.exports._wandb import Wandb
+
+optuna = Later("optuna")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),

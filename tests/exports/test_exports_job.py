@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import psutil
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +18,7 @@ from exports_made import CASES, FIRST, floats, made, one
 from exports_script import SECRET
 from exports_tensorboard import LogDirectory
 from exports_wandb import Uploads, synced
+from later import Later
 
 import sm_tuning as smt
 from sm_tuning.cli import main
@@ -27,6 +27,8 @@ from sm_tuning.views.exports import Exported, export
 from sm_tuning.views.exports._info import JobInfo
 from sm_tuning.views.exports._mlflow import Mlflow, tracking_at
 from sm_tuning.views.exports._target import OBJECTIVE
+
+optuna = Later("optuna")
 
 pytestmark = [
     pytest.mark.whole,  # the other files of this folder have a sample

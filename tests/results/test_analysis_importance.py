@@ -8,15 +8,16 @@ import sys
 
 import analysis_data as data
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
-from sklearn.tree import DecisionTreeRegressor
+from later import Later
 
 import sm_tuning as smt
 from sm_tuning.results.analysis import CORRELATION, IMPORTANCE, correlation, importance
 from sm_tuning.results.analysis._forest import _encoded, _shares, importances
 from sm_tuning.results.analysis._trees import Grown, grow
+
+optuna, trees = Later("optuna"), Later("sklearn.tree")
 
 FEW = 5  # resamples, where a test does not look at the bounds
 
@@ -114,7 +115,7 @@ def test_a_tree_of_one_column_is_that_of_scikit_learn(rounded: bool) -> None:
     grown = grow(column[:, None], loss, counts, rng)
     points = np.linspace(0, 1, 997)[:, None]
     for number, weights in enumerate(counts):
-        tree = DecisionTreeRegressor().fit(column[:, None], loss, sample_weight=weights)
+        tree = trees.DecisionTreeRegressor().fit(column[:, None], loss, sample_weight=weights)
         assert predicted(grown, points, number) == pytest.approx(tree.predict(points), abs=1e-8)
         total = weights.sum() * tree.tree_.impurity[0]
         left = sum(tree.tree_.weighted_n_node_samples * tree.tree_.impurity * (tree.tree_.children_left < 0))
@@ -127,7 +128,7 @@ def test_the_first_split_of_several_columns_is_that_of_scikit_learn() -> None:
     counts = rng.integers(0, 3, (10, 200))
     grown = grow(features, loss, counts, rng)
     for number, weights in enumerate(counts):
-        root = DecisionTreeRegressor(max_depth=1).fit(features, loss, sample_weight=weights).tree_
+        root = trees.DecisionTreeRegressor(max_depth=1).fit(features, loss, sample_weight=weights).tree_
         own = grown.tree == number
         column, threshold = root.feature[0], root.threshold[0]
         # scikit-learn's features have single precision.
