@@ -30,14 +30,15 @@ from forks import RUN_VARIABLE
 #: Workers take files in this order, and then the others, so that none is busy long after the others are done. By the
 #: seconds that each took: renew it from ``--durations 0`` now and then.
 LONGEST = (
-    "kill_driver", "views_browser", "exports_job", "site", "code_blocks", "bayesian", "endpoints", "pipeline",
-    "runner", "bad_answers", "machine_runs", "follow", "engine", "smoke", "exports_track", "init", "driver",
-    "faults_of_the_machine", "operations", "serving", "transfer", "warm", "house", "analysis_advice", "views_watch",
-    "evaluate", "exports_edges", "local", "daemon", "finding_codes", "views_report", "notebooks", "faults",
-    "engine_strategies", "attach_training", "transform", "results_local", "endpoint", "register", "case_scripts",
-    "mcp_server", "pytorch_digits_script", "sdk_v3", "spot", "redirect", "analysis_importance", "scale", "sync",
-    "other_tools", "views_odd_jobs", "kill", "aws_time_limit", "analysis_local", "xgboost_algorithm", "optuna",
-    "requirements", "stage", "results_trials", "kill_campaigns", "terminal", "lineage",
+    "kill_driver", "views_browser", "bayesian", "endpoints", "runner", "bad_answers", "machine_runs", "follow",
+    "engine", "code_blocks", "pipeline", "smoke", "exports_track", "site", "driver", "faults_of_the_machine",
+    "operations", "serving", "transfer", "warm", "house", "analysis_advice", "views_watch", "evaluate",
+    "exports_edges", "local", "daemon", "finding_codes", "views_report", "faults", "engine_strategies",
+    "attach_training", "transform", "results_local", "endpoint", "register", "mcp_server", "pytorch_digits_script",
+    "spot", "redirect", "analysis_importance", "scale", "sync", "views_odd_jobs", "aws_time_limit",
+    "analysis_local", "xgboost_algorithm", "optuna", "requirements", "stage", "results_trials", "terminal",
+    "lineage", "kept_by_moto", "images", "views_draw", "s3", "exports_job", "init", "notebooks", "sdk_v3",
+    "other_tools", "kill", "case_scripts",
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ def disturb(patient, kills, longest):
         process.wait()
 
 
+@pytest.mark.whole  # test_kill_campaigns.py has a sample
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("count", "kills", "seconds"),
