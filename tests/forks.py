@@ -256,12 +256,16 @@ def command_line(folder: Path) -> Path:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Poll until the condition gives something true, and return that; the limit is there to end a test that hangs."""
-    end = time.monotonic() + seconds
+    """Poll until the condition gives something true, and return that; the limit is there to end a test that hangs.
+
+    A condition may cost as much as a request to a server, so that the pauses grow with the time waited.
+    """
+    begun = time.monotonic()
     while not (result := condition()):
-        if time.monotonic() > end:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             raise AssertionError(f"the condition did not hold within {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(min(0.2, max(0.02, waited / 20)))
     return result
 
 

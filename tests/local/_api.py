@@ -1,12 +1,12 @@
 """Tuning and training jobs through the API of a running server, in few words."""
 
 import itertools
-import time
 from contextlib import contextmanager
 
 import boto3
 from _training import IMAGE, LOSS, tar_of
 from botocore.config import Config
+from forks import wait_for
 from servers import running_server
 
 _numbers = itertools.count(1)
@@ -80,13 +80,12 @@ class Api:
 
     def ended(self, name, timeout=60):
         """Wait for a tuning job and return its description."""
-        until = time.monotonic() + timeout
-        while True:
+
+        def described():
             told = self.client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-            if told["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping"):
-                return told
-            assert time.monotonic() < until, told
-            time.sleep(0.1)
+            return None if told["HyperParameterTuningJobStatus"] in ("InProgress", "Stopping") else told
+
+        return wait_for(described, timeout)
 
     def trials(self, name, **asked):
         """The summaries of a tuning job's training jobs, by creation."""

@@ -95,10 +95,22 @@ class Workshop:
         return self.run(command), self.run(self.warm(command)), answer
 
 
+@pytest.fixture(scope="module")
+def lean():
+    """A list with the template of cold processes, which one workshop hands to the next."""
+    kept = []
+    yield kept
+    for template in kept:
+        template.close()
+
+
 @pytest.fixture
-def workshop(processes, tmp_path):
+def workshop(processes, lean, tmp_path):
     made = Workshop(tmp_path.resolve())
+    made.supervisors._lean = lean.pop() if lean else None
     yield made
+    left, made.supervisors._lean = made.supervisors._lean, None
+    lean.extend([] if left is None else [left])
     made.supervisors.close()
 
 

@@ -66,7 +66,7 @@ def study(aws: smt.Aws, tuning: smt.Tuning) -> smt.Study:
     launched = smt.launch(tuning, name="done", aws=aws)
     assert isinstance(launched, smt.Study)
     assert launched.counts.launched == 3
-    assert launched.wait(progress=False)["HyperParameterTuningJobStatus"] == "Completed"
+    assert launched.wait(progress=False, poll=0.1)["HyperParameterTuningJobStatus"] == "Completed"
     return launched
 
 
@@ -99,7 +99,7 @@ def test_a_bayesian_study_asks_the_points_of_a_tuning_job_with_the_same_seed(aws
     job = smt.launch(both.replace(study=None), name="bayes-job", aws=aws)
     found = []
     for handle in (study, job):
-        handle.wait(progress=False)
+        handle.wait(progress=False, poll=0.1)
         found.append([child["TunedHyperParameters"] for child in handle.children()])
     assert found[0] == found[1]
     assert len(found[0]) == 6
@@ -109,18 +109,18 @@ def test_a_study_that_is_warm_started_asks_the_points_of_such_a_tuning_job(
     aws: smt.Aws, tuning: smt.Tuning, study: smt.Study
 ) -> None:
     parent = smt.launch(tuning.replace(study=None, max_jobs=4), name="parent", aws=aws)
-    parent.wait(progress=False)
+    parent.wait(progress=False, poll=0.1)
     child = tuning.replace(
         strategy="Bayesian", max_jobs=3, max_parallel_jobs=1, warm_start=smt.WarmStart(parents=["parent"])
     )
     found = []
     for name, spec in (("child", child), ("child-job", child.replace(study=None))):
         handle = smt.launch(spec, name=name, aws=aws)
-        handle.wait(progress=False)
+        handle.wait(progress=False, poll=0.1)
         found.append([summary["TunedHyperParameters"] for summary in handle.children()])
     assert found[0] == found[1]
     learned = smt.launch(study.next_tuning(study.advice().head(0)), name="learned", aws=aws)
-    assert learned.wait(progress=False)["TrainingJobStatusCounters"]["Completed"] == 3
+    assert learned.wait(progress=False, poll=0.1)["TrainingJobStatusCounters"]["Completed"] == 3
     assert not {*learned.trials(progress=False)["rate"]} & {*study.trials(progress=False)["rate"]}
 
 
@@ -180,9 +180,9 @@ def test_a_remote_driver_runs_a_study_and_another_continues_it(aws: smt.Aws, tun
     )
     if study.status == "InProgress":
         with pytest.raises(smt.JobFailedError, match="the study remote has no driver"):
-            study.wait(progress=False)
+            study.wait(progress=False, poll=0.1)
         assert study.step()
-    assert study.wait(progress=False)["TrainingJobStatusCounters"]["Completed"] == 4
+    assert study.wait(progress=False, poll=0.1)["TrainingJobStatusCounters"]["Completed"] == 4
     names = [child["TrainingJobName"] for child in study.children()]
     assert len(set(names)) == 4
 
