@@ -265,6 +265,9 @@ class Supervisors:
         variables = {variable for variable, _ in preload.variables if variable.startswith("PYTHON")}
         if odd := sorted(variables - _INTERPRETER_VARIABLES):
             return f"{', '.join(odd)} is set, which changes how the interpreter starts or ends"
+        entries = filter(None, dict(preload.variables).get("PYTHONPATH", "").split(os.pathsep))
+        if relative := [entry for entry in entries if not Path(entry).is_absolute()]:
+            return f"PYTHONPATH has {', '.join(relative)}, which depends on the working folder"
         with self._lock:
             found = self._templates.get(preload)
             if found is not None:

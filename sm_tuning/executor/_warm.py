@@ -342,7 +342,12 @@ def refresh_modules(folder: str) -> None:
     import importlib
     import time
 
-    importlib.invalidate_caches()
+    if "importlib.metadata" in sys.modules:
+        importlib.invalidate_caches()
+    else:  # since Python 3.13, that imports it
+        for finder in list(sys.path_importer_cache.values()):
+            if finder is not None and hasattr(finder, "invalidate_caches"):
+                finder.invalidate_caches()
     for name, variable in FOLDER_AT_IMPORT.items():
         if name in sys.modules:
             setattr(sys.modules[name], variable, folder)
@@ -353,6 +358,10 @@ def refresh_modules(folder: str) -> None:
         processes.current_process().authkey = os.urandom(32)
     if threading := sys.modules.get("threading"):
         threading.main_thread()._set_native_id()
+    _refresh_pytorch(folder)
+
+
+def _refresh_pytorch(folder: str) -> None:
     # Python reseeds ``random`` by itself, and ``Warm`` NumPy's generators.
     for generator in _seeded_at_import():
         generator.seed()

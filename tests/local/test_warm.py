@@ -125,6 +125,7 @@ print([str(signal.getsignal(n)) for n in range(1, 65)], signal.pthread_sigmask(s
 print(repr(sys.stdin.read()), sys.stdout, sys.stderr, sys.stdin, sys.stdout.line_buffering, type(sys.stdout.buffer))
 print(sys._getframe().f_back, sys.exc_info(), sys.gettrace(), hasattr(sys, "last_type"), warnings.filters)
 print(threading.main_thread().native_id == os.getpid(), threading.active_count(), time.process_time() < 5)
+print("importlib.metadata" in sys.modules)
 print(abs(logging._startTime - time.time()) < 60, len(os.environ["SM_TUNING_CONTAINER"]))
 print(os.environ["SM_TUNING_CONTAINER"].encode() in open("/proc/self/environ", "rb").read())
 warnings.warn("deep", stacklevel=3)
@@ -326,6 +327,16 @@ def test_collections_of_a_warm_trial_visit_only_what_it_has_made(workshop):
     _, warm, answer = workshop.both("import json\nimport gc\nprint(len(gc.get_objects()))")
     assert answer == "ready"
     assert int(warm.lines[0]) < 200, "those of the template and the supervisor are thousands"
+
+
+def test_a_relative_folder_of_imports_is_that_of_the_trial(workshop):
+    (workshop.code / "lib").mkdir(parents=True)
+    (workshop.code / "lib" / "package_x.py").write_text("value = 'of the trial'")
+    path = f"{workshop.code}:lib"
+    cold, warm, answer = workshop.both("import json\nimport package_x\nprint(package_x.value)", PYTHONPATH=path)
+    assert answer == "PYTHONPATH has lib, which depends on the working folder"
+    assert warm == cold
+    assert cold.lines == ["of the trial"]
 
 
 def test_random_states_are_not_those_of_another_trial(workshop):
