@@ -1,8 +1,9 @@
 """How costs grow with the trials of one job: ``python -m benchmarks.orchestration.growth --help``.
 
-``ask`` is one draw of Random beside all trials; ``next trial`` is the engine's whole work for one more trial, from ask
-to the record of its end, with nothing to train. Describe and List are medians over HTTP from a local SageMaker. The
-report is a cold process that reads the job of ``benchmarks.report``. Only the HTTP calls are wall time.
+``next trial`` is the engine's whole work for one more trial, from the draw to the record of its end, with nothing to
+train; ``draw`` is one of Random beside all trials. Describe and List, in pages of 100 trials, are medians over HTTP
+from a local SageMaker. The report is a cold process that reads the job of ``benchmarks.report``. Only the HTTP calls
+are wall time. The last line compares the largest number of trials with the smallest.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import boto3
 
 from benchmarks._endpoint import endpoint
-from benchmarks.local_scale.fill import tuning_name
+from benchmarks.local_scale.fill import fill_jobs, tuning_name
 from benchmarks.orchestration.bookkeeping import seconds_of_more
-from benchmarks.reading.__main__ import KEYS, fill, run, server
+from benchmarks.reading.__main__ import KEYS, run, server
+from sm_tuning.local._config import resolve_state_dir
 from sm_tuning.strategies import Trial, make, space_of
 
 MORE = 20
@@ -53,16 +55,17 @@ def median_ms(call: Callable[[], Any]) -> float:
     return 1000 * statistics.median(times)
 
 
-def calls(trials: int) -> tuple[float, float, float]:
-    """Return milliseconds of Describe, of a page of 100 trials by objective, and of the last page."""
+def calls(trials: int) -> tuple[float, ...]:
+    """Return milliseconds of Describe, of the first and the last page by time, and of a page by objective."""
     with tempfile.TemporaryDirectory() as folder:
-        fill(folder, trials, 0)
+        fill_jobs(resolve_state_dir(folder), 1, trials, emissions=1)
         with server(sys.executable, folder) as info:
             session = boto3.Session(info["access_key_id"], info["secret_access_key"], region_name=info["region"])
             client = session.client("sagemaker", endpoint_url=info["endpoint_url"])
             named = {"HyperParameterTuningJobName": tuning_name(0)}
             listing = client.list_training_jobs_for_hyper_parameter_tuning_job
-            pages = {"MaxResults": 100, "SortBy": "FinalObjectiveMetricValue"}
+            pages = {"MaxResults": 100, "SortBy": "CreationTime"}
+            best = {"MaxResults": 100, "SortBy": "FinalObjectiveMetricValue"}
             token: dict[str, str] = {}
             while "NextToken" in (page := listing(**named, **pages, **token)):
                 token = {"NextToken": page["NextToken"]}
@@ -70,6 +73,7 @@ def calls(trials: int) -> tuple[float, float, float]:
                 median_ms(lambda: client.describe_hyper_parameter_tuning_job(**named)),
                 median_ms(lambda: listing(**named, **pages)),
                 median_ms(lambda: listing(**named, **pages, **token)),
+                median_ms(lambda: listing(**named, **best)),
             )
 
 
@@ -86,14 +90,24 @@ def main() -> None:
     parser.add_argument("--without-report", action="store_true")
     given = parser.parse_args()
     print(f"{os.cpu_count()} processors, load before the start {os.getloadavg()[0]:.1f}\n")
-    print("| trials | ask, ms | next trial, ms | Describe, ms | List, first page, ms | last page, ms | report, CPU s |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| trials | next trial, CPU ms | draw, CPU ms | Describe, ms | first page, ms | last page, ms "
+        "| page by objective, ms | report, CPU s |\n" + "|" + 8 * "---:|"
+    )
+    rows = []
     for trials in given.trials:
         with tempfile.TemporaryDirectory() as folder:
             following = 1000 * seconds_of_more(Path(folder), trials=trials, more=MORE) / MORE
-        written = "" if given.without_report else f"{report(trials):.2f}"
-        described = " | ".join(f"{figure:.1f}" for figure in calls(trials))
-        print(f"| {trials:,} | {1000 * ask(trials):.2f} | {following:.1f} | {described} | {written} |", flush=True)
+        written = float("nan") if given.without_report else report(trials)
+        rows.append((following, 1000 * ask(trials), *calls(trials), written))
+        print(_line(f"{trials:,}", rows[-1]), flush=True)
+    if len(rows) > 1:
+        ratio = max(given.trials) / min(given.trials)
+        print(_line(f"{ratio:,.0f} times", [last / first for first, last in zip(rows[0], rows[-1], strict=True)]))
+
+
+def _line(head: str, figures: Sequence[float]) -> str:
+    return f"| {head} | {' | '.join(f'{figure:.2f}' for figure in figures)} |".replace("nan", "")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from browser import COLOURS, MARKS, chromium
 from views_example import example
+from views_frames import gathered, many
 from views_page import CONTRASTS, FONTS, OUTSIDE, OVERLAPS, Page
 
 import sm_tuning as smt
@@ -306,6 +307,16 @@ def test_paper_shows_whole_plots_and_the_heads_of_the_table(browser: Any, exampl
         )
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_a_long_table_gets_its_first_page_by_itself_and_all_rows_on_demand(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "long.html").write_text(render(gathered(*many(250))), encoding="utf-8")
+    page = Page(browser)
+    page.open(tmp_path / "long.html")
+    count = "document.querySelectorAll('#table tbody tr').length"
+    page.until(f"return {count} === 200")
+    page.run("document.getElementById('more').click()")
+    assert page.run(f"return {count}") == 250
 
 
 @pytest.mark.skipif("SM_TUNING_SCREENSHOTS" not in os.environ, reason="writes docs/img; run by `make screenshots`")

@@ -268,8 +268,9 @@
   const search = document.getElementById("search");
   const filters = columns.map(() => "");
   const PAGE = 200;
+  const FIRST = 40; // of a long table: more than fit on a screen; the others follow when the browser has time
   let sorting = { ...data.table.sort, set: true };
-  let limit = PAGE;
+  let limit = rows.length > PAGE ? FIRST : PAGE;
 
   function make(tag, parent, text) {
     const element = document.createElement(tag);
@@ -384,6 +385,7 @@
 
   header();
   showTable();
+  (window.requestIdleCallback || setTimeout)(() => { if (limit === FIRST) { limit = PAGE; showTable(); } });
   search.addEventListener("input", () => { limit = PAGE; showTable(); });
   more.addEventListener("click", () => { limit = Infinity; showTable(); });
   document.getElementById("show-filtered").addEventListener("click", () => { forgetBoxes(); select(new Set(visible()), true); });
