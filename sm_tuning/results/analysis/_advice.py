@@ -68,8 +68,8 @@ def advice(
     - ``log_scale``: a positive range over a factor of 100 or more is searched linearly, and the best trials do not all
       lie in its top decade.
     - ``parallelism``: a Bayesian search in fewer than five rounds (jobs over jobs at once).
-    - ``early_stopping``: a replay of the first 500 trials with the median rule takes 20% fewer epochs or less, with the
-      same best.
+    - ``early_stopping``: a replay of the first 500 trials with the median rule saves 20% of the epochs or more, with
+      the same best.
     - ``fewer_jobs``: in the second half the best improved by less than 1% of its distance to the median, though five
       trials or more came within 5% of it. ``more_jobs``: the last quarter improved it twice or more, by 10% of that
       distance. From 20 trials on.
