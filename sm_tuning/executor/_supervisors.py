@@ -99,7 +99,7 @@ class Template:
     """
 
     def __init__(self, preload: Preload | None = None) -> None:
-        self.preload = preload
+        self.preload: Preload | None = preload
         self._channel, theirs = socket.socketpair()
         settings: dict[str, Any] = {"channel": theirs.fileno(), "log": None, "output": None, "imports": None}
         kwargs: dict[str, Any] = {"stdout": subprocess.DEVNULL}

@@ -151,7 +151,7 @@ class Warm:
         self._modules: frozenset[str] = frozenset()
         self._generators: list[Any] = []
         #: Whether collections leave out the objects of the imports.
-        self.is_spared = False
+        self.is_spared: bool = False
         libc = ctypes.CDLL(None)
         libc.getenv.restype = ctypes.c_void_p
         self._token = libc.getenv(TOKEN_VARIABLE.encode())

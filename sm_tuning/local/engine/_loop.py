@@ -71,7 +71,7 @@ class TuningLoop:
         self._woken = threading.Event()
         self._closing = False
         #: Whether decisions depend on the values of running trials.
-        self.needs_curves = True
+        self.needs_curves: bool = True
         self._lock = threading.Lock()  # guards the status of the tuning job
         self._clock = SteadyClock(context.clock, context.monotonic)
         self._request: Mapping[str, Any]  # the document as it was when the loop began
