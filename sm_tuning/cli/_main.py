@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
@@ -162,6 +164,17 @@ def _messages(error: BaseException) -> Iterator[str]:
         yield str(error)
 
 
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles less often: reading makes many objects without any, and each look takes time for all of them."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 class Program(LazyGroup):
     """The outermost group: prints an expected error as one line per problem, and exits with its code."""
 
@@ -172,7 +185,8 @@ class Program(LazyGroup):
         # In standalone mode click would print errors itself, and exit with codes of its own.
         kwargs = {**kwargs, "standalone_mode": False, "obj": settings, "prog_name": "sm-tuning"}
         try:
-            code = super().main(*args, **kwargs)
+            with _rare_collections():
+                code = super().main(*args, **kwargs)
             if settings.get("incomplete"):
                 code = code or smt.ServiceError.exit_code
         except tuple(kind for kind, _ in EXIT_CODES) as error:
