@@ -114,7 +114,10 @@ def ours(seed: int, folder: Path, *, size: int, epochs: int, every: int) -> dict
 
 
 def rays(seed: int, folder: Path, *, size: int, epochs: int, every: int) -> dict[str, Any]:
-    """Run the shipped trainer under Ray's scheduler, with its defaults, and within the ranges."""
+    """Run the shipped trainer under Ray's scheduler, within the ranges.
+
+    It is synchronous: by default it copies only members whose checkpoint is there in time, which short epochs prevent.
+    """
     random.seed(seed)
     np.random.seed(seed)  # what Ray draws from
     bounds = {d.name: (d.low, d.high) for d in SPACE.dimensions if not isinstance(d, Categorical)}
@@ -128,6 +131,7 @@ def rays(seed: int, folder: Path, *, size: int, epochs: int, every: int) -> dict
         perturbation_interval=every,
         hyperparam_mutations=dict(_MUTATIONS),
         custom_explore_fn=clipped,
+        synch=True,
     )
     points = [{name: json.loads(text) for name, text in point.items()} for point in random_points(seed, size)]
     tuner = tune.Tuner(
