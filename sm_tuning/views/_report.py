@@ -51,7 +51,7 @@ _MOST_SLICES = 12
 _MOST_METRICS = 12
 
 #: Shorter lists are not compressed.
-_SHORT_LIST = 24
+_SHORT_LIST = 8
 
 _NUMERIC = frozenset({int, float, type(None)})
 _SIMPLE = frozenset({int, float, bool, str, type(None)})
