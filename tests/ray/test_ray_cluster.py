@@ -116,7 +116,8 @@ def test_asha_of_ray_stops_trials_and_a_trial_sees_its_share_of_a_gpu(cluster: C
 
 
 def test_a_population_copies_its_best_members_however_fast_their_epochs_are(cluster: Cluster, driver: Driver) -> None:
-    tuning = tuning_of(cluster.folder / "code", max_parallel_jobs=4)  # an epoch takes no time
+    # An epoch takes no time, and who copies whom depends on the order in which intervals end: it is fixed here.
+    tuning = tuning_of(cluster.folder / "code", max_parallel_jobs=1)
     pbt = {"size": 4, "interval": 2, "max_resource": 6, "mutate": ["rate"]}
     found = trials_of(driver, run(cluster, tuning, "pbt", pbt=pbt))
     assert all(0.01 <= trial["config"]["rate"] <= 1.0 for trial in found)
