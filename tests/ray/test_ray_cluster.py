@@ -150,7 +150,6 @@ def test_the_unchanged_digits_script_under_asha_and_in_a_population(cluster: Clu
     job = attach(cluster, "digits-pbt")
     trials = job.trials()
     assert trials["Member"].value_counts().to_dict() == {1: 2, 2: 2, 3: 2}
-    assert (trials["Why"] == "exploited").any()
     logs = job.logs()
     resumed = logs[logs["Message"].str.startswith("resuming after epoch 1 ")]["TrainingJobName"]
     assert set(resumed) == set(trials[trials["Parent"].notna()]["TrainingJobName"])
