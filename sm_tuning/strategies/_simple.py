@@ -251,7 +251,7 @@ def median_stop(curve: Sequence[float], completed_curves: Sequence[Sequence[floa
     epoch = len(curve)
     if epoch <= GRACE_EPOCHS:
         return False
-    averages = [fmean(peer[:epoch]) for peer in completed_curves if len(peer) >= epoch]
+    averages = [_average(peer[:epoch]) for peer in completed_curves if len(peer) >= epoch]
     return judge_by_median(curve, sorted(average for average in averages if not math.isnan(average)), maximize)
 
 
@@ -273,8 +273,18 @@ def judge_by_median(curve: Sequence[float], averages: Sequence[float], maximize:
     return value < bar if maximize else value > bar
 
 
+def _average(values: Sequence[float]) -> float:
+    """Return ``statistics.fmean``, also of huge values; NaN of both infinities, which have no average."""
+    try:
+        return fmean(values)
+    except ValueError:
+        return math.nan
+    except OverflowError:  # their sum is beyond the largest float, and their average is not
+        return math.fsum(value / len(values) for value in values)
+
+
 class PrefixMeans:
-    """The averages of a curve's beginnings, each computed once: exactly those of ``statistics.fmean``."""
+    """The averages of a curve's beginnings, each computed once: exactly those that ``median_stop`` computes."""
 
     def __init__(self, curve: tuple[float, ...]) -> None:
         self.curve = curve
@@ -285,9 +295,10 @@ class PrefixMeans:
         """Return the average of the first ``epoch`` values."""
         while len(self._means) < epoch:
             value = self.curve[len(self._means)]
-            if not math.isfinite(value):  # fmean defines what such sums are
-                return fmean(self.curve[:epoch])
-            self._partials = _exact_sum(self._partials, value)
+            partials = _exact_sum(self._partials, value)
+            if not math.isfinite(partials[-1]):
+                return _average(self.curve[:epoch])
+            self._partials = partials
             self._means.append(math.fsum(self._partials) / (len(self._means) + 1))
         return self._means[epoch - 1]
 

@@ -1,6 +1,7 @@
 """The median rule of early stopping."""
 
 import math
+from fractions import Fraction
 from statistics import fmean
 
 import pytest
@@ -55,10 +56,20 @@ def test_minimising_is_maximising_the_negative(curve, peers):
 def test_the_average_of_each_beginning_is_that_of_its_values_to_the_last_bit(curve):
     means = PrefixMeans(tuple(curve))
     for epoch in range(1, len(curve) + 1):
-        try:
-            expected = fmean(curve[:epoch])
-        except ValueError:  # the values have both infinities
-            with pytest.raises(ValueError, match="inf"):
-                means.at(epoch)
-        else:
-            assert repr(means.at(epoch)) == repr(expected)
+        values = curve[:epoch]
+        has_none = math.inf in values and -math.inf in values
+        assert repr(means.at(epoch)) == repr(math.nan if has_none else fmean(values))
+
+
+@given(st.lists(st.sampled_from([1.7e308, 1e308, 1.0, -1e308, -1.7e308]), min_size=1, max_size=9))
+def test_huge_values_have_an_average_too(curve):
+    means = PrefixMeans(tuple(curve))
+    for epoch in range(1, len(curve) + 1):
+        exact = float(sum(map(Fraction, curve[:epoch])) / epoch)
+        assert means.at(epoch) == pytest.approx(exact, rel=1e-9, abs=1e294)
+
+
+@pytest.mark.parametrize("wild", [[math.inf, -math.inf, 0.0], [1e308, 1e308, 1e308], [math.nan] * 3])
+def test_wild_values_of_one_completed_trial_do_not_stop_the_rule(wild):
+    assert median_stop([9.0, 9.0, 3.6], [*PEERS, wild], maximize=False)
+    assert not median_stop([9.0, 9.0, 2.9], [*PEERS, wild], maximize=False)
