@@ -30,14 +30,15 @@ from forks import RUN_VARIABLE
 #: Workers take files in this order, and then the others, so that none is busy long after the others are done. By the
 #: seconds that each took: renew it from ``--durations 0`` now and then.
 LONGEST = (
-    "kill_driver", "views_browser", "bayesian", "endpoints", "runner", "bad_answers", "machine_runs", "follow",
-    "engine", "code_blocks", "pipeline", "smoke", "exports_track", "site", "driver", "faults_of_the_machine",
-    "operations", "serving", "transfer", "warm", "house", "analysis_advice", "views_watch", "evaluate",
-    "exports_edges", "local", "daemon", "finding_codes", "views_report", "faults", "engine_strategies",
-    "attach_training", "transform", "results_local", "endpoint", "register", "mcp_server", "pytorch_digits_script",
-    "spot", "redirect", "analysis_importance", "scale", "sync", "views_odd_jobs", "aws_time_limit",
-    "analysis_local", "xgboost_algorithm", "optuna", "requirements", "stage", "results_trials", "terminal",
-    "lineage", "kept_by_moto", "images", "views_draw", "s3", "exports_job", "init", "notebooks", "sdk_v3",
+    "views_browser", "bad_answers", "bayesian", "exports_track", "endpoints", "driver", "finding_codes", "site",
+    "smoke", "faults_of_the_machine", "code_blocks", "follow", "machine_runs", "views_report", "transfer", "transform",
+    "views_odd_jobs", "serving", "sync", "local", "runner", "exports_edges", "warm", "evaluate", "daemon", "engine",
+    "house", "results_local", "views_watch", "engine_strategies", "mcp_server", "faults", "images", "aws_time_limit",
+    "optuna", "analysis_importance", "attach_training", "register", "spot", "xgboost_algorithm", "analysis_advice",
+    "replay", "views_draw", "kill_driver", "analysis_frames", "analysis_local", "operations", "endpoint",
+    "kept_by_moto", "rules", "spec_files", "stage", "clients", "jobs_launch", "notice", "lineage",
+    "masking_everywhere", "s3", "redirect", "connect", "logs", "results_live", "gpus", "init", "preflight",
+    "results_trials", "fuzz", "exports_job", "notebooks", "sdk_v3", "pipeline", "pytorch_digits_script", "scale",
     "other_tools", "kill", "case_scripts",
 )  # fmt: skip
 

@@ -61,6 +61,7 @@ def unbroken(run, opt_ml, data_dir, tmp_path_factory):
     return done, base
 
 
+@pytest.mark.whole
 def test_each_epoch_is_one_line_that_the_definitions_read(unbroken, script_module):
     done, base = unbroken
     lines = epochs_in(done.stdout)
@@ -72,6 +73,7 @@ def test_each_epoch_is_one_line_that_the_definitions_read(unbroken, script_modul
         assert {"epoch": epoch, **read} == entry
 
 
+@pytest.mark.whole
 def test_training_learns_the_digits(unbroken):
     _, base = unbroken
     first, *_, last = history_of(base)

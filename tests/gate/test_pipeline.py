@@ -84,6 +84,7 @@ def packages(near: smt.Aws, group: str) -> list[str]:
     return [one["ModelPackageArn"] for one in answer["ModelPackageSummaryList"]]
 
 
+@pytest.mark.whole
 def test_six_processes_bring_a_spec_to_a_registered_model(near, environ) -> None:
     pipeline = Pipeline("pipe-good", environ, limit="validation:rmse<=200")
     said = {step: pipeline.run(step) for step in pipeline.steps}

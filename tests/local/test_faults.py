@@ -90,6 +90,7 @@ def test_stop_of_a_finished_job_changes_nothing(bench):
     assert bench.store.training_job(doc["TrainingJobName"])["TrainingJobStatus"] == "Completed"
 
 
+@pytest.mark.whole
 def test_a_hundred_thousand_lines_all_reach_the_log(bench):
     doc = bench.train("for i in range(100_000): print('line', i)\nprint('loss=1')", timeout=60)
     assert doc["TrainingJobStatus"] == "Completed"

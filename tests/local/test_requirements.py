@@ -47,6 +47,7 @@ def installs(bench, *names):
     return sum(INSTALLED in message for name in names for message in bench.messages(name))
 
 
+@pytest.mark.whole
 def test_trials_that_start_together_install_once(bench):
     names = [begin(bench) for _ in range(3)]
     for name in names:

@@ -34,6 +34,7 @@ def full(processes, tmp_path_factory):
         del sys.modules[name]
 
 
+@pytest.mark.whole
 def test_the_calls_of_the_benchmark_are_answered(full):
     _, measured = full
     assert len(measured) >= 9
@@ -41,6 +42,7 @@ def test_the_calls_of_the_benchmark_are_answered(full):
         call()
 
 
+@pytest.mark.whole
 def test_all_training_jobs_are_listed_page_by_page(full):
     server, _ = full
     pages = server.sagemaker.get_paginator("list_training_jobs").paginate(MaxResults=100)
@@ -48,6 +50,7 @@ def test_all_training_jobs_are_listed_page_by_page(full):
     assert len(names) == len(set(names)) == TUNING_JOBS * TRIALS
 
 
+@pytest.mark.whole
 def test_the_server_needs_little_memory(full):
     server, _ = full
     assert psutil.Process(server.info.pid).memory_info().rss < 300e6
