@@ -251,6 +251,7 @@ print(found.model_approval_status, found.customer_metadata_properties["sm-tuning
 """
 
 
+@pytest.mark.whole
 def test_the_sdks_resources_read_the_package(job, server, tmp_path) -> None:
     if importlib.util.find_spec("sagemaker") is None:
         pytest.skip("without the SageMaker SDK")

@@ -43,7 +43,7 @@ def programs(language: str) -> dict[Path, str]:
 
 #: Pages whose programs `make test` and `make test-whole` run; the others run in `make test-long` alone.
 SHORT_PAGES = ("README.md", "quickstart-analyst.md", "quickstart-pipeline.md", "preflight.md", "sweeps.md")
-WHOLE_PAGES = ("quickstart-analyst.md",)
+WHOLE_PAGES = ("quickstart-analyst.md", "quickstart-pipeline.md")
 
 
 #: The page on Ray trains some fifteen networks.

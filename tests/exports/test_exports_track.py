@@ -229,6 +229,7 @@ def test_a_real_job_has_its_values_in_mlflow_while_it_runs(
             assert run.data.metrics[OBJECTIVE] == pytest.approx(1 / 3)
 
 
+@pytest.mark.whole
 def test_the_command_tracks_a_job_that_has_ended(
     job: smt.TuningJob, environ: dict[str, str], store: str, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_every_plot_is_drawn_without_an_error_or_a_request(browser: Any, path: P
     assert [url for url in page.requests() if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
 
+@pytest.mark.whole
 def test_brushing_the_history_filters_the_table_and_marks_the_other_plots(page: Page) -> None:
     before = page.rows
     slices = page.show("Slices")
