@@ -150,6 +150,8 @@ def rays(seed: int, folder: Path, *, size: int, epochs: int, every: int) -> dict
         ),
     )
     frames = [result.metrics_dataframe for result in tuner.fit()]
+    if any(frame is None or frame["training_iteration"].max() < epochs for frame in frames):
+        raise SystemExit("a member was not trained to its end: the run was interrupted")
     losses = [float(frame[frame["training_iteration"] % every == 0]["loss"].min()) for frame in frames]
     copies = int(scheduler.debug_string().split()[-2])  # "…: 4 checkpoints, 3 perturbs"
     return {"loss": min(losses), "copies": copies, "trials": size}
