@@ -226,7 +226,7 @@ class Checkpoints:
         uri = config.get("S3Uri")
         self._uri: str | None = _s3_uri(uri).rstrip("/") + "/" if uri else None
         #: The folder.
-        self.path = folder.inside(config.get("LocalPath") or "/opt/ml/checkpoints")
+        self.path: Path = folder.inside(config.get("LocalPath") or "/opt/ml/checkpoints")
         self._s3 = s3
         self._known: dict[Path, tuple[int, int]] = {}
 

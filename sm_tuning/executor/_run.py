@@ -137,10 +137,10 @@ class Run:
             resolve = settings.namespaces.problem({"hosts": "/etc/hosts"}) is None
             cluster = Cluster(hosts, free_port(), names_resolve=resolve)
         #: The hosts, by rank, and the records of each.
-        self.sites = [
+        self.sites: list[Site] = [
             Site(host, cluster, folder_of(folder, host), None if gpus is None else gpus[host.rank]) for host in hosts
         ]
-        self.files = [files_of(folder, host) for host in hosts]
+        self.files: list[Files] = [files_of(folder, host) for host in hosts]
         self._checkpoints = [Checkpoints(job, site.folder, objects) for site in self.sites]
         self._script: Script | None = None
         self._held = ExitStack()

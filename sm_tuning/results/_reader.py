@@ -148,8 +148,8 @@ class Reader:
 
     def __init__(self, aws: Aws, reading: Reading, show: Show) -> None:
         self.aws = aws
-        self.clock = reading.clock
-        self.refresh = reading.refresh
+        self.clock: Clock = reading.clock
+        self.refresh: bool = reading.refresh
         self.gaps: list[Gap] = []
         self._show = show
         self._counts: dict[str, int] = {}

@@ -166,12 +166,12 @@ class HyperbandSearch(RandomSearch):
             )
         self._sign = -1.0 if maximize else 1.0
         self._max_resource = max_resource
-        rungs = []
+        rungs: list[int] = []
         while min_resource < max_resource:
             rungs.append(min_resource)
             min_resource *= _REDUCTION_FACTOR
         #: The numbers of values after which a trial is judged, ascending.
-        self.rungs = tuple(rungs)
+        self.rungs: tuple[int, ...] = tuple(rungs)
 
     def judges_at(self, reached: int) -> bool:
         """Return whether a trial's value of this number may change what ``should_stop`` returns for any trial."""
