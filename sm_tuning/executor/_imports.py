@@ -52,7 +52,7 @@ def leading_imports(program: Path) -> tuple[str, ...]:
 def later_imports(program: Path, imports: Sequence[str]) -> tuple[str, ...]:
     """Return what the packages of these statements import when the script uses them, as import statements.
 
-    If code of the script's folder sets variables, these imports may read them, so that there are none.
+    If code of the script's folder sets variables, these imports may read them, so that nothing is imported.
     """
     packages = {statement.split()[1].partition(".")[0] for statement in imports}
     wanted = [_LATER[package] for package in sorted(packages & _LATER.keys())]

@@ -359,7 +359,7 @@ class TrainingJobRun:
         self._conclude(failure)
 
     def _leave_checkpoints(self) -> TrainingFailedError | None:
-        """Put the checkpoints where trials that continue this one find them; return a failure if there are none.
+        """Put the checkpoints where trials that continue this one find them; return a failure without them.
 
         They are there before the document says that the training job has ended.
         """

@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """A Gaussian process over ended trials, the one of the Bayesian search; needs SciPy.
+    """The Gaussian process of the Bayesian search, over ended trials; needs SciPy.
 
     Args:
         space: the search space.

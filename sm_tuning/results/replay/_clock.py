@@ -35,7 +35,7 @@ class Run:
         begun: when it was created, in seconds of the virtual clock.
         due: when its next value comes, or its end.
         epochs: number of values so far.
-        is_stopping: whether it was told to stop.
+        is_stopping: whether its stop has begun.
         has_ended: whether it has ended.
     """
 
@@ -154,7 +154,7 @@ class VirtualClock:
         if early is not None and early.judges(run.course.curve[: run.epochs]):
             return True
         rules = (search.strategy for search in self._search.definitions)
-        return any(rule.judges_at(run.epochs) for rule in rules if isinstance(rule, HyperbandSearch | Kept))
+        return any(rule.judges_at(run.epochs) for rule in rules if isinstance(rule, HyperbandSearch | GivenPoints))
 
     def _show(self, place: int, status: TrainingStatus) -> None:
         run = self.runs[place]
@@ -169,7 +169,7 @@ class VirtualClock:
         self._trials.update(place, replace(self._trials[place], state=state))
 
 
-class Kept(NeverStops):
+class GivenPoints(NeverStops):
     """Suggests given points in their order; a rule of Hyperband may stop them."""
 
     def __init__(self, points: Sequence[Mapping[str, str]], stops: HyperbandSearch | None) -> None:
@@ -191,7 +191,7 @@ class Kept(NeverStops):
 
 def keeping(search: Search, points: Sequence[Mapping[str, str]], stops: HyperbandSearch | None) -> Search:
     """Return a search that runs given points in their order."""
-    kept = DefinitionSearch({}, None, search.rules.metric, Space(()), Kept(points, stops))
+    kept = DefinitionSearch({}, None, search.rules.metric, Space(()), GivenPoints(points, stops))
     return replace(search, definitions=(kept,))
 
 
