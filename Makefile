@@ -51,7 +51,7 @@ test-whole: $(DEV)  ## whole programs, which take tens of seconds each: pages in
 	$(PYTEST) -m 'whole and not long and not ray'
 
 test-fast: $(DEV)  ## the tests that start no process and no server: they keep two cores busy without a third worker
-	$(PYTEST) --workers 2 -m 'not processes and not long and not ray'
+	$(PYTEST) --workers 2 -m 'not processes and not long and not ray and not whole'
 
 test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, other programs; properties with many examples
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m '(long or hypothesis) and not ray' --hypothesis-profile many
