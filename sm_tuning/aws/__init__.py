@@ -14,7 +14,7 @@ from sm_tuning.aws._identity import (
     find_role,
     is_role_arn,
 )
-from sm_tuning.aws._poll import CLOCK, PATIENCE, Clock, Policy, Retry
+from sm_tuning.aws._poll import CLOCK, PATIENCE, STUDY_INTERVAL, Clock, Policy, Retry
 from sm_tuning.aws._price_list import PriceList, find_prices
 from sm_tuning.aws._upload import Uploaded, UploadLike, UploadOptions, split_uri, upload
 
@@ -25,6 +25,7 @@ __all__ = [
     "REGION_ADVICE",
     "ROLE_VARIABLE",
     "STUDIO_METADATA",
+    "STUDY_INTERVAL",
     "Aws",
     "BrokenAnswerError",
     "Bucket",

@@ -70,6 +70,9 @@ class Retry:
         return min(self.first * 2.0 ** min(failures - 1, 60), self.longest, left)
 
 
+#: Seconds between two looks of a study's driver at AWS.
+STUDY_INTERVAL = 10.0
+
 #: Seconds for which a wait tolerates a service that is down or throttles.
 PATIENCE = 300.0
 

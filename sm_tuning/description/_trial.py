@@ -142,6 +142,7 @@ class Training:
         retained: billed seconds of each instance for which a warm pool was kept after it.
         pool: status of that warm pool; None without one.
         last_attempt: when the last attempt that trained began; None if there was one attempt at most.
+        stopping: when its stop began; None if it was not stopped.
         model_uri: S3 URI of its model; None if it saved none.
     """
 
@@ -164,6 +165,7 @@ class Training:
     retained: int
     pool: str | None
     last_attempt: datetime | None
+    stopping: datetime | None
     model_uri: str | None
 
     @property
@@ -193,6 +195,8 @@ def training_of(description: Mapping[str, Any]) -> Training:
     algorithm = description.get("AlgorithmSpecification") or {}
     hyperparameters = FrozenDict(description.get("HyperParameters") or {})
     pool = description.get("WarmPoolStatus") or {}
+    transitions = description.get("SecondaryStatusTransitions") or ()
+    stops = [entry["StartTime"] for entry in transitions if entry["Status"] == SecondaryStatus.STOPPING]
     return Training(
         name=str(description["TrainingJobName"]),
         arn=str(description.get("TrainingJobArn", "")),
@@ -212,7 +216,8 @@ def training_of(description: Mapping[str, Any]) -> Training:
         training=description.get("TrainingTimeInSeconds"),
         retained=pool.get("ResourceRetainedBillableTimeInSeconds") or 0,
         pool=pool.get("Status"),
-        last_attempt=_last_attempt(description.get("SecondaryStatusTransitions") or ()),
+        last_attempt=_last_attempt(transitions),
+        stopping=min(stops, default=None),
         model_uri=(description.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or None,
     )
 

@@ -37,6 +37,7 @@ class Detail:
         machines: its instances; empty if unknown.
         metrics: final values by name.
         last_attempt: when the last attempt began, in epoch milliseconds; None if there was one attempt at most.
+        stopping: when its stop began, in epoch milliseconds; None if it was not stopped.
     """
 
     billable: int | None = None
@@ -47,6 +48,7 @@ class Detail:
     machines: tuple[Machines, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     last_attempt: int | None = None
+    stopping: int | None = None
 
     @property
     def is_pool_open(self) -> bool:
@@ -244,6 +246,7 @@ def _detail_of(description: Mapping[str, Any]) -> Detail:
         machines=training.machines,
         metrics=dict(training.metrics),
         last_attempt=None if training.last_attempt is None else microseconds(training.last_attempt) // 1000,
+        stopping=None if training.stopping is None else microseconds(training.stopping) // 1000,
     )
 
 

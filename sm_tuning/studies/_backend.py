@@ -17,7 +17,7 @@ from sm_tuning._errors import (
 )
 from sm_tuning._statuses import TrainingStatus, TuningStatus
 from sm_tuning._wire import from_float32
-from sm_tuning.aws import CLOCK, Aws, Clock, is_transient, mapped, split_uri
+from sm_tuning.aws import CLOCK, STUDY_INTERVAL, Aws, Clock, is_transient, mapped, split_uri
 from sm_tuning.description import job_of, trial_of
 from sm_tuning.results import ObjectiveValues
 from sm_tuning.strategies import Outcome, PlannedTrial, Search, Suggestion, TrialState
@@ -28,8 +28,8 @@ from sm_tuning.studies._trials import StudyTrials
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two looks at AWS, and the most while it throttles. A server on this machine is asked more often.
-_POLL, _LONGEST_POLL = 10.0, 60.0
+#: The most seconds between two looks while AWS throttles.
+_LONGEST_POLL = 60.0
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class SageMakerBackend:
         self._lease = lease
         self._clock = clock
         self._curves = ObjectiveValues(aws, longest=None) if search.needs_curves else None
-        self._poll = (aws.poll_interval if aws.is_local else _POLL) if poll is None else poll
+        self._poll = (aws.poll_interval if aws.is_local else STUDY_INTERVAL) if poll is None else poll
         self._until = math.inf if timeout is None else clock.monotonic() + timeout
         self._on_update = on_update
         self._has_records = False

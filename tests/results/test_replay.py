@@ -10,24 +10,28 @@ from dataclasses import replace
 from typing import Any
 
 import analysis_data as data
+import boto3
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results_fakes import FakeSageMaker, in_pages, log_event, training_job
+from results_fakes import REGION, FakeSageMaker, in_pages, log_event, training_job
 from results_service import invoke
 
 import sm_tuning as smt
 from sm_tuning._statuses import TrainingStatus
 from sm_tuning.aws import Aws
-from sm_tuning.results.replay import Change, Past, Replay, Setting, past_of, replay, replay_kept, search_of
+from sm_tuning.results.replay import Change, Course, Past, Replay, Setting, past_of, replay, replay_kept, search_of
+from sm_tuning.results.replay._lag import lags_of
 from sm_tuning.strategies import EarlyStops, HyperbandSearch, Rules, Space, Trial, TrialState, median_stop
 
 EPOCHS = 10
 
 
-def replayed(past: Past, change: Change, *, maximize: bool = False, resource: int = EPOCHS, **rules: Any) -> Replay:
+def replayed(
+    past: Past, change: Change, *, maximize: bool = False, resource: int = EPOCHS, lag: float = 0.0, **rules: Any
+) -> Replay:
     """The replay of a job's own trials."""
     own = Rules("loss", maximize, max_jobs=len(past.trials), max_parallel=change.max_parallel_jobs or past.max_parallel)
     early = EarlyStops(maximize=maximize) if change.early_stopping == "Auto" else None
@@ -35,7 +39,7 @@ def replayed(past: Past, change: Change, *, maximize: bool = False, resource: in
     if change.strategy == "Hyperband":
         stops = HyperbandSearch(Space(()), seed=0, maximize=maximize, max_resource=resource, min_resource=1)
     search = replace(search_of(replace(own, **rules)), early=early)
-    return replay_kept(past, Setting("job", search, change, stops))
+    return replay_kept(past, Setting("job", search, change, stops, lag=lag))
 
 
 def job_of_curves(curves: Sequence[Sequence[float]], *, at_once: int = 1, maximize: bool = False) -> Past:
@@ -79,6 +83,58 @@ def test_early_stopping_by_hand() -> None:
     assert found.replayed.billable_seconds == pytest.approx(6 * 11 + 2 * 3)
     assert found.replayed.best_value == found.happened.best_value
     assert found.intervals == {}
+
+
+@pytest.mark.parametrize(
+    ("lag", "epochs", "seconds"),
+    [(0.0, 2, 3), (0.9, 2, 3.9), (1.0, 3, 4), (3.5, 5, 6.5), (7.9, 9, 10.9), (8.9, 10, 11), (99.0, 10, 11)],
+)
+def test_a_trial_trains_on_until_its_value_is_seen(lag: float, epochs: int, seconds: float) -> None:
+    """The trial of 9.0 prints the value that stops it after 2 s, and ends after 11; a stop takes a second."""
+    past = job_of_curves(falling([1.0, 2.0, 3.0, 4.0, 5.0, 9.0]))
+    found = replayed(past, Change(early_stopping="Auto"), lag=lag)
+    assert found.replayed.epochs == 50 + epochs
+    assert found.stopped_at == ({"trial-005": epochs} if epochs < EPOCHS else {})
+    assert found.replayed.billable_seconds == pytest.approx(5 * 11 + seconds)
+
+
+def test_a_trial_that_ends_before_its_values_are_seen_completes() -> None:
+    """Its rank at the rung of Hyperband is the last, and nothing is left to stop."""
+    past = job_of_curves(falling([1.0, 2.0, 3.0, 4.0]))
+    found = replayed(past, Change(strategy="Hyperband"), lag=1e4)
+    assert (found.replayed.epochs, found.replayed.stopped, found.stopped_at) == (40, 0, {})
+
+
+def cut(past: Past, places: Callable[[int], bool], *, epochs: int, stopped: float) -> Past:
+    """The job with some trials stopped after so many epochs and seconds."""
+
+    def shortened(course: Course) -> Course:
+        return replace(
+            course,
+            status=TrainingStatus.STOPPED,
+            curve=course.curve[:epochs],
+            times=course.times[:epochs],
+            ended=stopped + 1,
+            billable=stopped + 1,
+            value=course.curve[epochs - 1],
+        )
+
+    trials = [
+        replace(trial, is_cut=True, stopped=stopped, course=shortened(trial.course)) if places(number) else trial
+        for number, trial in enumerate(past.trials)
+    ]
+    return replace(past, trials=tuple(trials))
+
+
+def test_how_soon_a_job_acted_is_the_time_from_the_value_to_the_stop() -> None:
+    """Trials 5 and 7 cause their stop after 2 s, and are stopped after 4.5; what a user stops, trial 6, has no lag."""
+    past = job_of_curves(falling([1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 0.5, 9.0]))
+    found = lags_of(cut(past, lambda number: number >= 5, epochs=4, stopped=4.5), EarlyStops(maximize=False))
+    assert found == pytest.approx([2.5, 2.5])
+    hyperband = HyperbandSearch(Space(()), seed=0, maximize=False, max_resource=EPOCHS, min_resource=3)
+    found = lags_of(cut(past, lambda number: number in (3, 6), epochs=4, stopped=4.5), hyperband)
+    assert found == pytest.approx([1.5])
+    assert lags_of(past, EarlyStops(maximize=False)) == []
 
 
 def test_settings_that_stay_give_what_happened() -> None:
@@ -189,25 +245,8 @@ def test_averages_that_are_kept_in_order_judge_as_the_rule_does(
 def test_the_rest_of_trials_that_were_stopped_has_bounds_that_hold_the_truth() -> None:
     curves = noisy(30, 5)
     whole = job_of_curves(curves)
-    cut = [
-        replace(
-            t,
-            is_cut=True,
-            course=replace(
-                t.course,
-                status=TrainingStatus.STOPPED,
-                curve=t.course.curve[:4],
-                times=t.course.times[:4],
-                ended=5.0,
-                billable=5.0,
-                value=t.course.curve[3],
-            ),
-        )
-        if number % 3 == 2
-        else t
-        for number, t in enumerate(whole.trials)
-    ]
-    found = replayed(replace(whole, trials=tuple(cut)), Change(early_stopping="Off"))
+    past = cut(whole, lambda number: number % 3 == 2, epochs=4, stopped=4.0)
+    found = replayed(past, Change(early_stopping="Off"))
     assert (found.happened.stopped, found.happened.epochs, found.replayed.epochs) == (10, 240, 300)
     assert found.replayed.billable_seconds == pytest.approx(30 * 11)
     low, high = found.intervals.get("best_value", (found.replayed.best_value,) * 2)
@@ -219,15 +258,19 @@ def test_the_rest_of_trials_that_were_stopped_has_bounds_that_hold_the_truth() -
 # Over the API ----------------------------------------------------------------------------------------------------
 
 
-def put(sagemaker: FakeSageMaker, count: int = 8, **config: Any) -> None:
-    """A job of a bowl over ``eta``, with four epochs a trial, 10 s apart."""
+def put(sagemaker: FakeSageMaker, count: int = 8, stopped: Sequence[int] = (), **config: Any) -> None:
+    """A job of a bowl over ``eta``, with four epochs a trial, 10 s apart; some are stopped after 35 s."""
     trials, events = [], []
     for number in range(1, count + 1):
         eta = 0.1 + 0.9 * (number * 0.618 % 1)
         tuned = {"depth": str(1 + number % 9), "eta": repr(eta), "booster": '"dart"'}
         level = 5 * (eta - 0.4) ** 2
-        values = [level + math.exp(-step) for step in range(1, 5)]
+        values = [level + math.exp(-step) for step in range(1, 4 if number in stopped else 5)]
         trial = training_job("job", number, values[-1], tuned=tuned)
+        if number in stopped:
+            began = {"Status": "Stopping", "StartTime": trial["TrainingStartTime"] + 35.0}
+            trial |= {"TrainingJobStatus": "Stopped", "SecondaryStatusTransitions": [began]}
+            trial["TrainingEndTime"] -= 20
         events += [
             log_event(
                 f"{trial['TrainingJobName']}/algo-1-1", 100 * number + 10 * step, f"[{step}]#011validation-rmse:{value}"
@@ -266,6 +309,25 @@ def test_a_job_of_the_service_is_replayed_with_its_times_and_prices(sagemaker: F
     assert found.happened.hours == pytest.approx((7 * 100 + 90) / 3600)
     assert any("how fast ml.c5.xlarge trains is not known" in sentence for sentence in found.unknown)
     assert json.loads(json.dumps(found.as_dict()))["savings"]["epochs"] == found.saving()
+
+
+@pytest.mark.parametrize(("host", "seconds", "stopped"), [("127.0.0.1", "0.22", 2), ("127.0.0.2", "60", 0)])
+def test_without_stops_their_time_is_assumed(sagemaker: FakeSageMaker, host: str, seconds: str, stopped: int) -> None:
+    """Values come each 10 s: the service is assumed to act after a minute, longer than these trials train."""
+    put(sagemaker)
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    sagemaker.register(session)
+    with Aws(session, region=REGION, endpoint_url=None, environ={"AWS_ENDPOINT_URL": f"http://{host}:9"}) as aws:
+        found = of_api(aws, early_stopping="Auto")
+    assert f"not known, as no stop of this job shows it: {seconds} s are assumed" in " ".join(found.unknown)
+    assert found.replayed.stopped == stopped
+
+
+def test_stops_of_the_job_show_how_soon_the_service_acts(sagemaker: FakeSageMaker, aws: Aws) -> None:
+    put(sagemaker, stopped=(6, 8), TrainingJobEarlyStoppingType="Auto")  # their second value comes after 20 s
+    found = of_api(aws, instance_type="ml.c5.xlarge")
+    assert "how soon the service acts on a value is measured: 15 s, the median of 2 stops" in " ".join(found.unknown)
+    assert (found.replayed.stopped, found.replayed.epochs) == (2, found.happened.epochs)
 
 
 def test_a_known_speed_shortens_training_and_not_the_start(sagemaker: FakeSageMaker, aws: Aws) -> None:

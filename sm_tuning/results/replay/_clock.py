@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,7 @@ class Run:
         course: what it does if nothing stops it.
         begun: when it was created, in seconds of the virtual clock.
         due: when its next value comes, or its end.
-        epochs: number of values so far.
+        epochs: number of values that were seen so far; at its end, of all.
         is_stopping: whether its stop has begun.
         has_ended: whether it has ended.
     """
@@ -72,12 +73,14 @@ class VirtualClock:
         search: the tuning; its deadline counts from 0.
         course_of: what a suggested trial does.
         gap: seconds from the end of a trial to the creation of the next one; see ``Past.gap``.
+        lag: seconds until a value is seen, for which the trial trains on. The end of a trial is seen at once.
     """
 
-    def __init__(self, search: Search, course_of: Callable[[Suggestion], Course], gap: float) -> None:
+    def __init__(self, search: Search, course_of: Callable[[Suggestion], Course], gap: float, lag: float = 0.0) -> None:
         self._search = search
         self._course_of = course_of
         self._gap = gap
+        self._lag = lag
         self._now = 0.0
         self._is_over = False
         self._has_ended = False
@@ -106,6 +109,8 @@ class VirtualClock:
         place = int(name)
         run = self.runs[place]
         run.is_stopping = True
+        # Values that came in the meantime, and were not seen yet.
+        run.epochs = max(run.epochs, bisect_right(run.course.times, self._now - run.begun))
         run.due = min(run.begun + run.course.ended, self._now + run.course.tail)
         heapq.heappush(self._due, (run.due, place))
         self._show(place, TrainingStatus.STOPPING)
@@ -135,14 +140,18 @@ class VirtualClock:
 
     def _schedule(self, place: int) -> None:
         run = self.runs[place]
-        offsets = run.course.times
-        due = run.begun + (offsets[run.epochs] if run.epochs < len(offsets) else run.course.ended)
+        due, offsets = run.begun + run.course.ended, run.course.times
+        if run.epochs < len(offsets):
+            due = min(due, run.begun + offsets[run.epochs] + self._lag)
         run.due = max(self._now, due)  # a gap that makes up for rounded times is below 0
         heapq.heappush(self._due, (run.due, place))
 
     def _advance(self, place: int) -> bool:
         """Let a trial emit its next value or end, and return whether a decision may depend on it."""
         run = self.runs[place]
+        is_over = self._lag > 0 and self._now >= run.begun + run.course.ended  # before its last values were seen
+        if is_over and not run.is_stopping:
+            run.epochs = len(run.course.curve)
         if run.is_stopping or run.epochs == len(run.course.curve):
             run.has_ended = self._has_ended = True
             self._show(place, TrainingStatus.STOPPED if run.is_stopping else run.course.status)
@@ -200,8 +209,8 @@ def search_of(rules: Rules) -> Search:
     return Search(rules, (), seed=0, learns=False)
 
 
-def run_through(search: Search, course_of: Callable[[Suggestion], Course], gap: float) -> list[Run]:
+def run_through(search: Search, course_of: Callable[[Suggestion], Course], gap: float, lag: float) -> list[Run]:
     """Run a tuning to its end, and return its trials by number."""
-    clock = VirtualClock(search, course_of, gap)
+    clock = VirtualClock(search, course_of, gap, lag)
     drive(search, clock)
     return clock.runs

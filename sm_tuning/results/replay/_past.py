@@ -74,6 +74,7 @@ class PastTrial:
         hyperparameters: the tuned ones, as wire strings.
         created: when it was created, in epoch seconds.
         course: what it did.
+        stopped: when its stop began, in seconds since its creation; None if it was not stopped.
         is_cut: whether it was stopped before it had trained as long as others, so that its rest is not known.
     """
 
@@ -81,6 +82,7 @@ class PastTrial:
     hyperparameters: Mapping[str, str]
     created: float
     course: Course
+    stopped: float | None = None
     is_cut: bool = False
 
 
@@ -92,12 +94,14 @@ class Extra(NamedTuple):
         hyperparameters: as wire strings.
         dollars: what an hour of all its instances costs; nan if unknown.
         max_run: seconds after which the job stops the trial; None without such a limit.
+        stopping: when its stop began, in epoch seconds; None if unknown.
     """
 
     created: datetime
     hyperparameters: Mapping[str, str]
     dollars: float = math.nan
     max_run: int | None = None
+    stopping: float | None = None
 
 
 @dataclass(frozen=True)
@@ -209,8 +213,12 @@ def _trial(row: Sequence[Any], values: tuple[list[float], list[float]] | None, e
         dollars=math.nan if extra is None else extra.dollars,
     )
     ran_out = extra is not None and extra.max_run is not None and ended - started >= extra.max_run
-    is_cut = course.status is TrainingStatus.STOPPED and not ran_out
-    return PastTrial(name, {} if extra is None else extra.hyperparameters, created, course, is_cut)
+    if course.status is not TrainingStatus.STOPPED or ran_out:
+        return PastTrial(name, {} if extra is None else extra.hyperparameters, created, course)
+    # A trial may print values until its end; without the time of the stop, it stands for the last of them.
+    begun = [] if extra is None or extra.stopping is None else [extra.stopping - created]
+    stopped = max([started, *times, *begun])
+    return PastTrial(name, {} if extra is None else extra.hyperparameters, created, course, stopped, is_cut=True)
 
 
 def _ascending(times: Sequence[float], first: float) -> Iterator[float]:

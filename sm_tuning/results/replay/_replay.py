@@ -73,6 +73,7 @@ class Setting(NamedTuple):
         stops: the rule of Hyperband; None without it.
         dollars: trial -> what an hour of its instances costs in the replay; the same as before for others.
         notes: what is not known of the job itself.
+        lag: seconds from a value to the stop that it causes.
     """
 
     job: str
@@ -81,6 +82,7 @@ class Setting(NamedTuple):
     stops: HyperbandSearch | None = None
     dollars: Mapping[str, float] = {}
     notes: tuple[str, ...] = ()
+    lag: float = 0.0
 
 
 def replay_kept(past: Past, setting: Setting) -> Replay:
@@ -99,7 +101,7 @@ def replay_kept(past: Past, setting: Setting) -> Replay:
         def course_of(suggestion: Suggestion, courses: Sequence[Course] = courses) -> Course:
             return courses[suggestion.number - 1]
 
-        draws.append(run_through(search, course_of, past.gap))
+        draws.append(run_through(search, course_of, past.gap, setting.lag))
         search = replace(search, early=_anew(search))
     middle = draws[len(draws) // 2]
     stopped_at = {names[run.suggestion.number - 1]: run.epochs for run in middle if run.was_stopped}
@@ -127,7 +129,7 @@ def replay_asked(past: Past, setting: Setting, space: Space, searches: Callable[
         def course_of(suggestion: Suggestion, level: float = level) -> Course:
             return surrogate.course(suggestion.hyperparameters, level)
 
-        draws.append(run_through(searches(number), course_of, past.gap))
+        draws.append(run_through(searches(number), course_of, past.gap, setting.lag))
     unseen = [sum(not surrogate.is_known(run.suggestion.hyperparameters) for run in runs) for runs in draws]
     notes = [*_notes(past, setting, draws), *setting.notes]
     if most := max(unseen):
@@ -230,11 +232,6 @@ def _replay(
 def _notes(past: Past, setting: Setting, draws: Sequence[Sequence[Run]]) -> list[str]:
     """Return what every replay of this kind cannot know."""
     change, notes = setting.change, list[str]()
-    if setting.search.early is not None or setting.stops is not None:
-        notes.append(
-            "how soon the service acts on a value is not known: a stop is replayed at the value that causes it, by the "
-            "rule of the SageMaker on this machine, since the service documents the rule only in part"
-        )
     cut = _unfinished(past)
     if cut:
         notes.append(
