@@ -1,7 +1,7 @@
 """A driver on a cluster: ``python -m benchmarks.ray.driver HOST:PORT``, with a step in each line of stdin.
 
-Steps: ``{"run": spec file, "name": …, "storage": …}`` with ``scheduler: "asha"`` or ``pbt: {…}``, or
-``{"restore": URI}``. A line of stdout for each has the trials as Ray has them, or the error.
+Steps: ``{"run": spec file, "name": …, "storage": …}`` with ``scheduler: "asha"`` or ``pbt: {…}``. A line of stdout for
+each has the trials as Ray has them, or the error.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import sm_tuning as smt
 from benchmarks.ray.cluster import LOOPBACK
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
-from sm_tuning.ray import restore_ray, to_ray
+from sm_tuning.ray import to_ray
 
 
 def tuner_of(step: dict[str, Any]) -> Any:
-    if "restore" in step:
-        return restore_ray(step["restore"])
     scheduler = None
     if step.get("scheduler") == "asha":
         scheduler = ASHAScheduler(max_t=9, grace_period=1, reduction_factor=3)

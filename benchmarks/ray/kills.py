@@ -6,6 +6,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from typing import Any, NamedTuple
@@ -65,8 +67,9 @@ def survive(cluster: Cluster, name: str, dies: str, moment: float) -> Survived:
             cluster.kill_node(len(cluster.nodes) - 1)
             driver.answer()
     if dies == "driver":
-        with cluster.driver() as driver:
-            driver.ask({"restore": str(storage / name)})
+        command = [sys.executable, "-m", "sm_tuning", "restore", str(storage / name), "--ray", cluster.address]
+        restored = subprocess.run(command, env=cluster.environ, capture_output=True, text=True, check=False)
+        assert restored.returncode == 0, restored.stderr
     if dies == "node":
         cluster.start()
     left += _left(cluster)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sm_tuning.archive._archive import Archive, open_archive, with_archive
     from sm_tuning.archive._layout import (
         JOB_FILE,
+        TRAINING_JOBS_FOLDER,
         Files,
         FolderFiles,
         LogEntry,
@@ -33,6 +34,7 @@ else:
         "._archive": ("Archive", "open_archive", "with_archive"),
         "._layout": (
             "JOB_FILE",
+            "TRAINING_JOBS_FOLDER",
             "Files",
             "FolderFiles",
             "LogEntry",
@@ -53,6 +55,7 @@ else:
 
 __all__ = [
     "JOB_FILE",
+    "TRAINING_JOBS_FOLDER",
     "Archive",
     "Files",
     "FolderFiles",

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sm_tuning._errors import SpecError
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
-from sm_tuning.archive import JOB_FILE, training_job_file, write_job, write_training_job
+from sm_tuning.archive import JOB_FILE, TRAINING_JOBS_FOLDER, training_job_file, write_job, write_training_job
 from sm_tuning.ray._job import INDEX, RAY
 from sm_tuning.ray._search import Ledger
 from sm_tuning.ray._storage import NODE_FILES, Storage, filesystem_of
@@ -49,7 +50,13 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
             SpecError: a node has another version of sm-tuning, or does not see the storage or an input.
         """
         del args, info
-        check_nodes(self._storage, self._inputs())
+        storage = self._storage
+        try:
+            check_nodes(storage, self._inputs(), self._ledger.job.settings["resources"])
+        except SpecError:
+            if not storage.names(TRAINING_JOBS_FOLDER):  # nothing was trained: the name stays free
+                storage.delete(f"{storage.object_uri}/{JOB_FILE}")
+            raise
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the failure of a trial whose worker could not."""
@@ -104,13 +111,21 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
         return [uri.removeprefix(NODE_FILES) for uri in uris if uri.startswith(f"{NODE_FILES}/")]
 
 
-def check_nodes(storage: Storage, inputs: list[str]) -> None:
+def check_nodes(storage: Storage, inputs: list[str], resources: Mapping[str, float]) -> None:
     """Check that all nodes have this version of sm-tuning and see the storage and the inputs.
+
+    A warning says if no node has the resources of a trial: a cluster that scales may get one.
 
     Raises:
         SpecError: one of them does not.
     """
-    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
+    wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items()}
+    if not any(all(node["Resources"].get(name, 0) >= amount for name, amount in wanted.items()) for node in alive):
+        _log.warning(
+            "no node of the Ray cluster has %s for a trial: trials wait until such a node joins", dict(resources)
+        )
     own = importlib.metadata.version("sm-tuning")
     marker = f"sm/node-check-{uuid.uuid4().hex}"
     storage.files.write(marker, b"")

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -44,6 +45,20 @@ def filesystem_of(place: str) -> tuple[Any, str]:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     filesystem = fs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region=region)
     return filesystem, place.removeprefix(_S3).rstrip("/")
+
+
+@contextmanager
+def reachable(place: str) -> Iterator[None]:
+    """Read or write the storage in the block.
+
+    Raises:
+        SpecError: the file system refuses it.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = "check the path and its permissions, and for s3:// also the region and the credentials"
+        raise SpecError(f"cannot use the storage {place}: {error}; {advice}") from error
 
 
 class Storage:

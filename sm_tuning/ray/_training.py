@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from sm_tuning._statuses import STATUS_MESSAGES, SecondaryStatus, TrainingStatus
-from sm_tuning.archive import read_log, training_job_file, write_log, write_training_job
+from sm_tuning.archive import TRAINING_JOBS_FOLDER, read_log, training_job_file, write_log, write_training_job
 from sm_tuning.executor import (
     Emission,
     Environments,
@@ -423,7 +423,7 @@ class TrainingJobRun:
 
 def checkpoints_folder(name: str) -> str:
     """Return the folder with the last checkpoints of a member's training job, in the folder of the run."""
-    return f"sm/jobs/{name}/checkpoints"
+    return f"{TRAINING_JOBS_FOLDER}/{name}/checkpoints"
 
 
 def is_final(document: Mapping[str, Any]) -> bool:

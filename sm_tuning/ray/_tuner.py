@@ -31,7 +31,7 @@ try:
     from sm_tuning.ray._job import INDEX, RayJob
     from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher
     from sm_tuning.ray._space import domains
-    from sm_tuning.ray._storage import NODE_FILES, RecordedJobs, Storage, filesystem_of
+    from sm_tuning.ray._storage import NODE_FILES, RecordedJobs, Storage, filesystem_of, reachable
     from sm_tuning.ray._trainable import SageMakerTrial
 except ImportError as _error:
     _missing: ImportError | None = _error
@@ -86,19 +86,21 @@ def to_ray(  # noqa: PLR0913 - each option by its name
     if spec.ray.storage_path is None:
         raise SpecError("storage_path is required: a folder that all nodes of the cluster see, or an s3:// prefix")
     population = spec.ray.pbt
-    problems = [*_spec_problems(spec), *_argument_problems(spec, scheduler, search_alg)]
+    settings: dict[str, Any] = {"grace": grace, "checkpoint_period": checkpoint_period}
+    problems = [*_spec_problems(spec), *_argument_problems(spec, settings, scheduler, search_alg, run_config)]
     if problems:
         raise SpecError([f"{problem}: {problem.fix}" for problem in problems])
     created = now()
     stamp = datetime.fromtimestamp(created, UTC)
     chosen = name or unique_name(base_name(spec), now=stamp, token=secrets.token_hex(2))
     place = f"{spec.ray.storage_path.rstrip('/')}/{chosen}"
-    storage = Storage(*filesystem_of(place))
-    if storage.files.read(JOB_FILE) is not None:
+    with reachable(place):
+        storage = Storage(*filesystem_of(place))
+        is_taken = storage.files.read(JOB_FILE) is not None
+    if is_taken:
         raise NameTakenError(
             f"{storage.uri} has a run already: choose another name, or continue it with restore_ray({storage.uri!r})"
         )
-    settings: dict[str, Any] = {"grace": grace, "checkpoint_period": checkpoint_period}
     settings["resources"] = dict(spec.ray.resources)
     if population is not None:
         settings["pbt"] = population.model_dump(mode="json")
@@ -107,9 +109,10 @@ def to_ray(  # noqa: PLR0913 - each option by its name
     job = RayJob(request, seed, _region(), created, settings)
     ledger = Ledger(job)
     _ = ledger.rules  # an invalid search is an error before anything is written
-    for upload in uploads:
-        _put(storage, upload)
-    write_job(storage.files, job.document(spec))
+    with reachable(place):
+        for upload in uploads:
+            _put(storage, upload)
+        write_job(storage.files, job.document(spec))
     return _tuner(spec, ledger, storage, scheduler, search_alg, run_config)
 
 
@@ -127,13 +130,14 @@ def restore_ray(uri: str | os.PathLike[str]) -> Any:
     """
     _insist_on_ray()
     place = os.fspath(uri).rstrip("/")
-    storage = Storage(*filesystem_of(place))
-    job = RayJob.of(storage.files.read(JOB_FILE), storage.uri)
+    with reachable(place):
+        storage = Storage(*filesystem_of(place))
+        job = RayJob.of(storage.files.read(JOB_FILE), storage.uri)
+        content, names = storage.files.read("tuner.pkl"), storage.names("")
     trainable = tune.with_resources(SageMakerTrial, dict(job.settings["resources"]))
-    content = storage.files.read("tuner.pkl")
     if content is None:
         raise SpecError(f"{storage.uri} has no tuner.pkl, which Ray needs to continue a run: start it anew")
-    if not any(name.startswith("experiment_state") for name in storage.names("")):
+    if not any(name.startswith("experiment_state") for name in names):
         # The driver died before Ray's first record of the run, or never started it. Training jobs are in the storage.
         state = cloudpickle.loads(content)
         tune_config, run_config = state["_tune_config"], state["_run_config"]
@@ -163,9 +167,8 @@ def _with_block(spec: Tuning, **given: Any) -> Tuning:
     Raises:
         SpecError: the settings do not fit together.
     """
-    changes = {name: value for name, value in given.items() if value is not None}
-    if "storage_path" in changes:
-        changes["storage_path"] = os.fspath(changes["storage_path"])
+    plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
+    changes = {name: value for name, value in plain.items() if value is not None}
     return spec.replace(ray=(spec.ray or RaySettings()).replace(**changes))
 
 
@@ -184,13 +187,23 @@ def _spec_problems(spec: Tuning) -> Iterator[Problem]:
         yield Problem("ray", "warm_start", "a run on Ray cannot learn from other jobs", "leave warm_start out")
 
 
-def _argument_problems(spec: Tuning, scheduler: Any, search_alg: Any) -> Iterator[Problem]:
-    """Yield the arguments that do not fit together."""
+def _argument_problems(
+    spec: Tuning, seconds: Mapping[str, Any], scheduler: Any, search_alg: Any, run_config: Any
+) -> Iterator[Problem]:
+    """Yield the arguments that are invalid or do not fit together."""
+    for name, least in (("grace", 0), ("checkpoint_period", 0.1)):
+        if not isinstance(seconds[name], int | float) or not least <= seconds[name] < math.inf:
+            message = f"must be a number of seconds, but is {seconds[name]!r}"
+            yield Problem("ray", name, message, f"give {least:g} or more")
     if spec.ray is not None and spec.ray.pbt is not None and (scheduler is not None or search_alg is not None):
         message = "population based training is a search of its own, without a scheduler"
         yield Problem("ray", "pbt", message, "give pbt alone")
-    kinds = {"search_alg": (search_alg, Searcher), "scheduler": (scheduler, TrialScheduler)}
-    for name, (given, kind) in kinds.items():
+    kinds = (
+        ("search_alg", search_alg, Searcher),
+        ("scheduler", scheduler, TrialScheduler),
+        ("run_config", run_config, tune.RunConfig),
+    )
+    for name, given, kind in kinds:
         if given is not None and not isinstance(given, kind):
             message = f"must be a {kind.__name__} of Ray Tune, but is {type(given).__name__}"
             yield Problem("ray", name, message, "see the reference of ray.tune")

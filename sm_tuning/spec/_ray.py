@@ -44,6 +44,9 @@ class RaySettings(Spec):
     @model_validator(mode="after")
     def _has_resources_of_ray(self) -> RaySettings:
         problems = []
+        if self.storage_path is not None and not self.storage_path.removeprefix("s3:").strip("/"):
+            message = f"names no place for runs, but is {self.storage_path!r}"
+            problems.append(Problem("ray", "storage_path", message, "give a folder, or s3:// with a bucket"))
         for name, amount in self.resources.items():
             where = f"resources.{name}"
             if name in _SPELLINGS:
