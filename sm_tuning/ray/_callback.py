@@ -130,9 +130,16 @@ def check_nodes(storage: Storage, inputs: list[str], resources: Mapping[str, flo
     marker = f"sm/node-check-{uuid.uuid4().hex}"
     storage.files.write(marker, b"")
     place = f"{storage.path}/{marker}" if storage.is_local else ""
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+
+    def look() -> tuple[str, bool, list[str]]:
+        """Return the version of sm-tuning, whether a file of the storage is seen, and the inputs that are not."""
+        missing = [path for path in inputs if not Path(path).exists()]
+        return importlib.metadata.version("sm-tuning"), not place or Path(place).exists(), missing
+
+    # A nested function is pickled with its code: a node imports nothing for it, which would take seconds.
+    task = ray.remote(num_cpus=0, max_retries=0)(look)
     asked = {
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(place, inputs): node
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(): node
         for node in nodes
     }
     try:
@@ -158,12 +165,6 @@ def check_nodes(storage: Storage, inputs: list[str], resources: Mapping[str, flo
                 )
     finally:
         storage.delete(f"{storage.object_uri}/{marker}")
-
-
-def _look(place: str, inputs: list[str]) -> tuple[str, bool, list[str]]:
-    """Return the version of sm-tuning, whether a file of the storage is seen, and the inputs that are not."""
-    missing = [path for path in inputs if not Path(path).exists()]
-    return importlib.metadata.version("sm-tuning"), not place or Path(place).exists(), missing
 
 
 def _first_line(error: BaseException) -> str:

@@ -77,6 +77,7 @@ def checkout(processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SM_TUNING_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # it listens at 127.0.0.1 alone
     monkeypatch.setenv("RAY_ADDRESS", "local")  # not the cluster that somebody has started on this machine
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15, which other programs keep waiting
     with running_server(tmp_path / "state"):
         yield tmp_path
 
