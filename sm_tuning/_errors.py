@@ -82,6 +82,8 @@ class SmTuningError(Exception):
 class SpecError(SmTuningError, ValueError):
     """A spec or an argument breaks a rule.
 
+    Its text has a line for each problem, with what to do unless the problem says so itself.
+
     Args:
         problems: the broken rules; a sentence is a problem without a code.
         source: put in front of each sentence, such as the name of the spec file.
@@ -101,7 +103,12 @@ class SpecError(SmTuningError, ValueError):
         )
         prefix = f"{source}: " if source else ""
         self.problems: tuple[str, ...] = tuple(f"{prefix}{problem}" for problem in self.details)
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join(map(_with_fix, self.problems, self.details)))
+
+
+def _with_fix(sentence: str, problem: Problem) -> str:
+    is_said = not problem.fix or problem.fix in sentence or "did you mean " in sentence
+    return sentence if is_said else f"{sentence}; {problem.fix}"
 
 
 class MissingExtraError(SpecError):

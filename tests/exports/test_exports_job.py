@@ -279,6 +279,7 @@ def test_a_failure_in_mlflow_leaves_no_run(tracking: tuple[Any, Exported], place
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_sagemaker_s_mlflow_is_the_process_s_only_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its plugin asks for the process' tracking URI, whatever the client was given."""
     import mlflow

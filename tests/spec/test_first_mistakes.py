@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import sm_tuning as smt
+from sm_tuning._errors import Problem
 
 IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/own:1"
 ESTIMATOR = smt.ContainerEstimator(
@@ -76,3 +77,17 @@ def test_what_is_no_channel_names_path_and_uri(given, wrap):
     assert "\n" not in problem
     if isinstance(given, pd.DataFrame):
         assert "DataFrame: save the data to a file, and give its path" in problem
+
+
+def test_the_text_of_an_error_says_what_to_do_once():
+    """A notebook shows the text alone; the command check has a column of fixes."""
+    with pytest.raises(smt.SpecError) as caught:
+        smt.ContinuousParameter(0, 1, "Logarithmic")
+    assert str(caught.value) == f"{caught.value.problems[0]}; raise min_value above 0, or use Linear"
+    with pytest.raises(smt.SpecError) as caught:
+        smt.XGBoostEstimator(version="1.7-1", instance_typ="ml.m5.large")
+    misspelled, *_ = str(caught.value).splitlines()
+    assert misspelled == "unknown key 'instance_typ'; did you mean 'instance_type'?"
+    said = smt.SpecError([Problem("", "a", "b is missing: give b", "give b"), Problem("", "c", "is 1", "give 2"), "d"])
+    assert str(said) == "a: b is missing: give b\nc: is 1; give 2\nd"
+    assert said.problems == ("a: b is missing: give b", "c: is 1", "d")
