@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -61,20 +62,27 @@ _CUT = re.compile(r"\.\.\.|…|\Z")
 
 def is_secret(name: str, value: object = "") -> bool:
     """Return whether a value is a secret, by its name; ``max_tokens=512`` and the ARN of a secret are not."""
+    words, always = _parts(name)
+    if not always and (not words & _PERHAPS or words & _EXPLAINED):
+        return False
     text = str(value).strip("\"' ")
     if isinstance(value, bool) or text.lower() in _NOTHING or text.startswith("arn:aws"):
         return False
-    words = {word.lower() for word in _WORD.findall(name)}
     if "kms" in words:  # the identifier of a key, not the key
         return False
     number = _NUMBER.fullmatch(text)
     if number and words & _EXPLAINED:
         return False
-    if _ALWAYS.search(name.lower().replace("-", "_")):
+    if always:
         return True
-    if not words & _PERHAPS or words & _EXPLAINED:
-        return False
     return not number or (text.isdecimal() and len(text) >= _LONG_NUMBER) or words <= {"key", "token", "pwd", "pass"}
+
+
+@lru_cache(maxsize=1024)  # thousands of trials have the same few names
+def _parts(name: str) -> tuple[frozenset[str], bool]:
+    """Return the words of a name, and whether the name alone says that its value is a secret."""
+    words = frozenset(word.lower() for word in _WORD.findall(name))
+    return words, _ALWAYS.search(name.lower().replace("-", "_")) is not None
 
 
 def masked(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from itertools import repeat
 from operator import contains, itemgetter
 from types import NoneType
@@ -77,12 +78,21 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 _SCALARS = {kind: types for kind, types in _JSON_TYPES.items() if kind not in ("list", "map", "structure")}
 
-#: Operations whose pages have thousands of entries, and the member with the entries.
+#: Operations whose pages have thousands of values, and the member with the entries.
 _LONG_PAGES: Mapping[str, str] = {
     "FilterLogEvents": "events",
     "GetLogEvents": "events",
     "GetMetricData": "MetricDataResults",
+    "ListTrainingJobsForHyperParameterTuningJob": "TrainingJobSummaries",
+    "Search": "Results",
 }
+
+#: Returns a value as botocore would, but for times, which are in UTC.
+_Take = Callable[[Any], Any]
+
+
+class _UnusualError(Exception):
+    """A value that ``_check`` and botocore's parser decide about."""
 
 
 class BrokenAnswerError(Exception):
@@ -128,13 +138,15 @@ def check_answer(
     required = (*shape.required_members, *_ALWAYS.get(operation_model.name, ()))
     if is_json:
         answer = _json(body)
+        long = _LONG_PAGES.get(operation_model.name, "")
+        found = answer.get(long) if isinstance(answer, dict) else None
+        entries = _entries(shape.members[long].member, found) if isinstance(found, list) else None
+        if entries is not None:
+            customized_response_dict[long] = entries
+            answer = {**answer, long: []}
+            response_dict["body"] = json.dumps(answer).encode()
         _check(shape, [("", answer)], depth=0)
         present: Collection[str] = [name for name, value in answer.items() if value is not None]
-        long = _LONG_PAGES.get(operation_model.name)
-        entries = _entries(shape.members[long].member, answer[long]) if long in present else None
-        if long is not None and entries is not None:
-            customized_response_dict[long] = entries
-            response_dict["body"] = json.dumps({**answer, long: []}).encode()
     else:
         present = {element.tag.rpartition("}")[2] for element in _xml(body).iter()}
     missing = [name for name in required if name not in present and name not in _OPTIONAL]
@@ -158,14 +170,15 @@ def parse_answer(operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
 
     model = service_model().operation_model(operation)
     response = {"body": json.dumps(members).encode(), "status_code": 200, "headers": {}}
-    check_answer(model, response, {})
-    answer: dict[str, Any] = create_parser("json").parse(response, model.output_shape)
+    customized: dict[str, Any] = {}
+    check_answer(model, response, customized)
+    answer: dict[str, Any] = {**create_parser("json").parse(response, model.output_shape), **customized}
     del answer["ResponseMetadata"]
     return answer
 
 
 def _entries(shape: Any, values: list[Any]) -> list[Any] | None:
-    """Return checked structures of a long list as botocore would, but for times, which are in UTC.
+    """Return the entries of a long list as botocore would, but for times, which are in UTC.
 
     botocore reads each member of each entry by itself, which takes most of the time of reading a million log lines.
 
@@ -174,20 +187,106 @@ def _entries(shape: Any, values: list[Any]) -> list[Any] | None:
         values: the entries.
 
     Returns:
-        The entries; None if they need botocore's parser: they have unknown or empty members, or times in words.
+        The entries; None if ``_check`` and botocore must read them: a value is wrong, or has a rare form.
     """
-    if not set(map(type, values)) <= {dict} or not set().union(*values) <= shape.members.keys():
+    is_known = _are_plain(shape, values, depth=1) and set().union(*values) <= shape.members.keys()
+    if is_known and not any(map(contains, map(dict.values, values), repeat(None))):
+        return values
+    take = _entry_taker(shape)
+    required = {name for name in shape.required_members if name not in _OPTIONAL}
+    try:
+        entries = list(map(take, values))
+    except _UnusualError:
         return None
-    if any(map(contains, map(dict.values, values), repeat(None))):
-        return None
-    for name, member in shape.members.items():
-        if member.type_name == "list" and member.member.type_name == "timestamp":
-            for value in values:
-                moments = value.get(name, ())
-                if any(isinstance(moment, str) for moment in moments):
-                    return None
-                value[name] = [datetime.fromtimestamp(moment, UTC) for moment in moments]
-    return values
+    return entries if all(required <= entry.keys() for entry in entries) else None
+
+
+@lru_cache(maxsize=8)
+def _entry_taker(shape: Any) -> _Take:
+    return _taker(shape)
+
+
+def _taker(shape: Any) -> _Take:
+    """Return a function that checks a value of a shape and returns it as botocore would; it raises _UnusualError."""
+    kind = shape.type_name
+    if types := _scalars(shape):
+        return partial(_scalar, types)
+    if kind == "timestamp":
+        return _moment
+    if kind == "list":
+        return _list_taker(shape.member)
+    if kind == "map" and shape.key.type_name == "string":
+        take_value = _list_taker(shape.value)
+
+        def take_map(value: Any) -> Any:
+            if type(value) is not dict:
+                raise _UnusualError
+            return dict(zip(value, take_value(list(value.values())), strict=True))
+
+        return take_map
+    is_plain = kind == "structure" and not (shape.is_document_type or shape.is_tagged_union)
+    return _structure_taker(shape) if is_plain else _unusual
+
+
+def _structure_taker(shape: Any) -> _Take:
+    always = frozenset(_ALWAYS_IN.get(shape.name, ()))
+    members = {
+        member.serialization.get("name", name): (name, _scalars(member), member)
+        for name, member in shape.members.items()
+    }
+    takers: dict[str, _Take] = {}  # made when they are needed: shapes may contain themselves
+
+    def take(value: Any) -> Any:
+        if type(value) is not dict:
+            raise _UnusualError
+        entry = {}
+        for wire, item in value.items():
+            if item is None or wire not in members:
+                continue
+            name, scalars, member = members[wire]
+            if type(item) in scalars:
+                entry[name] = item
+            else:
+                if name not in takers:
+                    takers[name] = _taker(member)
+                entry[name] = takers[name](item)
+        if not always <= entry.keys():
+            raise _UnusualError
+        return entry
+
+    return take
+
+
+def _list_taker(shape: Any) -> _Take:
+    scalars, take = _scalars(shape), _taker(shape)
+
+    def take_list(values: Any) -> Any:
+        if type(values) is not list:
+            raise _UnusualError
+        return values if scalars and scalars.issuperset(map(type, values)) else list(map(take, values))
+
+    return take_list
+
+
+def _scalars(shape: Any) -> frozenset[type]:
+    """Return the types of a scalar that needs no conversion; a blob does."""
+    return frozenset(() if shape.type_name == "blob" else _SCALARS.get(shape.type_name, ()))
+
+
+def _scalar(types: frozenset[type], value: Any) -> Any:
+    if type(value) not in types:
+        raise _UnusualError
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    if type(value) not in (int, float) or not 0 <= value <= _LAST_SECOND:  # nan is not
+        raise _UnusualError
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _unusual(value: Any) -> Any:
+    raise _UnusualError(type(value))
 
 
 def check_subject(given: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

@@ -171,7 +171,8 @@ NO_TIME = -(2**63)
 
 def microseconds(moment: datetime) -> int:
     """Return the microseconds since 1970 of a timezone-aware time, exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_milliseconds(milliseconds: int) -> datetime:

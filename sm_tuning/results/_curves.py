@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sm_tuning._errors import SpecError
 from sm_tuning.aws import Aws
 from sm_tuning.description import Definition, Job, Metric, Trial, select
 from sm_tuning.results._cloudwatch import read_averages, wanted
-from sm_tuning.results._columns import CURVES, microseconds
+from sm_tuning.results._columns import CURVES, NO_TIME, microseconds
 from sm_tuning.results._fetch import read_jobs, read_last_attempts
 from sm_tuning.results._logs import TrialFilter, Want, read_lines, window_of
 from sm_tuning.results._patterns import Emission, emissions, server_pattern, unreadable
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with
-from sm_tuning.results._schema import frame, join
+from sm_tuning.results._schema import frame, join, repeated
 
 
 def curves(
@@ -118,7 +119,8 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
     """Return the rows of some trials, from their lines or else from CloudWatch."""
     patterns = dict.fromkeys(metric.regex for metrics in defined.values() for metric in metrics)
     chosen = list(defined) if patterns else []
-    columns: dict[str, list[Any]] = {name: [] for name in CURVES}
+    parts: list[tuple[Trial, str, int]] = []
+    columns: list[list[Any]] = [[], [], [], []]
     if chosen:
         lines = read_lines(reader, Want(job, trials, chosen, window_of(chosen), server_pattern(list(patterns))))
         places = dict(lines.by_trial())
@@ -132,24 +134,31 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
         place, begin = places.get(trial.name, slice(0)), begins.get(trial.name, 0)
         pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)
         ordered = sorted((pair for pair in pairs if pair[0] >= begin), key=lambda pair: pair[0])  # of several hosts
-        started = None if trial.started is None else microseconds(trial.started)
         for source, found in (
             ("logs", emissions(ordered, defined[trial])),
             ("cloudwatch", averages.get(trial.name, ())),
         ):
-            if not found:
-                continue
-            metrics, steps, milliseconds, values = zip(*found, strict=True)
-            times = [1000 * one for one in milliseconds]
-            columns["TrainingJobName"] += [trial.name] * len(found)
-            columns["MetricName"] += metrics
-            columns["Step"] += steps
-            columns["Timestamp"] += times
+            parts.append((trial, source, len(found)))
+            for column, entries in zip(columns, zip(*found, strict=True), strict=bool(found)):
+                column.extend(entries)
+    metrics, steps, milliseconds, values = columns
+    counts = [count for _, _, count in parts]
+    times = 1000 * np.array(milliseconds, dtype=np.int64)
+    started = [NO_TIME if trial.started is None else microseconds(trial.started) for trial, _, _ in parts]
+    starts = np.repeat(np.array(started, dtype=np.int64), counts)
+    return frame(
+        CURVES,
+        {
+            "TrainingJobName": repeated([trial.name for trial, _, _ in parts], counts),
+            "MetricName": metrics,
+            "Step": steps,
+            "Timestamp": times,
             # Exact in microseconds.
-            columns["ElapsedSeconds"] += [None if started is None else (time - started) / 1e6 for time in times]
-            columns["Value"] += values
-            columns["Source"] += [source] * len(found)
-    return frame(CURVES, columns)
+            "ElapsedSeconds": np.where(starts == NO_TIME, np.nan, (times - starts) / 1e6),
+            "Value": values,
+            "Source": repeated([source for _, source, _ in parts], counts),
+        },
+    )
 
 
 def _averages(

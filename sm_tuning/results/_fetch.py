@@ -6,6 +6,7 @@ at an endpoint, and its index lags behind; what it does not return is described 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -101,12 +102,9 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
     """Read every trial of a job, a hundred a call; of a job that has ended they may be in the cache."""
     # A plain training job's objective is chosen by the reader, and is no more than one call.
     is_fixed = job.ended and not job.is_training
-    cached = reader.load_facts(job, "trials") if is_fixed else None
+    cached = reader.load_facts(job, "trials", _parsed_trials) if is_fixed else None
     if cached is not None:
-        for facts in cached.values():
-            facts |= {name: facts[name] and datetime.fromisoformat(facts[name]) for name in _TIMES}
-            facts["values"] = tuple(facts.get("values", ()))  # JSON has lists only, and a trial is a key
-        return [Trial(**facts) for facts in cached.values()]
+        return list(cached)
     pages = reader.pages(
         "sagemaker",
         "list_training_jobs_for_hyper_parameter_tuning_job",
@@ -124,8 +122,19 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
             found[trial.name] = replace(trial, failure=redact(trial.failure)) if trial.failure and redact else trial
     trials = sorted(found.values(), key=lambda trial: (trial.created, trial.name))
     if is_fixed and all(reader.is_settled(trial) for trial in trials):
-        reader.save_facts(job, "trials", {trial.name: vars(trial) for trial in trials}, datetime.isoformat)
+        reader.save_facts(job, "trials", tuple(trials), _trials_json)
     return trials
+
+
+def _parsed_trials(facts: dict[str, Any]) -> tuple[Trial, ...]:
+    for entry in facts.values():
+        entry |= {name: entry[name] and datetime.fromisoformat(entry[name]) for name in _TIMES}
+        entry["values"] = tuple(entry.get("values", ()))  # JSON has lists only, and a trial is a key
+    return tuple(Trial(**entry) for entry in facts.values())
+
+
+def _trials_json(trials: Sequence[Trial]) -> str:
+    return json.dumps({trial.name: vars(trial) for trial in trials}, default=datetime.isoformat)
 
 
 def read_details(
@@ -146,7 +155,8 @@ def read_details(
     sources: set[str] = set()
     for job, trials in per_job.items():
         ended = {trial.name: trial for trial in trials if trial.terminal}
-        cached, job_sources = _cached_details(reader, job) if ended else ({}, [])
+        known = reader.load_facts(job, "details", _parsed_details) if ended else None
+        cached, job_sources = (known[0], list(known[1])) if known else (dict[str, Detail](), [])
         if pools:
             cached = {name: detail for name, detail in cached.items() if detail.retained is not None}
         missing = {name: trial for name, trial in ended.items() if name not in cached}
@@ -162,22 +172,24 @@ def read_details(
             if reader.is_settled(missing[name]) and not detail.is_pool_open
         }
         if complete:
-            # No trial has an empty name.
-            reader.save_facts(job, "details", {**cached, **complete, "": list(dict.fromkeys(job_sources))}, vars)
+            kept = {**cached, **complete}, list(dict.fromkeys(job_sources))
+            reader.save_facts(job, "details", kept, _details_json)
         details |= {name: detail for name, detail in (cached | found).items() if name in ended}
         sources |= set(job_sources)
     return details, " and ".join(name for name in ("Search", "DescribeTrainingJob") if name in sources) or None
 
 
-def _cached_details(reader: Reader, job: Job) -> tuple[dict[str, Detail], list[str]]:
+def _parsed_details(facts: dict[str, Any]) -> tuple[dict[str, Detail], list[str]]:
     """Return a job's cached details, and their sources."""
-    found = reader.load_facts(job, "details")
-    if found is None:
-        return {}, []
-    sources: list[str] = found.pop("")
-    for facts in found.values():
-        facts["machines"] = tuple(Machines(**entry) for entry in facts["machines"])
-    return {name: Detail(**facts) for name, facts in found.items()}, sources
+    sources: list[str] = facts.pop("")
+    for entry in facts.values():
+        entry["machines"] = tuple(Machines(**machine) for machine in entry["machines"])
+    return {name: Detail(**entry) for name, entry in facts.items()}, sources
+
+
+def _details_json(found: tuple[Mapping[str, Detail], list[str]]) -> str:
+    details, sources = found
+    return json.dumps({**details, "": sources}, default=vars)  # no trial has an empty name
 
 
 def _search(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, Detail]:

@@ -64,6 +64,7 @@ class HasAttrs(Protocol):
 
 
 F = TypeVar("F", bound=HasAttrs)
+T = TypeVar("T")
 
 
 class Quota(NamedTuple):
@@ -139,7 +140,7 @@ class Reading:
     refresh: bool = False
     progress: bool | Show = True
     keep: bool = True
-    memory: dict[str, str] | None = None
+    memory: dict[str, Any] | None = None
     clock: Clock = field(default_factory=Clock)
 
 
@@ -256,34 +257,32 @@ class Reader:
         if self._cache is not None:
             self._cache.save(key_of(job, kind, query or {}), frame, trials)
 
-    def load_facts(self, job: Job, kind: str) -> dict[str, Any] | None:
-        """Return the cached facts of a kind about a job, by name, or None."""
+    def load_facts(self, job: Job, kind: str, parse: Callable[[dict[str, Any]], T]) -> T | None:
+        """Return the cached facts of a kind about a job, or None; ``parse`` makes them of their JSON."""
         if self.refresh or job.is_archive or (self._cache is None and self._memory is None):
             return None
         key = key_of(job, kind, {})
-        text = (self._memory or {}).get(key) or (self._cache and self._cache.load_facts(key))
+        if self._memory is not None and key in self._memory:
+            remembered: T = self._memory[key]
+            return remembered
+        text = self._cache and self._cache.load_facts(key)
         try:
-            facts: dict[str, Any] | None = json.loads(text) if text else None
+            found = parse(json.loads(text)) if text else None
         except ValueError:
             return None
-        return facts
+        if self._memory is not None and found is not None:
+            self._memory[key] = found
+        return found
 
-    def save_facts(self, job: Job, kind: str, facts: Mapping[str, Any], default: Callable[[Any], Any]) -> None:
-        """Cache facts that will not change any more.
-
-        Args:
-            job: the job.
-            kind: their kind.
-            facts: by name.
-            default: returns the JSON of a value that JSON lacks.
-        """
+    def save_facts(self, job: Job, kind: str, facts: T, to_json: Callable[[T], str]) -> None:
+        """Cache facts that will not change any more; ``to_json`` returns what ``parse`` of ``load_facts`` reads."""
         if job.is_archive:
             return
-        key, text = key_of(job, kind, {}), json.dumps(facts, default=default)
+        key = key_of(job, kind, {})
         if self._memory is not None:
-            self._memory[key] = text
+            self._memory[key] = facts
         if self._cache is not None:
-            self._cache.save_facts(key, text)
+            self._cache.save_facts(key, to_json(facts))
 
     def lacking(self) -> frozenset[str]:
         """Return the trials that are in a gap."""

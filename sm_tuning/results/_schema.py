@@ -23,30 +23,35 @@ def frame(dtypes: Mapping[str, str], columns: Mapping[str, Sequence[Any] | _Arra
         columns: column -> values, one a row; ``None`` where a value is missing. Times are microseconds since 1970.
             Arrays of pandas are not converted.
     """
+    return pd.DataFrame({name: _series(columns[name], dtype) for name, dtype in dtypes.items()})
 
-    def series(values: Sequence[Any] | _Array | npt.NDArray[Any], dtype: str) -> pd.Series[Any]:
-        if isinstance(values, _Array):
-            return pd.Series(values)
-        is_array = isinstance(values, np.ndarray)
-        if dtype == TIME:
-            if not is_array:
-                moments = [microseconds(value) if isinstance(value, datetime) else value for value in values]
-                values = [NO_TIME if moment is None else moment for moment in moments]
-            numbers = np.array(values, dtype=np.int64)
-            # A view and not a conversion: pandas 2 would read the integers as nanoseconds.
-            return pd.Series(numbers.view("datetime64[us]")).dt.tz_localize("UTC")
-        if dtype == "float64":
-            return pd.Series(
-                values if is_array else [np.nan if value is None else value for value in values], dtype=dtype
-            )
-        try:
-            return pd.Series(list(values), dtype=dtype)
-        except UnicodeEncodeError:
-            # Half of a surrogate pair, which JSON can hold and Arrow cannot, becomes text such as \ud83d.
-            whole = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]
-            return pd.Series(whole, dtype=dtype)
 
-    return pd.DataFrame({name: series(columns[name], dtype) for name, dtype in dtypes.items()})
+def _series(values: Sequence[Any] | _Array | npt.NDArray[Any], dtype: str) -> pd.Series[Any]:
+    if isinstance(values, _Array):
+        return pd.Series(values)
+    is_array = isinstance(values, np.ndarray)
+    if dtype == TIME:
+        if not is_array:
+            moments = [microseconds(value) if isinstance(value, datetime) else value for value in values]
+            values = [NO_TIME if moment is None else moment for moment in moments]
+        numbers = np.array(values, dtype=np.int64)
+        # A view and not a conversion: pandas 2 would read the integers as nanoseconds.
+        return pd.Series(numbers.view("datetime64[us]")).dt.tz_localize("UTC")
+    if dtype == "float64":
+        return pd.Series(values if is_array else [np.nan if value is None else value for value in values], dtype=dtype)
+    try:
+        return pd.Series(list(values), dtype=dtype)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can hold and Arrow cannot, becomes text such as \ud83d.
+        whole = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]
+        return pd.Series(whole, dtype=dtype)
+
+
+def repeated(texts: Sequence[str | None], counts: Sequence[int]) -> _Array:
+    """Return a column of text in which each of some texts stands as often as its count says, one after the other."""
+    # A hundred thousand rows have a few thousand texts, which are converted once each.
+    column: _Array = _series(texts, "string").array
+    return column.take(np.repeat(np.arange(len(texts)), counts))
 
 
 def rows_by(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], npt.NDArray[np.intp]]]:

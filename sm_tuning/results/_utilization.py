@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from sm_tuning._machines import cpus_of, gpus_of
@@ -23,7 +24,7 @@ from sm_tuning.results._columns import UTILIZATION, UTILIZATION_SUMMARY
 from sm_tuning.results._fetch import read_details, read_jobs
 from sm_tuning.results._logs import TrialFilter
 from sm_tuning.results._reader import Reader, Reading, by_trial_cached, reading_with, warn
-from sm_tuning.results._schema import frame, join, table
+from sm_tuning.results._schema import frame, join, repeated
 
 METRICS = (
     "CPUUtilization",
@@ -110,13 +111,23 @@ def _read(reader: Reader, trials: Sequence[Trial], machines: Mapping[str, tuple[
                 if query is not None:
                     queries.append((query, scale))
     found = read_averages(reader, [query for query, _ in queries])
-    return table(
+    kept = [
+        (query, scale, averages)
+        for query, scale in queries
+        if (averages := found.get((query.trial, query.metric, query.host)))
+    ]
+    counts = [len(averages) for _, _, averages in kept]
+    scales = np.repeat(np.array([scale for _, scale, _ in kept], dtype=np.float64), counts)
+    every = [average for _, _, averages in kept for average in averages]
+    return frame(
         UTILIZATION,
-        (
-            (query.trial, query.host, query.metric, milliseconds * 1000, value / scale)
-            for query, scale in queries
-            for milliseconds, value in found.get((query.trial, query.metric, query.host), ())
-        ),
+        {
+            "TrainingJobName": repeated([query.trial for query, _, _ in kept], counts),
+            "Host": repeated([query.host for query, _, _ in kept], counts),
+            "MetricName": repeated([query.metric for query, _, _ in kept], counts),
+            "Timestamp": 1000 * np.array([average.milliseconds for average in every], dtype=np.int64),
+            "Value": np.array([average.value for average in every], dtype=np.float64) / scales,
+        },
     )
 
 

@@ -150,6 +150,8 @@ def _category_axis(name: str, values: pd.Series, declared: Range | None) -> Axis
 
 def numbers(values: pd.Series) -> Array:
     """Return a column as floats, NaN where it has no number."""
+    if values.dtype in (np.float64, np.int64):
+        return values.to_numpy(np.float64)
     # Float64 first: a nullable Int64 with missing values cannot become float64 directly.
     return np.asarray(pd.to_numeric(values, errors="coerce").astype("Float64").to_numpy(np.float64, na_value=np.nan))
 

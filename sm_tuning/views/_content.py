@@ -6,6 +6,7 @@ If AWS refuses a part, or a package is not installed, the report has an empty fr
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -192,15 +193,18 @@ class Gathered(NamedTuple):
             pd.api.types.is_numeric_dtype(trials[name]) and not pd.api.types.is_bool_dtype(trials[name])
             for name in order
         ]
+        columns_of_cells = [
+            [_number(value) for value in trials[name].to_numpy(np.float64, na_value=np.nan).tolist()]
+            if is_number
+            else list(map(cell, trials[name].to_numpy(object).tolist() if _is_text(trials[name]) else trials[name]))
+            for name, is_number in zip(order, numeric, strict=True)
+        ]
         return {
             "columns": [
                 {"name": columns.get(name, name.removeprefix("metric:")), "kind": "number" if is_number else "text"}
                 for name, is_number in zip(order, numeric, strict=True)
             ],
-            "rows": [
-                [_number(value) if is_number else cell(value) for value, is_number in zip(line, numeric, strict=True)]
-                for line in trials[order].itertuples(index=False, name=None)
-            ],
+            "rows": list(map(list, zip(*columns_of_cells, strict=True))),
             "sort": {"column": 0, "down": bool(self.known.maximize)},
             "labels": list(rows.labels),
             "names": list(rows.names),
@@ -295,14 +299,14 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
     descriptions = {name: jobs.describe(aws, name) for name in names}
     found = {name: job_of(description) for name, description in descriptions.items()}
     known = about(*found.values())  # refuses jobs of opposite directions before anything else is read
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        trials = results.trials(aws, names, include_parents=True)  # a report without trials would have nothing to show
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
+        reading = results.Reading(memory={})  # what several frames need is read once
+        trials = results.trials(aws, names, include_parents=True, reading=reading)  # a report needs at least these
         doubts = [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
-        curves = optional(_empty(results.CURVES), lambda: results.curves(aws, names))
-        utilization = optional(_empty(results.UTILIZATION), lambda: results.utilization(aws, names))
-        cost = optional(_empty(results.COST), lambda: results.cost(aws, names, prices=prices))
-        errors = optional(_empty(results.ERRORS), lambda: results.errors(aws, names))
+        curves = optional(_empty(results.CURVES), lambda: results.curves(aws, names, reading=reading))
+        utilization = optional(_empty(results.UTILIZATION), lambda: results.utilization(aws, names, reading=reading))
+        cost = optional(_empty(results.COST), lambda: results.cost(aws, names, prices=prices, reading=reading))
+        errors = optional(_empty(results.ERRORS), lambda: results.errors(aws, names, reading=reading))
         ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
         descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
         found |= {name: job_of(descriptions[name]) for name in ancestors}
@@ -378,7 +382,9 @@ def _money(costs: pd.Series) -> str:
 
 def cell(value: Any) -> str:
     """Return a value of a frame as text: numbers short, times in UTC, missing values empty."""
-    if value is None or value is pd.NaT or (not isinstance(value, str) and pd.isna(value)):
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NaT or pd.isna(value):
         return ""
     if isinstance(value, float | np.floating):
         return label(float(value))
@@ -387,12 +393,15 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def _number(value: Any) -> int | float | str | None:
+def _is_text(column: pd.Series) -> bool:
+    return str(column.dtype) in ("string", "object")
+
+
+def _number(number: float) -> int | float | str | None:
     """Return a number as the page's script sorts it; infinities as text, since JSON has none."""
-    if pd.isna(value):
+    if math.isnan(number):
         return None
-    number = float(value)
-    if not np.isfinite(number):
+    if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     return int(number) if number.is_integer() and abs(number) < 2**53 else float(f"{number:.9g}")
 

@@ -91,7 +91,11 @@ class CurvesInfo(NamedTuple):
                 continue
             x, y, rows = joined(
                 # Numbers of 17 digits would double the size of a report.
-                (curve.row, [float(f"{value:.6g}") for value in curve.x], [float(f"{value:.7g}") for value in curve.y])
+                (
+                    curve.row,
+                    [float(f"{value:.6g}") for value in curve.x.tolist()],
+                    [float(f"{value:.7g}") for value in curve.y.tolist()],
+                )
                 for curve in chosen
             )
             # A line through one point has no length, so single values are drawn as points.
@@ -196,11 +200,10 @@ def _curves(rows: Rows, finite: pd.DataFrame, by: By) -> tuple[list[Curve], str,
     found = []
     for name, start, end in zip(names, starts, ends, strict=True):
         if name in row_of:
-            count = int(end - start)
-            kept = list(range(0, count, stride))
-            if kept[-1] != count - 1:  # the last value is the one that counts
-                kept.append(count - 1)
-            found.append(Curve(row_of[str(name)], x[start:end][kept] / divisor, y[start:end][kept]))
+            kept = np.arange(start, end, stride)
+            if kept[-1] != end - 1:  # the last value is the one that counts
+                kept = np.append(kept, end - 1)
+            found.append(Curve(row_of[str(name)], x[kept] / divisor, y[kept]))
     return sorted(found, key=lambda curve: curve.row), unit, stride > 1
 
 

@@ -228,14 +228,11 @@ class Sketch:
         """
         outline = {"line": {"color": "#ffffff", "width": 1}}
         # A running trial has no height, and a trial may lack one of two hyperparameters.
-        visible = np.isfinite(x) & np.isfinite(y)
+        groups: dict[tuple[bool, str], list[int]] = {(best, state): [] for best in (False, True) for state in STATES}
+        for row in np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist():
+            groups[rows.is_best[row], rows.states[row]].append(row)
         # One trace for each state is one entry of the legend; traces that are added later are drawn on top.
-        for best, state in [(best, state) for best in (False, True) for state in STATES]:
-            chosen = [
-                int(row)
-                for row in np.flatnonzero(visible)
-                if (rows.is_best[int(row)], rows.states[int(row)]) == (best, state)
-            ]
+        for (best, state), chosen in groups.items():
             if not chosen:
                 continue
             name = "best" if best else state

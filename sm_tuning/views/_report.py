@@ -355,7 +355,7 @@ class Pool:
 
 def _runs(numbers: list[int]) -> Any:
     """Return equal neighbours as value and count, if that is shorter."""
-    runs = [part for value, group in groupby(numbers) for part in (value, sum(1 for _ in group))]
+    runs = [part for value, group in groupby(numbers) for part in (value, len(list(group)))]
     return {"runs": runs} if len(runs) < len(numbers) else numbers
 
 
@@ -375,6 +375,9 @@ def plain(value: Any) -> Any:
     if kind in _SIMPLE:
         return value
     if isinstance(value, list | tuple):
+        # A long list has numbers or texts only: without a call for each of them.
+        if set(map(type, value)) <= _SIMPLE:
+            return [None if type(item) is float and not math.isfinite(item) else item for item in value]
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

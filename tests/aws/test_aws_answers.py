@@ -240,7 +240,30 @@ def test_an_operation_without_an_output_may_answer_nothing(connect: Callable[...
 
 _EVENT = {"logStreamName": "s", "timestamp": 1, "message": "\ud83d", "ingestionTime": 2, "eventId": "3"}
 _RESULT = {"Id": "m0", "Label": "", "Timestamps": [1.5, 1_700_000_000], "Values": [1, 0.5], "StatusCode": "Complete"}
+_TRAINED = {
+    **DESCRIBED,
+    "HyperParameters": {"lr": "0.1"},
+    "AlgorithmSpecification": {"TrainingInputMode": "File", "MetricDefinitions": [{"Name": "m", "Regex": "(.)"}]},
+    "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": {"S3Uri": "s3://b/k"}}}],
+    "SecondaryStatusTransitions": [{"Status": "Training", "StartTime": 1_700_000_001, "StatusMessage": None}],
+    "FinalMetricDataList": [{"MetricName": "m", "Value": 1, "Timestamp": 1.25}],
+    "EnableManagedSpotTraining": False,
+    "Unknown": {"a": 1},
+}
+_SUMMARY = {
+    **{name: DESCRIBED[name] for name in ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime")},
+    "TunedHyperParameters": {"lr": "0.1"},
+    "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": "m", "Value": 0.5, "Type": None},
+}
+_SUMMARIES = "TrainingJobSummaries"
 PAGES = {
+    "training jobs": ("Search", {"Results": [{"TrainingJob": _TRAINED}, {"Unknown": 1}], "NextToken": "t"}),
+    "a training job whose times are texts": (
+        "Search",
+        {"Results": [{"TrainingJob": _TRAINED | {"CreationTime": "2026-11-29T00:00:00Z"}}]},
+    ),
+    "trials": ("ListTrainingJobsForHyperParameterTuningJob", {_SUMMARIES: [_SUMMARY, _SUMMARY]}),
+    "no trials": ("ListTrainingJobsForHyperParameterTuningJob", {_SUMMARIES: [], "NextToken": None}),
     "events": ("FilterLogEvents", {"events": [_EVENT, _EVENT | {"message": ""}], "nextToken": "t"}),
     "no events": ("FilterLogEvents", {"events": []}),
     "an event with an unknown member": ("FilterLogEvents", {"events": [_EVENT | {"more": [1]}]}),
@@ -254,7 +277,7 @@ PAGES = {
 @pytest.mark.parametrize("kind", PAGES)
 def test_a_long_page_is_what_botocore_reads(kind: str) -> None:
     name, page = PAGES[kind]
-    service = "cloudwatch" if name == "GetMetricData" else "logs"
+    service = {"GetMetricData": "cloudwatch", "FilterLogEvents": "logs", "GetLogEvents": "logs"}.get(name, "sagemaker")
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service).operation_model(name)
     parser = create_parser("json")
     response = {"status_code": 200, "headers": {}, "body": json.dumps(page).encode()}
@@ -271,6 +294,23 @@ def test_a_long_page_is_what_botocore_reads(kind: str) -> None:
     whole = {**parser.parse(response, model.output_shape), **found}
 
     assert repr(_utc(whole)) == repr(_utc(wanted))
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [
+        (_TRAINED | {"SecondaryStatusTransitions": [{"StartTime": -1}]}, "StartTime"),
+        (_TRAINED | {"HyperParameters": {"lr": 0.1}}, "HyperParameters"),
+        (_TRAINED | {"FinalMetricDataList": {}}, "FinalMetricDataList"),
+        (_TRAINED | {"TrainingJobStatus": None}, "lacks TrainingJobStatus"),
+        (_TRAINED | {"FinalMetricDataList": [{"MetricName": "m"}]}, "lacks Value, Timestamp"),
+    ],
+)
+def test_a_broken_training_job_on_a_page_names_the_member(job: Any, text: str, connect: Callable[..., Aws]) -> None:
+    aws = connect(json.dumps({"Results": [{"TrainingJob": job}]}).encode())
+
+    with pytest.raises(smt.EndpointError, match=text):
+        aws.call("sagemaker", "search", Resource="TrainingJob")
 
 
 def _utc(value: Any) -> Any:
