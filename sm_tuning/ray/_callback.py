@@ -20,7 +20,7 @@ from sm_tuning._errors import SpecError
 from sm_tuning._statuses import SecondaryStatus, TrainingStatus, TuningStatus
 from sm_tuning.archive import JOB_FILE, TRAINING_JOBS_FOLDER, training_job_file, write_job, write_training_job
 from sm_tuning.ray._job import INDEX, RAY
-from sm_tuning.ray._search import Ledger
+from sm_tuning.ray._search import Ledger, places_of
 from sm_tuning.ray._storage import NODE_FILES, Storage, filesystem_of
 from sm_tuning.strategies import decide
 
@@ -121,8 +121,7 @@ def check_nodes(storage: Storage, inputs: list[str], resources: Mapping[str, flo
     """
     alive = [node for node in ray.nodes() if node["Alive"]]
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
-    wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items()}
-    if not any(all(node["Resources"].get(name, 0) >= amount for name, amount in wanted.items()) for node in alive):
+    if not places_of(resources):
         _log.warning(
             "no node of the Ray cluster has %s for a trial: trials wait until such a node joins", dict(resources)
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -31,6 +32,18 @@ from sm_tuning.strategies import (
 )
 
 _UNLIMITED = 1 << 30
+
+
+def places_of(resources: Mapping[str, float]) -> int:
+    """Return how many trials with these resources the nodes of the cluster run at once."""
+    wanted = {{"cpu": "CPU", "gpu": "GPU"}.get(name, name): amount for name, amount in resources.items() if amount}
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A tenth of a processor is there ten times, whatever is left by rounding.
+    return sum(min(int(node.get(name, 0) / amount + 1e-9) for name, amount in wanted.items()) for node in alive)
+
+
+def _unlimited() -> int:
+    return _UNLIMITED
 
 
 @dataclass
@@ -152,13 +165,21 @@ class StrategySearcher(Searcher):  # type: ignore[misc]
         ledger: of the run.
         recorded: returns the document of a training job in the storage, by its name.
         inner: another searcher, in place of the strategy.
+        places: returns how many trials the cluster runs at once.
     """
 
-    def __init__(self, ledger: Ledger, recorded: Callable[[str], Mapping[str, Any] | None], inner: Any = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        recorded: Callable[[str], Mapping[str, Any] | None],
+        inner: Any = None,
+        places: Callable[[], int] = _unlimited,
+    ) -> None:
         super().__init__(metric=ledger.job.metric, mode=ledger.job.mode)
         self._ledger = ledger
         self._recorded = recorded
         self._inner = inner
+        self._places = places
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         """Return True: the spec has said what is searched."""
@@ -181,9 +202,14 @@ class StrategySearcher(Searcher):  # type: ignore[misc]
                 return found
             tuned = ledger.job.to_tuned(found)
         else:
+            running = sum(entry.ended_at is None for entry in ledger.entries.values())
+            # Ray keeps suggestions until there is a place. A member would be judged long before its next interval
+            # begins, while the others' last values are those of earlier epochs, so that it looks better than they.
+            has_all = 0 < ledger.job.population.get("size", 0) <= len(ledger.entries)
+            if has_all and running and running >= self._places():
+                return None
             proposal = ledger.search.strategy.propose(ledger.trials)
             if proposal is None:
-                running = any(entry.ended_at is None for entry in ledger.entries.values())
                 return None if running else self.FINISHED
             tuned = dict(proposal.hyperparameters)
             if ledger.job.population:

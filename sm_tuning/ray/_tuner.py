@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ try:
     from sm_tuning.executor.algorithms import algorithm_for
     from sm_tuning.ray._callback import RunCallback
     from sm_tuning.ray._job import INDEX, RayJob
-    from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher
+    from sm_tuning.ray._search import CriteriaStopper, Ledger, StrategyScheduler, StrategySearcher, places_of
     from sm_tuning.ray._space import domains
     from sm_tuning.ray._storage import NODE_FILES, RecordedJobs, Storage, filesystem_of, reachable
     from sm_tuning.ray._trainable import SageMakerTrial
@@ -288,7 +289,9 @@ def _tuner(spec: Tuning, ledger: Ledger, storage: Storage, scheduler: Any, searc
     tune_config = tune.TuneConfig(
         metric=job.metric,
         mode=job.mode,
-        search_alg=StrategySearcher(ledger, RecordedJobs(place), search_alg),
+        search_alg=StrategySearcher(
+            ledger, RecordedJobs(place), search_alg, places=partial(places_of, job.settings["resources"])
+        ),
         scheduler=scheduler if scheduler is not None else StrategyScheduler(ledger),
         num_samples=ledger.rules.max_jobs,
         max_concurrent_trials=int(job.config["ResourceLimits"]["MaxParallelTrainingJobs"]),

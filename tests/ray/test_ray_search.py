@@ -163,6 +163,20 @@ def test_a_population_suggests_what_that_of_a_study_does_whatever_the_speed(tmp_
     assert set(whys[4:]) == {"continued", "exploited"}
 
 
+def test_a_member_goes_on_when_there_is_a_place_for_it_and_not_before(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, ray={"pbt": {"size": 4, "interval": 2, "max_resource": 4, "quantile": 0.25}})
+    searcher = StrategySearcher(ledger, unknown, places=lambda: 2)
+    first = [searcher.suggest(str(number)) for number in range(1, 5)]
+    assert [config["epochs"] for config in first] == [2] * 4  # all members are known to Ray, which starts two of them
+    for number, value in enumerate((0.1, 0.9, 0.5), 1):
+        assert searcher.suggest("early") is None
+        searcher.on_trial_complete(str(number), result(2, value))
+    config = searcher.suggest("5")
+    assert config[LINEAGE]["why"] == "exploited"  # the first member was behind the two that have ended since
+    assert config[LINEAGE]["parent"] == 2
+    assert searcher.suggest("early") is None
+
+
 def test_an_interval_of_the_storage_keeps_its_parent_after_a_restore(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path, ray={"pbt": {"size": 2, "max_resource": 2}})
     lineage = {"parent": 1, "why": "exploited", "attrs": {"member": 2}}
