@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -336,7 +337,9 @@ def _from_service(error: Any, call: Call) -> ServiceError:
         advice = "ask for that permission or use another role"
         message = f"{call} was denied: the credentials need {wanted}{where}; {advice}{source}"
     else:
-        message = f"{call} failed: {reason}" + (f" ({_ADVICE[kind]})" if kind in _ADVICE else "")
+        # What the local SageMaker does not do, it will not do in a moment.
+        advice = "" if status == HTTPStatus.NOT_IMPLEMENTED else _ADVICE.get(kind, "")
+        message = f"{call} failed: {reason}" + (f" ({advice})" if advice else "")
     return kind(message, operation=call.operation, code=code)
 
 

@@ -27,6 +27,7 @@ from sm_tuning.cli._options import (
 )
 from sm_tuning.cli._output import Output, as_json, emit_fields, emit_json, output_options, say, warnings_said
 from sm_tuning.cli._ray import launch_on_ray, ray_option
+from sm_tuning.views import exports
 
 #: Columns of ``list``: the API's names, before the counters.
 COLUMNS = (
@@ -213,19 +214,21 @@ def wait(job: str, timeout: float | None, as_json: bool, connect: Connect) -> No
 @click.option("--experiment", help="The experiment; sm-tuning by default.")
 @as_json
 @connection_options
-def track(job: str, to: str, experiment: str | None, as_json: bool, connect: Connect) -> None:
+def track(job: str, to: str, experiment: str | None, as_json: bool, connect: Connect) -> int:
     """Write a tuning job to MLflow while it runs.
 
     One run for the job, and nested in it one for each trial, with every value of every metric by step. Runs that are
     there get what they lack, so that it can be interrupted and started again. It waits as `wait` does, with the same
-    exit codes, and drives a study meanwhile.
+    exit codes, and drives a study meanwhile. It exits with 3 if the runs are not complete at the end of the job.
 
     Example: sm-tuning track my-job --to http://127.0.0.1:5000
     """
     handle = smt.attach(job, aws=connect())
     with warnings_said():
         again = f"track {{}} {_tracking(to, experiment)}"
-        finish(handle.track(to, experiment=experiment), as_json=as_json, again=again)
+        tracker = exports.Tracker(to, experiment=experiment)
+        finish(handle.track(tracker), as_json=as_json, again=again)
+    return 0 if tracker.error is None else smt.ServiceError.exit_code
 
 
 @click.command()

@@ -242,3 +242,10 @@ def test_an_error_knows_whether_the_call_had_been_sent_before() -> None:
     assert was_retried(service_error(client_error("ResourceInUse", retries=2)))
     assert not was_retried(service_error(client_error("ResourceInUse")))
     assert not was_retried(service_error(botocore.exceptions.NoCredentialsError()))
+
+
+def test_what_the_local_sagemaker_does_not_do_is_not_advised_to_be_tried_again() -> None:
+    said = "The local SageMaker does not support sagemaker:DescribeAutoMLJobV2. AWS does."
+    error = service_error(client_error("UnsupportedOperation", said, status=501), "DescribeAutoMLJobV2", "job")
+    assert str(error) == f"DescribeAutoMLJobV2 of 'job' failed: UnsupportedOperation: {said}"
+    assert "try again in a moment" in str(service_error(client_error("InternalFailure", "oh", status=500)))

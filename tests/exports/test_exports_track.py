@@ -19,7 +19,7 @@ import sm_tuning as smt
 from sm_tuning.cli import main
 from sm_tuning.description import job_of
 from sm_tuning.results import Clock, ResultsWarning
-from sm_tuning.views.exports import Tracker
+from sm_tuning.views.exports import Tracker, _track
 from sm_tuning.views.exports._info import JobInfo, job_info
 from sm_tuning.views.exports._mlflow import Mlflow
 from sm_tuning.views.exports._target import OBJECTIVE
@@ -267,6 +267,8 @@ def test_a_place_that_does_not_work_is_an_error_before_the_launch(
 
     lost = CliRunner().invoke(main, ["launch", str(spec), "--track", "http://127.0.0.1:9"])
     plain = CliRunner().invoke(main, ["launch", str(spec), "--track", "file:///tmp/mlruns"])
+    other = CliRunner().invoke(main, ["launch", str(spec), "--track", "ftp://x"])
+    assert (other.exit_code, "MLflow has no store for ftp://x: give a folder" in other.stderr) == (2, True)
     ray = CliRunner().invoke(main, ["launch", str(spec), "--track", "runs", "--ray", "local", "--wait"])
 
     assert (lost.exit_code, plain.exit_code, ray.exit_code) == (3, 2, 2), lost.stderr
@@ -319,3 +321,15 @@ def test_a_server_that_is_lost_is_said_once_and_ends_no_wait(job: smt.TuningJob,
     assert texts[0].startswith(f"{job.name} is not tracked at the moment: no MLflow server answers at {health}")
     assert texts[1].startswith(f"the runs of {job.name} in MLflow are not complete: no MLflow server answers")
     assert pauses == [1.0, 2.0, 4.0]
+    assert isinstance(tracker.error, smt.EndpointError)
+
+
+def test_the_command_exits_with_3_if_the_runs_are_not_complete(
+    job: smt.TuningJob, environ: dict[str, str], health: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_track, "_LAST_PAUSES", ())
+    found = CliRunner().invoke(main, ["track", job.name, "--to", health])  # the server answers once
+    assert found.exit_code == 3
+    assert f"the runs of {job.name} in MLflow are not complete" in found.stderr

@@ -81,12 +81,15 @@ class Mlflow:
             )
 
     def reach(self) -> None:
-        """Check that a server answers; other places are not checked.
+        """Check that a server answers, and that MLflow has a store for another URI.
 
         Raises:
-            EndpointError: it does not answer within 10 seconds.
+            EndpointError: the server does not answer within 10 seconds.
+            SpecError: MLflow does not know such URIs.
         """
         if urlsplit(self._uri).scheme not in ("http", "https"):
+            if self._file is None and not _ARN.match(self._uri):
+                self._check_kind()
             return
         # MLflow's client would retry for minutes.
         requests = needs("requests", FEATURE, "mlflow")
@@ -95,6 +98,16 @@ class Mlflow:
         except requests.RequestException as error:
             raise EndpointError(
                 f"no MLflow server answers at {_without_password(self._uri)}: start it, or give another place"
+            ) from error
+
+    def _check_kind(self) -> None:
+        try:
+            self._client(tracking_uri=self._uri)
+        except self._error as error:
+            first_line = str(error).partition("\n")[0].strip()
+            raise SpecError(
+                f"MLflow has no store for {_without_password(self._uri)}: give a folder, sqlite:///FILE, the URL of a "
+                f"server, or the ARN of SageMaker's MLflow; MLflow says: {first_line}"
             ) from error
 
     def update(self, info: JobInfo) -> None:

@@ -34,6 +34,9 @@ class Tracker:
         MissingExtraError: mlflow is not installed.
         SpecError: the place is invalid, or the plugin for SageMaker's MLflow is not installed.
         EndpointError: the server does not answer.
+
+    Attributes:
+        error: what prevented the last pass from writing all; None if the runs are up to date.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Tracker:
         self._failures = 0
         self._next = -math.inf
         self._said: set[str] = set()
+        self.error: SmTuningError | None = None
 
     def update(self, aws: Aws, description: Mapping[str, Any]) -> None:
         """Read the job and write what is new, if the last pass was long enough ago, or if the job has ended.
@@ -69,6 +73,7 @@ class Tracker:
                 break
             self._clock.sleep(pause)
             error = self._pass(aws, job)
+        self.error = error
         if error is None:
             self._failures = 0
             self._next = self._clock.monotonic() + 2 * aws.poll_interval
