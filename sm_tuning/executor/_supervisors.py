@@ -140,11 +140,11 @@ class Template:
         """Its process id."""
         return self._popen.pid
 
-    def answer(self) -> str | None:
-        """Return ``ready``, or why it forks no processes; None while it imports."""
+    def answer(self, seconds: float = 0.0) -> str | None:
+        """Return ``ready``, or why it forks no processes; None if it imports for longer than the given seconds."""
         with self._lock:
             while not self._answer.endswith(b"\n"):
-                if not _is_readable(self._channel.fileno(), 0.0):
+                if not _is_readable(self._channel.fileno(), seconds):
                     return None
                 try:
                     piece = self._channel.recv(4096)
@@ -202,10 +202,13 @@ class Supervisors:
     Args:
         warm: whether training processes may be forked, too.
         templates: the most templates of training processes at a time.
+        patience: seconds that a process waits for the imports of its template, so that the first of a kind is forked,
+            too. With 0 that one starts cold, and a template begins with the second.
     """
 
-    def __init__(self, *, warm: bool = False, templates: int = 4) -> None:
+    def __init__(self, *, warm: bool = False, templates: int = 4, patience: float = 0.0) -> None:
         self._most_templates = templates
+        self._patience = patience
         self._warm = warm and sys.platform == "linux"
         self._lock = threading.Lock()
         self._lean: Template | None = None
@@ -249,7 +252,7 @@ class Supervisors:
 
     def _take_warm(self, preload: Preload, name: str) -> Link | None:
         template = self._template(preload)
-        reason: str | None = template if isinstance(template, str) else template.answer()
+        reason: str | None = template if isinstance(template, str) else template.answer(self._patience)
         if not isinstance(template, str) and reason == "ready":
             link = template.fork()
             if link is not None:
@@ -273,7 +276,7 @@ class Supervisors:
             if found is not None:
                 self._templates.move_to_end(preload)
                 return found
-            if preload not in self._seen:
+            if preload not in self._seen and not self._patience:
                 self._seen[preload] = None
                 while len(self._seen) > _MOST_GROUPS:
                     self._seen.popitem(last=False)

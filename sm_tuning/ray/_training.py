@@ -49,6 +49,8 @@ ITERATION = "training_iteration"
 _REGEX_SECONDS = 10.0
 _DAY = 86_400.0
 _LONGEST_WAIT = 5.0
+#: A worker has trials one after the other: the first one does not import beside the template of the others.
+_IMPORT_SECONDS = 60.0
 
 
 class Node:
@@ -66,7 +68,7 @@ class Node:
         self.folder.mkdir(parents=True)
         self.environments: Environments = Environments(root / "envs")
         self.namespaces: Namespaces = Namespaces()
-        self.supervisors: Supervisors = Supervisors(warm=True, templates=1)
+        self.supervisors: Supervisors = Supervisors(warm=True, templates=1, patience=_IMPORT_SECONDS)
         self.scans: ScanProcesses = ScanProcesses()
 
     def _sweep(self, folder: Path) -> None:
