@@ -191,6 +191,7 @@ class Driver:
     """A process of ``benchmarks.ray.driver``, which goes through steps one after the other."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self._begun = 0
         self._log = cluster.folder / f"driver-{secrets.token_hex(4)}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -205,6 +206,7 @@ class Driver:
     def begin(self, step: dict[str, Any]) -> None:
         """Begin a step, or append it to those that are not done yet."""
         assert self._process.stdin is not None
+        self._begun += 1
         self._process.stdin.write(json.dumps(step).encode() + b"\n")
         self._process.stdin.flush()
 
@@ -214,11 +216,13 @@ class Driver:
         return self.answer()
 
     def answer(self) -> dict[str, Any]:
-        """Return what the oldest step without an answer has given."""
+        """Return what the newest step gives. Who has begun an older one may have given up on it."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, self._log.read_text(errors="replace")[-5000:]
-        found: dict[str, Any] = json.loads(line)
+        found: dict[str, Any] = {}
+        while found.get("number") != self._begun:
+            line = self._process.stdout.readline()
+            assert line, self.log[-5000:]
+            found = json.loads(line)
         return found
 
     @property

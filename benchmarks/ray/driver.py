@@ -1,7 +1,7 @@
 """A driver on a cluster: ``python -m benchmarks.ray.driver HOST:PORT``, with a step in each line of stdin.
 
 Steps: ``{"run": spec file, "name": …, "storage": …}`` with ``scheduler: "asha"`` or ``pbt: {…}``. A line of stdout for
-each has the trials as Ray has them, or the error.
+each has its number, and the trials as Ray has them or the error.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def main(address: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Ray prints
     ray.init(address=address, _node_ip_address=LOOPBACK, log_to_driver=False)
-    for line in sys.stdin:
-        print(json.dumps(results_of(json.loads(line)), default=str), file=answers, flush=True)
+    for number, line in enumerate(sys.stdin, 1):
+        print(json.dumps({"number": number, **results_of(json.loads(line))}, default=str), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ WHOLE_PAGES = ("quickstart-analyst.md", "quickstart-pipeline.md")
 
 
 #: The page on Ray trains some fifteen networks.
-RAY_SECONDS = 600.0
+RAY_SECONDS = 900.0
 ON_RAY = (pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(RAY_SECONDS + 30))
 
 

@@ -26,7 +26,7 @@ from benchmarks.ray.runs import tuning_of
 from sm_tuning.cli import main
 from sm_tuning.local import ServerInfo
 
-pytestmark = [pytest.mark.ray, pytest.mark.long]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(900)]  # the start of a cluster, on a busy machine
 
 ESTIMATORS = Path(__file__).parents[2] / "estimators"
 
