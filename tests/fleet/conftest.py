@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boto3
 import pytest
+from edge import connected_to
 from fleet_service import REGION, Account
-from moto import mock_aws
 
 from sm_tuning.aws import Aws, Policy, Retry
 
@@ -18,11 +17,8 @@ SHORT = Policy(attempts=1, broken=Retry(attempts=1), reading=Retry(attempts=1))
 @pytest.fixture(scope="module")
 def world() -> Iterator[tuple[Account, Aws]]:
     account = Account()
-    with mock_aws(config={"core": {"passthrough": {"services": ["sagemaker"]}}}):
-        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-        account.register(session)
-        with Aws(session, region=REGION, endpoint_url=None, environ={}, policy=SHORT) as aws:
-            yield account, aws
+    with connected_to(account, region=REGION, environ={}, policy=SHORT) as aws:
+        yield account, aws
 
 
 @pytest.fixture

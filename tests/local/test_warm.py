@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 from _training import wait_for
+from _warm_programs import BATTERY
 
 from sm_tuning.executor import _ending
 from sm_tuning.executor._imports import later_imports, leading_imports
@@ -112,122 +113,6 @@ def workshop(processes, lean, tmp_path):
     left, made.supervisors._lean = made.supervisors._lean, None
     lean.extend([] if left is None else [left])
     made.supervisors.close()
-
-
-WHAT_A_SCRIPT_SEES = """
-import json, logging, os, resource, signal, sys, threading, time, warnings
-print(sys.argv, sys.orig_argv, sys.path, sys.flags, sys.executable, sys.prefix, os.getcwd())
-print(__name__, __file__, __spec__, __package__, __doc__, type(__loader__), sorted(globals()), __builtins__)
-print(os.listdir("/proc/self/fd"), os.umask(0), os.getpgid(0) == os.getsid(0) == os.getpid())
-print({**os.environ, "SM_TUNING_CONTAINER": "", "SM_HPS": ""}, list(os.environ))
-print([resource.getrlimit(number) for number in range(16)], os.sched_getaffinity(0), os.nice(0))
-print([str(signal.getsignal(n)) for n in range(1, 65)], signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-print(repr(sys.stdin.read()), sys.stdout, sys.stderr, sys.stdin, sys.stdout.line_buffering, type(sys.stdout.buffer))
-print(sys._getframe().f_back, sys.exc_info(), sys.gettrace(), hasattr(sys, "last_type"), warnings.filters)
-print(threading.main_thread().native_id == os.getpid(), threading.active_count(), time.process_time() < 5)
-print("importlib.metadata" in sys.modules)
-print(abs(logging._startTime - time.time()) < 60, len(os.environ["SM_TUNING_CONTAINER"]))
-print(os.environ["SM_TUNING_CONTAINER"].encode() in open("/proc/self/environ", "rb").read())
-warnings.warn("deep", stacklevel=3)
-"""
-
-ENDINGS = """
-import atexit, ctypes, gc, sys, weakref
-class Kept:
-    pass
-def generator():
-    try:
-        yield 1
-    finally:
-        print("generator ends")
-kept, values, cycle = Kept(), generator(), [Kept()]
-next(values)
-cycle.append(cycle)
-weakref.finalize(kept, print, "finalized")
-references = [weakref.ref(one, lambda _: print("gone")) for one in (kept, cycle[0])]
-text = open("written.txt", "w")
-text.write("not flushed")
-atexit.register(lambda: print(open("written.txt").read() or "empty"))
-sys.stdout.write("no newline")
-ctypes.CDLL(None).printf(b"from C")
-"""
-
-KEPT_BY_A_LIBRARY = """
-import json, sys
-class Kept:
-    def __del__(self):
-        print("deleted", sys is None)
-json.kept = Kept()
-json.text = open("written.txt", "w")
-json.text.write("not flushed")
-"""
-
-MODULE = """
-import sys
-print(__spec__.name, __spec__.origin, __name__, sys.argv, sys.path, sys._getframe().f_back.f_code.co_name)
-print(sorted(globals()))
-"""
-
-START_METHODS = """
-import multiprocessing, os, sys
-def square(x):
-    print("child", x, __name__, sys.argv, os.getcwd())
-    return x * x
-if __name__ == "__main__":
-    for method in ("fork", "spawn", "forkserver"):
-        with multiprocessing.get_context(method).Pool(1) as pool:
-            print(method, pool.map(square, [1, 2]))
-"""
-
-TRACEBACK = """
-import atexit, sys
-class Kept:
-    def __del__(self):
-        print("deleted")
-kept = Kept()
-atexit.register(print, "at exit")
-def fails():
-    raise ValueError("the reason")
-fails()
-"""
-
-THREADS = """
-import threading, time
-threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
-print("main", [thread.name for thread in threading.enumerate()])
-"""
-
-NUMPY = """
-import numpy as np
-from numpy import linalg
-matrix = np.random.default_rng(0).normal(size=(60, 60))
-print((matrix @ matrix).tobytes().hex()[:2000], linalg.svd(matrix)[1].tobytes().hex())
-np.random.seed(3)
-print(np.random.rand())
-open("made.txt", "w").write("x")
-"""
-
-BATTERY = {
-    "surroundings": (WHAT_A_SCRIPT_SEES, ("train.py", "--x", "1.5", "")),
-    "module": (MODULE, ("-m", "train", "--x", "1")),
-    "module that fails": (f"{MODULE}\nraise KeyError('no')", ("-m", "train")),
-    "module that exits": ("import sys\nsys.exit('message')", ("-m", "train")),
-    "traceback, atexit, finalizers": (TRACEBACK, ("train.py",)),
-    "exit code": ("import sys\nsys.exit(3)", ("train.py",)),
-    "exit message": ("raise SystemExit('message')", ("train.py",)),
-    "thread after main": (THREADS, ("train.py",)),
-    "SIGKILL": ("import os\nos.kill(os.getpid(), 9)", ("train.py",)),
-    "SIGTERM, unbuffered": ("import os\nprint('x', end='')\nos.kill(os.getpid(), 15)", ("train.py",)),
-    "interrupt": ("import atexit, signal\natexit.register(print, 'bye')\nsignal.raise_signal(2)", ("train.py",)),
-    "broken pipe": ("import os\nr, w = os.pipe()\nos.close(r)\nos.write(w, b'x')", ("train.py",)),
-    "syntax error": ("import os\nx = = 3", ("train.py",)),
-    "start methods": (START_METHODS, ("train.py",)),
-    "faulthandler": ("import faulthandler, os\nfaulthandler.enable()\nprint(os.close)\nos.abort()", ("train.py",)),
-    "numpy": (NUMPY, ("train.py",)),
-    "the end of what stays in globals": (ENDINGS, ("train.py",)),
-    "the end of what a library keeps": (KEPT_BY_A_LIBRARY, ("train.py",)),
-    "the end of a module of the script": ("import helper\nprint('main')", ("train.py",)),
-}
 
 
 @pytest.mark.parametrize("name", BATTERY)
@@ -558,53 +443,3 @@ def test_a_template_ends_with_the_server_while_it_still_imports(processes, tmp_p
     template._channel.close()
     wait_for(lambda: psutil.Process(template.pid).status() == psutil.STATUS_ZOMBIE)
     template.close()
-
-
-@pytest.mark.parametrize(
-    ("source", "imports"),
-    [
-        ("'doc'\nfrom __future__ import annotations\nimport a, b.c as d\nfrom e import *", ["a", "b.c", "e"]),
-        ("import a\nimport os\nos.environ['X'] = '1'\nimport b", ["a", "os"]),
-        ("import a\nprint()\nimport b", ["a"]),
-        ("import a\ntry:\n    import b\nexcept ImportError:\n    pass\nimport c", ["a"]),
-        ("import a\nX: int = 3\ndef f(x: a.T = None): import z\nclass C(a.B):\n    y = [1]\nimport b", ["a", "b"]),
-        ("import a\n@a.decorator\ndef f(): pass\nimport b", ["a"]),
-        ("import a\nfrom dataclasses import dataclass\n@dataclass\nclass C: pass\nimport b", ["a", "dataclasses", "b"]),
-        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nimport b", ["typing", "b"]),
-        ("import a\nimport local\nimport b", ["a", "inner", "b"]),
-        ("import a\nimport effect\nimport b", ["a", "inner"]),
-        ("import a\nimport package.b\nimport c", ["a"]),
-        ("import a\nfrom . import b\nimport c", ["a"]),
-        ("import sagemaker_training\nimport c", []),
-        ("x = = 1", []),
-    ],
-)
-def test_only_imports_before_any_effect_are_executed_ahead(tmp_path, source, imports):
-    (tmp_path / "local.py").write_text("import inner\nX = 1")
-    (tmp_path / "effect.py").write_text("import inner\nprint()\nimport other")
-    (tmp_path / "package").mkdir()
-    (tmp_path / "train.py").write_text(source)
-    found = leading_imports(tmp_path / "train.py")
-    assert [statement.split()[1] for statement in found] == imports
-
-
-@pytest.mark.parametrize(
-    ("sources", "later"),
-    [
-        ({"train.py": "import torch\ntorch.optim.SGD"}, ["import torch._dynamo"]),
-        ({"train.py": "from torch import nn\nimport fit", "fit.py": "optimizer = 1"}, ["import torch._dynamo"]),
-        ({"train.py": "import torch", "fit.py": "model = environ['X'] == 'optim'"}, ["import torch._dynamo"]),
-        ({"train.py": "import torch\nprint(torch.rand(3))"}, []),
-        ({"train.py": "import json\noptim = 1"}, []),
-        ({"train.py": "print()\nimport torch\ntorch.optim.SGD"}, []),
-        ({"train.py": "import torch\nimport os\nos.environ['TORCH_LOGS'] = 'optim'"}, []),
-        ({"train.py": "import torch\ntorch.optim.SGD", "helper.py": "os.environ.update(x)"}, []),
-        ({"train.py": "import torch\ntorch.optim.SGD", "helper.py": "del os.environ['X']"}, []),
-        ({"train.py": "import torch\ntorch.optim.SGD", "helper.py": "os.putenv('X', 'y')"}, []),
-    ],
-)
-def test_what_packages_import_later_is_imported_ahead_if_the_script_sets_no_variables(tmp_path, sources, later):
-    for name, source in sources.items():
-        (tmp_path / name).write_text(source)
-    program = tmp_path / "train.py"
-    assert list(later_imports(program, leading_imports(program))) == later

@@ -9,6 +9,7 @@ from typing import Any
 import _preflight_specs as specs
 import pytest
 from _preflight_faults import FAULTS
+from _preflight_job_faults import JOB_FAULTS
 from _preflight_specs import CONTINUOUS, changed, container, several
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,7 +18,9 @@ import sm_tuning as smt
 from sm_tuning.spec import read_overrides
 
 
-@pytest.mark.parametrize(("base", "changes", "expected"), [(base, changes, found) for base, changes, *found in FAULTS])
+@pytest.mark.parametrize(
+    ("base", "changes", "expected"), [(base, changes, found) for base, changes, *found in [*FAULTS, *JOB_FAULTS]]
+)
 def test_a_fault_has_its_code_place_and_advice(base, changes, expected, tmp_path) -> None:
     found = smt.check(specs.write(tmp_path, changed(base(), changes)))
     assert [(one.code, one.where, one.fix) for one in found if one.severity == "error"] == expected

@@ -1,7 +1,8 @@
-"""What the text of a script shows: channels that it never reads, and metrics that it never prints."""
+"""What the text of a script shows: its syntax, its imports, and channels and metrics that it does not use."""
 
 from __future__ import annotations
 
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,69 @@ def test_a_script_that_does_not_exist_is_an_error_of_a_launch_here(tmp_path: Pat
     (tmp_path / "train.py").unlink()
     with pytest.raises(smt.SpecError, match="a missing script"):
         refuse_missing_imports(smt.load(path))
+
+
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+BROKEN = "import sys\ndef f(:\n    pass\n"
+
+
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_script_that_python_cannot_compile_is_an_error_with_its_line(newer: int, tmp_path) -> None:
+    version = f"py3{sys.version_info.minor + newer}"
+    path = specs.write(tmp_path, changed(specs.script(), {"estimator/py_version": version}))
+    (tmp_path / "train.py").write_text(BROKEN)
+    (found,) = [one for one in smt.check(path) if one.code == "script-syntax"]
+    assert found.where == "estimator.entry_point"
+    assert found.message.startswith(f"line 2 of train.py cannot be compiled by Python {OWN}: ")
+    # A newer Python than this one may accept it.
+    assert found.severity == ("advice" if newer else "error")
+
+
+@pytest.mark.parametrize("code", [b"x = 1\0", b"\xff = 1", b"(" * 5000, b"-" * 100_000 + b"1"])
+def test_odd_scripts_are_findings(code: bytes, tmp_path) -> None:
+    path = specs.write(tmp_path, specs.script())
+    (tmp_path / "train.py").write_bytes(code)
+    assert [one.code for one in smt.check(path) if one.code == "script-syntax"] == ["script-syntax"]
+
+
+def test_scripts_of_folders_and_archives_are_compiled(tmp_path) -> None:
+    source = tmp_path / "code"
+    source.mkdir()
+    (source / "train.py").write_text(BROKEN)
+    with tarfile.open(tmp_path / "code.tar.gz", "w:gz") as archive:
+        archive.add(source / "train.py", "./train.py")
+    for place in ("code", "code.tar.gz"):
+        path = specs.write(tmp_path, changed(specs.script(), {"estimator/source_dir": place}))
+        assert "script-syntax" in {one.code for one in smt.check(path)}
+    (source / "train.py").write_text("print('\\d')\nreturn_value = 1\n")  # an invalid escape is no error
+    path = specs.write(tmp_path, changed(specs.script(), {"estimator/source_dir": "code"}))
+    assert "script-syntax" not in {one.code for one in smt.check(path)}
+
+
+def test_a_package_that_is_not_installed_here_is_named_with_its_extra(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    path = specs.write(tmp_path, specs.script())
+    (tmp_path / "train.py").write_text("import json, torch.nn as nn\nfrom no_such_package.a import b\n")
+    found = [one for one in smt.check(path) if one.code == "local-imports"]
+    assert [one.severity for one in found] == ["not-checked", "not-checked"]
+    assert "pip install 'sm-tuning[torch]'" in str(found[0])
+    assert "pip install no_such_package" in str(found[1])
+    with pytest.raises(smt.SpecError, match=r"train.py imports torch, .*sm-tuning\[torch\]"):
+        refuse_missing_imports(smt.load(path))
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("helper.py", "import helper"),
+        ("requirements.txt", "import no_such_package"),
+        ("other.py", "try:\n    import no_such_package\nexcept ImportError:\n    pass"),
+        ("other.py", "def f():\n    import no_such_package"),
+        ("other.py", "from . import other\nimport xgboost, numpy.linalg"),
+    ],
+)
+def test_imports_that_a_run_here_can_do_without_are_no_finding(file: str, code: str, tmp_path) -> None:
+    path = specs.write(tmp_path, specs.script())
+    (tmp_path / file).write_text("x = 1\n")
+    (tmp_path / "train.py").write_text(code + "\n")
+    assert "local-imports" not in {one.code for one in smt.check(path)}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boto3
 import pytest
-from moto import mock_aws
+from edge import connected_to
 from results_fakes import REGION, FakeSageMaker
 from results_service import served
 
@@ -17,12 +16,9 @@ from sm_tuning.aws import Aws
 def world() -> Iterator[tuple[FakeSageMaker, Aws]]:
     """One fake and one connection to it, for a module; tests begin by clearing it through ``sagemaker``."""
     fake = FakeSageMaker()
-    with mock_aws(config={"core": {"passthrough": {"services": ["sagemaker"]}}}):
-        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-        fake.register(session)
-        # An address on this machine has no quotas to keep; the fakes answer before a connection is made.
-        with Aws(session, region=REGION, endpoint_url=None, environ={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}) as aws:
-            yield fake, aws
+    # An address on this machine has no quotas to keep; the fakes answer before a connection is made.
+    with connected_to(fake, region=REGION, environ={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}) as aws:
+        yield fake, aws
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import analysis_data as data
-import boto3
 import numpy as np
 import pandas as pd
 import pytest
+from edge import connected_to
 from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import REGION, FakeSageMaker, in_pages, log_event, training_job
@@ -315,9 +315,7 @@ def test_a_job_of_the_service_is_replayed_with_its_times_and_prices(sagemaker: F
 def test_without_stops_their_time_is_assumed(sagemaker: FakeSageMaker, host: str, seconds: str, stopped: int) -> None:
     """Values come each 10 s: the service is assumed to act after a minute, longer than these trials train."""
     put(sagemaker)
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-    sagemaker.register(session)
-    with Aws(session, region=REGION, endpoint_url=None, environ={"AWS_ENDPOINT_URL": f"http://{host}:9"}) as aws:
+    with connected_to(sagemaker, region=REGION, environ={"AWS_ENDPOINT_URL": f"http://{host}:9"}) as aws:
         found = of_api(aws, early_stopping="Auto")
     assert f"not known, as no stop of this job shows it: {seconds} s are assumed" in " ".join(found.unknown)
     assert found.replayed.stopped == stopped
