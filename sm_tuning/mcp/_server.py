@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sm_tuning.mcp._answer import CHARACTERS, Rows, answer, clean
 
 try:
     from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.tools import Tool
     from mcp.types import CallToolResult, TextContent, ToolAnnotations
 except ImportError as _error:
     raise MissingExtraError("the MCP server", "mcp") from _error
@@ -78,9 +80,6 @@ def make_server(aws: Aws, settings: Settings) -> MCPServer[Any]:
     from sm_tuning.mcp._tools import ReadTools  # noqa: PLC0415  (after the SDK is known to be there)
     from sm_tuning.mcp._write_tools import WriteTools  # noqa: PLC0415
 
-    server: MCPServer[Any] = MCPServer(
-        "sm-tuning", instructions=_INSTRUCTIONS, version=_version.__version__, log_level="WARNING"
-    )
     tools = WriteTools(aws, settings) if settings.allow_write else ReadTools(aws, settings)
     reads = ToolAnnotations(read_only_hint=True)
     adds = ToolAnnotations(read_only_hint=False, destructive_hint=False)
@@ -90,10 +89,24 @@ def make_server(aws: Aws, settings: Settings) -> MCPServer[Any]:
         offered += [("launch", changes)] if settings.max_cost is not None else []
         offered += [("stop", changes), ("register", adds)]
     one_at_a_time = threading.Lock()
-    for name, hints in offered:
-        call = _call_of(tools, name, settings.max_tokens, one_at_a_time)
-        server.add_tool(call, name=name, annotations=hints, structured_output=False)
-    return server
+    calls = ((name, hints, _call_of(tools, name, settings.max_tokens, one_at_a_time)) for name, hints in offered)
+    return MCPServer(
+        "sm-tuning",
+        instructions=_INSTRUCTIONS,
+        version=_version.__version__,
+        log_level="WARNING",
+        tools=[_tool(call, name, hints) for name, hints, call in calls],
+    )
+
+
+def _tool(call: Callable[..., CallToolResult], name: str, hints: ToolAnnotations) -> Tool:
+    """Return a tool that refuses arguments which it does not have: the SDK would leave them out silently."""
+    tool = Tool.from_function(call, name=name, annotations=hints, structured_output=False)
+    model = tool.fn_metadata.arg_model
+    strict: Any = types.new_class(model.__name__, (model,), {"extra": "forbid"})
+    tool.fn_metadata.arg_model = strict
+    tool.parameters = strict.model_json_schema(by_alias=True)
+    return tool
 
 
 def _call_of(tools: ReadTools, name: str, tokens: int, lock: threading.Lock) -> Callable[..., CallToolResult]:

@@ -127,6 +127,7 @@ def test_hostile_text_of_a_log_stays_data_and_secrets_are_masked(ask: Ask, names
         ("logs", {"job": "wide-grid", "grep": "("}, "regular expression"),
         ("logs", {"job": "wide-grid", "trial": 77}, "77"),
         ("trials", {"job": "wide-grid", "offset": -1}, "greater than or equal to 0"),
+        ("trials", {"job": "wide-grid", "count": 2}, "count\n  Extra inputs are not permitted"),
         ("report", {"job": "wide-grid", "file": "../up.html"}, "file name without a folder"),
         ("report", {"job": "wide-grid", "file": "stderr"}, "ends with .html"),
     ],
