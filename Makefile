@@ -57,7 +57,7 @@ test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, 
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m '(long or hypothesis) and not ray' --hypothesis-profile many
 
 test-ray: $(DEV)  ## what needs Ray, and no cluster
-	$(BIN)/python -m pytest -m 'ray and not long' tests/ray
+	$(BIN)/python -m pytest -m 'ray and not long' tests/ray --hypothesis-profile many
 
 test-clusters: $(DEV)  ## scripts on clusters of Ray, what dies there, and the page on Ray with its training
 	$(BIN)/python -m pytest -m 'ray and long' tests

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from docs_pages import DOCS, PAGES, ROOT, Block, blocks, name_of
 from forks import command_line, run_program
 from servers import running_server
 
+from benchmarks.ray.cluster import Cluster
 from sm_tuning.cli import main
 
 #: What is shown and not run, with the reason that stands above it on its page.
@@ -75,11 +77,25 @@ def checkout(processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     places = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(places))
     monkeypatch.setenv("SM_TUNING_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # it listens at 127.0.0.1 alone
-    monkeypatch.setenv("RAY_ADDRESS", "local")  # not the cluster that somebody has started on this machine
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15, which other programs keep waiting
     with running_server(tmp_path / "state"):
         yield tmp_path
+
+
+@pytest.fixture
+def ray_cluster(processes: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cluster of Ray that a page joins. On a busy machine Ray itself may give up its start: it is started again."""
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: Ray has sockets below it
+    cluster = Cluster(folder)
+    try:
+        cluster.start()
+        for name, value in cluster.environ.items():
+            if name.startswith("RAY_"):
+                monkeypatch.setenv(name, value)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        yield
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 #: What the program of a page loads, if it is more than the client.
@@ -97,7 +113,11 @@ def run(arguments: list[str], folder: Path, trials: int | None, preload: str = "
 
 
 @pytest.mark.parametrize(("page", "text", "trials"), cases("python"))
-def test_the_pages_python_runs(page: Path, text: str, checkout: Path, trials: int | None) -> None:
+def test_the_pages_python_runs(
+    page: Path, text: str, checkout: Path, trials: int | None, request: pytest.FixtureRequest
+) -> None:
+    if page.name == "ray.md":
+        request.getfixturevalue("ray_cluster")
     if page.name == "sdk.md" and importlib.util.find_spec("sagemaker.train") is None:
         pytest.skip("needs the extra 'sdk'")
     if trials:

@@ -178,8 +178,9 @@ def test_a_folder_that_a_node_does_not_see_is_refused_before_the_first_trial(clu
     data = private / "data.csv"
     data.write_text("1,2\n")
     tuning = tuning_of(cluster.folder / "code", inputs={"train": f"file://{data}"})
-    error = driver.ask(run(cluster, tuning, "unseen-input"))["error"]
+    error = driver.ask(run(cluster, tuning, "unseen-input", resources={"cpu": 64}))["error"]
     assert f"does not see the input {data}" in error
+    assert "no node of the Ray cluster has {'cpu': 64.0} for a trial" in driver.log
 
 
 def test_a_node_with_another_version_is_refused_before_the_first_trial(cluster: Cluster, driver: Driver) -> None:
