@@ -105,6 +105,7 @@ def write(path: str) -> None:
 
 def written(url: str, cache: str, path: Path) -> dict[str, float]:
     environ = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": url, "SM_TUNING_CACHE_DIR": cache, "OMP_NUM_THREADS": "1"}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     command = [sys.executable, "-m", "benchmarks.report", "--write", str(path)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     return {**json.loads(done.stdout.splitlines()[-1]), "megabytes": path.stat().st_size / 1e6}

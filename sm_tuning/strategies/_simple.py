@@ -269,7 +269,10 @@ def judge_by_median(curve: Sequence[float], averages: Sequence[float], maximize:
     value = curve[-1]
     if math.isnan(value):
         return True
-    bar = averages[count // 2] if count % 2 else (averages[count // 2 - 1] + averages[count // 2]) / 2
+    low, high = averages[(count - 1) // 2], averages[count // 2]
+    bar = (low + high) / 2
+    if math.isinf(bar) and math.isfinite(low) and math.isfinite(high):  # the sum is beyond the largest float
+        bar = low / 2 + high / 2
     return value < bar if maximize else value > bar
 
 

@@ -73,3 +73,10 @@ def test_huge_values_have_an_average_too(curve):
 def test_wild_values_of_one_completed_trial_do_not_stop_the_rule(wild):
     assert median_stop([9.0, 9.0, 3.6], [*PEERS, wild], maximize=False)
     assert not median_stop([9.0, 9.0, 2.9], [*PEERS, wild], maximize=False)
+
+
+def test_the_middle_of_two_huge_averages_is_between_them():
+    peers = [[value] * 2 for value in (1.6e308, 1.6e308, 1.6e308, 1.7e308, 1.7e308, 1.7e308)]
+
+    assert median_stop([0.0, 1.66e308], peers, maximize=False)
+    assert not median_stop([0.0, 1.64e308], peers, maximize=False)

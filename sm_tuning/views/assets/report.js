@@ -226,6 +226,8 @@
       draw(plot);
     });
   });
+  const SETTLED = 500; // milliseconds after which the plots that are seen have been painted
+  const whenIdle = window.requestIdleCallback || setTimeout;
   // One plot in each task, the visible ones first: a plot below the page's end must not delay one that is seen.
   const waiting = [];
   let drawing = false;
@@ -237,6 +239,7 @@
     const place = Math.max(0, waiting.findIndex(isSeen));
     const [plot] = waiting.splice(place, 1);
     drawing = Boolean(plot);
+    if (!plot && limit === FIRST) setTimeout(whenIdle, SETTLED, fillTable);
     if (plot) Promise.resolve(plot.drawn ? null : draw(plot)).finally(() => setTimeout(drawNext, 0));
   }
   const watcher = new IntersectionObserver((entries) => {
@@ -253,6 +256,7 @@
   // The width of the paper is not known here; 640 pixels fit on A4 and Letter.
   addEventListener("beforeprint", () => {
     root.dataset.theme = "light";
+    fillTable();
     plots.forEach((plot) => draw(plot, 640));
   });
   addEventListener("afterprint", () => {
@@ -268,7 +272,7 @@
   const search = document.getElementById("search");
   const filters = columns.map(() => "");
   const PAGE = 200;
-  const FIRST = 40; // of a long table: more than fit on a screen; the others follow when the browser has time
+  const FIRST = 25; // of a long table: more than fit in its box; the others follow when they can be missed
   let sorting = { ...data.table.sort, set: true };
   let limit = rows.length > PAGE ? FIRST : PAGE;
 
@@ -359,6 +363,9 @@
     more.hidden = found.length <= limit;
     more.textContent = `Show all ${found.length}`;
   }
+  function fillTable() {
+    if (limit === FIRST) { limit = PAGE; showTable(); }
+  }
   function line(index) {
     const element = document.createElement("tr");
     element.dataset.row = index;
@@ -385,7 +392,8 @@
 
   header();
   showTable();
-  (window.requestIdleCallback || setTimeout)(() => { if (limit === FIRST) { limit = PAGE; showTable(); } });
+  // The layout of 200 rows takes as long as a plot, so that it waits for the plots that are seen.
+  body.closest(".scroll").addEventListener("scroll", fillTable, { once: true });
   search.addEventListener("input", () => { limit = PAGE; showTable(); });
   more.addEventListener("click", () => { limit = Infinity; showTable(); });
   document.getElementById("show-filtered").addEventListener("click", () => { forgetBoxes(); select(new Set(visible()), true); });
