@@ -139,6 +139,11 @@ def to_model_trainer(
     definition = write_definition(settled, name="to-model-trainer", region=connection.region)
     several = "estimator.instance_configs: a single training job takes one instance_type"
     losses = [several] if "HyperParameterTuningResourceConfig" in definition else []
+    losses += [
+        f"estimator.{name}: the Compute of the installed SDK does not have it: use a newer sagemaker"
+        for name in snaked(definition.get("ResourceConfig", {}))
+        if name not in sdk.configs.Compute.model_fields
+    ]
     _report([*losses, *_dropped_zeros(definition)], on_loss)
     if bucket is not None:
         ensure_bucket(connection, bucket)
@@ -334,7 +339,10 @@ class _Sdk:
             training_image=algorithm.get("TrainingImage"),
             algorithm_name=algorithm.get("AlgorithmName"),
             training_input_mode=algorithm["TrainingInputMode"],
-            compute=self.configs.Compute(**snaked(machine), enable_managed_spot_training=spot),
+            compute=self.configs.Compute(
+                **{name: value for name, value in snaked(machine).items() if name in self.configs.Compute.model_fields},
+                enable_managed_spot_training=spot,
+            ),
             networking=self.configs.Networking(**network) if network else None,
             stopping_condition=self.configs.StoppingCondition(**snaked(definition["StoppingCondition"])),
             output_data_config=self.shapes.OutputDataConfig(**snaked(definition["OutputDataConfig"])),

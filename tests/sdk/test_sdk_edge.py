@@ -229,7 +229,7 @@ def test_a_pipelines_step_has_our_whole_request_as_its_arguments(ran) -> None:
 
 @pytest.mark.long
 def test_a_trainer_made_of_an_estimator_trains_with_all_that_the_estimator_says(ran, near) -> None:
-    job = smt.deploy.TrainingJob(ran["training"], near)
+    job = smt.attach_training(ran["training"], aws=near)
     described = job.describe()
     assert job.status == "Completed"
     assert job.model_uri
