@@ -198,6 +198,11 @@ class Aws:
             raise answer
         return answer
 
+    @property
+    def is_time_limited(self) -> bool:
+        """Whether this thread is in a block of ``time_limit``."""
+        return getattr(self._limit, "until", math.inf) < math.inf
+
     @contextmanager
     def time_limit(self, seconds: float | None) -> Iterator[None]:
         """Bound the calls that this thread makes in a block, all of them together, whatever the endpoint does.

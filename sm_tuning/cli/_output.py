@@ -329,9 +329,7 @@ class _Column(NamedTuple):
             bool(not len(column) or column.notna().any()),
             column.dtype.kind in "iuf",
             # All times have one length, so that the first one is enough.
-            lambda: max(
-                map(len, _cells(column.dropna()[:1] if _is_time(column) else column.drop_duplicates())), default=1
-            ),
+            lambda: max(map(len, _cells(_few(column))), default=1),
             lambda rows: _cells(column.iloc[rows]),
         )
 
@@ -376,7 +374,8 @@ def _is_time(column: pd.Series[Any]) -> bool:
 
 def _few(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return values among which are the longest: of times, which have one length, a single one."""
-    return column.dropna().iloc[:1] if _is_time(column) else column.drop_duplicates()
+    # Without objects for a million texts, as drop_duplicates makes them.
+    return column.dropna().iloc[:1] if _is_time(column) else type(column)(column.unique(), dtype=column.dtype)
 
 
 def _cells(column: pd.Series[Any]) -> list[str]:

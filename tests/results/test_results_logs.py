@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from sm_tuning import ServiceError, SpecError
 from sm_tuning._wire import TRAINING_JOBS as GROUP
 from sm_tuning.aws import Aws
 from sm_tuning.results import LOGS, logs
+from sm_tuning.results._logs import _ahead
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 
@@ -174,3 +177,30 @@ def test_the_name_that_the_service_gives_is_the_one_whose_streams_are_read(sagem
     sagemaker.jobs["JOB"] = tuning_job("job")  # names are not case sensitive
     logs(aws, "JOB")
     assert asked(sagemaker)[0]["logStreamNamePrefix"] == "job-"
+
+
+def test_the_next_page_is_read_while_one_is_worked_on() -> None:
+    begun = threading.Event()
+
+    def pages() -> Iterator[int]:
+        yield 1
+        begun.set()
+        yield 2
+
+    found = _ahead(pages())
+
+    assert next(found) == 1
+    assert begun.wait(10)
+    assert list(found) == [2]
+
+
+def test_the_error_of_a_page_comes_after_the_pages_before_it() -> None:
+    def pages() -> Iterator[int]:
+        yield 1
+        raise ServiceError("the second page is withheld")
+
+    found = _ahead(pages())
+
+    assert next(found) == 1
+    with pytest.raises(ServiceError, match="the second page"):
+        next(found)

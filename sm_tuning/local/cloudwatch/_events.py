@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import accumulate, islice, repeat
+from operator import add
 from typing import Any, NamedTuple
 
 from sm_tuning.local.cloudwatch._database import Database
@@ -207,8 +210,10 @@ class LogStore:
         with self._database.reading() as db:
             names, sql, arguments = self._group_query(db, streams, cursor)
             with closing(db.execute(sql, arguments)) as rows:
+                if matches is None:
+                    return self._whole_page(rows.fetchmany(limit + 1), names, limit)
                 for number, stream, time, ingested, message in rows:
-                    if matches is None or matches(message):
+                    if matches(message):
                         room -= self._size(message)
                         if page and (room < 0 or len(page) == limit):
                             return page, position
@@ -216,6 +221,21 @@ class LogStore:
                     seen += 1
                     position = time, number
         return page, position if seen == _SCANNED else None
+
+    def _whole_page(
+        self, rows: Sequence[tuple[int, int, int, int, str]], names: Mapping[int, str], limit: int
+    ) -> tuple[list[Event], Position | None]:
+        """Return the page of the first rows, of which there is one more than its limit if the log goes on."""
+        if not rows:
+            return [], None
+        numbers, numbers_of_streams, times, ingested, messages = zip(*rows, strict=True)
+        # Column by column, without a line of Python for each of a million events.
+        lengths = map(len, messages if "".join(messages).isascii() else map(str.encode, messages))
+        ends = list(accumulate(map(add, lengths, repeat(_EVENT_OVERHEAD))))
+        kept = min(max(bisect_right(ends, _PAGE_BYTES), 1), limit)
+        events = zip(numbers, map(names.__getitem__, numbers_of_streams), times, ingested, messages, strict=True)
+        page: list[Event] = list(map(tuple.__new__, repeat(Event), islice(events, kept)))
+        return page, page[-1].position if kept < len(rows) else None
 
     def _group_query(
         self, db: sqlite3.Connection, streams: Sequence[str] | str, cursor: Cursor

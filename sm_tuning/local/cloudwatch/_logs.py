@@ -14,12 +14,13 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol
 
 from sm_tuning._wire import TRAINING_JOBS
 from sm_tuning.local._config import Identity
 from sm_tuning.local.cloudwatch._events import FIRST, LAST, PAGE_EVENTS, Cursor, Event, LogStore, Position, Stream
-from sm_tuning.local.service import Fault
+from sm_tuning.local.service import Fault, JsonText
 
 LOG_GROUP = TRAINING_JOBS
 
@@ -67,7 +68,7 @@ class LogsService:
         self._store = store
         self._identity = identity
         self._groups = groups
-        self._operations: Mapping[str, Callable[[Request], Doc]] = {
+        self._operations: Mapping[str, Callable[[Request], Doc | JsonText]] = {
             "CreateLogStream": self._create_stream,
             "DeleteLogGroup": self._delete_group,
             "DeleteLogStream": self._delete_stream,
@@ -83,7 +84,7 @@ class LogsService:
             return True
         return operation in self._operations and _group_of(params) in (LOG_GROUP, None)  # None is refused by ``call``
 
-    def call(self, operation: str, params: Request) -> Doc:
+    def call(self, operation: str, params: Request) -> Doc | JsonText:
         """Return the response of an operation.
 
         Raises:
@@ -187,7 +188,7 @@ class LogsService:
             "nextForwardToken": f"f/{after[0]}/{after[1]}",
         }
 
-    def _filter_events(self, request: Request) -> Doc:
+    def _filter_events(self, request: Request) -> JsonText:
         group = str(_group_of(request))
         store: Events | None = self._store if group == LOG_GROUP else self._groups.other(group)
         if store is None:
@@ -211,18 +212,17 @@ class LogsService:
         cursor = Cursor(request.get("startTime"), None if end is None else end + 1, position, backwards)
         limit = request.get("limit", PAGE_EVENTS)
         page, onward = store.read_group(prefix or "" if names is None else names, cursor, limit, matches)
-        events = [
-            {
-                "logStreamName": event.stream,
-                "timestamp": event.time,
-                "message": event.message,
-                "ingestionTime": event.ingested,
-                "eventId": f"{event.number:056d}",
-            }
-            for event in page
-        ]
-        response: Doc = {"events": events, "searchedLogStreams": []}
-        return response if onward is None else {**response, "nextToken": _token((backwards, *onward), parameters)}
+        quoted = {name: encode_basestring_ascii(name) for name in {event.stream for event in page}}
+        # As text: a dict for each of 10,000 events, and their JSON, take twice as long.
+        events = ",".join(
+            [
+                f'{{"logStreamName":{quoted[stream]},"timestamp":{time},"message":{encode_basestring_ascii(message)},'
+                f'"ingestionTime":{ingested},"eventId":"{number:056d}"}}'
+                for number, stream, time, ingested, message in page
+            ]
+        )
+        onwards = "" if onward is None else f',"nextToken":"{_token((backwards, *onward), parameters)}"'
+        return JsonText(f'{{"events":[{events}],"searchedLogStreams":[]{onwards}}}')
 
 
 def _group_of(params: Request) -> str | None:

@@ -21,7 +21,7 @@ from sm_tuning.local.http._http import MAX_OBJECT_BYTES, Incoming, read_request
 from sm_tuning.local.http._passed import HINTS, check_passed
 from sm_tuning.local.http._s3 import quietly, range_of_part, with_parts
 from sm_tuning.local.http._signature import Scope, Verifier, protocol_of
-from sm_tuning.local.service import Fault, refused_operation
+from sm_tuning.local.service import Fault, JsonText, refused_operation
 from sm_tuning.local.serving import Invoker
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Operations(Protocol):
     def handles(self, operation: str, params: Mapping[str, Any]) -> bool:
         """Return whether this server implements the operation itself."""
 
-    def call(self, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def call(self, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any] | JsonText:
         """Return the response of an operation, or raise a Fault."""
 
 
@@ -287,7 +287,8 @@ def _json_body(sent: bytes) -> Mapping[str, Any]:
 
 def json_response(body: Any, status: int = 200) -> Response:
     """Return a JSON 1.1 response with the headers that AWS sets."""
-    response = Response(json.dumps(body), status=status, content_type="application/x-amz-json-1.1")
+    text = body if isinstance(body, JsonText) else json.dumps(body)
+    response = Response(text, status=status, content_type="application/x-amz-json-1.1")
     response.headers["x-amzn-requestid"] = str(uuid.uuid4())
     return response
 

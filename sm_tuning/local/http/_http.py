@@ -28,6 +28,7 @@ MAX_HEADER_BYTES = 128 * 1024
 MAX_OBJECT_BYTES = 5 * 1024**3
 
 _RAW_HEADERS = "sm_tuning.raw_headers"
+_LOG_PAGE = "Logs_20140328.FilterLogEvents"
 _COLLECTED_BYTES = 64 * 1024**2
 _POLL_SECONDS = 0.1
 _ROOM_SECONDS = 1.0  # until the thread of a closed connection has ended
@@ -224,7 +225,9 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
         size = self._respond(refusal or self.server.app, environ) + (length or 0)
         self.rfile.left = MAX_HEADER_BYTES
         environ.clear()
-        self.server.collect(size)
+        # Pages of log lines, 2 MB each, are answered without moto, and nothing of them waits for the collector.
+        if self.headers.get("X-Amz-Target") != _LOG_PAGE:
+            self.server.collect(size)
         self.server.set_waiting(self.connection, waiting=True)
 
     def _body_length(self) -> int | None:

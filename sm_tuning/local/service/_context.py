@@ -67,6 +67,12 @@ class Context:
     clock: Callable[[], float]
 
 
+class JsonText(str):
+    """A response that is JSON already."""
+
+    __slots__ = ()
+
+
 class Fault(Exception):  # noqa: N818  (the name in the AWS protocols)
     """An error response.
 
