@@ -19,7 +19,7 @@ from sm_tuning._errors import CredentialsError, EndpointError, ServiceError, Spe
 from sm_tuning._masking import secrets_of_job
 from sm_tuning._wire import to_tags
 from sm_tuning.aws._answers import BrokenAnswerError, check_answer, check_subject
-from sm_tuning.aws._errors import LOOPBACK, REGION_ADVICE, Call, mapped
+from sm_tuning.aws._errors import LOOPBACK, REGION_ADVICE, Call, mapped, subject_of
 from sm_tuning.aws._poll import CLOCK, LOCAL, REMOTE, Clock, Policy, Retry
 from sm_tuning.aws._renewal import may_be_renewed, renewed_keys
 
@@ -42,9 +42,6 @@ _SLOW_SECONDS = 10.0
 
 #: Methods that may be repeated: those without an effect, and uploads, which have the same effect again.
 _REPEATABLE = ("batch_get_", "describe_", "filter_", "get_", "head_", "list_", "put_object", "search")
-
-#: Parameters that say what a call is about, for its errors.
-_SUBJECTS = ("AutoMLJobName", "HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
 
 
 class Aws:
@@ -192,7 +189,7 @@ class Aws:
         try:
             answer = answers.get(timeout=max(0.0, until - time.monotonic()))
         except Empty:
-            subject = _subject(given)
+            subject = subject_of(given)
             raise WaitTimeoutError(f"{method} of {subject!r} was not answered in time", job_name=subject) from None
         if isinstance(answer, BaseException):
             raise answer
@@ -228,7 +225,7 @@ class Aws:
         while True:
             keys = self._keys
             client = self._client(service)
-            about = Call(client.meta.method_to_api_mapping[method], _subject(given))
+            about = Call(client.meta.method_to_api_mapping[method], subject_of(given))
             try:
                 with mapped(*about, secrets_of_job(given)):
                     response: dict[str, Any] = getattr(client, method)(**given)
@@ -495,10 +492,3 @@ def connect(
             session = boto3.Session(profile_name=profile, region_name=region or environ.get("AWS_REGION") or None)
         region = session.region_name
     return Aws(session, region=region, endpoint_url=endpoint_url, environ=environ, policy=policy)
-
-
-def _subject(params: Mapping[str, Any]) -> str:
-    """What a call is about: a job, a role, an S3 URI."""
-    if "Bucket" in params:
-        return f"s3://{params['Bucket']}/{params.get('Key', '')}".rstrip("/")
-    return next((str(params[name]) for name in _SUBJECTS if name in params), "")

@@ -7,7 +7,7 @@ the "Common Errors" page that they share, and botocore's list of throttling code
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -227,6 +227,10 @@ REGION_ADVICE = (
 )
 
 
+#: Parameters that say what a call is about, for its errors.
+_SUBJECTS = ("AutoMLJobName", "HyperParameterTuningJobName", "TrainingJobName", "RoleName", "logGroupName")
+
+
 class Call(NamedTuple):
     """The call that raised an error.
 
@@ -241,6 +245,13 @@ class Call(NamedTuple):
     def __str__(self) -> str:
         name = self.operation or "the connection to AWS"
         return f"{name} of {self.subject!r}" if self.subject else name
+
+
+def subject_of(params: Mapping[str, Any]) -> str:
+    """Return what a call is about: a job, a role, an S3 URI."""
+    if "Bucket" in params:
+        return f"s3://{params['Bucket']}/{params.get('Key', '')}".rstrip("/")
+    return next((str(params[name]) for name in _SUBJECTS if name in params), "")
 
 
 @contextmanager
