@@ -411,7 +411,7 @@ class Aws:
                         service,
                         region_name=region,
                         endpoint_url=self._endpoint_url,
-                        config=self._config(),
+                        config=self._config(service),
                         **renewed,
                     )
                 client.meta.events.register("before-parse", check_answer)
@@ -439,7 +439,7 @@ class Aws:
         """How patient the connection is: as given, or else much with AWS and little with a server on this machine."""
         return self._policy or (LOCAL if self.is_local else REMOTE)
 
-    def _config(self) -> Any:
+    def _config(self, service: str) -> Any:
         from botocore.config import Config  # noqa: PLC0415
 
         policy = self.policy
@@ -449,6 +449,8 @@ class Aws:
             read_timeout=policy.read_timeout,
             max_pool_connections=32,
             user_agent_extra=f"sm_tuning/{metadata.version('sm-tuning')}",
+            # Requests for metrics are ours alone, and the check of 500 queries takes longer than to read their answer.
+            parameter_validation=service != "cloudwatch",
             # A server on this machine has no host names for buckets.
             s3={"addressing_style": "path"} if self.is_local else None,
         )

@@ -64,7 +64,7 @@ def emissions(lines: Iterable[tuple[int, str]], metrics: Sequence[Metric]) -> li
         for name, values in found.items()
         if values
         # Without a line of Python for each of a million values.
-        for emission in map(Emission._make, zip(repeat(name), count(), *zip(*values, strict=True)))
+        for emission in map(tuple.__new__, repeat(Emission), zip(repeat(name), count(), *zip(*values, strict=True)))
     ]
 
 
