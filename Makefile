@@ -17,7 +17,7 @@ ARCHIVES := $(or $(DIST),dist)
 PACKAGES := $(addprefix tests/,spec request description aws archive preflight jobs results gate views cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-whole test-faults test-long test-ray test-clusters test-wheel test-types test-clients test-deps test-lowest test-pins test-studio test-iac check ci ci-long fix images plotly screenshots bench docs release-check release-notes docs-version docs-publish github-release publish clean
+.PHONY: help demo test test-fast test-whole test-faults test-long test-ray test-wheel test-types test-clients test-deps test-lowest test-pins test-studio test-iac check ci ci-long fix images plotly screenshots bench docs release-check release-notes docs-version docs-publish github-release publish clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,11 +56,8 @@ test-fast: $(DEV)  ## the tests that start no process and no server: they keep t
 test-long: $(DEV)  ## what is left out of test: notebooks, more kills, PyTorch, other programs; properties with many examples
 	SM_TUNING_TEST_FORKS=0 $(PYTEST) -m '(long or hypothesis) and not ray' --hypothesis-profile many
 
-test-ray: $(DEV)  ## what needs Ray, and no cluster
-	$(BIN)/python -m pytest -m 'ray and not long' tests/ray --hypothesis-profile many
-
-test-clusters: $(DEV)  ## scripts on clusters of Ray, what dies there, and the page on Ray with its training
-	$(BIN)/python -m pytest -m 'ray and long' tests
+test-ray: $(DEV)  ## Ray: scripts on a cluster of two nodes, what dies there, and the page on Ray with its training
+	$(BIN)/python -m pytest -m ray tests/ray tests/docs --hypothesis-profile many
 
 test-faults: $(DEV)  ## each kind of bad answer under AWS's own retry policy
 	$(PYTEST) --workers 1 -m long tests/faults -k policy_of_aws  # a program for each kind, all at once in one worker
@@ -157,7 +154,7 @@ test-iac: $(IAC)/.installed  ## templates of CloudFormation, the CDK and Terrafo
 
 ci: check test test-whole test-ray test-faults test-wheel test-types test-studio test-clients test-iac  ## what CI runs on each change
 
-ci-long: test-long test-deps test-clusters  ## the longer suites
+ci-long: test-long test-deps  ## the longer suites
 
 check: $(DEV)  ## lint, format, types, import contract, generated docs
 	$(BIN)/ruff check .
