@@ -24,6 +24,7 @@ from sm_tuning._errors import JobFailedError
 from sm_tuning._prices import Prices
 from sm_tuning._printable import html_table, printable
 from sm_tuning.aws import Aws
+from sm_tuning.description import job_of
 from sm_tuning.jobs import Counts, TrainingStatus, TuningStatus, WarmStartKind
 from sm_tuning.request import from_description
 from sm_tuning.results import analysis
@@ -392,7 +393,8 @@ class Handle(ABC):
         Args:
             seed: of the resampling that finds hyperparameters that do not matter.
         """
-        return analysis.advice(self.trials(), self.curves(), self._facts(), seed=seed)
+        lag = replaying.assumed_lag(self._aws, job_of(self._described()))
+        return analysis.advice(self.trials(), self.curves(), self._facts(), seed=seed, lag=lag)
 
     def next_tuning(
         self,

@@ -19,6 +19,7 @@ from sm_tuning.description import job_of
 from sm_tuning.jobs import TrainingStatus, TuningStatus
 from sm_tuning.mcp._answer import Rows, clean, fields, lines_of, table
 from sm_tuning.results import analysis
+from sm_tuning.results.replay import assumed_lag
 
 if TYPE_CHECKING:
     from sm_tuning._handle import Handle
@@ -172,9 +173,11 @@ class ReadTools:
         """Return what the next tuning job should change, with the evidence."""
         handle = attach(job, aws=self._aws)
         trials, curves = handle.trials(progress=False), handle.curves(progress=False)
+        description = handle.describe()
+        lag = assumed_lag(self._aws, job_of(description))
         return table(
             f"advice about {clean(handle.name)}",
-            analysis.advice(trials, curves, analysis.facts_of(handle.describe())),
+            analysis.advice(trials, curves, analysis.facts_of(description), lag=lag),
         )
 
     def replay(

@@ -28,6 +28,7 @@ from sm_tuning.aws import Aws
 from sm_tuning.description import Job, job_of
 from sm_tuning.request import from_description
 from sm_tuning.results import analysis
+from sm_tuning.results.replay import assumed_lag
 from sm_tuning.spec import decode_scalar, to_data
 from sm_tuning.views._axis import label
 from sm_tuning.views._curves import duration
@@ -314,7 +315,8 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         for name in names:
             own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(found[name])
             importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
-            advice[name] = analysis.advice(own, curves, facts, importance=importance[name])
+            lag = assumed_lag(aws, found[name])
+            advice[name] = analysis.advice(own, curves, facts, importance=importance[name], lag=lag)
             tags[name] = optional({}, partial(aws.tags, found[name].arn))
     withheld += [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
     notes += [str(item.message) for item in caught if issubclass(item.category, UserWarning)]

@@ -35,9 +35,10 @@ def judged(
     trials: pd.DataFrame,
     curves: pd.DataFrame = data.NO_CURVES,
     importance: pd.DataFrame | None = UNKNOWN,
+    lag: float = 0.0,
     **settings: Any,
 ) -> pd.DataFrame:
-    table = advice(trials, curves, data.facts(**settings), importance=importance)
+    table = advice(trials, curves, data.facts(**settings), importance=importance, lag=lag)
     assert data.dtypes(table) == dict(ADVICE)
     assert table[["Code", "Severity", "Message", "Evidence"]].notna().all(axis=None)
     return table
@@ -206,6 +207,15 @@ def test_early_stopping_that_would_have_paid_is_advised_and_says_how_much() -> N
     evidence = table.set_index("Code").loc["early_stopping", "Evidence"]
     assert "takes 40% fewer epochs (72 instead of 120)" in evidence
     assert "with the same best: 6 of 12 trials are stopped" in evidence
+
+
+def test_early_stopping_is_not_advised_where_stops_come_too_late_to_save_epochs() -> None:
+    levels = [1.0, 2.0, 3.0, 4.0, 5.0, *[9.0] * 6, 0.5]
+    curves = lines(levels)
+    epoch = float(curves["ElapsedSeconds"].diff().median())
+    late = judged(data.trials(levels), curves, ranges={}, max_parallel_jobs=1, lag=3 * epoch)
+    assert "takes 25% fewer epochs" in late.set_index("Code").loc["early_stopping", "Evidence"]
+    assert "early_stopping:" not in codes(judged(data.trials(levels), curves, ranges={}, lag=9 * epoch))
 
 
 @pytest.mark.parametrize("settings", [{"early_stopping": True}, {"strategy": "Hyperband"}])

@@ -50,6 +50,7 @@ def advice(
     *,
     seed: int = 0,
     importance: pd.DataFrame | None = None,
+    lag: float = 0.0,
 ) -> pd.DataFrame:
     """Return what to change in the next tuning job, with the evidence in this one; no rows if there is nothing.
 
@@ -69,7 +70,7 @@ def advice(
       lie in its top decade.
     - ``parallelism``: a Bayesian search in fewer than five rounds (jobs over jobs at once).
     - ``early_stopping``: a replay of the first 500 trials with the median rule saves 20% of the epochs or more, with
-      the same best.
+      the same best; a trial trains on for ``lag`` seconds until its stop.
     - ``fewer_jobs``: in the second half the best improved by less than 1% of its distance to the median, though five
       trials or more came within 5% of it. ``more_jobs``: the last quarter improved it twice or more, by 10% of that
       distance. From 20 trials on.
@@ -84,6 +85,7 @@ def advice(
         facts: the job's settings, see ``facts_of``.
         seed: of the resampling behind ``fix``.
         importance: the frame of that name, if it exists already: it takes most of the time.
+        lag: seconds for which a trial trains on after the value that stops it, see ``assumed_lag``.
 
     Returns:
         One row a piece of advice, warnings (they cost results or money) before hints. ``Change`` is the change of the
@@ -96,7 +98,7 @@ def advice(
             sample = sample_of(trials, facts, algorithm)
             known = _importance(sample, seed) if importance is None else _importance_in(sample, importance)
             notes += range_notes(sample, known)
-    notes += _budget_notes(trials, curves, facts)
+    notes += _budget_notes(trials, curves, facts, lag)
     # No two changes of one range that contradict: where all trials fail comes before where the good trials lie.
     failing = {(note.definition, note.hyperparameter) for note in notes if note.code == "failures"}
     moves = ("widen", "narrow", "fix", "drop_value", "log_scale")
@@ -217,10 +219,10 @@ def _silent(rows: pd.DataFrame, algorithm: Algorithm) -> Iterator[Note]:
 # Budget -------------------------------------------------------------------------------------------------------------
 
 
-def _budget_notes(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> Iterator[Note]:
+def _budget_notes(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, lag: float) -> Iterator[Note]:
     """Give advice about the budget of the job as a whole."""
     yield from _parallelism(trials, facts)
-    yield from _early_stopping(trials, curves, facts)
+    yield from _early_stopping(trials, curves, facts, lag)
     objectives = {(algorithm.objective, algorithm.sign) for algorithm in facts.algorithms}
     if facts.strategy in ("Bayesian", "Random") and len(objectives) == 1:
         loss = facts.algorithms[0].sign * numbers(trials["FinalObjectiveValue"])
@@ -255,7 +257,7 @@ def _parallelism(trials: pd.DataFrame, facts: Facts) -> Iterator[Note]:
     )
 
 
-def _early_stopping(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) -> Iterator[Note]:
+def _early_stopping(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts, lag: float) -> Iterator[Note]:
     """Advise early stopping if a replay with the median rule takes a fifth fewer epochs, with the same best."""
     if facts.early_stopping or facts.strategy in HYPERBANDS or facts.several:
         return
@@ -266,7 +268,7 @@ def _early_stopping(trials: pd.DataFrame, curves: pd.DataFrame, facts: Facts) ->
     algorithm, count = facts.algorithms[0], len(past.trials)
     rules = Rules(algorithm.objective, algorithm.maximize, max_jobs=count, max_parallel=facts.max_parallel_jobs)
     search = replace(search_of(rules), early=EarlyStops(maximize=algorithm.maximize))
-    found = replay_kept(past, Setting("", search, Change(early_stopping="Auto")))
+    found = replay_kept(past, Setting("", search, Change(early_stopping="Auto"), lag=lag))
     saving, before, after = found.saving(), found.happened, found.replayed
     if saving is None or saving < SAVED or found.loses_best or before.best_value != after.best_value:
         return

@@ -9,14 +9,14 @@ from sm_tuning._lazy import lazy_names
 if TYPE_CHECKING:
     from sm_tuning.results.replay._clock import search_of
     from sm_tuning.results.replay._past import Course, Past, PastTrial, past_of
-    from sm_tuning.results.replay._read import replay
+    from sm_tuning.results.replay._read import assumed_lag, replay
     from sm_tuning.results.replay._replay import Change, Setting, replay_kept
     from sm_tuning.results.replay._value import Figures, Replay
 else:
     _HOMES = {
         "._clock": ("search_of",),
         "._past": ("Course", "Past", "PastTrial", "past_of"),
-        "._read": ("replay",),
+        "._read": ("assumed_lag", "replay"),
         "._replay": ("Change", "Setting", "replay_kept"),
         "._value": ("Figures", "Replay"),
     }
@@ -30,6 +30,7 @@ __all__ = [
     "PastTrial",
     "Replay",
     "Setting",
+    "assumed_lag",
     "past_of",
     "replay",
     "replay_kept",

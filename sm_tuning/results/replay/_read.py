@@ -203,11 +203,15 @@ def _lag(aws: Aws, job: Job, description: Mapping[str, Any], past: Past) -> tupl
     subject = "how soon the service acts on a value is"
     if found:
         return median(found), f"{subject} measured: {median(found):.3g} s, the median of {len(found)} stops"
-    if job.is_study:
-        lag = aws.poll_interval if aws.is_local else STUDY_INTERVAL
-    else:
-        lag = _CONTAINER_LAG if aws.is_local or job.is_archive else _SERVICE_LAG
+    lag = assumed_lag(aws, job)
     return lag, f"{subject} not known, as no stop of this job shows it: {lag:g} s are assumed"
+
+
+def assumed_lag(aws: Aws, job: Job) -> float:
+    """Return the seconds from a value to the stop that it causes, for a job none of whose own stops are known."""
+    if job.is_study:
+        return aws.poll_interval if aws.is_local else STUDY_INTERVAL
+    return _CONTAINER_LAG if aws.is_local or job.is_archive else _SERVICE_LAG
 
 
 def _rules(job: Job, change: Change, past: Past) -> Rules:
