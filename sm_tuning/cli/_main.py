@@ -221,9 +221,21 @@ def main(settings: dict[str, Any], *, verbose: bool) -> None:
     A spec file describes the tuning. Results are printed as tables, CSV, JSON or Parquet on stdout, messages on stderr.
     """
     settings["verbose"] = verbose
-    # Only the package's own logger: boto3's debug log would hold request bodies with secrets.
     if verbose:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(PrintableFormatter("%(relativeCreated)6.0f ms %(name)s: %(message)s"))
-        logging.basicConfig(handlers=[handler])
-        logging.getLogger("sm_tuning").setLevel(logging.DEBUG)
+        click.get_current_context().with_resource(_logs_on_stderr())
+
+
+@contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    """Log to stderr while the command runs, and leave the logger of a caller's process as it was."""
+    # Only the package's own logger: boto3's debug log would hold request bodies with secrets.
+    logger, handler = logging.getLogger("sm_tuning"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(relativeCreated)6.0f ms %(name)s: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

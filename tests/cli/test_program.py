@@ -1,6 +1,7 @@
 """The program as a whole: cheap help, commands that are documented, one table of exit codes."""
 
 import json
+import logging
 import os
 import re
 import resource
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from command_line import separate_runner
 from forks import run_program, start_program
 
 from sm_tuning import _errors
@@ -240,3 +242,11 @@ def test_what_the_interpreter_writes_at_its_end_says_no_more_on_a_full_disk():
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == "sm-tuning: error: cannot write to stdout: No space left on device\n"
+
+
+def test_a_verbose_command_leaves_the_logger_of_its_process_as_it_was(tmp_path):
+    logger = logging.getLogger("sm_tuning")
+    before = logger.level, list(logger.handlers), list(logging.getLogger().handlers)
+    result = separate_runner().invoke(main, ["--verbose", "check", str(tmp_path / "missing.yaml")])
+    assert result.exit_code == 2
+    assert (logger.level, list(logger.handlers), list(logging.getLogger().handlers)) == before
