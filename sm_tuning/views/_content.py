@@ -312,12 +312,11 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
         found |= {name: job_of(descriptions[name]) for name in ancestors}
         importance, advice, tags = {}, {}, dict[str, dict[str, str]]()
-        for name in names:
-            own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(found[name])
+        for name, job in [(name, found[name]) for name in names]:
+            own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(job)
             importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
-            lag = assumed_lag(aws, found[name])
-            advice[name] = analysis.advice(own, curves, facts, importance=importance[name], lag=lag)
-            tags[name] = optional({}, partial(aws.tags, found[name].arn))
+            advice[name] = analysis.advice(own, curves, facts, importance=importance[name], lag=assumed_lag(aws, job))
+            tags[name] = optional({}, partial(aws.tags, job.arn))
     withheld += [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
     notes += [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
     _warn_of(withheld)
