@@ -122,3 +122,35 @@ def test_a_local_package_that_changes_is_another_content(tmp_path):
         with environments.claim(code, lambda: None) as environment:
             found.add(environment.python)
     assert len(found) == 2
+
+
+@pytest.mark.long
+def test_requirements_are_installed_once_for_each_content(bench):
+    code = bench.code({**FILES, "requirements.txt": "# comment\n./pkg\n"})
+    names = [bench.create_training_job(bench.definition(code)) for _ in range(2)]
+    for name in names:
+        bench.runner.start(name)
+        doc = bench.ended(name, timeout=40)
+        assert doc["TrainingJobStatus"] == "Completed", doc["FailureReason"]
+        assert doc["_ObjectiveValue"] == 7.0
+    assert any("Successfully installed tiny-pkg" in m for m in bench.messages(names[0]))
+    assert bench.messages(names[1]) == ["loss=7"]
+    assert len(list((bench.state / "envs").iterdir())) == 1
+
+
+def test_requirements_that_cannot_be_installed_fail_the_job_with_pips_words(bench):
+    files = {"requirements.txt": "./no-such-folder\n", "train.py": "print('loss=1')"}
+    name = bench.create_training_job(bench.definition(bench.code(files)))
+    bench.runner.start(name)
+    doc = bench.ended(name, timeout=40)
+    assert doc["TrainingJobStatus"] == "Failed"
+    assert doc["FailureReason"].startswith("AlgorithmError: InstallRequirementsError:\nExitCode 1\n")
+    assert any("no-such-folder" in m for m in bench.messages(name))
+
+
+def test_an_empty_requirements_file_installs_nothing(bench):
+    files = {"requirements.txt": "\n# nothing\n", "train.py": "print('loss=1')"}
+    name = bench.create_training_job(bench.definition(bench.code(files)))
+    bench.runner.start(name)
+    assert bench.ended(name)["TrainingJobStatus"] == "Completed"
+    assert not (bench.state / "envs").exists()
