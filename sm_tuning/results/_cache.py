@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _VERSION = 6  # of the files' content; a change makes older files unknown, so that they are not misread
 _LIMIT = 2**30  # bytes of all files together
 _LARGEST = 2**28  # bytes of one file
+_ROWS = 2**16  # of which pages are made in memory at once
 _META = b"sm_tuning"
 _FACTS = ".json.gz"
 
@@ -89,7 +90,8 @@ class Cache:
         except UnicodeEncodeError:
             return  # older pandas keep half of a surrogate pair, which Parquet cannot
         content = io.BytesIO()
-        pq.write_table(table.replace_schema_metadata({_META: json.dumps(sorted(trials))}), content, compression="zstd")
+        table = table.replace_schema_metadata({_META: json.dumps(sorted(trials))})
+        pq.write_table(table, content, compression="zstd", row_group_size=_ROWS)
         self._write(f"{key}.parquet", content.getvalue())
 
     def load_facts(self, key: str) -> str | None:

@@ -132,7 +132,7 @@ def _read(reader: Reader, job: Job, trials: Sequence[Trial], defined: Mapping[Tr
         averages = _averages(reader, wanted_averages, begins)
     for trial in chosen:
         place, begin = places.get(trial.name, slice(0)), begins.get(trial.name, 0)
-        pairs = zip(lines.milliseconds[place].tolist(), lines.messages[place], strict=True)
+        pairs = zip(lines.milliseconds[place].tolist(), lines.messages(place), strict=True)
         ordered = sorted((pair for pair in pairs if pair[0] >= begin), key=lambda pair: pair[0])  # of several hosts
         for source, found in (
             ("logs", emissions(ordered, defined[trial])),

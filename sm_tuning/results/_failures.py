@@ -238,7 +238,7 @@ def _first(lines: Lines, place: slice, begin: int) -> _Found | None:
             hosts.setdefault(lines.streams[lines.stream[row]].host, []).append(row)
     found = []
     for host, rows in hosts.items():
-        traceback = last_traceback([lines.messages[row] for row in rows])
+        traceback = last_traceback(lines.messages(rows))
         if traceback is not None:
             found.append(_Found(int(lines.milliseconds[rows[traceback.place]]), host, traceback))
     return min(found, key=lambda item: item.milliseconds, default=None)

@@ -2,7 +2,7 @@
 
 All trials of a job are read together: their streams ``<trial>/algo-<n>-<epoch>`` begin with the job's name, so that
 one sequence of FilterLogEvents pages (10,000 lines or 1 MB each) has the lines of all of them. Lines are kept as
-columns, because a million objects would not fit into memory where a million lines do.
+columns and their texts as UTF-8, because a million objects would not fit into memory where a million lines do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, islice
 from operator import itemgetter
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
@@ -42,7 +43,7 @@ TrialFilter = str | int | Sequence[str | int] | None
 
 _MARGIN = timedelta(hours=1)  # between the service's times and the clock of a container's host
 _HOST = re.compile(r"(?P<host>.+-(?P<number>\d+))-\d+")
-_TEXTS = 100_000  # that become an array of pandas at once
+_TEXTS = 50_000  # that are objects of Python at once, until they are in an array of pandas
 _FEW = 5  # reading trial by trial needs fewer calls if less than a fifth of all trials is wanted
 
 
@@ -61,6 +62,31 @@ class Stream(NamedTuple):
     number: int
 
 
+class Texts:
+    """Texts as UTF-8, one after the other; as an object of Python, a line of a log takes more than twice the memory."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all texts."""
+        self._data = bytearray()
+        self._ends = array("q", [0])  # the end of the text before the first one, and of each text
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Append texts; half of a surrogate pair, which JSON can hold, is kept."""
+        joined = "".join(texts)
+        lengths = map(len, texts if joined.isascii() else (text.encode("utf-8", "surrogatepass") for text in texts))
+        self._ends.extend(islice(accumulate(lengths, initial=len(self._data)), 1, None))
+        self._data += joined.encode("utf-8", "surrogatepass")
+
+    def at(self, places: npt.NDArray[np.int64]) -> list[str]:
+        """Return the texts at some places."""
+        data, ends = self._data, np.asarray(self._ends)
+        pairs = zip(ends[places].tolist(), ends[places + 1].tolist(), strict=True)
+        return [data[start:end].decode("utf-8", "surrogatepass") for start, end in pairs]
+
+
 @dataclass(frozen=True)
 class Lines:
     """Log lines as columns, by trial, host and time; lines of the same millisecond in order of arrival.
@@ -70,17 +96,23 @@ class Lines:
         streams: all streams of the lines.
         stream: for each line, the place of its stream in ``streams``.
         milliseconds: for each line, its time since 1970.
-        messages: the texts.
+        place: for each line, the place of its text in ``texts``.
+        texts: the messages, by their arrival.
     """
 
     names: tuple[str, ...]
     streams: tuple[Stream, ...]
     stream: npt.NDArray[np.int64]
     milliseconds: npt.NDArray[np.int64]
-    messages: list[str]
+    place: npt.NDArray[np.int64]
+    texts: Texts
 
     def __len__(self) -> int:
-        return len(self.messages)
+        return len(self.place)
+
+    def messages(self, rows: slice | Sequence[int]) -> list[str]:
+        """Return the texts of some lines."""
+        return self.texts.at(self.place[rows])
 
     @property
     def trial(self) -> npt.NDArray[np.int64]:
@@ -165,7 +197,7 @@ def logs(
             def read(reader: Reader, missing: Sequence[Trial], job: Job = job) -> pd.DataFrame:
                 window = window_of(missing, since, until)
                 lines = read_lines(reader, Want(job, per_job[job], missing, window, pattern, keep))
-                messages = _strings(lines.messages, job.redactor)  # first: it frees the texts
+                messages = _messages(lines, job.redactor)  # first: it frees the texts
                 # Arrays of pandas, and not lists: a million names of hosts and trials would be as many objects.
                 hosts = pd.array([stream.host for stream in lines.streams], dtype="string")
                 columns: dict[str, Any] = {
@@ -186,14 +218,14 @@ def logs(
         return reader.finish(table)
 
 
-def _strings(texts: list[str], redactor: Redactor) -> Any:
-    """Return texts without secrets as an array of pandas, and empty the list: both would take 100 MB more."""
-    parts = []
-    while texts:
-        # From the end, where a list is shortened without moving its other entries.
-        parts.append(frame({"Message": "string"}, {"Message": redactor.each(texts[-_TEXTS:])})["Message"])
-        del texts[-_TEXTS:]
-    return pd.concat(parts[::-1], ignore_index=True).array if parts else pd.array([], dtype="string")
+def _messages(lines: Lines, redactor: Redactor) -> Any:
+    """Return the texts of all lines without secrets, as an array of pandas, and free those of the lines."""
+    parts = [
+        frame({"Message": "string"}, {"Message": redactor.each(lines.messages(slice(start, start + _TEXTS)))})
+        for start in range(0, len(lines), _TEXTS)
+    ]
+    lines.texts.clear()
+    return pd.concat(parts, ignore_index=True)["Message"].array if parts else pd.array([], dtype="string")
 
 
 def compiled(grep: str | None) -> re.Pattern[str] | None:
@@ -329,7 +361,7 @@ class _Gathered:
         self._streams: dict[str, int | None] = {}  # by name: the place in _known, None for other trials
         self._known: list[Stream] = []
         self._stream, self._milliseconds, self._ids = array("q"), array("q"), array("q")
-        self._messages: list[str] = []
+        self._texts = Texts()
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> int:
         """Keep the wanted events of a page, and return their number."""
@@ -347,7 +379,7 @@ class _Gathered:
         # The hash of 64 bits takes a tenth of the memory of the event's own name of 56 digits.
         first = len(self._ids)
         self._ids.extend(hash(e["eventId"]) if "eventId" in e else first + n for n, e in enumerate(kept))
-        self._messages.extend(map(itemgetter("message"), kept))
+        self._texts.extend(list(map(itemgetter("message"), kept)))
         return len(kept)
 
     def cut(self, error: ServiceError, affected: Sequence[Trial], *, by_trial: bool) -> Gap:
@@ -382,7 +414,9 @@ class _Gathered:
         self._stream = array("q", (self._stream[row] for row in rows))
         self._milliseconds = array("q", (self._milliseconds[row] for row in rows))
         self._ids = array("q", (self._ids[row] for row in rows))
-        self._messages = [self._messages[row] for row in rows]
+        texts = self._texts.at(np.array(rows, dtype=np.int64))
+        self._texts.clear()
+        self._texts.extend(texts)
 
     def lines(self) -> Lines:
         """Return all lines, each once, by trial, host and time."""
@@ -403,5 +437,4 @@ class _Gathered:
         del order, is_repeated
         # A stable sort, so that lines of the same millisecond stay in order of arrival.
         rows = rows[np.lexsort((milliseconds[rows], rank[stream[rows]] if len(rows) else rows))]
-        messages = [self._messages[row] for row in rows.tolist()]
-        return Lines(self._names, tuple(self._known), stream[rows], milliseconds[rows], messages)
+        return Lines(self._names, tuple(self._known), stream[rows], milliseconds[rows], rows, self._texts)

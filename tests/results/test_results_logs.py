@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from sm_tuning import ServiceError, SpecError
 from sm_tuning._wire import TRAINING_JOBS as GROUP
 from sm_tuning.aws import Aws
 from sm_tuning.results import LOGS, logs
-from sm_tuning.results._logs import _ahead
+from sm_tuning.results._logs import Texts, _ahead, _Gathered
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 
@@ -171,6 +173,31 @@ def test_a_hundred_thousand_lines_lose_none(sagemaker: FakeSageMaker, aws: Aws) 
     events = [log_event(f"{ONE}/algo-1-1", 100, f"line {number}") for number in range(100_000)]
     sagemaker.log_pages = in_pages(events, [10_000] * 9)
     assert logs(aws, "job")["Message"].tolist() == [event["message"] for event in events]
+
+
+def test_lines_that_are_gathered_take_little_more_memory_than_their_texts() -> None:
+    gathered, length = _Gathered([ONE], None), 0
+    tracemalloc.start()
+    try:
+        for page in range(20):
+            events = [log_event(f"{ONE}/algo-1-1", 100, f"line {number} of page {page}: é") for number in range(1_000)]
+            length += sum(len(event["message"].encode()) for event in events)
+            gathered.add(events)
+            del events
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Four numbers of eight bytes for each line, and an eighth of all as room to grow; a str has 50 bytes more.
+    assert taken < (length + 20_000 * 32) * 1.25
+
+
+@given(texts=st.lists(st.text(st.characters(categories=("L", "N", "Cs", "So")))), split=st.integers(0, 9))
+def test_texts_of_all_kinds_come_back_as_they_were(texts: list[str], split: int) -> None:
+    found = Texts()
+    found.extend(texts[:split])
+    found.extend(texts[split:])
+    order = np.arange(len(texts))[::-1]
+    assert found.at(order) == texts[::-1]
 
 
 def test_the_name_that_the_service_gives_is_the_one_whose_streams_are_read(sagemaker: FakeSageMaker, aws: Aws) -> None:

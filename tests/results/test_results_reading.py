@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
@@ -363,6 +364,16 @@ def test_a_broken_file_is_read_anew_and_other_people_cannot_read_any(
     fake.calls.clear()
     trials(aws, "job")
     assert dict(fake.calls) == {"DescribeHyperParameterTuningJob": 1}
+
+
+def test_a_long_frame_is_cached_in_parts_that_need_little_memory_each(tmp_path: Path) -> None:
+    table = pd.DataFrame({"TrainingJobName": ["a"] * 100_000}).astype("string")
+    cache = Cache(tmp_path)
+    cache.save("long", table, ["a"])
+    assert pq.ParquetFile(tmp_path / "long.parquet").num_row_groups == 2
+    entry = cache.load("long", {"TrainingJobName": "string"})
+    assert entry is not None
+    pd.testing.assert_frame_equal(entry.frame, table)
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
