@@ -142,7 +142,7 @@ class Sketch:
         self.layout: dict[str, Any] = {
             "title": {"text": escape(title), **({"subtitle": {"text": escape(subtitle)}} if subtitle else {})},
             "height": height,
-            "margin": {"l": 60, "r": 24, "t": 84, "b": 56},
+            "margin": {"l": 66, "r": 24, "t": 84, "b": 56},
             "hovermode": "closest",
         }
         if least or grid is not None:
@@ -361,6 +361,7 @@ def template(theme: Theme) -> dict[str, Any]:
         "linecolor": tone["grid"],
         "zerolinecolor": tone["grid"],
         "automargin": True,
+        "ticklabeloverflow": "allow",  # margins have room for every label, and plotly would measure each one to be sure
         "title": {"font": {"size": 13}, "standoff": 10},
         "tickfont": {"size": 12},
         # Plotly's own choice is SI prefixes: 100µ for 0.0001.

@@ -150,16 +150,16 @@ def rendered(name: str, shown: list[Section], table: Mapping[str, Any], *, noun:
         **values: for the template.
     """
     pool = Pool()
-    data = {
-        "table": table,
-        "noun": noun,
-        "panels": [
-            [_figure(option.figure, pool) for option in panel.options] for section in shown for panel in section.panels
-        ],
-        "pool": pool.texts,
-        "lists": pool.lists,
-        "templates": {theme: template(theme) for theme in ("light", "dark")},
-    }
+    panels = [panel for section in shown for panel in section.panels]
+
+    def drawn(chosen: Sequence[Panel]) -> dict[str, Any]:
+        texts, lists = len(pool.texts), len(pool.lists)
+        figures = [[_figure(option.figure, pool) for option in panel.options] for panel in chosen]
+        return {"panels": figures, "pool": pool.texts[texts:], "lists": pool.lists[lists:]}
+
+    templates = {theme: template(theme) for theme in ("light", "dark")}
+    data = {"table": table, "noun": noun, "templates": templates, **drawn(panels[:1])}
+    rest = drawn(panels[1:])  # the page's script reads it when the first plot has been drawn
     plotly, script = _asset("plotly-cartesian.min.js"), _asset("report.js")
     # Our own files are markup; everything that comes from a job is escaped by the template.
     safe = importlib.import_module("markupsafe").Markup
@@ -171,6 +171,7 @@ def rendered(name: str, shown: list[Section], table: Mapping[str, Any], *, noun:
             plotly=safe(plotly),
             script=safe(script),
             data=safe(to_script(data)),
+            rest=safe(to_script(rest)),
             sections=shown,
             **values,
         )

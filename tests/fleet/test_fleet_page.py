@@ -39,7 +39,9 @@ def page(dest: Path) -> str:
 
 
 def data(text: str) -> dict[str, Any]:
-    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    texts = (re.search(rf'id="{name}">(.*?)</script>', text, re.DOTALL)[1] for name in ("data", "rest"))
+    found, rest = map(json.loads, texts)
+    return {**found, "panels": found["panels"] + rest["panels"]}
 
 
 def facts(text: str) -> dict[str, str]:

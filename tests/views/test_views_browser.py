@@ -189,7 +189,7 @@ def test_text_of_the_job_is_shown_and_not_obeyed(page: Page) -> None:
     failures = page.run("return document.getElementById('failures').textContent")
     assert "ValueError: <script>alert('trace')</script>" in failures
     assert "Traceback" in failures
-    assert page.run("return document.scripts.length") == 3
+    assert page.run("return document.scripts.length") == 4
     slices = page.show("Slices")
     labels = page.run("return arguments[0].querySelector('.cartesianlayer').textContent", slices)
     assert "<script>alert('value')</script>" in labels

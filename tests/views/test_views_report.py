@@ -52,7 +52,9 @@ class Reader(HTMLParser):
 
     @property
     def data(self) -> Any:
-        return next(json.loads(text) for tag, text in self.texts if tag == "script" and text.startswith('{"table"'))
+        scripts = {text[:8]: text for tag, text in self.texts if tag == "script"}
+        data, rest = json.loads(scripts['{"table"']), json.loads(scripts['{"panels'])
+        return {**data, **{key: data[key] + rest[key] for key in rest}}
 
 
 def advice(**changes: str) -> pd.DataFrame:
@@ -133,7 +135,7 @@ def test_text_of_a_job_stays_text() -> None:
     page = render(found)
     read = Reader(page)
 
-    assert [tag for tag, _ in read.tags].count("script") == 3
+    assert [tag for tag, _ in read.tags].count("script") == 4
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in read.tags)
     assert read.words.count("alert('boo')") >= 6
     assert read.data["table"]["rows"][0][1] in (HOSTILE, "x")

@@ -10,6 +10,14 @@
   let busy = false; // while plots are changed by us, their events are not the reader's
 
   // ---- data: undoes what the page's writer made short
+  // Most of the data is of figures below the first one, and is parsed when one of these is drawn.
+  function figureOf({ panel, option }) {
+    if (panel >= data.panels.length) {
+      const rest = JSON.parse(document.getElementById("rest").textContent);
+      for (const key of ["panels", "pool", "lists"]) data[key] = data[key].concat(rest[key]);
+    }
+    return data.panels[panel][option];
+  }
   function expand(value) {
     if (Array.isArray(value)) return value.map(expand);
     if (value === null || typeof value !== "object") return value;
@@ -143,9 +151,10 @@
     const { least = 0, cells, shared } = layout.meta || {};
     const narrow = room < NARROW;
     const named = traces.some((trace) => trace.name && trace.showlegend !== false);
-    const above = narrow ? 10 : !named ? 26 : room < 760 ? 58 : 44; // a row of buttons, and one of the legend
+    // A row of buttons, and one of the legend. Plotly would widen narrower margins, and draw all once more.
+    const above = narrow ? (named ? 42 : 10) : !named ? 26 : room < 760 ? 58 : 44;
     layout.height -= layout.margin.t - above;
-    layout.margin = { ...layout.margin, t: above, ...(narrow ? { l: 48, r: 12 } : {}) };
+    layout.margin = { ...layout.margin, t: above, ...(narrow ? { l: 58, r: 12 } : {}) };
     layout.legend = { ...layout.legend, x: 0, xanchor: "left" };
     // A wider plot scrolls within its panel.
     layout.width = Math.max(room, layout.width || least);
@@ -178,7 +187,7 @@
   function hasMarkers(trace) { return trace.type === "bar" || (trace.mode || "").includes("markers"); }
 
   function draw(plot, paper) {
-    const figure = data.panels[plot.panel][plot.option];
+    const figure = figureOf(plot);
     plot.room = paper || plot.element.clientWidth;
     plot.traces = prepared(figure, plot.room);
     const linked = plot.traces.some((trace) => trace.meta && trace.meta.link);
@@ -219,13 +228,14 @@
     choice.addEventListener("change", () => {
       const plot = plots.find((one) => one.panel === Number(choice.dataset.panel));
       plot.option = Number(choice.value);
-      const { title, subtitle } = data.panels[plot.panel][plot.option];
+      const { title, subtitle } = figureOf(plot);
       const panel = choice.closest(".panel");
       panel.querySelector("h3").textContent = title;
       panel.querySelector("p").textContent = subtitle;
       draw(plot);
     });
   });
+  const NEAR = 300; // pixels beyond the window, within which plots are drawn ahead
   const SETTLED = 500; // milliseconds after which the plots that are seen have been painted
   const whenIdle = window.requestIdleCallback || setTimeout;
   // One plot in each task, the visible ones first: a plot below the page's end must not delay one that is seen.
@@ -239,7 +249,7 @@
     const place = Math.max(0, waiting.findIndex(isSeen));
     const [plot] = waiting.splice(place, 1);
     drawing = Boolean(plot);
-    if (!plot && limit === FIRST) setTimeout(whenIdle, SETTLED, fillTable);
+    if (!plot && root.classList.contains("fresh")) setTimeout(whenIdle, SETTLED, settle);
     if (plot) Promise.resolve(plot.drawn ? null : draw(plot)).finally(() => setTimeout(drawNext, 0));
   }
   const watcher = new IntersectionObserver((entries) => {
@@ -248,15 +258,16 @@
       if (entry.isIntersecting && !plot.drawn && !waiting.includes(plot)) waiting.push(plot);
     }
     if (!drawing) drawNext();
-  }, { rootMargin: "300px" });
-  plots.forEach((plot) => watcher.observe(plot.element));
+  }, { rootMargin: `${NEAR}px` });
+  // The data of all plots but the first stands after this script.
+  addEventListener("DOMContentLoaded", () => plots.forEach((plot) => watcher.observe(plot.element)));
   addEventListener("resize", () => {
     plots.filter((plot) => plot.drawn && plot.element.clientWidth !== plot.room).forEach((plot) => draw(plot));
   });
   // The width of the paper is not known here; 640 pixels fit on A4 and Letter.
   addEventListener("beforeprint", () => {
     root.dataset.theme = "light";
-    fillTable();
+    settle();
     plots.forEach((plot) => draw(plot, 640));
   });
   addEventListener("afterprint", () => {
@@ -366,6 +377,10 @@
   function fillTable() {
     if (limit === FIRST) { limit = PAGE; showTable(); }
   }
+  function settle() {
+    root.classList.remove("fresh");
+    fillTable();
+  }
   function line(index) {
     const element = document.createElement("tr");
     element.dataset.row = index;
@@ -400,4 +415,10 @@
   const clear = () => { forgetBoxes(); select(null); };
   document.getElementById("clear").addEventListener("click", clear);
   addEventListener("keydown", (event) => { if (event.key === "Escape" && selected) clear(); });
+  // The first plot is drawn before the page is painted again, for which the observer would wait.
+  const [first] = plots;
+  if (first && first.element.getBoundingClientRect().top < innerHeight + NEAR) {
+    waiting.push(first);
+    drawNext();
+  }
 })();
