@@ -49,6 +49,8 @@ max_parallel_jobs: 2
 - **Variables**: `${NAME}` is replaced by the environment variable, `${NAME:-text}` falls back to the text, and `$${`
   is a literal `${`. Use a variable to keep a secret out of the file.
 - **Overrides**: `--set estimator.hyperparameters.num_round=10` on the command line, `overrides=` in `smt.load`.
+- **Booleans**: YAML also reads yes, no, on and off as booleans. Put them in quotes where text is meant, on a command
+  line in quotes of the shell as well: `--set 'estimator.environment.VERBOSE="yes"'`.
 - **Rules across fields**, and the code of each rule, are in [Preflight](preflight.md).
 """
 

@@ -6,9 +6,9 @@ import decimal
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sm_tuning._errors import Problem, SpecError, did_you_mean
@@ -23,6 +23,9 @@ _MOST_MESSAGES = 20
 
 #: Set in the context of a validation whose values come from plain data, such as a file.
 IS_DATA = "is_data"
+
+#: What to do about a boolean in place of text; a shell takes away one kind of quotes.
+QUOTE_TEXT = """YAML reads yes, no, on and off as booleans: put text in quotes, in a shell as --set 'NAME="yes"'"""
 
 #: pydantic adds this to the place of an error in a key, to tell it from an error in the key's value.
 _KEY = "[key]"
@@ -98,7 +101,7 @@ class Spec(BaseModel):
     # chose (a hyperparameter called "tags"): pydantic reports both as plain names.
     @model_validator(mode="wrap")
     @classmethod
-    def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _with_codes(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         unknown: list[Problem] = []
         if isinstance(data, Mapping):
             known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
@@ -106,6 +109,10 @@ class Spec(BaseModel):
             unknown = cls._unknown_keys([str(key) for key in data if key not in known], known)
             given = {key: value for key, value in data.items() if key in known}
             data = {key: value if key in cls._text_fields else to_python(value) for key, value in given.items()}
+            if info.context and info.context.get(IS_DATA):
+                # YAML reads Off as false, which has no other meaning where Off is one of the words.
+                words = {key for key, field in cls.model_fields.items() if "Off" in get_args(field.annotation)}
+                data |= {key: "Off" for key in words if data.get(key) is False}
         try:
             made = handler(data)
         except ValidationError as error:
@@ -167,6 +174,8 @@ class Spec(BaseModel):
                     "its value, which looks like a secret, is not" if masked else f"got {shortened(detail['input'])}"
                 )
                 message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, but {value}"
+                if isinstance(detail["input"], bool) and detail["type"] in ("literal_error", "string_type"):
+                    message += f"; {QUOTE_TEXT}"
             code = context.get("code") or cls._field_codes.get(parts[0] if parts else "", cls._code)
             found.append(Problem(code, where, message, context.get("fix", "")))
         return found

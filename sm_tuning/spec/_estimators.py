@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 from sm_tuning._errors import Problem, SpecError
 from sm_tuning._images import METRICS_REFUSED, is_builtin_image
 from sm_tuning._wire import is_reserved_hyperparameter
-from sm_tuning.spec._base import IS_DATA, TAG, Spec, to_python
+from sm_tuning.spec._base import IS_DATA, QUOTE_TEXT, TAG, Spec, to_python
 from sm_tuning.spec._encoding import decode_plain
 from sm_tuning.spec._frozen import FrozenDict, freeze
 from sm_tuning.spec._hyperparameters import to_plain
@@ -211,7 +211,8 @@ class Estimator(Spec):
             is_data = bool(info.context and info.context.get(IS_DATA))
             if not isinstance(value, str):
                 if isinstance(value, bool) or is_data or not isinstance(value, int | float | Decimal):
-                    message = f"must be text, but got a value of type {type(value).__name__}: put it in quotes"
+                    advice = QUOTE_TEXT if isinstance(value, bool) and is_data else "put it in quotes"
+                    message = f"must be text, but got a value of type {type(value).__name__}: {advice}"
                     raise SpecError(Problem(field, str(name), message))
                 value = str(value)
             texts[to_python(name)] = value

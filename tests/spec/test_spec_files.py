@@ -104,6 +104,9 @@ def test_a_file_that_is_dumped_elsewhere_names_the_same_paths(write, tmp_path):
         ("estimator.tags={a: b}", lambda t: t.estimator.tags == {"a": "b"}),
         ("estimator.environment.A=x=y", lambda t: t.estimator.environment == {"A": "x=y"}),
         ("random_seed=0", lambda t: t.random_seed == 0),
+        ("early_stopping_type=Off", lambda t: t.early_stopping_type == "Off"),
+        ("autotune=off", lambda t: t.autotune is False),
+        ("estimator.environment.A='yes'", lambda t: t.estimator.environment == {"A": "yes"}),
     ],
 )
 def test_an_override_changes_one_value(write, override, read):
@@ -118,6 +121,9 @@ def test_an_override_changes_one_value(write, override, read):
         ("max_jobs.x=5", "goes through a value that has no fields"),
         ("max_job=5", "did you mean 'max_jobs'"),
         ("max_jobs=0", "max_jobs: "),
+        ("early_stopping_type=On", "'Off' or 'Auto', but got True; YAML reads yes, no, on and off as booleans: put"),
+        ("base_tuning_job_name=no", "base_tuning_job_name: input should be a valid string, but got False; YAML reads"),
+        ("estimator.environment.A=yes", """put text in quotes, in a shell as --set 'NAME="yes"'"""),
     ],
 )
 def test_a_wrong_override_is_refused(write, override, sentence):
