@@ -180,7 +180,7 @@ class Handle(ABC):
         """Keep a description that a wait has read, and track the job by it."""
         self._last = dict(description)
         if self._tracker is not None:
-            self._tracker.update(self._aws, description)
+            self._track(self._tracker, description)
 
     def watch(self, *, interval: float | None = None, timeout: float | None = None, prices: Prices = None) -> Self:
         """Show the job until it ends, and return the job.
@@ -533,9 +533,13 @@ class Handle(ABC):
             EndpointError: the MLflow server does not answer.
         """
         tracker = to if isinstance(to, exports.Tracker) else exports.Tracker(to, experiment=experiment)
-        tracker.update(self._aws, self._described())
-        self._tracker = tracker
+        self._track(tracker, self._described())
         return self
+
+    def _track(self, tracker: Tracker, description: Mapping[str, Any]) -> None:
+        tracker.update(self._aws, description)
+        # After the end there is nothing new; a pass that failed has been repeated, and has warned.
+        self._tracker = None if job_of(description).ended else tracker
 
     def to_optuna(
         self,

@@ -332,4 +332,16 @@ def test_the_command_exits_with_3_if_the_runs_are_not_complete(
     monkeypatch.setattr(_track, "_LAST_PAUSES", ())
     found = CliRunner().invoke(main, ["track", job.name, "--to", health])  # the server answers once
     assert found.exit_code == 3
-    assert f"the runs of {job.name} in MLflow are not complete" in found.stderr
+    assert found.stderr.count(f"the runs of {job.name} in MLflow are not complete") == 1
+
+
+def test_a_job_that_has_ended_is_tracked_in_one_pass_also_if_it_is_waited_for(job: smt.TuningJob, health: str) -> None:
+    pauses: list[float] = []
+    handle = smt.attach(job.name, aws=job.aws)
+    assert isinstance(handle, smt.TuningJob)
+    tracker = Tracker(health, clock=Clock(sleep=pauses.append, monotonic=lambda: 0.0))  # the server answers once
+
+    with pytest.warns(ResultsWarning, match="not complete") as said:
+        handle.track(tracker).wait(progress=False)
+
+    assert (len(said), pauses) == (1, [1.0, 2.0, 4.0])
