@@ -1,7 +1,7 @@
 """Container images: from a version and a region to a URI, and back; from the image that trained to the one that serves.
 
-Registry accounts and tags are those of the SageMaker SDK. ``sm_tuning/_images.json`` holds them as data; for
-versions and regions that are not there, an SDK that is installed is asked, since it may be newer than the data.
+Registry accounts and tags are those of the SageMaker SDK. ``sm_tuning/_images.json`` holds them as data; versions and
+regions that are not there are looked up in the installed SDK if it is newer than the data.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any, NamedTuple
 
 from sm_tuning._errors import SpecError
@@ -140,7 +141,7 @@ def _retrieve(wanted: _Wanted) -> str:
         return _from_table(wanted)
     except SpecError:
         # Importing the SDK takes seconds, and in a notebook it changes how errors and logs are shown.
-        sdk = _sdk()
+        sdk = _sdk() if _is_newer_sdk() else None
         if sdk is None:
             raise
     return _from_sdk(sdk, wanted)
@@ -185,6 +186,16 @@ def _kind_of(instance_type: str) -> str:
         return family
     accelerator = next((kind for kind in ("trn", "inf") if family.startswith(kind)), None)
     return accelerator or ("gpu" if family[:1] in ("g", "p") else "cpu")
+
+
+def _is_newer_sdk() -> bool:
+    """Return whether an SDK is installed that may have images which the table of an earlier one lacks."""
+    try:
+        releases = metadata.version("sagemaker-core"), image_table()["source"]
+    except metadata.PackageNotFoundError:
+        return False
+    installed, known = ([int(number) for number in re.findall(r"\d+", release)] for release in releases)
+    return installed > known
 
 
 def _sdk() -> Any:

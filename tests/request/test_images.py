@@ -1,4 +1,4 @@
-"""Images of AWS: the table that is shipped, the SDK that is asked first, and what loading the SDK leaves alone."""
+"""Images of AWS: the table that is shipped, a newer SDK that is installed, and what loading the SDK leaves alone."""
 
 from __future__ import annotations
 
@@ -34,10 +34,14 @@ tuning = smt.Tuning(estimator=estimator, inputs={{"train": "s3://bucket/train", 
                     max_jobs=1, max_parallel_jobs=1,
                     objective_metric_name="validation:rmse", objective_type="Minimize",
                     hyperparameter_ranges={{"eta": smt.ContinuousParameter(0, 1)}})
-print([finding.message for finding in smt.check(tuning, region="eu-west-1") if finding.severity == "error"])
+problems = [finding.message for finding in smt.check(tuning, region="eu-west-1") if finding.severity == "error"]
+print(problems)
 from sm_tuning.request import to_request
-definition = to_request(tuning, name="a", region="eu-west-1")["TrainingJobDefinition"]
-print(definition["AlgorithmSpecification"]["TrainingImage"])
+if problems:
+    print()
+else:
+    definition = to_request(tuning, name="a", region="eu-west-1")["TrainingJobDefinition"]
+    print(definition["AlgorithmSpecification"]["TrainingImage"])
 print((list(root.handlers), root.level, sys.excepthook) == before)
 print(sorted({{"scipy", "paramiko", "sagemaker.core.image_uris"}} & set(sys.modules)))
 """
@@ -127,8 +131,11 @@ def test_what_the_table_lacks_is_said_with_what_it_has(wanted: Any, words: str) 
         images._from_table(wanted)
 
 
-def run(folder: Path, version: str, *, init: str, image_uris: str = "") -> list[str]:
-    """What ``SPEC`` prints with a SageMaker SDK of these two modules."""
+def run(folder: Path, version: str, *, init: str, image_uris: str = "", release: str = "999.0") -> list[str]:
+    """What ``SPEC`` prints with a SageMaker SDK of these two modules and of a release."""
+    about = folder / f"sagemaker_core-{release}.dist-info" / "METADATA"
+    about.parent.mkdir(parents=True)
+    about.write_text(f"Metadata-Version: 2.1\nName: sagemaker-core\nVersion: {release}\n")
     core = folder / "sagemaker" / "core"
     core.mkdir(parents=True)
     (folder / "sagemaker" / "__init__.py").write_text(init)
@@ -154,6 +161,13 @@ def test_an_sdk_that_is_installed_is_not_loaded_for_an_image_of_the_table(tmp_pa
 
     assert (untouched, loaded) == ("True", "[]")
     assert image.endswith("/sagemaker-xgboost:1.7-1")
+
+
+def test_an_sdk_that_is_no_newer_than_the_table_is_not_loaded_for_an_unknown_image(tmp_path: Path) -> None:
+    problems, _, untouched, loaded = run(tmp_path, "99.0", init="raise SystemExit('loaded')", release=TABLE["source"])
+
+    assert "no xgboost image for version '99.0' in 'eu-west-1': the known versions are 1, " in problems
+    assert (untouched, loaded) == ("True", "[]")
 
 
 def test_an_sdk_that_is_newer_than_the_table_is_asked_and_leaves_logging_and_stdout_alone(tmp_path: Path) -> None:
