@@ -26,6 +26,11 @@ _START_SECONDS = 150.0
 _ATTEMPTS = 3  # Ray gives up after 30 seconds, which a busy machine may need
 
 
+#: Variables by which the processes of a cluster, and those of a node, are found: Ray's daemons outlive their parents.
+_TOKEN = "RAY_AUTH_TOKEN"
+_NODE = "SM_TUNING_BENCHMARK_NODE"
+
+
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     """Poll until the condition gives something true, and return that."""
     end = time.monotonic() + seconds
@@ -40,6 +45,24 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _having(variable: str, value: str) -> list[psutil.Process]:
+    """Return the processes whose environment has a variable with this value."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(variable) == value:
+                found.append(process)
+    return found
+
+
+def _kill(variable: str, value: str) -> None:
+    """Kill the processes whose environment has a variable with this value, and those that they start meanwhile."""
+    while found := _having(variable, value):
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def _has_settled(node: subprocess.Popen[bytes], log: Path) -> bool:
@@ -80,7 +103,7 @@ class Cluster:
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             **environ,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            _TOKEN: secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",  # by default 15, which other programs keep waiting
             # Otherwise drivers and workers would listen at the machine's own address, in place of the loopback one.
@@ -90,21 +113,27 @@ class Cluster:
         }
 
     def start(self) -> None:
-        """Start a node, the first one as the head, and return when it has joined."""
+        """Start a node, the first one as the head, and return when it has joined. One that fails leaves no process."""
         for _ in range(_ATTEMPTS):
-            node, log = self._start_node()
-            wait_for(partial(_has_settled, node, log), _START_SECONDS, f"a node of Ray starts: {log}")
-            if node.poll() is None:
-                self.nodes.append(node)
-                return
+            mark = secrets.token_hex(8)
+            node, log = self._start_node(mark)
+            try:
+                wait_for(partial(_has_settled, node, log), _START_SECONDS, f"a node of Ray starts: {log}")
+                if node.poll() is None:
+                    self.nodes.append(node)
+                    return
+            finally:
+                if node not in self.nodes:
+                    _kill(_NODE, mark)
+                    node.wait()
         raise AssertionError(f"no node of Ray starts: {log.read_text()[-3000:]}")
 
-    def _start_node(self) -> tuple[subprocess.Popen[bytes], Path]:
+    def _start_node(self, mark: str) -> tuple[subprocess.Popen[bytes], Path]:
         common = [f"--num-cpus={self._cpus}", f"--object-store-memory={_STORE}", f"--node-ip-address={LOOPBACK}"]
         # Nothing reads its log, and nothing scales it: with two processes less, a node is there sooner.
         common += ["--include-log-monitor=false", "--disable-usage-stats", "--block"]
         common += [f"--dashboard-agent-listen-port={_free_port()}"]
-        place, wrapper, environ = [f"--address={self.address}"], [], self.environ
+        place, wrapper, environ = [f"--address={self.address}"], [], {**self.environ, _NODE: mark}
         if self.nodes and self._hidden is not None:
             hide = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
             wrapper = ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount"]
@@ -155,12 +184,7 @@ class Cluster:
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes that have the token of this cluster."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("RAY_AUTH_TOKEN") == self.environ["RAY_AUTH_TOKEN"]:
-                    found.append(process)
-        return found
+        return _having(_TOKEN, self.environ[_TOKEN])
 
     def listening(self) -> set[str]:
         """Return the addresses at which its processes accept connections."""
@@ -172,12 +196,10 @@ class Cluster:
         return found
 
     def stop(self) -> None:
-        """Kill all nodes, and what a node that failed to start has left: all that has the token of this cluster."""
+        """Kill all nodes, and what a node that died has left: all that has the token of this cluster."""
         for number in reversed(range(len(self.nodes))):
             self.kill_node(number)
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        _kill(_TOKEN, self.environ[_TOKEN])
 
     @contextlib.contextmanager
     def driver(self) -> Iterator[Driver]:
