@@ -141,8 +141,7 @@ def to_model_trainer(
     losses = [several] if "HyperParameterTuningResourceConfig" in definition else []
     losses += [
         f"estimator.{name}: the Compute of the installed SDK does not have it: use a newer sagemaker"
-        for name in snaked(definition.get("ResourceConfig", {}))
-        if name not in sdk.configs.Compute.model_fields
+        for name in split_machine(definition.get("ResourceConfig", {}), sdk.configs.Compute)[1]
     ]
     _report([*losses, *_dropped_zeros(definition)], on_loss)
     if bucket is not None:
@@ -214,6 +213,12 @@ def snaked(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {snake_case(name): snaked(item) for name, item in value.items()}
     return [snaked(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def split_machine(machine: Mapping[str, Any], compute: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the members of a machine that the SDK's class ``Compute`` has, and the names of the others."""
+    members, known = snaked(machine), compute.model_fields
+    return {name: members[name] for name in members if name in known}, [n for n in members if n not in known]
 
 
 def _report(losses: list[str], on_loss: OnLoss) -> None:
@@ -340,8 +345,7 @@ class _Sdk:
             algorithm_name=algorithm.get("AlgorithmName"),
             training_input_mode=algorithm["TrainingInputMode"],
             compute=self.configs.Compute(
-                **{name: value for name, value in snaked(machine).items() if name in self.configs.Compute.model_fields},
-                enable_managed_spot_training=spot,
+                **split_machine(machine, self.configs.Compute)[0], enable_managed_spot_training=spot
             ),
             networking=self.configs.Networking(**network) if network else None,
             stopping_condition=self.configs.StoppingCondition(**snaked(definition["StoppingCondition"])),

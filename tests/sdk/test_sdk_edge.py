@@ -17,10 +17,11 @@ import boto3
 import pytest
 from forks import run_program
 from later import is_missing
+from pydantic import BaseModel
 from servers import running_server
 
 import sm_tuning as smt
-from sm_tuning.deploy._to_sdk import snaked
+from sm_tuning.deploy._to_sdk import snaked, split_machine
 from sm_tuning.local import ServerInfo
 
 pytestmark = [
@@ -247,6 +248,15 @@ def test_members_are_named_as_the_sdk_names_them() -> None:
         "kms_key_id": 3,
         "enable_managed_spot_training": 4,
     }
+
+
+def test_members_of_a_machine_that_an_sdk_lacks_are_apart_from_those_that_it_has() -> None:
+    class Compute(BaseModel):
+        instance_type: str
+        instance_count: int
+
+    machine = {"InstanceType": "ml.m5.large", "InstancePreferences": [{"InstanceType": "ml.m5.large"}]}
+    assert split_machine(machine, Compute) == ({"instance_type": "ml.m5.large"}, ["instance_preferences"])
 
 
 def test_what_is_no_tuner_of_the_sdk_is_refused_by_its_type() -> None:
