@@ -12,8 +12,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from itertools import repeat
-from operator import contains, itemgetter
+from operator import itemgetter
 from types import NoneType
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -189,8 +188,7 @@ def _entries(shape: Any, values: list[Any]) -> list[Any] | None:
     Returns:
         The entries; None if ``_check`` and botocore must read them: a value is wrong, or has a rare form.
     """
-    is_known = _are_plain(shape, values, depth=1) and set().union(*values) <= shape.members.keys()
-    if is_known and not any(map(contains, map(dict.values, values), repeat(None))):
+    if _are_plain(shape, values, depth=1, nulls=False) and set().union(*values) <= shape.members.keys():
         return values
     take = _entry_taker(shape)
     required = {name for name in shape.required_members if name not in _OPTIONAL}
@@ -379,10 +377,16 @@ def _check(shape: Any, values: Collection[tuple[str, Any]], *, depth: int) -> No
             _check(shape.value, entries, depth=depth + 1)
 
 
-def _are_plain(shape: Any, values: Any, depth: int) -> bool:
+def _are_plain(shape: Any, values: Any, depth: int, *, nulls: bool = True) -> bool:
     """Return whether the values of a list are scalars, or structures of scalars, and right; if not, ``_check`` decides.
 
     A page of logs has 10,000 entries: the types of each member are compared at once, and no paths are made.
+
+    Args:
+        shape: the shape of a value.
+        values: the list.
+        depth: as in ``_check``.
+        nulls: whether members that are not required may be missing or null.
     """
     if type(values) is not list:
         return False
@@ -396,7 +400,7 @@ def _are_plain(shape: Any, values: Any, depth: int) -> bool:
     required = {name for name in shape.required_members if depth < 2 and name not in _OPTIONAL}
     required |= set(_ALWAYS_IN.get(shape.name, ()))
     for name, member in shape.members.items():
-        allowed = {*_SCALARS.get(member.type_name, ()), *(() if name in required else (NoneType,))}
+        allowed = {*_SCALARS.get(member.type_name, ()), *((NoneType,) if nulls and name not in required else ())}
         wire = member.serialization.get("name", name)
         try:
             found = set(map(type, map(itemgetter(wire), values)))
