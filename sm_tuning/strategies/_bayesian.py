@@ -19,12 +19,6 @@ from sm_tuning.strategies._surrogate import FEWEST, Evidence, Transfer
 
 _MOST_INHERITED = 200
 _PROBE_EVERY = 5
-#: The share of the variance of the costs that a model must predict to lead a search that makes no progress.
-_TRUSTED = 0.5
-#: Trials for each hyperparameter before which neither errors nor progress say much.
-_FEWEST_FOR_DOUBT = 2
-_ELITE = 4
-_SMALLEST_SPREAD = 0.02
 #: A limit of threads holds for the whole process, and its end restores what it found: only one suggestion may use it at
 #: once.
 _one_at_a_time = threading.Lock()
@@ -41,8 +35,7 @@ class BayesianSearch(NeverStops):
 
     The first points fill the space evenly, unless trials of parents do. Pending trials are imagined to end as the model
     predicts, so that parallel suggestions stay apart. A failed trial counts as one of the worst, since otherwise its
-    neighbours would be suggested again. A trial that was stopped early counts with its last value. While the model
-    predicts little and the best trial is long ago, every second point is drawn around the best quarter of the trials.
+    neighbours would be suggested again. A trial that was stopped early counts with its last value.
     """
 
     def __init__(
@@ -110,8 +103,6 @@ class BayesianSearch(NeverStops):
         inherited = int(self._encoder.inside(self._inherited.rows).sum())
         if place + inherited < self._initial or len(rows) < 2:
             return self._filling(n, place, seen)
-        if n % 2 == 1 and self._is_stuck(alone, own):
-            return self._recombined(n, alone, seen)
         return self._improving(n, alone, own, seen)
 
     def _fitted(self, own: Observations) -> Hyperparameters | None:
@@ -129,34 +120,6 @@ class BayesianSearch(NeverStops):
             evidence = Evidence(rows, standardise(costs), self._encoder.categorical, np.ones(len(rows), dtype=bool))
             self._fit = key, evidence.hyperparameters
         return self._fit[1]
-
-    def _is_stuck(self, model: Evidence, own: Observations) -> bool:
-        """Return whether the best trial is long ago, and the model predicts little of each cost from the others.
-
-        Such a model takes noise for structure, or structure for noise, and sends one trial after another to the edges
-        of the box. Errors alone say little: with few trials they are large too where the search makes progress.
-        """
-        width = len(self._space.dimensions)
-        if len(own) < max(_FEWEST_FOR_DOUBT * width, FEWEST):
-            return False
-        since = len(own) - 1 - int(np.argmin(own.costs))
-        return since >= width and model.skill() <= _TRUSTED
-
-    def _recombined(self, n: int, evidence: Evidence, seen: Collection[Point]) -> Point:
-        """Return a draw from a normal distribution with mean and spread of the best quarter of the trials.
-
-        This is a step of an evolution strategy: the mean of several points that noise or waves have made the best is
-        nearer to the optimum than each of them [Beyer, "The theory of evolution strategies", 2001].
-        """
-        rng = np.random.default_rng(entropy(self._seed, n, "recombination"))
-        rows, costs = evidence.rows[evidence.eligible], evidence.costs[evidence.eligible]
-        best = rows[np.argsort(costs, kind="stable")[: max(FEWEST, len(rows) // _ELITE)]]
-        units = rng.normal(best.mean(axis=0), best.std(axis=0) + _SMALLEST_SPREAD)
-        # Choices have no mean: each is that of one of the best trials.
-        choices = best[rng.integers(len(best), size=best.shape[1]), np.arange(best.shape[1])]
-        row = np.where(self._encoder.categorical, choices, self._encoder.snap(units[None])[0])
-        point = self._encoder.decode(self._encoder.settle(row[None])[0])
-        return draw_new(self._space, seen, self._seed, n) if point in seen else point
 
     def _filling(self, n: int, place: int, seen: Collection[Point]) -> Point:
         """Return a point of a design that fills the space, or a random one if that point was tried."""
@@ -178,7 +141,7 @@ class BayesianSearch(NeverStops):
         # would refine it for good: the improvement left there is tiny, but larger than what a confident model expects
         # elsewhere.
         avoid = np.concatenate([own.rows, own.pending]) if n % 2 == 0 else None
-        for row in Maximiser(belief, self._encoder, rng, self._effort).run(incumbents, avoid):
+        for row in Maximiser(belief, len(evidence.rows), self._encoder, rng, self._effort).run(incumbents, avoid):
             point = self._encoder.decode(row)
             if point not in seen:
                 return point

@@ -5,7 +5,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from later import Later
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sm_tuning.strategies import Space, Trial, make, space_of
-from sm_tuning.strategies._acquisition import crowded, log_h
+from sm_tuning.strategies._acquisition import crowded, edge_prior, log_h
 from sm_tuning.strategies._bayesian import _refitted_at
 from sm_tuning.strategies._gp import Data, Hyperparameters, Kernel, Posterior, fit, negative_log_likelihood
 from sm_tuning.strategies._observations import Encoder, standardise
@@ -85,9 +84,8 @@ def points(trials: Sequence[Trial]) -> list[dict[str, str]]:
 
 class TestSearch:
     # The seeds of the short forms are those whose searches other tests look at.
-    @pytest.mark.parametrize("seeds", [(1, 2), pytest.param((0, 1, 2), marks=pytest.mark.long)])
-    def test_it_finds_the_optimum_of_branin_in_thirty_evaluations(self, seeds):
-        regrets = [lowest(search(seed), branin) - 0.397887 for seed in seeds]
+    def test_it_finds_the_optimum_of_branin_in_thirty_evaluations(self):
+        regrets = [lowest(search(seed), branin) - 0.397887 for seed in (0, 1, 2)]
         assert statistics.median(regrets) < 0.01
 
     @pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.long)])
@@ -213,42 +211,21 @@ class TestWithoutStructure:
         edges = [place for place in places if min(place) < 1e-3 or max(place) > 1 - 1e-3]
         assert len(edges) <= 3, places
 
-    def stuck(self) -> list[Trial]:
-        """Noise; the best three and the worst three of fifteen trials lie together in the middle."""
-        trials = self.noisy(15)
-        middle = sorted(
-            trials, key=lambda t: math.dist(Encoder(SQUARE).encode(tuple(t.hyperparameters.values())), (0.5, 0.5))
-        )
-        values = sorted(t.value for t in trials)
-        order = dict(zip([t.index for t in middle], values[:3] + values[-3:] + values[3:-3], strict=True))
-        return [replace(t, value=order[t.index]) for t in trials]
+    def test_an_optimum_in_a_corner_is_found_all_the_same(self):
+        def cost(h: dict) -> float:
+            return sum((place - best) ** 2 for place, best in zip(Encoder(SQUARE).encode(tuple(h.values())), (0, 1)))
 
-    def test_a_search_without_progress_or_skill_draws_around_its_best_trials(self):
-        trials = self.stuck()
-        asked = [make("Bayesian", SQUARE, seed=seed, maximize=False).ask(trials) for seed in range(8)]
-        places = np.array([Encoder(SQUARE).encode(tuple(h.values())) for h in asked])
-        assert len(np.unique(places, axis=0)) == 8
-        assert np.abs(places - 0.5).max() < 0.4, places
+        assert lowest(run(SQUARE, cost, 0, 20), cost) < 1e-4
 
-    def test_progress_or_skill_or_few_trials_leave_the_model_in_charge(self):
-        chooser = make("Bayesian", SQUARE, seed=0, maximize=False)
-        own = chooser._encoder.observe(self.stuck(), 1.0)
-        bowl = standardise(np.square(own.rows - 0.4).sum(axis=1))
-        flags = np.zeros(2, dtype=bool), np.ones(15, dtype=bool)
-        noise, skilled = Evidence(own.rows, standardise(own.costs), *flags), Evidence(own.rows, bowl, *flags)
-        assert chooser._is_stuck(noise, own)
-        assert not chooser._is_stuck(skilled, own)
-        assert not chooser._is_stuck(noise, replace(own, costs=own.costs - 9.0 * (np.arange(15) == 13)))
-        assert not chooser._is_stuck(noise, replace(own, rows=own.rows[:3], costs=own.costs[:3]))
+    def test_a_plateau_with_a_hole_is_left(self):
+        def cost(h: dict) -> float:
+            z = np.array([float(value) for value in h.values()]) - (0.62, 0.31, 0.74, 0.23, 0.55, 0.83)
+            waves = np.cos(2 * np.pi * 65.536 * z).mean()
+            return float(20 - 20 * np.exp(-0.2 * 65.536 * np.sqrt((z * z).mean())) + np.e - np.exp(waves))
 
-    def test_a_point_around_the_best_trials_has_choices_of_theirs(self):
-        chooser = make("Bayesian", MIXED, seed=0, maximize=False)
-        rows = np.array([[0.5, 0.5, 2.0]] * 4 + [[0.1, 0.9, 1.0]] * 12)
-        rows[:, 1] += np.linspace(0, 0.01, 16)
-        evidence = Evidence(rows, np.arange(16.0), chooser._encoder.categorical, np.ones(16, dtype=bool))
-        drawn = [chooser._encoder.encode(chooser._recombined(n, evidence, set())) for n in range(20)]
-        assert {row[2] for row in drawn} == {2.0}
-        assert all(abs(row[1] - 0.5) < 0.15 for row in drawn)
+        box = [{"Name": f"x{i}", "MinValue": "0", "MaxValue": "1"} for i in range(6)]
+        ends = [lowest(run(space_of({"ContinuousParameterRanges": box}), cost, seed, 50), cost) for seed in (106, 121)]
+        assert max(ends) < 16.0  # where random search ends at 19, and a search without the prior at 19.9 and 20.0
 
     def test_evidence_predicts_a_bowl_and_not_its_shuffled_values(self):
         rng = np.random.default_rng(0)
@@ -392,6 +369,16 @@ class TestPieces:
         plain = stats.norm.pdf(z) + z * stats.norm.cdf(z)
         if plain > 1e-12 and z > -6:
             assert log_h(np.array([z]))[0] == pytest.approx(math.log(plain), abs=1e-5)
+
+    @given(st.floats(0.0, 1.0))
+    def test_the_prior_is_the_same_at_both_ends_falls_towards_them_and_has_the_slope_that_it_says(self, u):
+        (here, there, edge, middle), (slope, back, *_) = edge_prior(np.array([u, 1.0 - u, 0.0, 0.5]))
+        assert here == pytest.approx(there, abs=1e-9)
+        assert edge == pytest.approx(math.log(1 / 6))
+        assert edge <= here <= middle == 0.0
+        if 1e-6 < u < 1 - 1e-6 and min(abs(u - 0.15), abs(u - 0.85)) > 1e-6:
+            assert slope == pytest.approx(-back)
+            assert slope == pytest.approx((edge_prior(np.array([u + 1e-7]))[0][0] - here) / 1e-7, rel=1e-3, abs=1e-3)
 
     def test_the_logarithm_of_improvement_falls_without_end_and_stays_finite(self):
         values = log_h(-np.logspace(-2, 8, 200))
