@@ -77,6 +77,22 @@ def failing4(h: Hyperparameters) -> float:
     return float((z * z).sum() + 0.05 * (1 - np.cos(5 * np.pi * z)).sum())
 
 
+#: Where corner problems have their optimum; each takes as many positions as it has dimensions.
+_CORNER = np.array([0.0, 1.0, 0.0, 1.0, 0.4, 0.7])
+
+
+def corner6(h: Hyperparameters) -> float:
+    """A bowl with waves, whose optimum is on four edges of the box."""
+    z = vector(h, 6) - _CORNER
+    return float((z * z).sum() + 0.05 * (1 - np.cos(5 * np.pi * z)).sum())
+
+
+def noisy_corner4(h: Hyperparameters) -> float:
+    """A bowl whose optimum is in a corner of the box."""
+    z = vector(h, 4) - _CORNER[:4]
+    return float((z * z).sum())
+
+
 _HARTMANN3_A = np.array([[3.0, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])
 _HARTMANN3_P = 1e-4 * np.array([[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]])
 

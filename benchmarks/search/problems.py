@@ -165,6 +165,8 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "failing4": _held_out(box(4, 0.0, 1.0), held_out.failing4, 0.0),
     "active3of12": _held_out(box(12, 0.0, 1.0), held_out.active3of12, -3.8627797873327),
     "outliers4": _held_out(box(4, 0.0, 1.0), held_out.outliers4, 0.0),
+    "corner6": _held_out(box(6, 0.0, 1.0), held_out.corner6, 0.0),
+    "noisy_corner4": lambda: Problem("noisy_corner4", box(4, 0.0, 1.0), held_out.noisy_corner4, 0.0, noise=0.3),
     "xgboost_cancer": _held_out(space_of(held_out.XGBOOST), held_out.xgboost_cancer, 0.0),
     "svm_diabetes": _held_out(space_of(held_out.SVM), held_out.svm_diabetes, 0.0),
 }
