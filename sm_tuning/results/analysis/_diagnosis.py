@@ -96,7 +96,8 @@ def curve_of(values: Floats) -> Curve | None:
     half = width // 2
     smooth = finite.copy()
     if half:
-        smooth[half:-half] = np.sort(np.lib.stride_tricks.sliding_window_view(finite, width), axis=1)[:, half]
+        shifted = [finite[first : len(finite) - width + 1 + first] for first in range(width)]
+        smooth[half:-half] = np.sort(shifted, axis=0)[half]
         for place in range(1, half):  # windows that the ends cut off
             smooth[place] = _median(finite[: place + half + 1])
             smooth[-place - 1] = _median(finite[-place - half - 1 :])

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from sm_tuning.results.analysis._space import Floats
 
-Integers = NDArray[np.int64]
-
 #: Values of the target are whole numbers of this fraction. Sums of whole numbers are exact, so that two columns that
 #: split a node alike are equally good, whatever the order in which the sums were made.
 _SCALE = 2.0**30
@@ -88,9 +86,9 @@ def grow(features: Floats, target: Floats, counts: NDArray[np.integer], rng: np.
         rng: decides between columns that split a node equally well.
     """
     tree, trial = np.nonzero(counts)
-    amounts = np.round(target * _SCALE).astype(np.int64)
+    amounts = np.round(target * _SCALE)
     samples = _Samples(
-        np.ascontiguousarray(features[trial].T), counts[tree, trial].astype(np.int64), amounts[trial], rng
+        np.ascontiguousarray(features[trial].T), counts[tree, trial].astype(np.float64), amounts[trial], rng
     )
     place = np.zeros(counts.shape, dtype=np.intp)
     place[tree, trial] = np.arange(len(tree))
@@ -126,7 +124,7 @@ class _Samples:
         rng: decides between equal splits.
     """
 
-    def __init__(self, values: Floats, weights: Integers, amounts: Integers, rng: np.random.Generator) -> None:
+    def __init__(self, values: Floats, weights: Floats, amounts: Floats, rng: np.random.Generator) -> None:
         self._values = values
         self._weights = weights
         self._amounts = amounts
@@ -146,28 +144,27 @@ class _Samples:
 
     def best(self, nodes: _Nodes) -> _Splits:
         """Return the best split of each node."""
-        count, starts = len(nodes.sizes), _starts(nodes.sizes)
-        node, ends = np.repeat(np.arange(count), nodes.sizes), starts + nodes.sizes - 1
+        count, sizes, starts = len(nodes.sizes), nodes.sizes, _starts(nodes.sizes)
+        node, ends = np.repeat(np.arange(count), sizes), starts + sizes - 1
         order = nodes.orders[0]
-        sums, weights = (np.add.reduceat(part[order], starts) for part in (self._products, self._weights))
-        before = sums.astype(np.float64) ** 2 / weights
+        sums, weights = (np.add.reduceat(part.take(order), starts) for part in (self._products, self._weights))
+        # Up to a sample of a column, its node's samples are all samples without those of the nodes before.
+        (skipped, up_to), (skipped_weight, up_to_weight) = (
+            (np.repeat(np.cumsum(part) - part, sizes), np.repeat(np.cumsum(part), sizes)) for part in (sums, weights)
+        )
+        before = sums**2 / weights
         best = _Splits(np.zeros(count, dtype=np.intp), np.zeros(count), np.full(count, -np.inf))
         luck = np.zeros(count)
         for column, (order, values) in enumerate(zip(nodes.orders, self._values, strict=True)):
-            ordered, left, left_weight = (
-                values[order],
-                np.cumsum(self._products[order]),
-                np.cumsum(self._weights[order]),
-            )
-            left -= (left[starts] - self._products[order[starts]])[node]
-            left_weight -= (left_weight[starts] - self._weights[order[starts]])[node]
-            right, right_weight = sums[node] - left, weights[node] - left_weight
+            ordered = values.take(order)
+            done, done_weight = np.cumsum(self._products.take(order)), np.cumsum(self._weights.take(order))
+            right, right_weight = up_to - done, up_to_weight - done_weight
             right_weight[ends] = 1  # nothing is to the right of a node's last sample, which is no split
-            gain = left.astype(np.float64) ** 2 / left_weight + right.astype(np.float64) ** 2 / right_weight
+            gain = (done - skipped) ** 2 / (done_weight - skipped_weight) + right**2 / right_weight
             gain[:-1][ordered[1:] <= ordered[:-1] + _LEAST_DIFFERENCE] = -np.inf
             gain[ends] = -np.inf
             most = np.maximum.reduceat(gain, starts)
-            found = np.flatnonzero(gain == most[node])
+            found = np.flatnonzero(gain == np.repeat(most, sizes))
             at = np.zeros(count, dtype=np.intp)
             at[node[found[::-1]]] = found[::-1]  # the first one of each node
             chance = self._rng.random(count)
@@ -188,16 +185,18 @@ class _Samples:
         order = nodes.orders[0]
         is_left = np.zeros(len(self._weights), dtype=bool)
         is_left[order] = self._values[splits.column[node], order] <= splits.threshold[node]
-        lefts = np.add.reduceat(is_left[order].astype(np.intp), starts)
+        lefts = np.add.reduceat(is_left.take(order).astype(np.intp), starts)
         sizes = np.column_stack([lefts, nodes.sizes - lefts]).ravel()
+        # Where a sample goes, but for the number of samples up to it that go left: the same for each column.
+        skipped = np.cumsum(lefts) - lefts
+        to_left = np.repeat(starts - skipped - 1, nodes.sizes)
+        to_right = np.arange(len(order)) + np.repeat(lefts + skipped, nodes.sizes)
         orders = []
         for order in nodes.orders:
-            goes_left = is_left[order]
+            goes_left = is_left.take(order)
             done = np.cumsum(goes_left)
-            done -= (done[starts] - goes_left[starts])[node]  # samples of the node that went left, up to each one
-            position = np.where(goes_left, starts[node] + done - 1, np.arange(len(order)) + lefts[node] - done)
             moved = np.empty_like(order)
-            moved[position] = order
+            moved[np.where(goes_left, to_left + done, to_right - done)] = order
             orders.append(moved)
         low, high = np.repeat(nodes.low, 2, axis=0), np.repeat(nodes.high, 2, axis=0)
         rows = np.arange(count) * 2
