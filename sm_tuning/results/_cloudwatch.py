@@ -7,11 +7,13 @@ metrics after two weeks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from itertools import repeat
-from typing import NamedTuple
+from operator import methodcaller
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sm_tuning._errors import AccessDeniedError, ServiceError
 from sm_tuning._wire import TRAINING_JOBS
@@ -45,11 +47,16 @@ class Wanted(NamedTuple):
         return -(-int((self.end - self.start).total_seconds()) // self.period)
 
 
-class Average(NamedTuple):
-    """The average of a metric over the period that begins at this time."""
+class Averages(NamedTuple):
+    """The averages of a metric over the periods that begin at these times, in order of time.
 
-    milliseconds: int
-    value: float
+    Attributes:
+        milliseconds: the times since 1970.
+        values: the averages.
+    """
+
+    milliseconds: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 def wanted(trial: Trial, metric: str, now: datetime, host: str | None = None) -> Wanted | None:
@@ -93,32 +100,73 @@ def chunks(queries: Sequence[Wanted]) -> Iterator[list[Wanted]]:
         yield chunk
 
 
-def read_averages(reader: Reader, queries: Sequence[Wanted]) -> dict[Key, list[Average]]:
-    """Read averages, in order of time. A metric without averages is missing; withheld ones are a gap of the reader."""
-    found: dict[Key, dict[int, float]] = {}
+def read_averages(reader: Reader, queries: Sequence[Wanted]) -> dict[Key, Averages]:
+    """Read averages. A metric without averages is missing; withheld ones are a gap of the reader."""
+    found: dict[Key, list[tuple[Sequence[datetime], Sequence[float]]]] = {}
     withheld: dict[str, str] = {}
-    for chunk in chunks(queries):
-        try:
-            for query, averages in _read_chunk(reader, chunk, withheld):
-                found.setdefault((query.trial, query.metric, query.host), {}).update(averages)
-        except ServiceError as error:
-            if not is_transient(error):
-                raise
-            withheld |= dict.fromkeys((query.trial for query in chunk), str(error))
-        reader.count("metrics", len(chunk), len(queries))
+    for chunk, answer in reader.ahead(_answers(reader, queries)):
+        if answer is None:
+            reader.count("metrics", len(chunk), len(queries))
+        elif isinstance(answer, ServiceError):
+            withheld |= dict.fromkeys((query.trial for query in chunk), str(answer))
+        for result in answer if isinstance(answer, list) else ():
+            query = chunk[int(result["Id"][1:])]
+            # Errors of single metrics come in a successful response.
+            if result.get("StatusCode") == "Forbidden":
+                raise AccessDeniedError(
+                    f"CloudWatch does not let these credentials read {query.metric}: "
+                    "they need cloudwatch:GetMetricData",
+                    operation="GetMetricData",
+                )
+            if result.get("StatusCode") == "InternalError":
+                withheld[query.trial] = f"CloudWatch failed at {query.metric} of {query.trial}"
+            key = query.trial, query.metric, query.host
+            found.setdefault(key, []).append((result["Timestamps"], result["Values"]))
     if withheld:
         reason = next(iter(withheld.values()))
         advice = "ask for these trials again (trials=)"
         reader.gaps.append(Gap("CloudWatch metrics", reason, tuple(withheld), None, advice))
-    # A day of minutes of a thousand hosts: without a line of Python for each average.
-    made = partial(map, tuple.__new__, repeat(Average))
-    return {key: list(made(sorted(values.items()))) for key, values in found.items() if values}
+    return _in_order(found)
 
 
-def _read_chunk(
-    reader: Reader, chunk: Sequence[Wanted], withheld: dict[str, str]
-) -> Iterator[tuple[Wanted, dict[int, float]]]:
-    """Give the results of one call's queries, page by page, and note failed queries in ``withheld``."""
+def _in_order(found: Mapping[Key, Sequence[tuple[Sequence[datetime], Sequence[float]]]]) -> dict[Key, Averages]:
+    """Return the averages of each key in order of time; the last answer counts for a time that came twice."""
+    # A day of minutes of a thousand hosts: one array for all, without a line of Python for each average.
+    parts = [part for results in found.values() for part in results]
+    moments, values = ([entry for part in parts for entry in part[column]] for column in (0, 1))
+    seconds = np.fromiter(map(methodcaller("timestamp"), moments), np.float64, len(moments))
+    times, averages = np.rint(1000 * seconds).astype(np.int64), np.array(values, dtype=np.float64)
+    ends = np.cumsum([sum(len(moments) for moments, _ in results) for results in found.values()], dtype=np.intp)
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    unordered = set(np.searchsorted(ends, falls[~np.isin(falls + 1, ends)], side="right").tolist())
+    ordered: dict[Key, Averages] = {}
+    for place, (key, start, end) in enumerate(zip(found, [0, *ends.tolist()], ends.tolist(), strict=False)):
+        own = Averages(times[start:end], averages[start:end])
+        if place in unordered:
+            milliseconds, last = np.unique(own.milliseconds[::-1], return_index=True)
+            own = Averages(milliseconds, own.values[::-1][last])
+        if end > start:
+            ordered[key] = own
+    return ordered
+
+
+def _answers(
+    reader: Reader, queries: Sequence[Wanted]
+) -> Iterator[tuple[Sequence[Wanted], list[dict[str, Any]] | ServiceError | None]]:
+    """Give the results of each call's queries, page by page, then None; the error of a call that was withheld."""
+    for chunk in chunks(queries):
+        try:
+            for page in _pages(reader, chunk):
+                yield chunk, page["MetricDataResults"]
+        except ServiceError as error:
+            if not is_transient(error):
+                raise
+            yield chunk, error
+        yield chunk, None
+
+
+def _pages(reader: Reader, chunk: Sequence[Wanted]) -> Iterator[dict[str, Any]]:
+    """Give the pages of one call."""
     start, end = min(query.start for query in chunk), max(query.end for query in chunk)
     span = chunk[0]._replace(start=start, end=end)
     points = RECENT_POINTS if reader.clock.now() - start <= _RECENT else OLDER_POINTS
@@ -132,7 +180,7 @@ def _read_chunk(
         metric = {"Namespace": TRAINING_JOBS, "MetricName": query.metric, "Dimensions": [dimension]}
         stat = {"Metric": metric, "Period": query.period, "Stat": "Average"}
         queries.append({"Id": f"m{number}", "MetricStat": stat})
-    pages = reader.pages(
+    return reader.pages(
         "cloudwatch",
         "get_metric_data",
         costs=[(METRIC_PAGES, 1), (points, span.points * len(chunk))],
@@ -141,15 +189,3 @@ def _read_chunk(
         EndTime=end,
         ScanBy="TimestampAscending",
     )
-    for result in (result for page in pages for result in page["MetricDataResults"]):
-        query = chunk[int(result["Id"][1:])]
-        # Errors of single metrics come in a successful response.
-        if result.get("StatusCode") == "Forbidden":
-            raise AccessDeniedError(
-                f"CloudWatch does not let these credentials read {query.metric}: they need cloudwatch:GetMetricData",
-                operation="GetMetricData",
-            )
-        if result.get("StatusCode") == "InternalError":
-            withheld[query.trial] = f"CloudWatch failed at {query.metric} of {query.trial}"
-        pairs = zip(result["Timestamps"], result["Values"], strict=True)
-        yield query, {microseconds(moment) // 1000: float(value) for moment, value in pairs}

@@ -171,7 +171,9 @@ def _averages(
     found = read_averages(reader, queries)
     emitted: dict[str, list[Emission]] = {}
     for trial, name in pairs:
-        averages = [item for item in found.get((trial.name, name, None), ()) if item[0] >= begins.get(trial.name, 0)]
-        for step, (milliseconds, value) in enumerate(averages):
-            emitted.setdefault(trial.name, []).append(Emission(name, step, milliseconds, value))
+        averages = found.get((trial.name, name, None))
+        if averages is not None:
+            points = zip(averages.milliseconds.tolist(), averages.values.tolist(), strict=True)
+            kept = (point for point in points if point[0] >= begins.get(trial.name, 0))
+            emitted.setdefault(trial.name, []).extend(Emission(name, step, *point) for step, point in enumerate(kept))
     return emitted

@@ -115,7 +115,7 @@ def read_trials(reader: Reader, job: Job) -> list[Trial]:
     )
     found: dict[str, Trial] = {}  # by name: a trial that is created between two pages may be listed twice
     redact = job.redactor
-    for page in pages:
+    for page in reader.ahead(pages):
         reader.count("trials", len(page["TrainingJobSummaries"]))
         for trial in map(trial_of, page["TrainingJobSummaries"]):
             # A container's reason often is its command line, with all hyperparameters in it.
@@ -204,7 +204,7 @@ def _search(reader: Reader, job: Job, ended: Mapping[str, Trial]) -> dict[str, D
         MaxResults=LARGEST_PAGE,
     )
     try:
-        for page in pages:
+        for page in reader.ahead(pages):
             reader.count("training jobs", len(page["Results"]))
             for record in (result["TrainingJob"] for result in page["Results"] if "TrainingJob" in result):
                 name = record["TrainingJobName"]

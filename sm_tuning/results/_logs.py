@@ -8,15 +8,13 @@ columns and their texts as UTF-8, because a million objects would not fit into m
 from __future__ import annotations
 
 import re
-import threading
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, islice
 from operator import itemgetter
-from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +30,6 @@ from sm_tuning.results._fetch import read_jobs
 from sm_tuning.results._patterns import server_pattern
 from sm_tuning.results._reader import LOG_PAGES, Gap, Reader, Reading, by_trial_cached, reading_with
 from sm_tuning.results._schema import frame, join
-
-T = TypeVar("T")
 
 Moment = str | datetime
 """A time: a datetime, or text such as ``2026-11-20T17:15``; without a time zone it is UTC."""
@@ -305,38 +301,11 @@ def log_pages(
         limit=10_000,
     )
     try:
-        # A thread would not see the time limit of the caller's.
-        for page in pages if reader.aws.is_time_limited else _ahead(pages):
+        for page in reader.ahead(pages):
             yield page.get("events", ())
     except InvalidRequestError as error:
         if not is_missing(error):
             raise
-
-
-def _ahead(pages: Iterator[T]) -> Iterator[T]:
-    """Give pages, of which the next one is read by a thread while the caller works on the one before."""
-
-    def read(answers: SimpleQueue[tuple[T | None, BaseException | None]]) -> None:
-        try:
-            answers.put((next(pages, None), None))
-        except BaseException as error:  # noqa: BLE001  (raised by the caller's thread)
-            answers.put((None, error))
-
-    def begin() -> SimpleQueue[tuple[T | None, BaseException | None]]:
-        answers: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
-        # A daemon: a program that is interrupted does not wait for the page.
-        threading.Thread(target=read, args=(answers,), name="next page", daemon=True).start()
-        return answers
-
-    waiting = begin()
-    while True:
-        page, error = waiting.get()
-        if error is not None:
-            raise error
-        if page is None:
-            return
-        waiting = begin()
-        yield page
 
 
 def stream_of(name: str, places: Mapping[str, int]) -> Stream | None:

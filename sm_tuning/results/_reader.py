@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from sm_tuning._errors import EndpointError, ServiceError
@@ -199,6 +200,11 @@ class Reader:
         """
         return self.aws.pages(service, method, token=token, call=partial(self.call, costs=costs), **params)
 
+    def ahead(self, pages: Iterator[T]) -> Iterator[T]:
+        """Give pages, of which the next one is read while the caller works on the one before."""
+        # A thread would not see the time limit of the caller's.
+        return pages if self.aws.is_time_limited else _ahead(pages)
+
     def apart(self) -> Reader:
         """Return a reader with the same quotas, but gaps of its own and no display: for one of several jobs at once."""
         other = copy.copy(self)
@@ -297,6 +303,32 @@ class Reader:
             text = f"{gap.what}{trials} could not be read ({gap.reason}); to read the rest: {gap.advice}"
             warn(text, IncompleteWarning)
         return frame
+
+
+def _ahead(pages: Iterator[T]) -> Iterator[T]:
+    """Give pages, each of which is read by a thread while the caller works on the one before."""
+
+    def read(answers: SimpleQueue[tuple[T | None, BaseException | None]]) -> None:
+        try:
+            answers.put((next(pages, None), None))
+        except BaseException as error:  # noqa: BLE001  (raised by the caller's thread)
+            answers.put((None, error))
+
+    def begin() -> SimpleQueue[tuple[T | None, BaseException | None]]:
+        answers: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+        # A daemon: a program that is interrupted does not wait for the page.
+        threading.Thread(target=read, args=(answers,), name="next page", daemon=True).start()
+        return answers
+
+    waiting = begin()
+    while True:
+        page, error = waiting.get()
+        if error is not None:
+            raise error
+        if page is None:
+            return
+        waiting = begin()
+        yield page
 
 
 def by_trial_cached(

@@ -19,7 +19,7 @@ import pandas as pd
 from sm_tuning._machines import cpus_of, gpus_of
 from sm_tuning.aws import Aws
 from sm_tuning.description import Machines, Trial, select
-from sm_tuning.results._cloudwatch import read_averages, wanted
+from sm_tuning.results._cloudwatch import Averages, read_averages, wanted
 from sm_tuning.results._columns import UTILIZATION, UTILIZATION_SUMMARY
 from sm_tuning.results._fetch import read_details, read_jobs
 from sm_tuning.results._logs import TrialFilter
@@ -116,17 +116,18 @@ def _read(reader: Reader, trials: Sequence[Trial], machines: Mapping[str, tuple[
         for query, scale in queries
         if (averages := found.get((query.trial, query.metric, query.host)))
     ]
-    counts = [len(averages) for _, _, averages in kept]
+    counts = [len(averages.values) for _, _, averages in kept]
     scales = np.repeat(np.array([scale for _, scale, _ in kept], dtype=np.float64), counts)
-    every = [average for _, _, averages in kept for average in averages]
+    none = [Averages(np.empty(0, np.int64), np.empty(0))]  # NumPy joins no empty list
+    milliseconds, values = map(np.concatenate, zip(*none, *(averages for _, _, averages in kept), strict=True))
     return frame(
         UTILIZATION,
         {
             "TrainingJobName": repeated([query.trial for query, _, _ in kept], counts),
             "Host": repeated([query.host for query, _, _ in kept], counts),
             "MetricName": repeated([query.metric for query, _, _ in kept], counts),
-            "Timestamp": 1000 * np.array([average.milliseconds for average in every], dtype=np.int64),
-            "Value": np.array([average.value for average in every], dtype=np.float64) / scales,
+            "Timestamp": 1000 * milliseconds,
+            "Value": values / scales,
         },
     )
 

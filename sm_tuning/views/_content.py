@@ -9,6 +9,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -32,7 +33,7 @@ from sm_tuning.results.replay import assumed_lag
 from sm_tuning.spec import decode_scalar, to_data
 from sm_tuning.views._axis import label
 from sm_tuning.views._curves import duration
-from sm_tuning.views._trials import About, about, rows_of
+from sm_tuning.views._trials import About, about, rows_of, shared
 
 #: Packages whose versions the report lists.
 _PACKAGES = ("sm-tuning", "boto3", "pandas", "plotly")
@@ -53,6 +54,9 @@ _TABLE = {
     "TrainingJobName": "training job",
 }
 _ALWAYS = {"FinalObjectiveValue", "TrainingJobStatus", "TrainingJobName"}
+
+#: Calls about a tuning job that each frame of a report makes.
+_ONCE = ("describe_hyper_parameter_tuning_job", "list_training_jobs_for_hyper_parameter_tuning_job")
 
 Pairs = list[tuple[str, str]]
 _Part = TypeVar("_Part")
@@ -297,6 +301,7 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
             (withheld if isinstance(error, ServiceError) else notes).append(str(error))
             return default
 
+    aws = _reading_once(aws)
     descriptions = {name: jobs.describe(aws, name) for name in names}
     found = {name: job_of(description) for name, description in descriptions.items()}
     known = about(*found.values())  # refuses jobs of opposite directions before anything else is read
@@ -304,39 +309,85 @@ def gather(aws: Aws, names: Sequence[str], *, prices: Prices = None) -> Gathered
         reading = results.Reading(memory={})  # what several frames need is read once
         trials = results.trials(aws, names, include_parents=True, reading=reading)  # a report needs at least these
         doubts = [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
-        curves = optional(_empty(results.CURVES), lambda: results.curves(aws, names, reading=reading))
-        utilization = optional(_empty(results.UTILIZATION), lambda: results.utilization(aws, names, reading=reading))
-        cost = optional(_empty(results.COST), lambda: results.cost(aws, names, prices=prices, reading=reading))
-        errors = optional(_empty(results.ERRORS), lambda: results.errors(aws, names, reading=reading))
+        own = {name: trials[trials["TuningJobName"] == name] for name in names}
+        facts = {name: analysis.facts_of(found[name]) for name in names}
+        frames, importance = _further(aws, own, facts, optional, prices=prices, reading=reading)
         ancestors = [job for job in dict.fromkeys(trials["TuningJobName"]) if job not in descriptions]
         descriptions |= {name: jobs.describe(aws, name) for name in ancestors}
         found |= {name: job_of(descriptions[name]) for name in ancestors}
-        importance, advice, tags = {}, {}, dict[str, dict[str, str]]()
-        for name, job in [(name, found[name]) for name in names]:
-            own, facts = trials[trials["TuningJobName"] == name], analysis.facts_of(job)
-            importance[name] = optional(_empty(analysis.IMPORTANCE), partial(analysis.importance, own, facts))
-            advice[name] = analysis.advice(own, curves, facts, importance=importance[name], lag=assumed_lag(aws, job))
-            tags[name] = optional({}, partial(aws.tags, job.arn))
+        advice = {
+            name: analysis.advice(
+                own[name], frames["curves"], facts[name], importance=importance[name], lag=assumed_lag(aws, found[name])
+            )
+            for name in names
+        }
+        tags = {name: optional(dict[str, str](), partial(aws.tags, found[name].arn)) for name in names}
     withheld += [str(item.message) for item in caught if issubclass(item.category, results.IncompleteWarning)]
     notes += [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
     _warn_of(withheld)
+    trials = results.shown(trials)
     return Gathered(
         names=names,
         jobs=found,
         chain=chain_of(found.values()),
         descriptions=descriptions,
         tags=tags,
-        known=known,
-        trials=results.shown(trials),
-        curves=curves,
-        utilization=utilization,
-        cost=cost,
-        errors=errors,
+        known=shared(trials, known),
+        trials=trials,
+        **frames,
         importance=importance,
         advice=advice,
         notes=tuple(dict.fromkeys([*withheld, *notes])),
         doubts=tuple(dict.fromkeys(doubts)),
     )
+
+
+def _further(
+    aws: Aws,
+    own: Mapping[str, pd.DataFrame],
+    facts: Mapping[str, analysis.Facts],
+    optional: Callable[[pd.DataFrame, Callable[[], pd.DataFrame]], pd.DataFrame],
+    *,
+    prices: Prices,
+    reading: results.Reading,
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Return the frames beside that of the trials, by kind, and the importance by job.
+
+    Args:
+        aws: the connection.
+        own: the trials of each job.
+        facts: of each job.
+        optional: reads a frame, or returns the given one if AWS refuses it.
+        prices: as for ``results.cost``.
+        reading: how to read.
+    """
+    names = tuple(own)
+    reads = {
+        "curves": (results.CURVES, partial(results.curves, aws, names, reading=reading)),
+        "utilization": (results.UTILIZATION, partial(results.utilization, aws, names, reading=reading)),
+        "cost": (results.COST, partial(results.cost, aws, names, prices=prices, reading=reading)),
+        "errors": (results.ERRORS, partial(results.errors, aws, names, reading=reading)),
+    }
+    # NumPy grows the forests without the interpreter's lock, while the other frames are read.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        forests = {name: pool.submit(analysis.importance, own[name], facts[name]) for name in names}
+        frames = {kind: optional(_empty(dtypes), read) for kind, (dtypes, read) in reads.items()}
+    return frames, {name: optional(_empty(analysis.IMPORTANCE), forests[name].result) for name in names}
+
+
+def _reading_once(aws: Aws) -> Aws:
+    """Return a connection that reads the description and the trials of a job once, however many frames need them."""
+    known: dict[str, dict[str, Any]] = {}
+
+    def answer(method: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        if method not in _ONCE:
+            return None
+        key = json.dumps([method, params], sort_keys=True)
+        if key not in known:
+            known[key] = aws.call("sagemaker", method, **params)
+        return known[key]
+
+    return aws.answering(answer)
 
 
 def _warn_of(withheld: Iterable[str]) -> None:

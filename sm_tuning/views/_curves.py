@@ -18,6 +18,7 @@ from sm_tuning.views._figure import (
     hover_texts,
     is_wide,
     joined,
+    rounded_each,
     trace,
 )
 from sm_tuning.views._trials import STATES, About, Rows, plural, read
@@ -89,15 +90,9 @@ class CurvesInfo(NamedTuple):
             chosen = [curve for curve in self.curves if looks[curve.row] == look]
             if not chosen:
                 continue
-            x, y, rows = joined(
-                # Numbers of 17 digits would double the size of a report.
-                (
-                    curve.row,
-                    [float(f"{value:.6g}") for value in curve.x.tolist()],
-                    [float(f"{value:.7g}") for value in curve.y.tolist()],
-                )
-                for curve in chosen
-            )
+            across = rounded_each([curve.x for curve in chosen], 6)
+            up = rounded_each([curve.y for curve in chosen])
+            x, y, rows = joined(zip([curve.row for curve in chosen], across, up, strict=True))
             # A line through one point has no length, so single values are drawn as points.
             single = all(len(curve.x) == 1 for curve in chosen)
             figure.add_trace(
@@ -158,7 +153,7 @@ def curves_info(
     if metric is not None and metric not in names:
         raise SpecError(f"no values of a metric {metric!r}; there are values of: {', '.join(names) or 'none'}")
     metric = metric or (names[0] if names else known.objective)
-    emitted = curves[curves["MetricName"] == metric]
+    emitted = curves.loc[curves["MetricName"] == metric, ["TrainingJobName", "Step", "ElapsedSeconds", "Value"]]
     finite = emitted[np.isfinite(emitted["Value"])]
     found, unit, thinned = _curves(rows, finite, by)
     # The direction of another metric is not known.
@@ -194,16 +189,13 @@ def _curves(rows: Rows, finite: pd.DataFrame, by: By) -> tuple[list[Curve], str,
     # One stable sort instead of groupby: a job of 500 trials has 100,000 values.
     codes, names = pd.factorize(finite["TrainingJobName"])
     order = np.argsort(codes, kind="stable")
-    x, y = (finite[name].to_numpy(np.float64)[order] for name in (column, "Value"))
-    ends = np.cumsum(np.bincount(codes, minlength=len(names)))
-    starts = np.concatenate([[0], ends])[: len(names)]
-    found = []
-    for name, start, end in zip(names, starts, ends, strict=True):
-        if name in row_of:
-            kept = np.arange(start, end, stride)
-            if kept[-1] != end - 1:  # the last value is the one that counts
-                kept = np.append(kept, end - 1)
-            found.append(Curve(row_of[str(name)], x[kept] / divisor, y[kept]))
+    counts = np.bincount(codes, minlength=len(names))
+    ends = np.cumsum(counts)
+    kept = (np.arange(len(order)) - np.repeat(ends - counts, counts)) % stride == 0
+    kept[ends - 1] = True  # the last value is the one that counts
+    x, y = (finite[name].to_numpy(np.float64)[order][kept] for name in (column, "Value"))
+    parts = (np.split(values, np.cumsum(kept)[ends - 1][:-1]) for values in (x / divisor, y))
+    found = [Curve(row_of[name], *part) for name, *part in zip(names, *parts, strict=False) if name in row_of]
     return sorted(found, key=lambda curve: curve.row), unit, stride > 1
 
 

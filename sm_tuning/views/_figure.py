@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import importlib
 import importlib.util
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from sm_tuning._files import write_output
 from sm_tuning.views._axis import Array, Axis, label
 from sm_tuning.views._cell import shown_in_cells
 from sm_tuning.views._trials import STATES, Rows
+
+_POWERS = np.array([float(f"1e{power}") for power in range(23)])  # those that a float holds exactly
 
 #: A ``plotly.graph_objects.Figure``. Plotly has no types, and is imported only when a figure is drawn.
 Figure: TypeAlias = Any
@@ -242,8 +245,8 @@ class Sketch:
                 marker = {"color": GREEN, "symbol": "star", "size": 14}
             points = trace(
                 "scatter",
-                x=[_short(x[row]) for row in chosen],
-                y=[_short(y[row]) for row in chosen],
+                x=rounded(x[chosen]),
+                y=rounded(y[chosen]),
                 customdata=chosen,
                 text=[texts[row] for row in chosen],
                 hovertemplate="%{text}<extra></extra>",
@@ -262,9 +265,25 @@ def _axis_name(name: str, cell: int) -> str:
     return name if cell == 0 else f"{name}{cell + 1}"
 
 
-def _short(value: float) -> float:
-    """Return a number in seven digits, which are enough for a plot."""
-    return float(f"{value:.7g}")
+def rounded(values: Array, digits: int = 7) -> list[float]:
+    """Return numbers in as many digits as a plot needs: 17 of them would double the size of a report."""
+    sizes = np.abs(values)
+    power = digits - 1 - np.floor(np.log10(sizes, where=(sizes > 0) & np.isfinite(sizes), out=np.zeros(len(sizes))))
+    # A quotient by an exact power of ten is the number nearest to its decimal digits, which are then few.
+    is_exact = np.abs(power) < len(_POWERS)
+    scale = _POWERS[np.where(is_exact, np.abs(power), 0).astype(np.intp)]
+    found: list[float] = np.where(
+        power >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale
+    ).tolist()
+    for place in np.flatnonzero(~is_exact).tolist():
+        found[place] = float(f"{values[place]:.{digits}g}")
+    return found
+
+
+def rounded_each(parts: Sequence[Array], digits: int = 7) -> list[list[float]]:
+    """Return what ``rounded`` does of each part, with one call for all of them."""
+    whole, ends = rounded(np.concatenate(parts), digits), np.cumsum([len(part) for part in parts]).tolist()
+    return [whole[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def joined(
@@ -290,13 +309,11 @@ def joined(
 
 def hover_texts(rows: Rows, objective: str, extra: Sequence[str] | None = None) -> list[str]:
     """Return the hover text of each trial, escaped: its names, state and value, and a further line if given."""
-    texts = []
-    for index, name in enumerate(rows.titles):
-        value = rows.values[index]
-        shown = f"<br>{escape(objective)} = {label(float(value))}" if np.isfinite(value) else ""
-        more = f"<br>{extra[index]}" if extra is not None else ""
-        texts.append(f"<b>{escape(name)}</b><br>{rows.states[index]}{shown}{more}")
-    return texts
+    name = escape(objective)
+    shown = [f"<br>{name} = {label(value)}" if math.isfinite(value) else "" for value in rows.values.tolist()]
+    more = [""] * len(shown) if extra is None else [f"<br>{text}" for text in extra]
+    texts = zip(map(escape, rows.titles), rows.states, shown, more, strict=True)
+    return [f"<b>{title}</b><br>{state}{value}{text}" for title, state, value, text in texts]
 
 
 def escape(text: object) -> str:

@@ -23,6 +23,7 @@ from sm_tuning.views._figure import (
     hover_texts,
     is_wide,
     joined,
+    rounded_each,
     trace,
 )
 from sm_tuning.views._trials import STATES, About, Rows, plural, read
@@ -232,14 +233,9 @@ class UtilizationInfo(NamedTuple):
         figure = Sketch(self.title, subtitle=self.subtitle, height=140 + 230 * grid.rows, cells=count, grid=grid)
         titles = [escape(text) for text in self.rows.titles]
         for cell, usage in enumerate(self.usages):
-            x, y, trials = joined(
-                (
-                    row,
-                    [float(f"{value:.5g}") for value in seconds / self.seconds_per_unit],
-                    [float(f"{value:.4g}") for value in percent],
-                )
-                for row, seconds, percent in usage.lines
-            )
+            lines, seconds, percent = zip(*usage.lines, strict=True)
+            across = rounded_each([part / self.seconds_per_unit for part in seconds], 5)
+            x, y, trials = joined(zip(lines, across, rounded_each(percent, 4), strict=True))
             line = trace(
                 "scatter",
                 x=x,

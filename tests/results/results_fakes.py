@@ -123,6 +123,10 @@ class FakeSageMaker:
                     return _public(trial)
         raise RefusalError("ValidationException", "Requested resource not found.")
 
+    def ListTags(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        del body
+        return {"Tags": []}
+
     def GetProducts(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"PriceList": [json.dumps(product) for product in self.products]}
 

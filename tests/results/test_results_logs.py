@@ -17,7 +17,8 @@ from sm_tuning import ServiceError, SpecError
 from sm_tuning._wire import TRAINING_JOBS as GROUP
 from sm_tuning.aws import Aws
 from sm_tuning.results import LOGS, logs
-from sm_tuning.results._logs import Texts, _ahead, _Gathered
+from sm_tuning.results._logs import Texts, _Gathered
+from sm_tuning.results._reader import _ahead
 
 ONE, TWO = (f"job-00{number}-0000000{number}" for number in (1, 2))
 
