@@ -9,7 +9,6 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -368,11 +367,9 @@ def _further(
         "cost": (results.COST, partial(results.cost, aws, names, prices=prices, reading=reading)),
         "errors": (results.ERRORS, partial(results.errors, aws, names, reading=reading)),
     }
-    # NumPy grows the forests without the interpreter's lock, while the other frames are read.
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        forests = {name: pool.submit(analysis.importance, own[name], facts[name]) for name in names}
-        frames = {kind: optional(_empty(dtypes), read) for kind, (dtypes, read) in reads.items()}
-    return frames, {name: optional(_empty(analysis.IMPORTANCE), forests[name].result) for name in names}
+    frames = {kind: optional(_empty(dtypes), read) for kind, (dtypes, read) in reads.items()}
+    forests = {name: partial(analysis.importance, own[name], facts[name]) for name in names}
+    return frames, {name: optional(_empty(analysis.IMPORTANCE), forests[name]) for name in names}
 
 
 def _reading_once(aws: Aws) -> Aws:
