@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -253,6 +254,20 @@ def test_the_rest_of_trials_that_were_stopped_has_bounds_that_hold_the_truth() -
     assert low is not None
     assert low - 0.1 <= min(curve[-1] for curve in curves) <= (high or 0) + 0.1
     assert "10 trials were stopped" in " ".join(found.unknown)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(0.5, math.inf), (-math.inf, -math.inf), (0.5, math.nan), (-1e308, 1e308)], ids=str
+)
+def test_a_curve_that_diverged_says_nothing_about_the_rest_of_others(before: float, after: float) -> None:
+    curves = noisy(12, 5)
+    for curve in curves[::3]:
+        curve[3], curve[5] = before, after
+    past = cut(job_of_curves(curves), lambda number: number % 3 == 2, epochs=4, stopped=4.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = replayed(past, Change(early_stopping="Off"))
+    assert math.isfinite(found.replayed.best_value or math.nan)
 
 
 # Over the API ----------------------------------------------------------------------------------------------------

@@ -38,15 +38,19 @@ def full_course(trial: PastTrial, past: Past, level: float) -> Course:
     own, known = trial.course, len(trial.course.curve)
     others = [other.course for other in past.trials if other.course.status is TrainingStatus.COMPLETED]
     length = int(median([len(other.curve) for other in others])) if others else 0
-    others = [other for other in others if len(other.curve) >= length]
-    if not known or length <= known:
+    # A curve that diverged has no changes to add to another one.
+    others = [o for o in others if len(o.curve) >= length and all(map(math.isfinite, o.curve[known - 1 : length]))]
+    if not known or length <= known or not others:
         return own
     last = own.curve[-1]
     near = sorted(others, key=lambda other: abs(other.curve[known - 1] - last))
     near = near[: max(_FEWEST_DONORS, math.ceil(len(near) / 3))]
-    changes = np.array([np.array(other.curve[known:length]) - other.curve[known - 1] for other in near])
     share = NormalDist().cdf(-level if past.maximize else level)
-    rest = last + np.quantile(changes, share, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # the difference of two huge values may be no number
+        changes = np.array([np.array(other.curve[known:length]) - other.curve[known - 1] for other in near])
+        rest = last + np.quantile(changes, share, axis=0)
+    if not np.isfinite(rest).all():
+        return own
     pace = (own.times[-1] - own.times[0]) / (known - 1) if known > 1 else 0.0
     pace = pace or median([(other.times[-1] - other.times[0]) / (length - 1) for other in near] or [0.0])
     times = tuple(own.times[-1] + pace * (place + 1) for place in range(len(rest)))
