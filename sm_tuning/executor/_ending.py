@@ -117,13 +117,21 @@ def leave(known: frozenset[str] | None) -> None:
         if _has_finalizers():
             return
         for name in [name for name in sys.modules if name == "__main__" or name not in known]:
-            vars(sys.modules[name]).clear()
+            _empty(vars(sys.modules[name]))
         gc.collect()
         if _has_finalizers() or not all(map(is_quiet, _libraries())):
             return
         _flush()
         ctypes.CDLL(None).fflush(None)
         os._exit(0)
+
+
+def _empty(names: dict[str, Any]) -> None:
+    """Set the names of a module to None, private ones first, as the interpreter does: callbacks look for them."""
+    for private in (True, False):
+        for name in list(names):
+            if name != "__builtins__" and (not private or (name[:1] == "_" and name[:2] != "__")):
+                names[name] = None
 
 
 def _flush() -> None:

@@ -112,5 +112,6 @@ BATTERY = {
     "numpy": (NUMPY, ("train.py",)),
     "the end of what stays in globals": (ENDINGS, ("train.py",)),
     "the end of what a library keeps": (KEPT_BY_A_LIBRARY, ("train.py",)),
+    "the end of a library with callbacks": ("if True:\n    import logging\nlogging.getLogger()", ("train.py",)),
     "the end of a module of the script": ("import helper\nprint('main')", ("train.py",)),
 }
