@@ -18,6 +18,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -51,6 +52,8 @@ RANKED = (BLUE, "#5F9CC4", "#8B9BA6", "#AB905A", ORANGE)
 STATE_COLOURS = dict(zip(STATES, (BLUE, ORANGE, VERMILLION, NEUTRAL, PURPLE), strict=True))
 _STATE_SYMBOLS = dict(zip(STATES, ("circle", "diamond", "x", "triangle-down", "circle-open"), strict=True))
 
+#: Characters in a line of a note, which a phone shows whole.
+_NOTE_WIDTH = 44
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _TONES = {
     "light": {
@@ -160,7 +163,8 @@ class Sketch:
     def empty(cls, title: str, note: str) -> Sketch:
         """Return a figure that shows why the plot is empty."""
         figure = cls(title, height=200)
-        figure.add_annotation(text=escape(note), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+        text = "<br>".join(map(escape, wrap(note, _NOTE_WIDTH)))
+        figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         return figure

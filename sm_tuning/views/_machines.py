@@ -243,7 +243,8 @@ class UtilizationInfo(NamedTuple):
                 customdata=trials,
                 text=[titles[row] for row in trials],
                 hovertemplate="%{text}: %{y} at %{x}<extra></extra>",
-                mode="lines+markers" if len(usage.lines) <= 40 else "lines",
+                # A line of one value is seen only by its marker.
+                mode="lines+markers" if len(usage.lines) <= 40 or min(map(len, seconds)) == 1 else "lines",
                 marker={"size": 4},
                 line={"color": SERIES[cell % len(SERIES)], "width": 1.2},
                 opacity=0.7,
@@ -255,7 +256,9 @@ class UtilizationInfo(NamedTuple):
             figure.add_hline(usage.mean, {"color": NEUTRAL, "dash": "dash", "width": 1}, cell)
             figure.update_yaxes(cell, title=escape(usage.metric))
         # One horizontal axis for all metrics, so that zooming shows the same time in each.
-        figure.update_xaxes(title=f"{self.unit} since the trial's start", matches="x")
+        figure.update_xaxes(title=f"{self.unit} since the trial's start")
+        for cell in range(1, count):
+            figure.update_xaxes(cell, matches="x")
         figure.update_yaxes(range=[0, 104], ticksuffix=" %")
         return figure
 
@@ -282,7 +285,8 @@ def utilization_info(trials: pd.DataFrame, utilization: pd.DataFrame, known: Abo
             if (start := starts.get(name, NO_TIME)) == NO_TIME:
                 continue
             kept = places[::stride]
-            seconds = (moments[kept] - start) / 1e6
+            # CloudWatch names the begin of a minute, which may be before the trial's.
+            seconds = np.maximum((moments[kept] - start) / 1e6, 0.0)
             lines.append((row_of[name], seconds, values[kept]))
             longest = max(longest, float(seconds.max()))
         if lines:

@@ -181,7 +181,11 @@ def test_empty_second_frames_are_said() -> None:
 
     assert "No utilization" in utilization_info(table, empty(results.UTILIZATION)).note
     assert "No trial has emitted" in curves_info(table, empty(results.CURVES), KNOWN).note
-    assert "both on training and on held-out" in train_validation_info(table, empty(results.CURVES), KNOWN).note
+    about_both = train_validation_info(table, empty(results.CURVES), KNOWN)
+    assert "both on training and on held-out" in about_both.note
+    drawn = about_both.sketch().layout["annotations"][0]["text"]
+    assert drawn.replace("<br>", " ") == about_both.note
+    assert max(map(len, drawn.split("<br>"))) < 50, "a phone shows whole lines"
 
 
 def test_the_page_of_a_figure_has_plotly_and_escapes_texts() -> None:

@@ -347,6 +347,17 @@ def test_utilization_counts_from_each_trials_start() -> None:
     assert info.usages[0].mean == 50.5
 
 
+def test_a_minute_that_began_before_its_trial_counts_from_zero_and_is_seen_in_a_large_job() -> None:
+    table = trials([summary(number) for number in range(1, 46)])
+    minutes = utilization(table)
+    minutes = minutes.assign(Timestamp=minutes["Timestamp"] - pd.Timedelta(seconds=7)).iloc[::2].reset_index(drop=True)
+
+    info = utilization_info(table, minutes)
+
+    assert {moment for _, seconds, _ in info.usages[0].lines for moment in seconds.tolist()} == {0.0}
+    assert "markers" in info.sketch().data[0]["mode"]
+
+
 def test_the_front_of_cost_holds_what_no_cheaper_trial_beat() -> None:
     seconds = {1: (10, 5.0), 2: (20, 6.0), 3: (30, 4.0), 4: (40, 4.5), 5: (50, 1.0)}
     table = trials(
