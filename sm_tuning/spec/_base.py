@@ -176,6 +176,8 @@ class Spec(BaseModel):
                 message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, but {value}"
                 if isinstance(detail["input"], bool) and detail["type"] in ("literal_error", "string_type"):
                     message += f"; {QUOTE_TEXT}"
+                elif isinstance(detail["input"], int | float) and detail["type"] == "string_type":
+                    message += """; put it in quotes, in a shell as --set 'NAME="2.10"'"""
             code = context.get("code") or cls._field_codes.get(parts[0] if parts else "", cls._code)
             found.append(Problem(code, where, message, context.get("fix", "")))
         return found

@@ -123,6 +123,7 @@ def test_an_override_changes_one_value(write, override, read):
         ("max_jobs=0", "max_jobs: "),
         ("early_stopping_type=On", "'Off' or 'Auto', but got True; YAML reads yes, no, on and off as booleans: put"),
         ("base_tuning_job_name=no", "base_tuning_job_name: input should be a valid string, but got False; YAML reads"),
+        ("base_tuning_job_name=2.10", """but got 2.1; put it in quotes, in a shell as --set 'NAME="2.10"'"""),
         ("estimator.environment.A=yes", """put text in quotes, in a shell as --set 'NAME="yes"'"""),
     ],
 )
