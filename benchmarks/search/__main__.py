@@ -18,7 +18,7 @@ from pathlib import Path
 
 import sm_tuning.strategies as strategies_package
 from benchmarks.search.engines import ENGINES, missing, versions
-from benchmarks.search.problems import HELD_OUT, Problem, problems
+from benchmarks.search.problems import HELD_OUT, PROBLEMS, Problem, problems
 from benchmarks.search.statistics import interval
 
 #: What the Bayesian strategy's suggestions depend on.
@@ -129,7 +129,7 @@ def _cells(runs: list[list[float]], marks: list[int]) -> list[str]:
 def main() -> None:
     """Run the engines and problems of the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", nargs="+", default=[*EARLIER, *HELD_OUT])
+    parser.add_argument("--problems", nargs="+", default=[*EARLIER, *HELD_OUT], choices=list(PROBLEMS))
     parser.add_argument("--engines", nargs="*", default=DEFAULT_ENGINES, choices=list(ENGINES))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -141,7 +141,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("output/bench/search.jsonl"))
     arguments = parser.parse_args()
     if arguments.quick:
-        vars(arguments).update(QUICK)
+        parser.set_defaults(**QUICK)
+        arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     fill(arguments)

@@ -163,7 +163,7 @@ REFUSED = {
     ),
     "script without a folder": (
         {"definition": {"StaticHyperParameters": {"sagemaker_program": "t.py"}}},
-        "sagemaker_submit_directory is missing",
+        "lacks sagemaker_submit_directory",
     ),
     "objective that the algorithm lacks": (
         {

@@ -254,7 +254,7 @@ def _check_image(image: str, definition: Request, ranges: Request) -> None:
     if missing:
         raise invalid(
             f"The local SageMaker cannot run containers: {image} needs script mode, with the hyperparameters "
-            f"{PROGRAM_KEY}, {SUBMIT_DIRECTORY_KEY}, but {', '.join(missing)} is missing."
+            f"{PROGRAM_KEY}, {SUBMIT_DIRECTORY_KEY}, and lacks {', '.join(missing)}."
         )
     own = image_algorithm(image)
     if own is not None:
